@@ -1,0 +1,166 @@
+"""The model holdfast:data-manager:durable: a Viam service in front of the process's one `Manager`.
+
+viam-server closes and makes this object anew at every change of its config; nothing is lost by that, since all
+that runs belongs to the manager (see `holdfast.manager`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, ClassVar
+
+from grpclib import GRPCError, Status
+from viam.proto.app.datasync import MimeType
+from viam.proto.app.robot import ComponentConfig
+from viam.proto.common import ResourceName
+from viam.resource.base import ResourceBase
+from viam.resource.registry import Registry, ResourceCreatorRegistration
+from viam.resource.types import Model, ModelFamily
+from viam.utils import struct_to_dict
+
+from holdfast import commands, config
+from holdfast.capture.client import GrpcioClient, UnaryClient
+from holdfast.clock import SystemClock
+from holdfast.errors import CommandError, ConfigError, NotConnectedError, printable
+from holdfast.filesystem import FileSystem
+from holdfast.manager import Manager, Resources
+from holdfast.status import status
+
+from .data_manager import DataManager
+from .direct_client import DirectClient
+
+_MOST_NAMED = 3
+
+
+class Process:
+    """What lives as long as the process: the manager and the way to the machine's resources."""
+
+    def __init__(self) -> None:
+        self._parent: UnaryClient | None = None
+        self._manager: Manager | None = None
+
+    @property
+    def manager(self) -> Manager:
+        """The one manager; made at its first use, on the event loop."""
+        if self._manager is None:
+            self._manager = Manager(os.environ, FileSystem(), SystemClock())
+        return self._manager
+
+    def set_parent(self, address: str) -> None:
+        """The machine's own socket, as it is said in `Ready`."""
+        if self._parent is None:
+            self._parent = GrpcioClient(address)
+
+    def resources(self, dependencies: Mapping[ResourceName, ResourceBase | None]) -> Resources:
+        """What the dependencies are and how they are called: by the parent's socket, or directly without one."""
+        apis: dict[str, set[str]] = {}
+        for name in dependencies:
+            apis.setdefault(name.name, set()).add(f"{name.namespace}:{name.type}:{name.subtype}")
+        objects = [resource for resource in dependencies.values() if resource is not None]
+        client = DirectClient(objects) if objects or self._parent is None else self._parent
+        return Resources({name: frozenset(found) for name, found in apis.items()}, client)
+
+    async def end(self) -> None:
+        """Stops everything; all files are complete then."""
+        if self._manager is not None:
+            await self._manager.stop()
+        if self._parent is not None:
+            await self._parent.close()
+
+
+PROCESS = Process()
+
+
+class Durable(DataManager):
+    """A data manager that keeps what it captures until the cloud has it."""
+
+    MODEL: ClassVar[Model] = Model(ModelFamily("holdfast", "data-manager"), "durable")
+
+    @classmethod
+    def new(cls, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]) -> Durable:
+        """Takes over what runs and applies the difference. Returns in milliseconds."""
+        service = cls(request.name)
+        service.reconfigure(request, dependencies)
+        return service
+
+    @classmethod
+    def validate_config(cls, request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
+        """No required dependencies; everything that is captured or asked is optional. Raises ConfigError."""
+        return [], config.parse(struct_to_dict(request.attributes), os.environ).dependencies
+
+    def reconfigure(
+        self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
+    ) -> None:
+        """Builds the collectors from the dependencies that are there; unchanged ones go on untouched."""
+        parsed = config.parse(struct_to_dict(request.attributes), os.environ)
+        PROCESS.manager.apply(parsed, PROCESS.resources(dependencies))
+
+    async def close(self) -> None:
+        """Hands over to a successor, which comes within seconds unless the service is removed."""
+        await PROCESS.manager.hand_over()
+
+    async def sync(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> None:
+        try:
+            report = await PROCESS.manager.sync()
+        except NotConnectedError as error:
+            raise GRPCError(Status.UNAVAILABLE, str(error)) from error
+        if report.failed_count or report.quarantined:
+            raise GRPCError(
+                Status.ABORTED,
+                f"{report.files} files delivered, {report.failed_count} failed and are tried again"
+                f"{_some(report.failed)}, {report.quarantined} can't be delivered and are kept in failed/; "
+                f"last error: {printable(report.last_error) or 'see the log'}",
+            )
+
+    async def upload_binary_data_to_datasets(
+        self,
+        binary_data: bytes,
+        tags: Sequence[str],
+        dataset_ids: Sequence[str],
+        mime_type: MimeType.ValueType,
+        *,
+        extra: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> None:
+        raise GRPCError(
+            Status.UNIMPLEMENTED,
+            "this version of holdfast does not upload to datasets; put the file into a folder dataset=<id> under "
+            "an additional sync path instead",
+        )
+
+    async def do_command(
+        self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, Any]:
+        try:
+            return await commands.run_command(PROCESS.manager, command)
+        except CommandError as error:
+            raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
+        except NotConnectedError as error:
+            raise GRPCError(Status.UNAVAILABLE, str(error)) from error
+
+    async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
+        return status(PROCESS.manager)
+
+
+def _some(names: Iterable[str]) -> str:
+    named = list(names)[:_MOST_NAMED]
+    return f" ({', '.join(named)}{', …' if len(named) == _MOST_NAMED else ''})" if named else ""
+
+
+def validate(request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
+    """`Durable.validate_config` with the error that viam-server shows as it is."""
+    try:
+        return Durable.validate_config(request)
+    except ConfigError as error:
+        raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
+
+
+Registry.register_resource_creator(
+    DataManager.API,
+    Durable.MODEL,
+    ResourceCreatorRegistration(Durable.new, validate),
+)

@@ -1,0 +1,37 @@
+#!/bin/sh
+# environment.sh <requirements file>: makes .venv hold what that file of the checkout asks for.
+# Does nothing when it does already. PYTHON names another interpreter than python3 to make it with.
+set -eu
+root=$(cd "$(dirname "$0")/.." && pwd)
+requirements=$1
+venv=$root/.venv
+stamp=$venv/.$requirements
+wanted=$(cat "$root"/requirements*.txt | cksum)
+
+is_ready() { [ "$(cat "$stamp" 2>/dev/null)" = "$wanted" ]; }
+fail() {
+    echo "holdfast: $*" >&2
+    exit 1
+}
+
+is_ready && exit 0
+
+# One at a time: viam-server may start a second process while the first still installs.
+exec 9>"$root/.environment.lock"
+if command -v flock >/dev/null; then flock 9; fi
+is_ready && exit 0
+
+python=${PYTHON:-python3}
+"$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
+    fail "Python 3.10 or newer is needed and '$python' is not; install it, or name one: PYTHON=/path/to/python3"
+if ! [ -x "$venv/bin/python" ]; then
+    echo "holdfast: making the Python environment in $venv"
+    if ! "$python" -m venv "$venv"; then
+        rm -rf "$venv"
+        fail "'$python -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv"
+    fi
+fi
+echo "holdfast: installing $requirements; this takes a minute the first time"
+"$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r "$root/$requirements" ||
+    fail "pip could not install what $requirements names; is there a network?"
+echo "$wanted" >"$stamp"

@@ -1,0 +1,57 @@
+"""The module's program: `main.py <socket> [--log-level=…] [--tcp-mode]`, as viam-server starts it."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import resource
+import sys
+from collections.abc import Mapping, Sequence
+
+from viam.logging import getLogger
+from viam.module.module import Module
+from viam.proto.common import ResourceName
+from viam.proto.module import ReadyRequest, ReadyResponse, ValidateConfigRequest, ValidateConfigResponse
+from viam.resource.base import ResourceBase
+from viam.resource.types import resource_name_from_string
+
+from . import durable
+
+
+class HoldfastModule(Module):
+    """The SDK's module, but for dependencies, which are names here, and for its end."""
+
+    async def ready(self, request: ReadyRequest) -> ReadyResponse:
+        durable.PROCESS.set_parent(request.parent_address)
+        return await super().ready(request)
+
+    async def _get_dependencies(self, dependencies: Sequence[str]) -> Mapping[ResourceName, ResourceBase]:
+        """Names only: the SDK would make a client of each by calls of its own, and fail for APIs it lacks."""
+        return {resource_name_from_string(name): None for name in dependencies}  # type: ignore[misc]
+
+    async def validate_config(self, request: ValidateConfigRequest) -> ValidateConfigResponse:
+        """As the SDK's, with the message of the error alone."""
+        required, optional = durable.validate(request.config)
+        return ValidateConfigResponse(dependencies=required, optional_dependencies=optional)
+
+    async def stop(self) -> None:
+        """At the end of the process, however it comes: all files are complete before the logger goes."""
+        await durable.PROCESS.end()
+        await super().stop()  # type: ignore[no-untyped-call]
+
+
+def _allow_many_open_files() -> None:
+    """Each collector has a file open; the usual soft limit of 1,024 is too low for many of them."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+async def main() -> None:
+    _allow_many_open_files()
+    getLogger("holdfast").setLevel(logging.DEBUG)
+    await HoldfastModule.from_args().start()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    sys.exit(asyncio.run(main()))

@@ -1,0 +1,53 @@
+"""From configured capture methods and the resources that are there to what is to run."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from ..config import CaptureMethod, short_name
+from .methods import TabularMethod, lookup, methods_of
+
+
+@dataclass(frozen=True)
+class Resolution:
+    """What becomes of one configured method: a table row and API to run, or the reason why it does not."""
+
+    method: CaptureMethod
+    api: str = ""
+    table: TabularMethod | None = None
+    waiting: bool = False
+    """The resource is not there (yet); its appearance brings a new configuration."""
+    problem: str = ""
+
+
+def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[str]]) -> list[Resolution]:
+    """One resolution per method. `resources` maps the short names of what is there to their APIs."""
+    return [_resolve(method, sorted(resources.get(short_name(method.name), ()))) for method in methods]
+
+
+def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:
+    if not apis:
+        return Resolution(method, waiting=True)
+    wanted_api = method.name.rpartition("/")[0]
+    if wanted_api and wanted_api not in apis:
+        problem = f"is a {' and a '.join(apis)}, not a {wanted_api}: mend its name in capture_methods"
+        return Resolution(method, apis[0], problem=f"{short_name(method.name)} {problem}")
+    for api in [wanted_api] if wanted_api else apis:
+        table = lookup(api, method.method)
+        if table is not None:
+            return Resolution(method, api, table)
+    return Resolution(method, apis[0], problem=_unknown_method(method, wanted_api or apis[0]))
+
+
+def _unknown_method(method: CaptureMethod, api: str) -> str:
+    offered = methods_of(api)
+    close = difflib.get_close_matches(method.method, offered, n=1)
+    if close:
+        hint = f"did you mean {close[0]!r}?"
+    elif offered:
+        hint = f"what can be: {', '.join(offered)}"
+    else:
+        hint = "this version captures nothing of that API"
+    return f"{method.method} of {short_name(method.name)} ({api}) can't be captured; {hint}"

@@ -1,0 +1,121 @@
+"""When to read: absolute deadlines on a common grid.
+
+A wake-up of the event loop costs more than a call, so deadlines lie on slots of `SLOT_S` and everything that is due
+in a slot leaves together. A ticker's deadlines are start + n × interval: they do not drift, and one that passes
+while the loop is busy is counted as missed, never made up in a burst. Intervals below a slot keep their own
+deadlines.
+
+One task, `Scheduler.run`'s, owned by the scheduler; everything here belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import math
+import zlib
+from collections import Counter
+from collections.abc import Callable
+
+from ..clock import Clock
+
+SLOT_S = 0.005
+_SPREAD_S = 1.0
+_SPREAD_SLOTS = round(_SPREAD_S / SLOT_S)
+MAX_CALLS_PER_SLOT = 32
+TOGETHER_HZ = 10.0
+"""From this frequency on collectors share their phase, so that calls due together leave together."""
+
+
+class Ticker:
+    """One periodic deadline. `missed` counts the deadlines that passed unused."""
+
+    def __init__(self, fire: Callable[[], bool], start_s: float, interval_s: float, phase_slot: int) -> None:
+        self._fire = fire
+        self._start_s = start_s
+        self._interval_s = interval_s
+        self._count = 0
+        self.phase_slot = phase_slot
+        self.missed = 0
+        self.stopped = False
+
+    @property
+    def due_s(self) -> float:
+        """The next deadline, on the grid."""
+        deadline = self._start_s + self._count * self._interval_s
+        if self._interval_s < SLOT_S:
+            return deadline
+        return math.ceil(deadline / SLOT_S - 1e-6) * SLOT_S
+
+    def tick(self, now_s: float) -> None:
+        """Uses the deadline that is due, if its collector is free, and counts those that passed with it."""
+        passed = math.floor((now_s - self._start_s) / self._interval_s + 1e-9) + 1
+        self.missed += max(0, passed - self._count - 1)
+        self._count = max(passed, self._count + 1)
+        if not self._fire():
+            self.missed += 1
+
+
+class Scheduler:
+    """Calls each ticker's `fire` at its deadlines. `fire` must not block; it returns False when it could not."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._heap: list[tuple[float, int, Ticker]] = []
+        self._order = itertools.count()
+        self._slots: Counter[int] = Counter()
+        self._task: asyncio.Task[None] | None = None
+
+    def add(self, key: str, interval_s: float, fire: Callable[[], bool]) -> Ticker:
+        """Starts a ticker. Below `TOGETHER_HZ` its place within a second follows from `key`."""
+        now = self._clock.monotonic()
+        if 1.0 / interval_s >= TOGETHER_HZ:
+            slot = -1
+            start = math.ceil(now / interval_s) * interval_s
+        else:
+            slot = self._free_slot(key)
+            start = math.ceil(now / _SPREAD_S) * _SPREAD_S + slot * SLOT_S
+        ticker = Ticker(fire, start, interval_s, slot)
+        heapq.heappush(self._heap, (ticker.due_s, next(self._order), ticker))
+        self._restart()
+        return ticker
+
+    def remove(self, ticker: Ticker) -> None:
+        """No deadline of `ticker` fires any more."""
+        ticker.stopped = True
+        self._slots[ticker.phase_slot] -= 1
+
+    async def stop(self) -> None:
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    def _free_slot(self, key: str) -> int:
+        first = zlib.crc32(key.encode("utf-8", "surrogateescape")) % _SPREAD_SLOTS
+        slots = (first + offset for offset in range(_SPREAD_SLOTS))
+        slot = next(
+            (s % _SPREAD_SLOTS for s in slots if self._slots[s % _SPREAD_SLOTS] < MAX_CALLS_PER_SLOT), first
+        )
+        self._slots[slot] += 1
+        return slot
+
+    def _restart(self) -> None:
+        """The running wait may be for a later deadline than the newest: begin it anew."""
+        if self._task is not None:
+            self._task.cancel()
+        self._task = asyncio.get_running_loop().create_task(self._run(), name="holdfast-capture-scheduler")
+
+    async def _run(self) -> None:
+        heap, clock = self._heap, self._clock
+        while heap:
+            await clock.sleep(heap[0][0] - clock.monotonic())
+            now = clock.monotonic()
+            while heap and heap[0][0] <= now:
+                _, order, ticker = heap[0]
+                if ticker.stopped:
+                    heapq.heappop(heap)
+                    continue
+                ticker.tick(now)
+                heapq.heapreplace(heap, (ticker.due_s, order, ticker))

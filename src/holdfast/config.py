@@ -1,0 +1,283 @@
+"""The configuration: Viam's attributes, checked and typed.
+
+`parse` refuses (ConfigError) only what makes the service meaningless: at the next boot a refused config would
+capture nothing at all. Everything else that is wrong, an entry of `capture_methods` or an unknown attribute, is
+left out and becomes a `problem` that names it, its value and the fix. Names, defaults and checks are the builtin's
+(services/datamanager/builtin/config.go) where it has the attribute.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from .errors import ConfigError
+
+DEFAULT_SYNC_INTERVAL_MINS = 0.1
+_SYNC_INTERVAL_EPSILON_MINS = 0.0001
+_FREQUENCY_EPSILON_HZ = 0.000001
+MAX_FREQUENCY_HZ = 5000.0
+DEFAULT_SYNC_THREADS = 8
+DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
+
+_NO_EFFECT_YET = (
+    "delete_every_nth_when_disk_full",
+    "disk_usage_deletion_threshold",
+    "capture_dir_deletion_threshold",
+    "mongo_capture_config",
+    "capture_control_sensor",
+)
+"""The builtin's attributes that this version checks and does not act on; each use is said."""
+
+_CLOUD_SIDE = frozenset(
+    {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
+)
+"""Documented attributes that other programs act on: accepted without a word."""
+
+_METHOD_ATTRIBUTES = frozenset(
+    {
+        "name", "method", "capture_frequency_hz", "additional_params", "disabled", "capture_queue_size",
+        "capture_buffer_size", "tags", "timeout_ms", "type", "model",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class CaptureMethod:
+    """What to capture: one method of one resource at one frequency."""
+
+    name: str
+    """The resource's name, short ("lidar") or full ("rdk:component:sensor/lidar")."""
+    method: str
+    frequency_hz: float
+    params: tuple[tuple[str, Any], ...] = ()
+    tags: tuple[str, ...] = ()
+    timeout_s: float = 5.0
+
+    @property
+    def interval_s(self) -> float:
+        return 1.0 / self.frequency_hz
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked configuration; paths are absolute, times in the unit of their name."""
+
+    capture_dir: str
+    tags: tuple[str, ...] = ()
+    capture_disabled: bool = False
+    maximum_capture_file_size_bytes: int = 256 * 1024
+    flush_interval_s: float = 1.0
+    methods: tuple[CaptureMethod, ...] = ()
+    sync_disabled: bool = False
+    sync_interval_s: float = DEFAULT_SYNC_INTERVAL_MINS * 60
+    additional_sync_paths: tuple[str, ...] = ()
+    selective_syncer_name: str = ""
+    file_last_modified_s: float = 10.0
+    maximum_num_sync_threads: int = DEFAULT_SYNC_THREADS
+    cloud_address: str = DEFAULT_CLOUD_ADDRESS
+    allow_plaintext: bool = False
+    problems: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """Names of the resources that capture and sync ask; none of them has to be there."""
+        names = [m.name for m in self.methods if _declarable(m.name)]
+        if self.selective_syncer_name and _declarable(self.selective_syncer_name):
+            names.append(self.selective_syncer_name)
+        return tuple(dict.fromkeys(short_name(name) for name in names))
+
+
+def short_name(name: str) -> str:
+    """A resource's name without its API."""
+    return name.rpartition("/")[2]
+
+
+def _declarable(name: str) -> bool:
+    """Whether viam-server could give `name` as a dependency: `remote:name` it never does."""
+    return ":" not in short_name(name)
+
+
+def default_capture_dir(environment: Mapping[str, str]) -> str:
+    """Where the builtin captures to when it is not told."""
+    home = environment.get("VIAM_HOME") or os.path.join(environment.get("HOME", "/"), ".viam")
+    return os.path.join(home, "capture")
+
+
+def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
+    """Checks `attributes` as they come from a Viam config (numbers are floats).
+
+    Raises ConfigError naming the attribute; see the module's docstring for what becomes a problem instead.
+    """
+    reader = _Reader(attributes)
+    home = environment.get("HOME", "")
+
+    def path(value: str) -> str:
+        return os.path.abspath(home + value[1:] if value.startswith("~") and home else value)
+
+    interval_mins = reader.number("sync_interval_mins", 0.0)
+    if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:
+        interval_mins = DEFAULT_SYNC_INTERVAL_MINS
+    for name in _NO_EFFECT_YET[:3]:
+        reader.number(name, 0.0)
+    for name in _NO_EFFECT_YET[3:]:
+        reader.mapping(name)
+    config = Config(
+        capture_dir=path(reader.text("capture_dir", "")) if reader.text("capture_dir", "") else
+        os.path.abspath(default_capture_dir(environment)),
+        tags=reader.texts("tags"),
+        capture_disabled=reader.flag("capture_disabled"),
+        maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),
+        flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0) / 1000,
+        methods=reader.methods(),
+        sync_disabled=reader.flag("sync_disabled"),
+        sync_interval_s=interval_mins * 60,
+        additional_sync_paths=tuple(path(p) for p in reader.texts("additional_sync_paths") if p),
+        selective_syncer_name=reader.text("selective_syncer_name", ""),
+        file_last_modified_s=reader.number("file_last_modified_millis", 10_000.0) / 1000,
+        maximum_num_sync_threads=reader.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
+        cloud_address=reader.text("cloud_address", "") or DEFAULT_CLOUD_ADDRESS,
+        allow_plaintext=reader.flag("allow_plaintext"),
+    )  # fmt: skip
+    return _with_problems(config, reader)
+
+
+def _with_problems(config: Config, reader: _Reader) -> Config:
+    problems = list(reader.problems)
+    for name in _NO_EFFECT_YET:
+        if reader.is_set(name):
+            problems.append(f"{name}: this version does not act on it yet; the rest of the config works")
+    problems += [_unknown(name, reader.known | _CLOUD_SIDE) for name in reader.unknown()]
+    return Config(**{**vars(config), "problems": tuple(problems)})
+
+
+def _unknown(name: str, known: frozenset[str] | set[str], where: str = "") -> str:
+    close = difflib.get_close_matches(name, sorted(known), n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else "; remove it"
+    return f"{where}{name}: there is no such attribute, it has no effect{hint}"
+
+
+class _Reader:
+    """Takes typed values out of attributes. A missing or null value, or a zero where zero means "unset" to the
+    builtin, is the default; a wrong type or a negative number is a ConfigError."""
+
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        self._attributes = attributes
+        self.known: set[str] = {"capture_methods"}
+        self.problems: list[str] = []
+
+    def is_set(self, name: str) -> bool:
+        return bool(self._attributes.get(name))
+
+    def unknown(self) -> list[str]:
+        return [name for name in self._attributes if name not in self.known and name not in _CLOUD_SIDE]
+
+    def text(self, name: str, default: str) -> str:
+        value = self._take(name, str, "a text")
+        return default if value is None else str(value)
+
+    def flag(self, name: str) -> bool:
+        return bool(self._take(name, bool, "true or false"))
+
+    def number(self, name: str, default: float) -> float:
+        """A finite number ≥ 0; 0 means the default, as to the builtin."""
+        value = self._take(name, (int, float), "a number")
+        if value is None:
+            return default
+        if isinstance(value, bool) or not math.isfinite(value):
+            raise ConfigError(name, f"must be a number, not {value!r}")
+        if value < 0:
+            raise ConfigError(name, f"can't be negative, it is {value:g}")
+        return float(value) or default
+
+    def whole(self, name: str, default: int) -> int:
+        value = self.number(name, default)
+        if value != int(value):
+            raise ConfigError(name, f"must be a whole number, it is {value:g}")
+        return int(value)
+
+    def texts(self, name: str) -> tuple[str, ...]:
+        value = self._take(name, (list, tuple), "a list of texts")
+        for item in value or ():
+            if not isinstance(item, str):
+                raise ConfigError(name, f"must be a list of texts; {item!r} is none")
+        return tuple(value or ())
+
+    def mapping(self, name: str) -> Mapping[str, Any]:
+        return dict(self._take(name, Mapping, "an object") or {})
+
+    def methods(self) -> tuple[CaptureMethod, ...]:
+        """The usable entries of `capture_methods`; each other one becomes a problem."""
+        entries = self._take("capture_methods", (list, tuple), "a list of capture methods")
+        methods: dict[tuple[str, str, str], CaptureMethod] = {}
+        for index, entry in enumerate(entries or ()):
+            where = f"capture_methods[{index}]"
+            try:
+                method = self._method(where, entry)
+            except ConfigError as error:
+                self.problems.append(f"{error}; this entry is not captured, the others are")
+                continue
+            if method is None:
+                continue
+            key = (method.name, method.method, repr(method.params))
+            if key in methods:
+                self.problems.append(
+                    f"{where}: {method.method} of {method.name} with these parameters is there twice; "
+                    "the first entry is used"
+                )
+                continue
+            methods[key] = method
+        return tuple(methods.values())
+
+    def _method(self, where: str, entry: object) -> CaptureMethod | None:
+        if not isinstance(entry, Mapping):
+            raise ConfigError(where, f"must be an object with name, method and capture_frequency_hz, not {entry!r}")
+        reader = _Reader(entry)
+        reader.known |= _METHOD_ATTRIBUTES
+        try:
+            name, method = reader._required("name"), reader._required("method")
+            where = f"{where} ({name} {method})"
+            params = reader.mapping("additional_params")
+            frequency = self._frequency(where, entry.get("capture_frequency_hz"))
+            tags = reader.texts("tags")
+            timeout_s = reader.number("timeout_ms", 5000.0) / 1000
+            disabled = reader.flag("disabled")
+        except ConfigError as error:
+            raise (
+                error
+                if error.attribute.startswith("capture_methods")
+                else ConfigError(f"{where}.{error.attribute}", str(error).partition(": ")[2])
+            ) from error
+        self.problems += [_unknown(key, reader.known | _CLOUD_SIDE, f"{where}.") for key in reader.unknown()]
+        if disabled or frequency is None:
+            return None
+        return CaptureMethod(name, method, frequency, tuple(sorted(params.items())), tags, timeout_s)
+
+    def _required(self, name: str) -> str:
+        value = self.text(name, "")
+        if not value:
+            raise ConfigError(name, "is missing")
+        return value
+
+    def _frequency(self, where: str, value: object) -> float | None:
+        """The frequency in Hz; None, with a problem said, where the entry is thereby switched off."""
+        attribute = f"{where}.capture_frequency_hz"
+        if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+            raise ConfigError(attribute, f"must be a number, not {value!r}")
+        if value is None or value <= _FREQUENCY_EPSILON_HZ:
+            self.problems.append(f"{attribute}: it is {value or 0:g}, so this entry is not captured")
+            return None
+        if not value <= MAX_FREQUENCY_HZ:
+            raise ConfigError(attribute, f"must be at most {MAX_FREQUENCY_HZ:g}, it is {value:g}")
+        return float(value)
+
+    def _take(self, name: str, types: type | tuple[type, ...], wanted: str) -> Any:
+        self.known.add(name)
+        value = self._attributes.get(name)
+        if value is not None and not isinstance(value, types):
+            raise ConfigError(name, f"must be {wanted}, not {value!r}")
+        return value

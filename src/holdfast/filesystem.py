@@ -1,0 +1,128 @@
+"""The file system, as one seam: everything that this program does to disks goes through `FileSystem`.
+
+Each method turns `OSError` into `StorageError`. What it makes is private to the user (0600, 0700). All of it may
+block: callers on the event loop use a thread. Tests subclass it to make a disk fail.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import Enum
+from typing import NamedTuple
+
+from .errors import StorageError
+
+FILE_MODE = 0o600
+FOLDER_MODE = 0o700
+
+
+class EntryKind(Enum):
+    """What stands under a name in a folder; OTHER are pipes, sockets and devices."""
+
+    FILE = "file"
+    FOLDER = "folder"
+    LINK = "link"
+    OTHER = "other"
+
+
+class Entry(NamedTuple):
+    path: str
+    name: str
+    kind: EntryKind
+
+
+@contextmanager
+def _translated(action: str, path: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(action, path, error) from error
+
+
+class FileSystem:
+    """The operating system's files. Paths are absolute strings."""
+
+    def make_folder(self, path: str) -> None:
+        """Makes `path` and its parents; a folder that exists is left as it is."""
+        with _translated("make folder", path):
+            os.makedirs(path, mode=FOLDER_MODE, exist_ok=True)
+
+    def create(self, path: str) -> int:
+        """Opens a new file for appending; fails with reason "exists" rather than touch another's."""
+        with _translated("create", path):
+            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+
+    def write(self, descriptor: int, path: str, data: bytes) -> None:
+        """Hands all of `data` to the operating system, or raises with an unknown part of it written."""
+        view = memoryview(data)
+        with _translated("write", path):
+            while view:
+                view = view[os.write(descriptor, view) :]
+
+    def size(self, descriptor: int, path: str) -> int:
+        """The size in bytes of an open file."""
+        with _translated("read", path):
+            return os.fstat(descriptor).st_size
+
+    def truncate(self, path: str, size_bytes: int) -> None:
+        """Cuts `path` to its first `size_bytes` bytes."""
+        with _translated("truncate", path):
+            os.truncate(path, size_bytes)
+
+    def close(self, descriptor: int, path: str) -> None:
+        with _translated("close", path):
+            os.close(descriptor)
+
+    def rename(self, source: str, target: str) -> None:
+        """Moves a file; `target` is replaced if it exists."""
+        with _translated("rename", source):
+            os.replace(source, target)
+
+    def remove(self, path: str) -> None:
+        with _translated("delete", path):
+            os.unlink(path)
+
+    def exists(self, path: str) -> bool:
+        """Whether anything stands at `path`; False also when it can't be looked at."""
+        return os.path.lexists(path)
+
+    def stat(self, path: str) -> os.stat_result:
+        """What `path` leads to (symbolic links are followed)."""
+        with _translated("read", path):
+            return os.stat(path)
+
+    def read(self, path: str) -> bytes:
+        """The whole of a file."""
+        with _translated("read", path), open(path, "rb") as file:
+            return file.read()
+
+    def replace(self, path: str, data: bytes) -> None:
+        """Makes `path` hold `data`: readers see the old or the new content, never a part."""
+        new = path + ".new.prog"
+        with _translated("write", path):
+            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+            try:
+                self.write(descriptor, new, data)
+            finally:
+                os.close(descriptor)
+            os.replace(new, path)
+
+    def chunks(self, path: str, chunk_bytes: int) -> Iterator[bytes]:
+        """The content of a file in pieces of at most `chunk_bytes`, read one ahead of its use."""
+        with _translated("read", path), open(path, "rb", buffering=0) as file:
+            while data := file.read(chunk_bytes):
+                yield data
+
+    def list_folder(self, path: str) -> Iterator[Entry]:
+        """The entries of a folder, streamed in the order of the file system."""
+        with _translated("read folder", path), os.scandir(path) as entries:
+            for entry in entries:
+                if entry.is_symlink():
+                    kind = EntryKind.LINK
+                elif entry.is_dir(follow_symlinks=False):
+                    kind = EntryKind.FOLDER
+                else:
+                    kind = EntryKind.FILE if entry.is_file(follow_symlinks=False) else EntryKind.OTHER
+                yield Entry(entry.path, entry.name, kind)

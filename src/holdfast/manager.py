@@ -1,0 +1,303 @@
+"""The life of the whole: start, change, hand over, stop.
+
+One `Manager` to a process. viam-server takes a service away and makes a new one at every change of its config, and
+says nowhere which time is the last; so the manager outlives the services: `apply` takes a configuration, whichever
+service brings it, and `hand_over` keeps everything running for a successor for `HAND_OVER_S`.
+
+Everything here belongs to the event loop. `apply` returns in milliseconds; recovery, the walk and the login run
+behind it. Capture starts at once; recovery and sync wait for the lock of the capture folder.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from .capture.client import UnaryClient
+from .capture.collector import CollectorSpec
+from .capture.engine import Capture
+from .capture.methods import sensor
+from .capture.readings import sensor_readings
+from .capture.resolve import Resolution, resolve
+from .clock import Clock
+from .config import Config, short_name
+from .errors import NotConnectedError, StorageError
+from .filesystem import FileSystem
+from .storage.disk_writer import DiskWriter
+from .storage.ledger import Ledger
+from .storage.lock import FolderLock
+from .storage.recovery import recover
+from .sync.cloud import Cloud, CloudSettings
+from .sync.delivery import Delivery
+from .sync.link import Link
+from .sync.scheduler import SyncReport, SyncScheduler, SyncSettings
+from .sync.selector import reason_to_wait
+from .throttle import Throttle
+
+HAND_OVER_S = 10.0
+_FLUSH_TIMEOUT_S = 0.8
+_LOCK_POLL_S = 0.5
+_RESTART_S = 5.0
+_LOG_INTERVAL_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """The resources that are there: APIs by short name, and how to call them."""
+
+    apis: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    client: UnaryClient | None = None
+
+
+@dataclass
+class Engine:
+    """What runs between `apply` and `stop`: the parts, made once, and the tasks that move them."""
+
+    ledger: Ledger
+    writer: DiskWriter
+    capture: Capture
+    folder: Folder | None = None
+
+
+@dataclass
+class Folder:
+    """Sync of one capture folder, with one cloud; a change of either makes another."""
+
+    capture_dir: str
+    cloud_settings: CloudSettings
+    cloud: Cloud
+    link: Link
+    delivery: Delivery
+    sync: SyncScheduler
+    lock: FolderLock
+    state: str = "starting"
+    recovered: str = "not begun"
+    task: asyncio.Task[None] | None = None
+
+
+class Manager:
+    """See the module's docstring. `environment` holds viam-server's variables."""
+
+    def __init__(self, environment: Mapping[str, str], files: FileSystem, clock: Clock) -> None:
+        self._environment = environment
+        self._files = files
+        self._clock = clock
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self._end: asyncio.Task[None] | None = None
+        self._last: asyncio.Task[Any] | None = None
+        self._ended: set[asyncio.Task[None]] = set()
+        self._stopping = asyncio.Lock()
+        self.started_ns = clock.time_ns()
+        self.clock = clock
+        self.config: Config | None = None
+        self.resolutions: list[Resolution] = []
+        self.engine: Engine | None = None
+
+    def apply(self, config: Config, resources: Resources) -> None:
+        """Makes `config` hold. Returns at once; what did not change goes on untouched."""
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
+        engine = self.engine = self.engine or self._start(config)
+        engine.writer.flush_interval_s = config.flush_interval_s
+        engine.capture.orphaned = False
+        self._apply_capture(engine, config, resources)
+        self._apply_sync(engine, config, resources)
+        self._say(config)
+        self.config = config
+
+    async def hand_over(self) -> None:
+        """Flushes, and goes on for a successor; without one, stops after `HAND_OVER_S`. Takes under a second."""
+        if self.engine is None or self._end is not None:
+            return
+        self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
+        self.engine.capture.orphaned = True
+        try:
+            await asyncio.wait_for(self.engine.writer.flush(), _FLUSH_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            logger.warning("the disk is slow: readings of the last moments are still on their way to it")
+
+    async def stop(self) -> None:
+        """Stops capture, completes all files, stops sync and frees the folder. Safe to call twice."""
+        if self._end is not None:
+            self._end.cancel()
+            self._end = None
+        async with self._stopping:
+            engine, self.engine = self.engine, None
+            if engine is None:
+                return
+            await engine.capture.stop()
+            await engine.writer.close()
+            if engine.folder is not None:
+                await self._leave(engine.folder)
+            await asyncio.gather(*self._ended)
+            logger.info("stopped: all files are complete")
+
+    async def sync(self) -> SyncReport:
+        """A manual sync: everything that is there now. NotConnectedError when it can't begin."""
+        folder = self.engine.folder if self.engine is not None else None
+        if folder is None or folder.state != "running":
+            raise NotConnectedError(f"can't sync yet: {folder.state if folder else 'not configured'}")
+        return await folder.sync.sync_now()
+
+    def _start(self, config: Config) -> Engine:
+        ledger = Ledger(self.started_ns)
+        writer = DiskWriter(self._files, self._clock, ledger, config.flush_interval_s)
+        return Engine(ledger, writer, Capture(self._clock, writer))
+
+    def _apply_capture(self, engine: Engine, config: Config, resources: Resources) -> None:
+        self.resolutions = resolve(config.methods, resources.apis)
+        if config.capture_disabled or resources.client is None:
+            engine.capture.apply(())
+            return
+        client = resources.client
+        engine.capture.apply(
+            CollectorSpec(
+                api=found.api,
+                method=found.method,
+                table=found.table,
+                client=client,
+                tags=tuple(dict.fromkeys((*config.tags, *found.method.tags))),
+                capture_dir=config.capture_dir,
+                max_file_bytes=config.maximum_capture_file_size_bytes,
+            )
+            for found in self.resolutions
+            if found.table is not None
+        )
+
+    def _apply_sync(self, engine: Engine, config: Config, resources: Resources) -> None:
+        settings = CloudSettings(
+            address=config.cloud_address,
+            allow_plaintext=config.allow_plaintext,
+            part_id=self._environment.get("VIAM_MACHINE_PART_ID", ""),
+            api_key_id=self._environment.get("VIAM_API_KEY_ID", ""),
+            api_key=self._environment.get("VIAM_API_KEY", ""),
+        )
+        folder = engine.folder
+        if folder is not None and (folder.capture_dir, folder.cloud_settings) != (config.capture_dir, settings):
+            task = asyncio.get_running_loop().create_task(self._leave(folder), name="holdfast-leave-folder")
+            self._ended.add(task)
+            task.add_done_callback(self._ended.discard)
+            folder = None
+        if folder is None:
+            folder = engine.folder = self._enter(engine, config.capture_dir, settings)
+        folder.delivery.tags = config.tags
+        folder.sync.configure(
+            SyncSettings(
+                paths=(config.capture_dir, *config.additional_sync_paths),
+                interval_s=config.sync_interval_s,
+                disabled=config.sync_disabled,
+                min_age_s=config.file_last_modified_s,
+                uploads=config.maximum_num_sync_threads,
+                should_sync=_selector(config.selective_syncer_name, resources),
+            )
+        )
+
+    def _enter(self, engine: Engine, capture_dir: str, settings: CloudSettings) -> Folder:
+        cloud = Cloud(settings)
+        link = Link(cloud, settings, self._clock)
+        delivery = Delivery(self._files, self._clock, engine.ledger, cloud, link, self._throttle)
+        delivery.part_id, delivery.capture_dir = settings.part_id, capture_dir
+        sync = SyncScheduler(self._files, self._clock, link, delivery, engine.writer.complete)
+        lock = FolderLock(self._files, capture_dir)
+        folder = Folder(capture_dir, settings, cloud, link, delivery, sync, lock)
+        folder.task = asyncio.get_running_loop().create_task(self._serve(folder, engine), name="holdfast-folder")
+        return folder
+
+    async def _serve(self, folder: Folder, engine: Engine) -> None:
+        """The folder's tasks, from its lock on, until cancelled."""
+        await self._locked(folder)
+        folder.state = "running"
+        await asyncio.gather(
+            _supervised("link", folder.link.run),
+            _supervised("sync", folder.sync.run),
+            _supervised("recovery", partial(self._recover, folder, engine)),
+        )
+
+    async def _leave(self, folder: Folder) -> None:
+        folder.state = "stopped"
+        if folder.task is not None:
+            folder.task.cancel()
+            await asyncio.gather(folder.task, return_exceptions=True)
+        await folder.sync.stop()
+        await folder.cloud.close()
+        folder.lock.release()
+
+    async def _locked(self, folder: Folder) -> None:
+        while True:
+            try:
+                if folder.lock.try_acquire():
+                    return
+                folder.state = (
+                    f"waiting for process {folder.lock.owner()}, which has the lock of {folder.capture_dir}"
+                )
+            except StorageError as error:
+                folder.state = f"waiting: {error}"
+            if self._throttle.allows(folder.state):
+                logger.warning("%s; capture goes on, sync waits", folder.state)
+            await self._clock.sleep(_LOCK_POLL_S)
+
+    async def _recover(self, folder: Folder, engine: Engine) -> None:
+        """Passes over the `.prog` files of a crash until none is left to wait for."""
+        folder.recovered = "running"
+        total = 0
+        while True:
+            found = await asyncio.to_thread(
+                recover, self._files, self._clock, engine.ledger, folder.capture_dir, engine.writer.is_open
+            )
+            total += found.files
+            if found.files or found.quarantined:
+                logger.info(
+                    "recovered %d files with %d readings that a crash left; %d readings were cut off, "
+                    "%d files are in quarantine",
+                    found.files,
+                    found.readings,
+                    found.torn_readings,
+                    found.quarantined,
+                )
+            if not found.waiting:
+                break
+            await self._clock.sleep(_LOCK_POLL_S)
+        folder.recovered = f"done, {total} files"
+
+    async def _stop_later(self) -> None:
+        await self._clock.sleep(HAND_OVER_S)
+        logger.info("no successor came within %g s", HAND_OVER_S)
+        self._last = asyncio.current_task()  # from here on a successor begins anew and does not cancel this
+        self._end = None
+        await self.stop()
+
+    def _say(self, config: Config) -> None:
+        """Logs what is wrong with a new configuration, once."""
+        if config != self.config or self.config is None or config.problems != self.config.problems:
+            for problem in config.problems:
+                logger.error("config: %s", problem)
+        for found in self.resolutions:
+            if found.problem and self._throttle.allows(found.problem):
+                logger.error("config: %s; it is not captured", found.problem)
+            elif found.waiting and self._throttle.allows(f"waiting {found.method.name}"):
+                logger.warning("%s is not there; it is captured when it appears", found.method.name)
+
+
+def _selector(name: str, resources: Resources) -> Callable[[], Awaitable[str]] | None:
+    if not name:
+        return None
+    short, client = short_name(name), resources.client
+    there = client is not None and sensor.API in resources.apis.get(short, ())
+    return partial(reason_to_wait, name, partial(sensor_readings, client, short) if there and client else None)
+
+
+async def _supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs a part until it returns. An error that nobody foresaw must not end sync for good: it begins anew."""
+    while True:
+        try:
+            return await run()
+        except Exception:  # the last resort: everything foreseen is a HoldfastError and handled
+            logger.exception("%s failed unexpectedly; it begins anew in %g s", name, _RESTART_S)
+        await asyncio.sleep(_RESTART_S)

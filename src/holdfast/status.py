@@ -1,0 +1,98 @@
+"""What is known about the data manager, as one structure of plain values. docs/status.md describes each field."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psutil
+
+from . import __version__
+from .capture.engine import RunningCollector
+from .manager import Engine, Folder, Manager
+from .storage.ledger import Ledger, ReadingCounts
+
+
+def status(manager: Manager) -> dict[str, Any]:
+    """The status of now. Takes no call, touches no disk but for the process's own figures."""
+    config, engine = manager.config, manager.engine
+    uptime_s = (manager.clock.time_ns() - manager.started_ns) / 1e9
+    process = psutil.Process()
+    found: dict[str, Any] = {
+        "version": __version__,
+        "running": engine is not None,
+        "process": {
+            "pid": process.pid,
+            "uptime_s": round(uptime_s, 1),
+            "cpu_s": round(sum(process.cpu_times()[:2]), 2),
+            "rss_bytes": process.memory_info().rss,
+        },
+        "config_problems": [
+            *(config.problems if config else ()),
+            *(r.problem for r in manager.resolutions if r.problem),
+        ],
+    }
+    if config is None or engine is None:
+        return found
+    found["capture"] = {
+        "enabled": not config.capture_disabled,
+        "capture_dir": config.capture_dir,
+        "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
+        "buffered_bytes": engine.writer.pending_bytes,
+        "last_disk_error": engine.writer.last_error or "",
+        "collectors": [_collector(manager, engine.ledger, running) for running in engine.capture.running],
+    }
+    if engine.folder is not None:
+        found["sync"] = _sync(manager, engine.folder)
+    found["readings"] = _sum(engine)
+    found["files"] = vars(engine.ledger.files).copy()
+    return found
+
+
+def _collector(manager: Manager, ledger: Ledger, running: RunningCollector) -> dict[str, Any]:
+    collector = running.collector
+    spec = collector.spec
+    counts = ledger.readings().get((spec.api, spec.resource, spec.method.method), ReadingCounts())
+    last = collector.last_reading_s
+    return {
+        "resource": spec.resource,
+        "api": spec.api,
+        "method": spec.method.method,
+        "hz": spec.method.frequency_hz,
+        "captured": counts.captured,
+        "delivered": counts.delivered,
+        "missed": running.ticker.missed,
+        "errors": collector.errors,
+        "filtered": collector.filtered,
+        "dropped": dict(counts.dropped),
+        "last_reading_age_s": None if last is None else round(manager.clock.monotonic() - last, 3),
+        "last_error": collector.last_error or "",
+    }
+
+
+def _sync(manager: Manager, folder: Folder) -> dict[str, Any]:
+    last = folder.sync.last_round_s
+    return {
+        "link": folder.link.state.value,
+        "link_error": folder.link.why,
+        "state": folder.sync.state if folder.state == "running" else folder.state,
+        "recovery": folder.recovered,
+        "pending_files": folder.sync.pending_files,
+        "pending_bytes": folder.sync.pending_bytes,
+        "in_flight": folder.sync.in_flight,
+        "retrying": folder.delivery.retrying,
+        "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
+        "last_error": folder.delivery.last_error or "",
+    }
+
+
+def _sum(engine: Engine) -> dict[str, Any]:
+    """All collectors together; captured + adopted = delivered + quarantined + dropped + on_disk."""
+    total = ReadingCounts()
+    for counts in engine.ledger.readings().values():
+        total.captured += counts.captured
+        total.adopted += counts.adopted
+        total.delivered += counts.delivered
+        total.quarantined += counts.quarantined
+        for reason, dropped in counts.dropped.items():
+            total.dropped[reason] = total.dropped.get(reason, 0) + dropped
+    return {**vars(total), "on_disk": total.on_disk}

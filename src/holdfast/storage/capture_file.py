@@ -1,0 +1,82 @@
+"""One capture file while it is written: `.prog` until it is complete, `.capture` from then on.
+
+Belongs to the disk thread: nothing here may be called from the event loop.
+"""
+
+from __future__ import annotations
+
+import os
+
+from ..errors import StorageError
+from ..filesystem import FileSystem
+from . import layout
+
+_NAME_TRIES = 1000
+
+
+class CaptureFile:
+    """A file that holds whole frames only, or has a torn one at its end after a failed write.
+
+    A failed write is cut off again where the disk lets us, so that what follows it stays readable.
+    """
+
+    def __init__(self, files: FileSystem, path: str, descriptor: int, header_frame: bytes) -> None:
+        self._files = files
+        self._descriptor: int | None = descriptor
+        self.path = path
+        self.size_bytes = 0
+        self.readings = 0
+        self._write(header_frame)
+
+    @classmethod
+    def create(cls, files: FileSystem, folder: str, time_ns: int, header_frame: bytes) -> CaptureFile:
+        """A new file in `folder`, named for `time_ns` or the next free microsecond; raises StorageError."""
+        files.make_folder(folder)
+        for attempt in range(_NAME_TRIES):
+            stem = os.path.join(folder, layout.capture_file_stem(time_ns + attempt * 1000))
+            if files.exists(stem + layout.CAPTURE_EXTENSION):
+                continue
+            path = stem + layout.IN_PROGRESS_EXTENSION
+            try:
+                descriptor = files.create(path)
+            except StorageError as error:
+                if error.reason != "exists" or attempt == _NAME_TRIES - 1:
+                    raise
+                continue
+            try:
+                return cls(files, path, descriptor, header_frame)
+            except StorageError:
+                files.close(descriptor, path)
+                files.remove(path)
+                raise
+        raise StorageError("create", folder, FileExistsError(17, "every name for this moment is taken"))
+
+    def append(self, frames: list[bytes]) -> None:
+        """Hands `frames` to the operating system in one write; on StorageError none of them counts as written."""
+        self._write(b"".join(frames))
+        self.readings += len(frames)
+
+    def complete(self) -> str | None:
+        """Closes the file and gives it its final name, which is returned; an empty one is removed (None).
+
+        On StorageError it may be called again.
+        """
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            self._files.close(descriptor, self.path)
+        if self.readings == 0:
+            self._files.remove(self.path)
+            return None
+        final = os.path.splitext(self.path)[0] + layout.CAPTURE_EXTENSION
+        self._files.rename(self.path, final)
+        return final
+
+    def _write(self, data: bytes) -> None:
+        assert self._descriptor is not None, "written after complete()"
+        try:
+            self._files.write(self._descriptor, self.path, data)
+        except StorageError:
+            if self.size_bytes:
+                self._files.truncate(self.path, self.size_bytes)
+            raise
+        self.size_bytes += len(data)

@@ -1,0 +1,264 @@
+"""The disk thread: takes readings from the event loop and hands them to the operating system.
+
+One thread for all collectors. The event loop only appends to memory: a slow or stalled disk never holds it up, it
+fills the buffers to `MAX_PENDING_BYTES` and from there readings are dropped, counted as "disk_too_slow".
+A reading waits at most `flush_interval_s` before it is handed over. A write that fails drops its readings,
+counted by reason; the next flush tries again: a collector never stops because of a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from collections import deque
+from collections.abc import Callable, Collection
+from concurrent.futures import Future
+
+from viam.proto.app.datasync import DataCaptureMetadata
+
+from ..clock import Clock
+from ..errors import StorageError
+from ..filesystem import FileSystem
+from ..throttle import Throttle
+from . import layout
+from .capture_file import CaptureFile
+from .frames import FrameEncoder
+from .ledger import CollectorId, Ledger
+
+MAX_PENDING_BYTES = 32 * 1024 * 1024
+_WAKE_EARLY_BYTES = 1024 * 1024
+_SHARE_OF_INTERVAL = 0.8  # the rest is for the write itself, so that the whole stays within the interval
+_MAX_STRANDED = 1000
+_LOG_INTERVAL_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class Appender:
+    """Where one collector puts its readings. `append` belongs to the event loop, the rest to the disk thread."""
+
+    def __init__(self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int) -> None:
+        self.collector: CollectorId = (
+            metadata.component_type,
+            metadata.component_name,
+            metadata.method_name,
+        )
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.file: CaptureFile | None = None
+        self.closed = False
+        self.pending: deque[bytes] = deque()
+        self.encoder = FrameEncoder(metadata)
+        self._writer = writer
+
+    def append(self, message: bytes) -> None:
+        """Takes one serialized `SensorData`; never blocks, never raises."""
+        self._writer.take(self, self.encoder.encode(message))
+
+
+class DiskWriter:
+    """The disk thread and its appenders. `close` must be called; after it, appended readings are dropped."""
+
+    def __init__(self, files: FileSystem, clock: Clock, ledger: Ledger, flush_interval_s: float) -> None:
+        self._files = files
+        self._clock = clock
+        self._ledger = ledger
+        self.flush_interval_s = flush_interval_s
+        self._condition = threading.Condition()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._appenders: set[Appender] = set()
+        self._stranded: deque[CaptureFile] = deque()
+        self._pending_bytes = 0
+        self._armed = False
+        self._early = False
+        self._stopping = False
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self.last_error: str | None = None
+        self._thread = threading.Thread(target=self._run, name="holdfast-disk", daemon=True)
+        self._thread.start()
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes in memory that are not yet handed to the operating system."""
+        return self._pending_bytes
+
+    def open(self, capture_dir: str, metadata: DataCaptureMetadata, max_bytes: int) -> Appender:
+        """An appender for one collector; its first file is made with its first reading."""
+        folder = layout.collector_folder(
+            capture_dir, metadata.component_type, metadata.component_name, metadata.method_name
+        )
+        appender = Appender(self, folder, metadata, max_bytes)
+        with self._condition:
+            self._appenders.add(appender)
+        return appender
+
+    def is_open(self, path: str) -> bool:
+        """Whether `path` is a file that this thread is writing."""
+        with self._condition:
+            return any(a.file is not None and a.file.path == path for a in self._appenders)
+
+    def take(self, appender: Appender, frame: bytes) -> None:
+        """Buffers a frame for the next flush, or drops and counts it when the buffers are full."""
+        self._ledger.captured(appender.collector)
+        with self._condition:
+            full = self._pending_bytes + len(frame) > MAX_PENDING_BYTES
+            refused = full or self._stopping or appender.closed
+            if not refused:
+                self._pending_bytes += len(frame)
+                appender.pending.append(frame)
+                early = self._pending_bytes > _WAKE_EARLY_BYTES and not self._early
+                if early or not self._armed:
+                    self._armed, self._early = True, early
+                    self._condition.notify()
+        if refused:
+            reason = "disk_too_slow" if full else "stopped"
+            self._ledger.dropped(appender.collector, reason, 1)
+            if full and self._throttle.allows(reason):
+                logger.error(
+                    "the disk takes readings too slowly: %d MiB wait in memory, readings are dropped and counted "
+                    "until it catches up",
+                    MAX_PENDING_BYTES >> 20,
+                )
+
+    async def flush(self) -> None:
+        """Returns when everything appended so far is handed to the operating system or dropped."""
+        await self._do(self._flush_all)
+
+    async def complete(self, appenders: Collection[Appender] | None = None) -> None:
+        """Returns when all files (or those of `appenders`) with readings have their final name."""
+        await self._do(lambda: self._complete(appenders))
+
+    async def release(self, appenders: Collection[Appender]) -> None:
+        """As `complete`; the appenders take nothing more."""
+        await self._do(lambda: self._release(appenders))
+
+    async def close(self) -> None:
+        """Completes all files and ends the thread. Safe to call twice."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+
+    async def _do(self, job: Callable[[], None]) -> None:
+        """Runs `job` on the disk thread. When the caller is cancelled, the job is done all the same."""
+        done: Future[None] = Future()
+
+        def run() -> None:
+            job()
+            done.set_result(None)
+
+        with self._condition:
+            if not self._thread.is_alive():
+                return
+            self._jobs.append(run)
+            self._condition.notify()
+        await asyncio.shield(asyncio.wrap_future(done))
+
+    def _run(self) -> None:
+        flush_at: float | None = None
+        while True:
+            with self._condition:
+                while not (self._jobs or self._stopping or self._early):
+                    if self._armed and flush_at is None:
+                        flush_at = self._clock.monotonic() + self.flush_interval_s * _SHARE_OF_INTERVAL
+                    left = None if flush_at is None else flush_at - self._clock.monotonic()
+                    if left is not None and left <= 0:
+                        break
+                    self._condition.wait(left)
+                jobs, self._jobs = self._jobs, deque()
+                stopping = self._stopping
+            for job in jobs:
+                job()
+            if stopping:
+                self._complete(None)
+                return
+            if self._early or (flush_at is not None and flush_at <= self._clock.monotonic()):
+                flush_at = None
+                self._flush_all()
+
+    def _flush_all(self) -> None:
+        with self._condition:
+            self._armed = self._early = False
+            appenders = list(self._appenders)
+        for appender in appenders:
+            self._write(appender)
+        for _ in range(len(self._stranded)):
+            self._finish(self._stranded.popleft())
+        if self._stranded:
+            with self._condition:
+                self._armed = True
+
+    def _write(self, appender: Appender) -> None:
+        frames = [appender.pending.popleft() for _ in range(len(appender.pending))]
+        if not frames:
+            return
+        with self._condition:
+            self._pending_bytes -= sum(map(len, frames))
+        done = 0
+        try:
+            while done < len(frames):
+                if appender.file is None:
+                    appender.file = CaptureFile.create(
+                        self._files, appender.folder, self._clock.time_ns(), appender.encoder.header_frame
+                    )
+                end = _fitting(frames, done, appender.max_bytes - appender.file.size_bytes)
+                appender.file.append(frames[done:end])
+                done = end
+                if appender.file.size_bytes > appender.max_bytes:
+                    self._finish_file(appender)
+        except StorageError as error:
+            self._report(appender, error, len(frames) - done)
+            self._finish_file(appender)
+
+    def _complete(self, appenders: Collection[Appender] | None) -> None:
+        if appenders is None:
+            with self._condition:
+                appenders = list(self._appenders)
+        for appender in appenders:
+            self._write(appender)
+            self._finish_file(appender)
+
+    def _release(self, appenders: Collection[Appender]) -> None:
+        with self._condition:
+            for appender in appenders:
+                appender.closed = True
+        self._complete(appenders)
+        with self._condition:
+            self._appenders.difference_update(appenders)
+
+    def _finish_file(self, appender: Appender) -> None:
+        file, appender.file = appender.file, None
+        if file is not None:
+            self._finish(file)
+
+    def _finish(self, file: CaptureFile) -> None:
+        """Gives a file its final name; one that the disk refuses is tried again with each flush."""
+        try:
+            file.complete()
+        except StorageError as error:
+            self.last_error = str(error)
+            if len(self._stranded) < _MAX_STRANDED:
+                self._stranded.append(file)
+            if self._throttle.allows("complete"):
+                logger.error("%s; it is tried again, at the latest by the recovery at the next start", error)
+
+    def _report(self, appender: Appender, error: StorageError, lost: int) -> None:
+        self._ledger.dropped(appender.collector, error.reason, lost)
+        self.last_error = str(error)
+        if self._throttle.allows(error.reason):
+            logger.error(
+                "%s; %d readings of %s are dropped and counted, the next flush tries again",
+                error,
+                lost,
+                appender.collector[1],
+            )
+
+
+def _fitting(frames: list[bytes], start: int, room_bytes: int) -> int:
+    """The end of the run of frames from `start` with which a file passes its limit, or the last one."""
+    for end in range(start, len(frames)):
+        room_bytes -= len(frames[end])
+        if room_bytes < 0:
+            return end + 1
+    return len(frames)

@@ -1,0 +1,84 @@
+"""Names: where things lie in a capture folder, and what a file's name says of it.
+
+The names are RDK's (data/capture_file.go, sync/sync.go), so that the builtin data manager finds what we leave and
+we find what it leaves. Ours alone is `.holdfast/`; the builtin would upload and delete any other file, so
+everything in there ends in `.prog`, which it leaves alone.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import datetime
+from enum import Enum
+
+IN_PROGRESS_EXTENSION = ".prog"
+CAPTURE_EXTENSION = ".capture"
+STATE_FOLDER = ".holdfast"
+FAILED_FOLDER = "failed"
+DATASET_FOLDER = "datasetUpload"
+SEQUENCES_FOLDER = "sequences"
+
+SKIPPED_FOLDERS = frozenset({STATE_FOLDER, FAILED_FOLDER, DATASET_FOLDER})
+"""Folders into which the walk does not go, at any depth."""
+
+
+class FileKind(Enum):
+    """What a file under a sync path is, by its name alone."""
+
+    CAPTURE = "capture"
+    """A complete capture file: captured data, sent at once."""
+    IN_PROGRESS = "in_progress"
+    """Being written, or left by a crash: never sent; recovery makes it complete."""
+    SEQUENCE = "sequence"
+    """Whatever lies in a folder named `sequences`: the data manager's own, no user's file."""
+    ARBITRARY = "arbitrary"
+    """Any other file: sent when it has been left alone for a while."""
+
+
+def kind_of(path: str) -> FileKind:
+    folder, name = os.path.split(path)
+    extension = os.path.splitext(name)[1]
+    if extension == IN_PROGRESS_EXTENSION:
+        return FileKind.IN_PROGRESS
+    if extension == CAPTURE_EXTENSION:
+        return FileKind.CAPTURE
+    if os.path.basename(folder) == SEQUENCES_FOLDER:
+        return FileKind.SEQUENCE
+    return FileKind.ARBITRARY
+
+
+def collector_folder(capture_dir: str, api: str, resource: str, method: str) -> str:
+    """The folder of one collector's files: `<capture_dir>/<api>/<resource>/<method>`, `:` and `/` replaced."""
+    parts = (part.replace(":", "_").replace("/", "_") for part in (api, resource, method))
+    return os.path.join(capture_dir, *parts)
+
+
+def capture_file_stem(time_ns: int) -> str:
+    """A capture file's name without its extension: local time to the microsecond, as RDK writes it."""
+    seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
+    moment = datetime.fromtimestamp(seconds).astimezone().replace(microsecond=nanoseconds // 1000)
+    offset = moment.isoformat(timespec="microseconds")
+    return offset.replace("+00:00", "Z").replace(":", "_")
+
+
+def failed_path(path: str, capture_dir: str) -> str:
+    """Where `path` goes when it can't be delivered.
+
+    Under the capture folder: `<capture_dir>/failed/` with the path kept below it. Elsewhere: `failed/` beside the
+    file, as the builtin does for arbitrary files, since its folder may be on another file system.
+    """
+    relative = os.path.relpath(path, capture_dir)
+    if relative == os.pardir or relative.startswith(os.pardir + os.sep):
+        folder, name = os.path.split(path)
+        return os.path.join(folder, FAILED_FOLDER, name)
+    return os.path.join(capture_dir, FAILED_FOLDER, relative)
+
+
+def cause_path(failed: str) -> str:
+    """The sidecar that says why a file is in quarantine."""
+    return failed + ".cause.json"
+
+
+def state_path(capture_dir: str, name: str) -> str:
+    """A file of ours that is no data: `<capture_dir>/.holdfast/<name>.prog`."""
+    return os.path.join(capture_dir, STATE_FOLDER, name + IN_PROGRESS_EXTENSION)

@@ -1,0 +1,219 @@
+"""The cloud: login and uploads over one gRPC connection.
+
+The boundary of the link: gRPC's and the operating system's errors become `CloudError` here. TLS is verified with
+the roots that grpcio brings (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others); plaintext goes to loopback only,
+unless allowed. The key and the token appear in no error and no log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+from viam.gen.proto.rpc.v1.auth_pb2 import AuthenticateRequest, AuthenticateResponse, Credentials
+
+from ..errors import CloudError
+
+_AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
+_DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
+_CONNECT_TIMEOUT_S = 10.0
+STALL_S = 60.0
+"""A call that moves no bytes for so long is given up."""
+_SLOWEST_LINK_BYTES_PER_S = 4096
+
+Answer = TypeVar("Answer")
+_Call = Callable[[], Coroutine[Any, Any, Answer]]
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """Where the cloud is and who we are to it. An empty `api_key` means that there are no credentials."""
+
+    address: str
+    allow_plaintext: bool
+    part_id: str
+    api_key_id: str = ""
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def missing(self) -> str:
+        """What is needed to connect and is not there, as a sentence; empty when all is there."""
+        names = {
+            "VIAM_API_KEY_ID": self.api_key_id,
+            "VIAM_API_KEY": self.api_key,
+            "VIAM_MACHINE_PART_ID": self.part_id,
+        }
+        missing = [name for name, value in names.items() if not value]
+        if not missing:
+            return ""
+        return (
+            f"no {' and no '.join(missing)} in the environment: viam-server gives these to modules of a machine "
+            "that is connected to the cloud and has an API key; data is captured and kept until then"
+        )
+
+
+class Cloud:
+    """One connection. `connect` first; every method raises CloudError. `close` ends what is under way."""
+
+    def __init__(self, settings: CloudSettings) -> None:
+        self._settings = settings
+        self._channel: grpc.aio.Channel | None = None
+        self._token = ""
+        self._login = asyncio.Lock()
+
+    async def connect(self) -> None:
+        """Tries the way (TCP), then logs in; an earlier connection is closed."""
+        await self.close()
+        host, port, plaintext = _endpoint(self._settings)
+        await _probe(host, port)
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        if plaintext:
+            self._channel = grpc.aio.insecure_channel(target, options=options)
+        else:
+            self._channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
+        await self._authenticate()
+
+    async def close(self) -> None:
+        channel, self._channel, self._token = self._channel, None, ""
+        if channel is not None:
+            await channel.close()
+
+    async def upload_capture(self, request: bytes) -> None:
+        """DataCaptureUpload of a serialized request; returns when the cloud has it."""
+        timeout_s = STALL_S + len(request) / _SLOWEST_LINK_BYTES_PER_S
+        await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request, timeout_s))
+
+    async def upload_stream(self, method: str, messages: Callable[[], AsyncIterator[bytes]]) -> None:
+        """FileUpload or StreamingDataCaptureUpload; `messages` gives the serialized stream from its beginning.
+
+        Returns when the cloud has all of it. What `messages` raises goes through, with the call cancelled.
+        """
+        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, messages()))
+
+    async def _logged_in(self, call: _Call[Answer]) -> Answer:
+        """Makes a call, and once more with a new token when the cloud does not know ours any more."""
+        token = self._token
+        try:
+            return await call()
+        except CloudError as error:
+            if error.code != "UNAUTHENTICATED":
+                raise
+        async with self._login:
+            if token == self._token:
+                await self._authenticate()
+        return await call()
+
+    async def _authenticate(self) -> None:
+        settings = self._settings
+        request = AuthenticateRequest(
+            entity=settings.api_key_id, credentials=Credentials(type="api-key", payload=settings.api_key)
+        )
+        self._token = ""
+        answer = await self._unary(_AUTHENTICATE, request.SerializeToString(), _CONNECT_TIMEOUT_S)
+        self._token = AuthenticateResponse.FromString(answer).access_token
+
+    @property
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
+        return (("authorization", f"Bearer {self._token}"),) if self._token else ()
+
+    def _open_channel(self) -> grpc.aio.Channel:
+        if self._channel is None:
+            raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
+        return self._channel
+
+    async def _unary(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        channel = self._open_channel()
+        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+        try:
+            return await call(request, timeout=timeout_s, metadata=self._metadata)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error, channel) from error
+        except asyncio.CancelledError:
+            raise self._cancelled(channel) from None
+
+    async def _stream(self, method: str, messages: AsyncIterator[bytes]) -> None:
+        channel = self._open_channel()
+        opened: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(method)
+        call = opened(metadata=self._metadata)
+        try:
+            try:
+                async for message in messages:
+                    await asyncio.wait_for(call.write(message), STALL_S)
+                await call.done_writing()
+            except asyncio.InvalidStateError:
+                pass  # the cloud has answered before the end: its answer says why
+            await asyncio.wait_for(_answer(call), STALL_S)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error, channel) from error
+        except asyncio.TimeoutError as error:
+            why = f"the cloud took no data for {STALL_S:g} s"
+            raise CloudError("DEADLINE_EXCEEDED", why, connected=_connected(channel)) from error
+        except asyncio.CancelledError:
+            raise self._cancelled(channel) from None
+        finally:
+            call.cancel()
+
+    def _cancelled(self, channel: grpc.aio.Channel) -> BaseException:
+        """A call is cancelled by its caller, or by the channel under it when that is closed."""
+        if channel is self._channel:
+            return asyncio.CancelledError()
+        return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
+
+
+async def _answer(call: grpc.aio.StreamUnaryCall[bytes, bytes]) -> bytes:
+    return await call
+
+
+def _endpoint(settings: CloudSettings) -> tuple[str, int, bool]:
+    """Host, port and whether it is plaintext; CloudError when the address can't be used."""
+    text = settings.address
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme not in ("http", "https") or not host:
+        raise CloudError("INVALID_ADDRESS", f"cloud_address {text!r} is not https://host[:port]", connected=False)
+    plaintext = parts.scheme == "http"
+    if plaintext and not settings.allow_plaintext and not _is_loopback(host):
+        message = f"cloud_address {text!r} would send data unencrypted; use https, or set allow_plaintext"
+        raise CloudError("INVALID_ADDRESS", message, connected=False)
+    return host, port or (80 if plaintext else 443), plaintext
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _probe(host: str, port: int) -> None:
+    try:
+        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_TIMEOUT_S)
+    except asyncio.TimeoutError as error:
+        raise CloudError("UNAVAILABLE", f"{host}:{port} does not answer", connected=False) from error
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CloudError("UNAVAILABLE", f"can't connect to {host}:{port}: {why}", connected=False) from error
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+def _connected(channel: grpc.aio.Channel) -> bool:
+    return channel.get_state() is grpc.ChannelConnectivity.READY
+
+
+def _translate(error: grpc.aio.AioRpcError, channel: grpc.aio.Channel) -> CloudError:
+    return CloudError(error.code().name, error.details() or "no details", connected=_connected(channel))

@@ -1,0 +1,226 @@
+"""When to sync: each interval, when the link returns, and when somebody asks.
+
+A round walks the sync paths and hands what is ready to at most `maximum_num_sync_threads` uploads at once; it does
+not wait for them, so one slow file holds up no later round. A manual sync is a round too: it waits for everything
+that was there when it was called. A file is under way once only, however many rounds find it.
+
+Tasks: `run`'s, and one for each upload; `stop` ends them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from dataclasses import dataclass, field, replace
+
+from ..clock import Clock
+from ..errors import printable
+from ..filesystem import FileSystem
+from ..throttle import Throttle
+from .delivery import Delivery, Outcome
+from .link import Link
+from .walker import Found, Walk
+
+_BATCH = 64
+_MAX_LISTED = 100
+_LOG_INTERVAL_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+ShouldSync = Callable[[], Awaitable[str]]
+"""Asks the selector: an empty text to go on, else the reason why scheduled sync waits."""
+
+
+@dataclass(frozen=True)
+class SyncSettings:
+    """What a configuration says of sync."""
+
+    paths: tuple[str, ...] = ()
+    interval_s: float = 6.0
+    disabled: bool = False
+    min_age_s: float = 10.0
+    uploads: int = 8
+    should_sync: ShouldSync | None = None
+
+
+@dataclass
+class SyncReport:
+    """What a manual sync did. `failed` and `too_recent` name at most a hundred files each."""
+
+    files: int = 0
+    bytes: int = 0
+    quarantined: int = 0
+    failed_count: int = 0
+    failed: list[str] = field(default_factory=list)
+    too_recent: list[str] = field(default_factory=list)
+    seconds: float = 0.0
+    last_error: str = ""
+    pending: int = 0
+    done: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+
+    def add(self, found: Found, outcome: Outcome) -> None:
+        if outcome is Outcome.DELIVERED:
+            self.files += 1
+            self.bytes += found.size_bytes
+        elif outcome is Outcome.QUARANTINED:
+            self.quarantined += 1
+        elif outcome is Outcome.WAITING:
+            self.failed_count += 1
+            if len(self.failed) < _MAX_LISTED:
+                self.failed.append(printable(found.path))
+        self.pending -= 1
+        if self.pending == 0:
+            self.done.set()
+
+
+@dataclass
+class _Upload:
+    task: asyncio.Task[None]
+    reports: list[SyncReport] = field(default_factory=list)
+
+
+class SyncScheduler:
+    """Rounds of sync. `complete_files` makes what was captured so far ready for the walk."""
+
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        link: Link,
+        delivery: Delivery,
+        complete_files: Callable[[], Awaitable[None]],
+    ) -> None:
+        self._files = files
+        self._clock = clock
+        self._link = link
+        self._delivery = delivery
+        self._complete_files = complete_files
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self._settings = SyncSettings(disabled=True)
+        self._under_way: dict[str, _Upload] = {}
+        self._room = asyncio.Condition()
+        self._changed = asyncio.Event()
+        self.state = "starting"
+        self.pending_files = 0
+        self.pending_bytes = 0
+        self.last_round_s: float | None = None
+        """When the last scheduled round ended its walk, on the monotonic clock."""
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._under_way)
+
+    def configure(self, settings: SyncSettings) -> None:
+        """Takes effect at once; disabling cancels the uploads that no manual sync waits for."""
+        if settings != replace(self._settings, should_sync=settings.should_sync):
+            self._changed.set()
+        self._settings = settings
+        if settings.disabled:
+            for upload in self._under_way.values():
+                if not upload.reports:
+                    upload.task.cancel()
+
+    async def run(self) -> None:
+        """Scheduled sync, for ever."""
+        while True:
+            settings = self._settings
+            wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
+            await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
+            if self._settings.disabled:
+                self.state = "disabled by sync_disabled; a manual sync works"
+            elif not self._link.usable:
+                self.state = self._link.explanation
+            elif reason := await self._reason_to_wait():
+                self.state = f"waiting: {reason}"
+                if self._throttle.allows(reason):
+                    logger.info("not syncing: %s", reason)
+            else:
+                self.state = "syncing"
+                await self._round(None)
+                self.last_round_s = self._clock.monotonic()
+
+    async def sync_now(self) -> SyncReport:
+        """Sends everything that is there now and returns when each file is delivered or has failed.
+
+        Raises NotConnectedError when there is no link. When cancelled, the uploads go on by themselves.
+        """
+        started = self._clock.monotonic()
+        await self._link.connected()
+        report = SyncReport(pending=1)
+        await self._round(report)
+        report.pending -= 1
+        if report.pending:
+            await report.done.wait()
+        report.seconds = self._clock.monotonic() - started
+        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
+        return report
+
+    async def stop(self) -> None:
+        """Cancels every upload; their files stay as they are."""
+        tasks = [upload.task for upload in self._under_way.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _wait(self, seconds: float) -> None:
+        """Waits, or until the configuration changes."""
+        self._changed.clear()
+        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
+        changed = asyncio.ensure_future(self._changed.wait())
+        try:
+            await asyncio.wait([sleep, changed], return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            sleep.cancel()
+            changed.cancel()
+
+    async def _reason_to_wait(self) -> str:
+        return await self._settings.should_sync() if self._settings.should_sync is not None else ""
+
+    async def _round(self, report: SyncReport | None) -> None:
+        """Completes what was captured, walks, and starts an upload for each file that is due."""
+        await self._complete_files()
+        settings = self._settings
+        walk = Walk(self._files, self._clock, self._throttle, settings.paths, settings.min_age_s)
+        asked_s = self._clock.monotonic()
+        async for found in _in_batches(iter(walk)):
+            if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
+                if self._settings.disabled or await self._reason_to_wait():
+                    break
+                asked_s = self._clock.monotonic()
+            if report is None and not self._delivery.is_due(found):
+                continue
+            async with self._room:
+                await self._room.wait_for(lambda: len(self._under_way) < self._settings.uploads)
+            self._start(found, report)
+        self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
+        if report is not None:
+            report.too_recent = walk.too_recent
+
+    def _start(self, found: Found, report: SyncReport | None) -> None:
+        """Uploads `found`, or lets `report` hear of the upload that is under way already."""
+        upload = self._under_way.get(found.path)
+        if upload is None:
+            task = asyncio.get_running_loop().create_task(self._upload(found, wait=report is None))
+            upload = self._under_way[found.path] = _Upload(task)
+        if report is not None:
+            report.pending += 1
+            upload.reports.append(report)
+
+    async def _upload(self, found: Found, *, wait: bool) -> None:
+        outcome = Outcome.WAITING
+        try:
+            outcome = await self._delivery.attempt(found, wait=wait)
+        finally:
+            for report in self._under_way.pop(found.path).reports:
+                report.add(found, outcome)
+            async with self._room:
+                self._room.notify_all()
+
+
+async def _in_batches(walk: Iterator[Found]) -> AsyncIterator[Found]:
+    """Steps a blocking walk on a worker thread, a batch at a time."""
+    while batch := await asyncio.to_thread(lambda: list(itertools.islice(walk, _BATCH))):
+        for found in batch:
+            yield found

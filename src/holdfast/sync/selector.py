@@ -1,0 +1,31 @@
+"""Conditional sync: a sensor's reading says whether scheduled sync may run."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from ..errors import ResourceCallError
+
+SHOULD_SYNC_KEY = "should_sync"
+
+Readings = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+async def reason_to_wait(name: str, readings: Readings | None) -> str:
+    """Why scheduled sync waits, or an empty text when the sensor `name` says that it may run.
+
+    `readings` is None while the sensor is not there. Anything but a reading of `should_sync: true` means waiting.
+    """
+    if readings is None:
+        return f"the selective syncer {name!r} is not there"
+    try:
+        values = await readings()
+    except ResourceCallError as error:
+        return f"the selective syncer {name!r} gives no reading: {error}"
+    if SHOULD_SYNC_KEY not in values:
+        return f"the reading of the selective syncer {name!r} has no {SHOULD_SYNC_KEY!r}"
+    value = values[SHOULD_SYNC_KEY]
+    if not isinstance(value, bool):
+        return f"{SHOULD_SYNC_KEY} of the selective syncer {name!r} must be true or false, it is {value!r}"
+    return "" if value else f"the selective syncer {name!r} says {SHOULD_SYNC_KEY}: false"

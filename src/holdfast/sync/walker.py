@@ -1,0 +1,94 @@
+"""The walk: what lies under the sync paths and is ready to go. Streams; blocks; belongs on a worker thread."""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ..clock import Clock
+from ..errors import StorageError, printable
+from ..filesystem import Entry, EntryKind, FileSystem
+from ..storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
+from ..throttle import Throttle
+
+logger = logging.getLogger(__name__)
+
+_MAX_LISTED = 100
+
+
+@dataclass(frozen=True)
+class Found:
+    """A file to send, as it was when the walk passed it."""
+
+    path: str
+    kind: FileKind
+    size_bytes: int
+    modified_ns: int
+    status_changed_ns: int
+
+
+@dataclass
+class Walk:
+    """One walk over `roots`; its counts are complete when it is exhausted."""
+
+    files: FileSystem
+    clock: Clock
+    throttle: Throttle
+    roots: Iterable[str]
+    min_age_s: float
+    """How long an arbitrary file must have been left alone."""
+    found: int = 0
+    found_bytes: int = 0
+    too_recent: list[str] = field(default_factory=list)
+    """The first hundred arbitrary files that were changed less than `min_age_s` ago."""
+
+    def __iter__(self) -> Iterator[Found]:
+        """Each file once, though roots may lie in each other. What can't be read is logged and passed over."""
+        seen: list[str] = []
+        for root in self.roots:
+            real = os.path.realpath(root)
+            if not any(real == s or real.startswith(s.rstrip(os.sep) + os.sep) for s in seen):
+                yield from self._folder(real, seen)
+            seen.append(real)
+
+    def _folder(self, folder: str, seen: list[str]) -> Iterator[Found]:
+        if folder in seen:
+            return
+        try:
+            for entry in self.files.list_folder(folder):
+                if entry.kind is EntryKind.FOLDER:
+                    if entry.name not in SKIPPED_FOLDERS:
+                        yield from self._folder(entry.path, seen)
+                elif (found := self._file(entry)) is not None:
+                    self.found += 1
+                    self.found_bytes += found.size_bytes
+                    yield found
+        except StorageError as error:
+            if error.reason != "no_such_file" and self.throttle.allows(str(error)):
+                logger.warning("%s; what lies in there is not synced", error)
+
+    def _file(self, entry: Entry) -> Found | None:
+        kind = kind_of(entry.path)
+        if entry.kind is EntryKind.OTHER or kind in (FileKind.IN_PROGRESS, FileKind.SEQUENCE):
+            return None
+        try:
+            status = self.files.stat(entry.path)
+        except StorageError as error:
+            if error.reason != "no_such_file" and self.throttle.allows(str(error)):
+                logger.warning("%s; it is not synced", error)
+            return None
+        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+            return None
+        if kind is FileKind.ARBITRARY and self._is_recent(status):
+            if len(self.too_recent) < _MAX_LISTED:
+                self.too_recent.append(printable(entry.path))
+            return None
+        return Found(entry.path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    def _is_recent(self, status: os.stat_result) -> bool:
+        """A time of change that lies in the future counts as old once it stands still: the clock was wrong."""
+        age_s = (self.clock.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)) / 1e9
+        return 0 <= age_s < self.min_age_s

@@ -1,0 +1,160 @@
+"""Sensors whose every answer a test can predict.
+
+| model | attributes | behaviour |
+|---|---|---|
+| holdfast:test:counting | `ledger` (a file, optional) | `{"seq": n}`, counting up, noted in the ledger |
+| holdfast:test:broken | | every reading fails |
+| holdfast:test:late | `delay_s` | answers after that time |
+| holdfast:test:switch | `path` (a file) | `should_sync` as the file says, see `Switch` |
+| holdfast:test:late_start | `path` (a file) | can't be built until the file exists |
+
+The ledger is the source's own account, which tests hold against what was captured and delivered.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+from viam.components.sensor import Sensor
+from viam.module.module import Module
+from viam.proto.app.robot import ComponentConfig
+from viam.proto.common import ResourceName
+from viam.resource.base import ResourceBase
+from viam.resource.registry import Registry, ResourceCreatorRegistration
+from viam.resource.types import Model
+from viam.utils import SensorReading, struct_to_dict
+
+
+class _TestSensor(Sensor):
+    """What the sensors share: they take their attributes when they are built."""
+
+    MODEL: ClassVar[Model]
+
+    @classmethod
+    def new(cls, config: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase]) -> _TestSensor:
+        sensor = cls(config.name)
+        sensor.take(struct_to_dict(config.attributes))
+        return sensor
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        """Raises what makes the resource unbuildable."""
+
+
+class Counting(_TestSensor):
+    """Counts its calls from 0, going on where the ledger ends: `seq` is unique across restarts.
+
+    Each call writes one line, `seq,unix_time_ns`, by one write to a file opened for appending: neither
+    SIGKILL nor a second writer tears a line. The line is written before the answer is sent, so the ledger
+    holds every reading that anybody ever received, and at most one more per caller that was cut off.
+    """
+
+    MODEL = Model.from_string("holdfast:test:counting")
+    _ledger_fd: int | None = None
+    _next_seq: int = 0
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        path = attributes.get("ledger")
+        if path:
+            self._ledger_fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+            self._next_seq = Path(path).read_bytes().count(b"\n")
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        seq = self._next_seq
+        self._next_seq += 1
+        if self._ledger_fd is not None:
+            os.write(self._ledger_fd, f"{seq},{time.time_ns()}\n".encode())
+        return {"seq": seq}
+
+    async def close(self) -> None:
+        if self._ledger_fd is not None:
+            os.close(self._ledger_fd)
+            self._ledger_fd = None
+
+
+class Broken(_TestSensor):
+    """Fails at every reading."""
+
+    MODEL = Model.from_string("holdfast:test:broken")
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        raise RuntimeError("this sensor is broken")
+
+
+class Late(_TestSensor):
+    """Answers after `delay_s`; calls do not hold each other up."""
+
+    MODEL = Model.from_string("holdfast:test:late")
+    _delay_s: float = 0.0
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        self._delay_s = float(attributes.get("delay_s", 0.0))
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        await asyncio.sleep(self._delay_s)
+        return {"delay_s": self._delay_s}
+
+
+class Switch(_TestSensor):
+    """A selector for sync, worked by the word in a file.
+
+    `true`, `false`: that as a bool. `missing`: another reading only. `text`: a string in place of the bool.
+    `error`, or no file: the reading fails.
+    """
+
+    MODEL = Model.from_string("holdfast:test:switch")
+    _path: Path
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        self._path = Path(attributes["path"])
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        word = self._path.read_text().strip()
+        readings: dict[str, dict[str, SensorReading]] = {
+            "true": {"should_sync": True},
+            "false": {"should_sync": False},
+            "missing": {"something_else": 1},
+            "text": {"should_sync": "yes"},
+        }
+        if word not in readings:
+            raise RuntimeError(f"the switch says {word!r}")
+        return readings[word]
+
+
+class LateStart(_TestSensor):
+    """Can't be built until a file exists: a resource that appears later."""
+
+    MODEL = Model.from_string("holdfast:test:late_start")
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        if not Path(attributes["path"]).exists():
+            raise RuntimeError(f"{attributes['path']} does not exist yet")
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        return {"started": True}
+
+
+async def main() -> None:
+    module = Module.from_args()
+    for kind in (Counting, Broken, Late, Switch, LateStart):
+        Registry.register_resource_creator(kind.API, kind.MODEL, ResourceCreatorRegistration(kind.new))
+        module.add_model_from_registry(kind.API, kind.MODEL)
+    await module.start()  # type: ignore[no-untyped-call]
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
