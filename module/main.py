@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import sys
@@ -48,6 +49,7 @@ def _allow_many_open_files() -> None:
 
 
 async def main() -> None:
+    gc.freeze()  # what was imported is never garbage: no collection need look at it again
     _allow_many_open_files()
     getLogger("holdfast").setLevel(logging.DEBUG)
     await HoldfastModule.from_args().start()  # type: ignore[no-untyped-call]

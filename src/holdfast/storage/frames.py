@@ -34,6 +34,16 @@ def varint(value: int) -> bytes:
     """Protobuf's base-128 number, for `value` ≥ 0."""
     if value < 0x80:
         return bytes((value,))
+    if 1 << 28 <= value < 1 << 35:  # the seconds and most nanoseconds of each reading: worth the short way
+        return bytes(
+            (
+                value & 0x7F | 0x80,
+                value >> 7 & 0x7F | 0x80,
+                value >> 14 & 0x7F | 0x80,
+                value >> 21 & 0x7F | 0x80,
+                value >> 28,
+            )
+        )
     out = bytearray()
     while value > 0x7F:
         out.append(value & 0x7F | 0x80)

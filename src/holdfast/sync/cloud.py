@@ -17,7 +17,7 @@ from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
-from viam.gen.proto.rpc.v1.auth_pb2 import AuthenticateRequest, AuthenticateResponse, Credentials
+from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
 
 from ..errors import CloudError
 

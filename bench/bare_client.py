@@ -1,0 +1,54 @@
+"""The bare minimum: grpcio.aio calls at the deadlines of N sensors, their answers thrown away.
+
+`python -m bench.bare_client SOCKET N HZ SECONDS` prints JSON: calls that succeeded, calls that were due, and the
+CPU seconds that they cost this process. Calls that are due together leave together, as the module's do.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import sys
+import time
+
+import grpc.aio
+from viam.proto.common import GetReadingsRequest
+
+METHOD = "/viam.component.sensor.v1.SensorService/GetReadings"
+
+
+async def main(socket: str, sensors: int, hz: float, seconds: float) -> None:
+    channel = grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.enable_retries", 0)])
+    call = channel.unary_unary(METHOD)
+    requests = [GetReadingsRequest(name=f"fake{i}").SerializeToString() for i in range(sensors)]
+    answered = 0
+    busy = [False] * sensors
+
+    async def one(index: int) -> None:
+        nonlocal answered
+        try:
+            await call(requests[index], timeout=5)
+            answered += 1
+        finally:
+            busy[index] = False
+
+    await asyncio.gather(*(one(i) for i in range(sensors)))
+    answered = 0
+    cpu, start = time.process_time(), time.monotonic()
+    ticks = int(seconds * hz)
+    tasks: set[asyncio.Task[None]] = set()
+    for tick in range(ticks):
+        await asyncio.sleep(max(0.0, start + tick / hz - time.monotonic()))
+        for index in range(sensors):
+            if not busy[index]:
+                busy[index] = True
+                task = asyncio.create_task(one(index))
+                tasks.add(task)
+                task.add_done_callback(tasks.discard)
+    await asyncio.gather(*tasks)
+    print(json.dumps({"calls": answered, "due": ticks * sensors, "cpu_s": time.process_time() - cpu}))
+    await channel.close()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))

@@ -1,0 +1,180 @@
+"""Sync against a local cloud over a real connection; only the backoffs' clock may be fake."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+from google.protobuf.struct_pb2 import Struct
+from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, UploadMetadata
+
+from demo.cloud import LocalCloud
+from demo.link import Link as Cable
+from holdfast.clock import SystemClock
+from holdfast.filesystem import FileSystem
+from holdfast.storage.frames import FrameEncoder
+from holdfast.storage.ledger import Ledger
+from holdfast.sync.cloud import Cloud, CloudSettings
+from holdfast.sync.delivery import Delivery
+from holdfast.sync.link import Link
+from holdfast.sync.scheduler import SyncScheduler, SyncSettings
+from holdfast.throttle import Throttle
+
+API = "rdk:component:sensor"
+
+
+def reading(number: float, time_ns: int = 1_700_000_000_000_000_000) -> bytes:
+    values = Struct()
+    values.update({"readings": {"n": number}})
+    data = SensorData(struct=values)
+    data.metadata.time_requested.FromNanoseconds(time_ns)
+    return data.SerializeToString()
+
+
+def metadata(name: str = "lidar", **changes: Any) -> DataCaptureMetadata:
+    values: dict[str, Any] = {
+        "component_type": API,
+        "component_name": name,
+        "method_name": "Readings",
+        "type": DataType.DATA_TYPE_TABULAR_SENSOR,
+        "file_extension": ".dat",
+    }
+    return DataCaptureMetadata(**{**values, **changes})
+
+
+def write_capture_file(folder: Path, stem: str, messages: list[bytes], header: DataCaptureMetadata) -> Path:
+    folder.mkdir(parents=True, exist_ok=True)
+    encoder = FrameEncoder(header)
+    path = folder / f"{stem}.capture"
+    path.write_bytes(encoder.header_frame + b"".join(encoder.encode(message) for message in messages))
+    return path
+
+
+def write_old_file(path: Path, content: bytes) -> Path:
+    """A file that was last changed long ago; ctime can't be set, so tests use a small minimum age."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content)
+    os.utime(path, (1, 1))
+    return path
+
+
+@dataclass
+class Arrived:
+    """What reached the cloud."""
+
+    numbers: list[tuple[str, float]] = field(default_factory=list)
+    files: list[tuple[UploadMetadata, bytes]] = field(default_factory=list)
+    metadata: list[UploadMetadata] = field(default_factory=list)
+
+    def of(self, name: str) -> list[float]:
+        return [number for owner, number in self.numbers if owner == name]
+
+    def add(self, meta: UploadMetadata, data: SensorData) -> None:
+        self.metadata.append(meta)
+        if data.WhichOneof("data") == "struct":
+            value = data.struct.fields["readings"].struct_value.fields["n"].number_value
+            self.numbers.append((meta.component_name, value))
+
+    def add_file(self, meta: UploadMetadata, path: Path) -> None:
+        self.files.append((meta, path.read_bytes()))
+
+
+@dataclass
+class World:
+    """A capture folder, a cloud behind a cable that can be cut, and sync between them."""
+
+    folder: Path
+    cloud: LocalCloud
+    cable: Cable
+    arrived: Arrived
+    files: FileSystem
+    ledger: Ledger
+    connection: Cloud
+    link: Link
+    delivery: Delivery
+    sync: SyncScheduler
+    completed: int = 0
+
+    def capture_file(self, stem: str, numbers: list[float], name: str = "lidar") -> Path:
+        messages = [reading(number) for number in numbers]
+        return write_capture_file(self.folder / name, stem, messages, metadata(name))
+
+    def settings(self, **changes: Any) -> SyncSettings:
+        values: dict[str, Any] = {"paths": (str(self.folder),), "interval_s": 0.02, "min_age_s": 0.0}
+        return SyncSettings(**{**values, **changes})
+
+
+WorldMaker = Callable[..., World]
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    async with make_world(tmp_path) as made:
+        yield made
+
+
+@asynccontextmanager
+async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str = "key") -> AsyncIterator[World]:
+    arrived = Arrived()
+    cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"}, on_reading=arrived.add, on_file=arrived.add_file)
+    await cloud.start()
+    cable = Cable(int(cloud.address.rpartition(":")[2]))
+    await cable.start()
+    clock, files = SystemClock(), files or FileSystem()
+    settings = CloudSettings(cable.address, False, "part", "id", key)
+    connection = Cloud(settings)
+    link = Link(connection, settings, clock)
+    ledger = Ledger(time.time_ns())
+    delivery = Delivery(files, clock, ledger, connection, link, Throttle(clock, 60))
+    folder = tmp_path / "capture"
+    folder.mkdir()
+    delivery.part_id, delivery.capture_dir = "part", str(folder)
+
+    async def complete() -> None:
+        made.completed += 1
+
+    sync = SyncScheduler(files, clock, link, delivery, complete)
+    made = World(folder, cloud, cable, arrived, files, ledger, connection, link, delivery, sync)
+    tasks = [asyncio.create_task(link.run()), asyncio.create_task(sync.run())]
+    try:
+        yield made
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with suppress(asyncio.CancelledError):
+                await task
+        await sync.stop()
+        await connection.close()
+        await cable.stop()
+        await cloud.stop()
+
+
+async def eventually(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    """Returns as soon as `condition` holds; fails after `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        await asyncio.sleep(0.005)
+
+
+@pytest.fixture
+def failing_removal() -> Iterator[type[FileSystem]]:
+    class CannotDelete(FileSystem):
+        broken = True
+
+        def remove(self, path: str) -> None:
+            if self.broken:
+                from holdfast.errors import StorageError
+
+                raise StorageError("delete", path, PermissionError(1, "Operation not permitted"))
+            super().remove(path)
+
+    yield CannotDelete

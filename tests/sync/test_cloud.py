@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+
+from demo.cloud import LocalCloud
+from demo.link import Link as Cable
+from holdfast.errors import CloudError
+from holdfast.sync.cloud import Cloud, CloudSettings
+from holdfast.sync.planner import file_contents, file_metadata
+
+from .test_planner import found
+
+SECRET = "a-very-secret-key"
+
+
+def settings(address: str, key: str = SECRET) -> CloudSettings:
+    return CloudSettings(address, False, "part", "id", key)
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[LocalCloud]:
+    server = LocalCloud(tmp_path, api_keys={"id": SECRET})
+    await server.start()
+    yield server
+    await server.stop()
+
+
+@pytest.fixture
+async def cloud(server: LocalCloud) -> AsyncIterator[Cloud]:
+    cloud = Cloud(settings(server.address))
+    yield cloud
+    await cloud.close()
+
+
+async def test_it_logs_in_with_the_machines_key_and_uploads(cloud: Cloud, server: LocalCloud) -> None:
+    await cloud.connect()
+    await cloud.upload_capture(b"")
+    assert server.calls["DataCaptureUpload"] == 1
+
+
+async def test_a_wrong_key_is_refused_and_stands_in_no_error(server: LocalCloud) -> None:
+    cloud = Cloud(settings(server.address, key="wrong-secret"))
+    with pytest.raises(CloudError) as caught:
+        await cloud.connect()
+    assert caught.value.code in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+    assert "wrong-secret" not in repr(caught.value) + repr(cloud._settings)
+    await cloud.close()
+
+
+async def test_a_token_that_the_cloud_forgot_is_renewed_without_a_failure(cloud: Cloud, server: LocalCloud) -> None:
+    await cloud.connect()
+    server.revoke_tokens()
+    await asyncio.gather(*(cloud.upload_capture(b"") for _ in range(5)))
+    assert server.calls["Authenticate"] == 2
+
+
+async def test_a_stream_is_sent_again_from_its_beginning_after_a_renewal(
+    cloud: Cloud, server: LocalCloud, tmp_path: Path
+) -> None:
+    await cloud.connect()
+    server.revoke_tokens()
+
+    async def messages() -> AsyncIterator[bytes]:
+        yield file_metadata(found("/x/a.txt"), "part", ())
+        yield file_contents(b"hello")
+
+    await cloud.upload_stream("FileUpload", messages)
+    assert server.files_count == 1
+
+
+async def test_an_answer_of_the_cloud_is_told_from_a_cut_connection(cloud: Cloud, server: LocalCloud) -> None:
+    await cloud.connect()
+    server.fail_next(grpc.StatusCode.UNAVAILABLE, 1)
+    with pytest.raises(CloudError) as answered:
+        await cloud.upload_capture(b"")
+    assert (answered.value.code, answered.value.connected) == ("UNAVAILABLE", True)
+
+
+async def test_a_connection_that_is_cut_during_a_call_is_no_connection(server: LocalCloud) -> None:
+    cable = Cable(int(server.address.rpartition(":")[2]))
+    await cable.start()
+    cloud = Cloud(settings(cable.address))
+    await cloud.connect()
+    arrived, never = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await never.wait()
+
+    server.before_answer = hold
+    call = asyncio.create_task(cloud.upload_capture(b""))
+    await arrived.wait()
+    await cable.cut()
+    with pytest.raises(CloudError) as cut:
+        await call
+    assert not cut.value.connected
+    never.set()
+    await cloud.close()
+    await cable.stop()
+
+
+async def test_closing_the_connection_fails_the_calls_under_way_and_cancels_nobody(
+    cloud: Cloud, server: LocalCloud
+) -> None:
+    await cloud.connect()
+    arrived, never = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await never.wait()
+
+    server.before_answer = hold
+    call = asyncio.create_task(cloud.upload_capture(b""))
+    await arrived.wait()
+    await cloud.close()
+    with pytest.raises(CloudError):
+        await call
+    never.set()
+
+
+@pytest.mark.parametrize(
+    ("address", "part"),
+    [
+        ("http://cloud.example:80", "unencrypted"),
+        ("ftp://127.0.0.1:1", "not https://"),
+        ("https://", "not https://"),
+        ("https://127.0.0.1:notaport", "not https://"),
+        ("http://127.0.0.1:1", "can't connect to 127.0.0.1:1"),
+    ],
+)
+async def test_an_address_that_can_not_be_used_says_so(address: str, part: str) -> None:
+    with pytest.raises(CloudError, match=part) as caught:
+        await Cloud(settings(address)).connect()
+    assert not caught.value.connected
+
+
+async def test_a_host_that_nobody_knows_says_so() -> None:
+    with pytest.raises(CloudError, match=r"can't connect to nowhere\.invalid:443"):
+        await Cloud(settings("nowhere.invalid")).connect()
+
+
+def test_missing_credentials_are_named() -> None:
+    missing = CloudSettings("https://x", False, "", "id", "").missing
+    assert "VIAM_API_KEY " in missing and "VIAM_MACHINE_PART_ID" in missing and "VIAM_API_KEY_ID" not in missing
+    assert CloudSettings("https://x", False, "part", "id", "key").missing == ""
+
+
+_CONNECT = """
+import asyncio, sys
+from holdfast.errors import CloudError
+from holdfast.sync.cloud import Cloud, CloudSettings
+async def main():
+    cloud = Cloud(CloudSettings(sys.argv[1], False, "part", "id", "key"))
+    try:
+        await cloud.connect()
+        await cloud.upload_capture(b"")
+        print("connected")
+    except CloudError as error:
+        print("refused", error)
+    await cloud.close()
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("trusted", [True, False])
+async def test_tls_is_used_and_the_certificate_is_verified(tmp_path: Path, trusted: bool) -> None:
+    """In a process of its own: gRPC reads the trusted roots once."""
+    authority = trustme.CA()
+    certificate = authority.issue_cert("127.0.0.1")
+    chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
+    server = LocalCloud(
+        tmp_path / "cloud", tls=(chain, certificate.private_key_pem.bytes()), api_keys={"id": "key"}
+    )
+    await server.start()
+    roots = tmp_path / "roots.pem"
+    authority.cert_pem.write_to_path(str(roots))
+    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
+    if trusted:
+        environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(roots)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", _CONNECT, server.address, env=environment, stdout=subprocess.PIPE
+    )
+    output, _ = await process.communicate()
+    assert output.decode().startswith("connected" if trusted else "refused UNAVAILABLE")
+    assert server.calls["DataCaptureUpload"] == int(trusted)
+    await server.stop()

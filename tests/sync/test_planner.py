@@ -1,0 +1,148 @@
+from pathlib import Path
+
+import pytest
+from google.protobuf.any_pb2 import Any as AnyMessage
+from google.protobuf.struct_pb2 import Struct, Value
+from viam.proto.app.datasync import (
+    DataCaptureUploadRequest,
+    DataType,
+    FileUploadRequest,
+    SensorData,
+    StreamingDataCaptureUploadRequest,
+)
+
+from holdfast.storage.frames import CHECK_FIELD, Scan, scan
+from holdfast.storage.layout import FileKind
+from holdfast.sync.planner import (
+    MAX_CALL_BYTES,
+    StreamPart,
+    UnaryPart,
+    capture_parts,
+    extension_of,
+    file_contents,
+    file_metadata,
+)
+from holdfast.sync.walker import Found
+
+from .conftest import metadata, reading, write_capture_file
+
+
+def scanned(tmp_path: Path, messages: list[bytes], **changes: object) -> Scan:
+    return scan(write_capture_file(tmp_path, "a", messages, metadata(**changes)).read_bytes())
+
+
+def unary(part: UnaryPart | StreamPart) -> DataCaptureUploadRequest:
+    assert isinstance(part, UnaryPart)
+    return DataCaptureUploadRequest.FromString(part.request)
+
+
+def found(path: str) -> Found:
+    return Found(path, FileKind.ARBITRARY, 5, 2_500_000_000, 1_000_000_001)
+
+
+def test_a_call_carries_the_files_metadata_and_its_readings_as_they_were_captured(tmp_path: Path) -> None:
+    parameter = AnyMessage()
+    parameter.Pack(Value(string_value="x"))
+    messages = [reading(n) for n in range(3)]
+    content = scanned(tmp_path, messages, tags=["a", "b"], method_parameters={"p": parameter})
+    (part,) = capture_parts(content, "part-7", 0)
+    request = unary(part)
+    assert request.metadata.part_id == "part-7"
+    assert request.metadata.component_type == "rdk:component:sensor"
+    assert (request.metadata.component_name, request.metadata.method_name) == ("lidar", "Readings")
+    assert request.metadata.type == DataType.DATA_TYPE_TABULAR_SENSOR
+    assert list(request.metadata.tags) == ["a", "b"]
+    assert request.metadata.method_parameters["p"] == parameter
+    assert request.metadata.file_extension == ".dat"
+    assert [data.SerializeToString() for data in request.sensor_contents] == messages
+
+
+def test_the_checks_are_cut_off_before_upload(tmp_path: Path) -> None:
+    (part,) = capture_parts(scanned(tmp_path, [reading(1)]), "p", 0)
+    tag = (CHECK_FIELD << 3 | 5).to_bytes(3, "little")
+    assert tag not in part.request  # type: ignore[union-attr]
+    assert b"\xfd\xe1\x09" not in part.request  # type: ignore[union-attr]
+
+
+def test_calls_stay_within_their_size_and_keep_the_order(tmp_path: Path) -> None:
+    big = Struct()
+    big.update({"readings": {"text": "x" * 100_000}})
+    messages = [SensorData(struct=big).SerializeToString() for _ in range(25)]
+    parts = list(capture_parts(scanned(tmp_path, messages), "p", 0))
+    assert len(parts) > 1
+    assert all(len(unary(part).SerializeToString()) <= MAX_CALL_BYTES for part in parts)
+    assert sum(part.readings for part in parts) == 25
+
+
+def test_one_reading_larger_than_a_call_goes_alone(tmp_path: Path) -> None:
+    big = Struct()
+    big.update({"readings": {"text": "x" * (MAX_CALL_BYTES + 1)}})
+    messages = [reading(1), SensorData(struct=big).SerializeToString(), reading(2)]
+    assert [part.readings for part in capture_parts(scanned(tmp_path, messages), "p", 0)] == [1, 1, 1]
+
+
+def test_a_file_that_was_sent_in_part_goes_on_where_it_stopped(tmp_path: Path) -> None:
+    content = scanned(tmp_path, [reading(n) for n in range(5)])
+    (part,) = capture_parts(content, "p", 3)
+    numbers = [
+        d.struct.fields["readings"].struct_value.fields["n"].number_value for d in unary(part).sensor_contents
+    ]
+    assert numbers == [3, 4]
+    assert list(capture_parts(content, "p", 5)) == []
+
+
+def test_each_binary_payload_is_a_call_with_the_extension_of_its_mime_type(tmp_path: Path) -> None:
+    messages = [SensorData(binary=b"\xff\xd8" + bytes([n])).SerializeToString() for n in range(2)]
+    content = scanned(
+        tmp_path, messages, type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg", file_extension=""
+    )
+    requests = [unary(part) for part in capture_parts(content, "p", 0)]
+    assert [request.metadata.file_extension for request in requests] == [".jpeg", ".jpeg"]
+    assert [request.sensor_contents[0].binary[-1] for request in requests] == [0, 1]
+
+
+def test_a_large_binary_payload_is_streamed_in_chunks(tmp_path: Path) -> None:
+    payload = bytes(range(256)) * 8000
+    data = SensorData(binary=payload)
+    data.metadata.time_requested.FromNanoseconds(5)
+    content = scanned(
+        tmp_path, [data.SerializeToString()], type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="pointcloud/pcd"
+    )
+    (part,) = capture_parts(content, "p", 0)
+    assert isinstance(part, StreamPart)
+    head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in part.messages()]
+    assert head.metadata.upload_metadata.file_extension == ".pcd"
+    assert head.metadata.sensor_metadata.time_requested.ToNanoseconds() == 5
+    assert b"".join(chunk.data for chunk in chunks) == payload
+    assert max(len(chunk.data) for chunk in chunks) == 64 * 1024
+
+
+def test_an_arbitrary_file_tells_its_name_times_tags_and_datasets() -> None:
+    path = "/data/tag=night/dataset=64fa/tag= rain /cam/tag=/a.b.log"
+    message = FileUploadRequest.FromString(file_metadata(found(path), "part-7", ("fleet", "night")))
+    assert message.metadata.part_id == "part-7"
+    assert message.metadata.type == DataType.DATA_TYPE_FILE
+    assert message.metadata.file_name == path
+    assert message.metadata.file_extension == ".log"
+    assert message.metadata.file_modify_time.ToNanoseconds() == 2_500_000_000
+    assert message.metadata.file_create_time.ToNanoseconds() == 1_000_000_001
+    assert sorted(message.metadata.tags) == ["fleet", "night", "rain"]
+    assert list(message.metadata.dataset_ids) == ["64fa"]
+
+
+def test_a_name_that_is_no_utf_8_can_be_sent() -> None:
+    message = FileUploadRequest.FromString(file_metadata(found("/data/a\udcff\n.b\udc80"), "p", ()))
+    assert message.metadata.file_name == "/data/a\\xff\n.b\\x80"
+    assert message.metadata.file_extension == ".b\\x80"
+
+
+def test_contents_are_the_bytes_of_the_chunk() -> None:
+    assert FileUploadRequest.FromString(file_contents(b"\x00abc")).file_contents.data == b"\x00abc"
+
+
+@pytest.mark.parametrize(
+    ("mime_type", "extension"),
+    [("image/jpeg", ".jpeg"), ("image/png", ".png"), ("pointcloud/pcd", ".pcd"), ("audio/mpeg", ".mp3"), ("", "")],
+)
+def test_mime_types_have_rdks_extensions(mime_type: str, extension: str) -> None:
+    assert extension_of(mime_type) == extension

@@ -1,0 +1,243 @@
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+
+import grpc
+import pytest
+
+from holdfast.errors import NotConnectedError
+from holdfast.storage.layout import FileKind
+from holdfast.sync.delivery import Outcome
+from holdfast.sync.scheduler import SyncReport
+from holdfast.sync.walker import Found
+
+from .conftest import World, eventually, make_world, write_old_file
+
+
+async def test_scheduled_sync_delivers_what_appears(world: World) -> None:
+    world.sync.configure(world.settings())
+    world.capture_file("9999-a", [1])
+    await eventually(lambda: world.arrived.of("lidar") == [1])
+    world.capture_file("9999-b", [2])
+    write_old_file(world.folder / "note.txt", b"x")
+    await eventually(lambda: world.arrived.of("lidar") == [1, 2] and len(world.arrived.files) == 1)
+    assert world.completed >= 2
+
+
+async def test_a_manual_sync_delivers_what_is_there_when_it_is_called(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True))
+    for number in range(30):
+        world.capture_file(f"9999-{number}", [number])
+    report = await world.sync.sync_now()
+    assert sorted(world.arrived.of("lidar")) == list(range(30))
+    assert (report.files, report.failed_count, report.quarantined) == (30, 0, 0)
+    assert world.completed == 1
+
+
+async def test_disabled_means_that_nothing_is_sent_by_itself(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True))
+    world.capture_file("9999-a", [1])
+    await eventually(lambda: "disabled" in world.sync.state)
+    assert world.arrived.numbers == []
+
+
+async def test_disabling_stops_uploads_that_are_under_way(world: World) -> None:
+    arrived, never = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await never.wait()
+
+    world.cloud.before_answer = hold
+    path = world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings())
+    await asyncio.wait_for(arrived.wait(), 20)
+    world.sync.configure(world.settings(disabled=True))
+    await eventually(lambda: world.sync.in_flight == 0)
+    assert path.exists()
+    never.set()
+
+
+async def test_a_manual_sync_tells_what_failed_and_what_is_too_recent(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True, min_age_s=3600))
+    world.capture_file("9999-a", [1])
+    (world.folder / "new.txt").write_text("x")
+    world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
+    report = await world.sync.sync_now()
+    assert report.failed == [str(world.folder / "lidar" / "9999-a.capture")]
+    assert report.too_recent == [str(world.folder / "new.txt")]
+    assert "INTERNAL" in report.last_error
+
+
+async def test_a_manual_sync_does_not_wait_for_a_backoff(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True))
+    world.capture_file("9999-a", [1])
+    world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
+    await world.sync.sync_now()
+    assert (await world.sync.sync_now()).files == 1
+
+
+async def test_two_manual_syncs_share_the_work(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True))
+    for number in range(20):
+        world.capture_file(f"9999-{number}", [number])
+    first, second = await asyncio.gather(world.sync.sync_now(), world.sync.sync_now())
+    assert sorted(world.arrived.of("lidar")) == list(range(20))
+    assert first.failed_count == second.failed_count == 0
+    assert max(first.files, second.files) == 20
+
+
+async def test_a_manual_sync_waits_for_an_upload_that_is_under_way_already(world: World) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await go_on.wait()
+
+    world.cloud.before_answer = hold
+    world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings())
+    await asyncio.wait_for(arrived.wait(), 20)
+    manual = asyncio.create_task(world.sync.sync_now())
+    await eventually(lambda: world.completed >= 2)
+    go_on.set()
+    assert (await manual).files == 1
+    assert world.arrived.of("lidar") == [1]
+
+
+async def test_without_a_link_a_manual_sync_fails_and_says_why(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True))
+    await world.link.connected()
+    await world.cable.cut()
+    world.capture_file("9999-a", [1])
+    assert (await world.sync.sync_now()).failed_count == 1, "the cut is noticed by the first call"
+    with pytest.raises(NotConnectedError, match=r"not connected to the cloud: .*can't connect"):
+        await world.sync.sync_now()
+
+
+async def test_after_a_cut_everything_arrives_by_itself_once(world: World) -> None:
+    world.sync.configure(world.settings())
+    await world.link.connected()
+    await world.cable.cut()
+    for number in range(20):
+        world.capture_file(f"9999-{number}", [number])
+    await eventually(lambda: not world.link.usable)
+    await world.cable.restore()
+    await eventually(lambda: len(world.arrived.numbers) >= 20)
+    assert sorted(world.arrived.of("lidar")) == list(range(20))
+
+
+async def test_after_the_cloud_was_unavailable_everything_arrives_by_itself(world: World) -> None:
+    unwell = True
+
+    def unavailable(method: str, request: bytes | None) -> grpc.StatusCode | None:
+        return grpc.StatusCode.UNAVAILABLE if unwell and method == "DataCaptureUpload" else None
+
+    world.cloud.fail_while = unavailable
+    for number in range(20):
+        world.capture_file(f"9999-{number}", [number])
+    world.sync.configure(world.settings())
+    await eventually(lambda: world.link.state.value == "cloud unavailable")
+    tried = world.cloud.calls["DataCaptureUpload"]
+    assert tried <= 20
+    unwell = False
+    await eventually(lambda: len(world.arrived.numbers) == 20)
+
+
+async def test_one_slow_file_holds_up_no_later_round(world: World) -> None:
+    release = asyncio.Event()
+    slow_arrived = asyncio.Event()
+
+    async def hold() -> None:
+        if not slow_arrived.is_set():
+            slow_arrived.set()
+            await release.wait()
+
+    world.cloud.before_answer = hold
+    write_old_file(world.folder / "slow.bin", b"x" * 1000)
+    world.sync.configure(world.settings())
+    await asyncio.wait_for(slow_arrived.wait(), 20)
+    world.capture_file("9999-a", [1])
+    await eventually(lambda: world.arrived.of("lidar") == [1])
+    release.set()
+    await eventually(lambda: len(world.arrived.files) == 1)
+
+
+async def test_no_more_uploads_than_configured_are_under_way(world: World) -> None:
+    most = 0
+    now = 0
+    second = asyncio.Event()
+
+    async def count() -> None:
+        nonlocal most, now
+        now += 1
+        most = max(most, now)
+        if now == 2:
+            second.set()
+        await asyncio.wait_for(second.wait(), 20)
+        now -= 1
+
+    world.cloud.before_answer = count
+    for number in range(10):
+        world.capture_file(f"9999-{number}", [number])
+    world.sync.configure(world.settings(disabled=True, uploads=2))
+    await world.sync.sync_now()
+    assert most == 2
+
+
+async def test_the_selector_decides_over_scheduled_sync_and_not_over_manual(world: World) -> None:
+    reason = "the selective syncer says no"
+
+    async def should_sync() -> str:
+        return reason
+
+    world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings(should_sync=should_sync))
+    await eventually(lambda: "says no" in world.sync.state)
+    assert world.arrived.numbers == []
+    assert (await world.sync.sync_now()).files == 1
+    world.capture_file("9999-b", [2])
+    reason = ""
+    await eventually(lambda: world.arrived.of("lidar") == [1, 2])
+
+
+async def test_a_cancelled_manual_sync_breaks_nothing(world: World) -> None:
+    go_on = asyncio.Event()
+    world.cloud.before_answer = lambda: _wait(go_on)
+    world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings(disabled=True))
+    manual = asyncio.create_task(world.sync.sync_now())
+    await eventually(lambda: world.sync.in_flight == 1)
+    manual.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await manual
+    go_on.set()
+    await eventually(lambda: world.sync.in_flight == 0)
+    assert world.arrived.of("lidar") == [1]
+
+
+async def _wait(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+async def test_files_of_paths_outside_the_capture_folder_are_synced_and_quarantined_beside_themselves(
+    tmp_path: Path,
+) -> None:
+    async with make_world(tmp_path) as world:
+        outside = tmp_path / "outside"
+        write_old_file(outside / "a.txt", b"x")
+        world.sync.configure(world.settings(disabled=True, paths=(str(world.folder), str(outside))))
+        world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 1)
+        assert (await world.sync.sync_now()).quarantined == 1
+        assert (outside / "failed" / "a.txt").exists()
+        write_old_file(outside / "b.txt", b"y")
+        assert (await world.sync.sync_now()).files == 1
+        assert [content for _, content in world.arrived.files] == [b"y"]
+
+
+def test_a_report_lists_a_hundred_failures_and_counts_all() -> None:
+    report = SyncReport(pending=150)
+    for number in range(150):
+        report.add(Found(f"/f{number}", FileKind.ARBITRARY, 1, 0, 0), Outcome.WAITING)
+    assert report.failed_count == 150 and len(report.failed) == 100 and report.done.is_set()

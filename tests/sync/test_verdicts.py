@@ -1,0 +1,33 @@
+import pytest
+
+from holdfast.errors import CloudError
+from holdfast.sync.verdicts import Verdict, verdict
+
+
+@pytest.mark.parametrize(
+    ("code", "connected", "expected"),
+    [
+        ("UNAVAILABLE", False, Verdict.LINK),
+        ("DEADLINE_EXCEEDED", False, Verdict.LINK),
+        ("CANCELLED", False, Verdict.LINK),
+        ("UNAVAILABLE", True, Verdict.UNWELL),
+        ("DEADLINE_EXCEEDED", True, Verdict.UNWELL),
+        ("UNAUTHENTICATED", True, Verdict.LOGIN),
+        ("PERMISSION_DENIED", True, Verdict.LOGIN),
+        ("INVALID_ARGUMENT", True, Verdict.QUARANTINE),
+        *[
+            (code, True, Verdict.RETRY)
+            for code in ("CANCELLED", "UNKNOWN", "NOT_FOUND", "ALREADY_EXISTS", "RESOURCE_EXHAUSTED", "ABORTED")
+        ],
+        *[
+            (code, True, Verdict.RETRY)
+            for code in ("FAILED_PRECONDITION", "OUT_OF_RANGE", "UNIMPLEMENTED", "INTERNAL", "DATA_LOSS")
+        ],
+    ],
+)
+def test_each_code_has_its_verdict(code: str, connected: bool, expected: Verdict) -> None:
+    assert verdict(CloudError(code, "why", connected=connected)) is expected
+
+
+def test_a_unit_is_quarantined_for_nothing_but_invalid_argument_even_without_a_connection() -> None:
+    assert verdict(CloudError("UNIMPLEMENTED", "HTTP 404", connected=False)) is Verdict.RETRY
