@@ -1,0 +1,316 @@
+"""The life of the whole, with resources in this process and a local cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from viam.proto.common import GetReadingsResponse
+
+from demo.cloud import LocalCloud
+from holdfast import manager as manager_module
+from holdfast.clock import SystemClock
+from holdfast.commands import COMMANDS, run_command
+from holdfast.config import Config, parse
+from holdfast.errors import CommandError, NotConnectedError
+from holdfast.filesystem import FileSystem
+from holdfast.manager import Manager, Resources
+from holdfast.status import status
+from holdfast.storage.frames import scan
+from holdfast.storage.lock import FolderLock
+
+SENSOR = frozenset({"rdk:component:sensor"})
+
+
+class CountingClient:
+    """Answers each call with the next number of its resource."""
+
+    def __init__(self) -> None:
+        self.served: dict[str, int] = {}
+
+    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        name = request[2 : 2 + request[1]].decode()
+        self.served[name] = self.served.get(name, 0) + 1
+        response = GetReadingsResponse()
+        response.readings["seq"].number_value = self.served[name]
+        return response.SerializeToString()
+
+    async def close(self) -> None:
+        pass
+
+
+class World:
+    def __init__(self, folder: Path, cloud: LocalCloud) -> None:
+        self.folder = folder
+        self.cloud = cloud
+        self.client = CountingClient()
+        self.environment = {
+            "HOME": str(folder),
+            "VIAM_API_KEY_ID": "id",
+            "VIAM_API_KEY": "key",
+            "VIAM_MACHINE_PART_ID": "part",
+        }
+        self.manager = Manager(self.environment, FileSystem(), SystemClock())
+
+    def config(self, **attributes: Any) -> Config:
+        return parse(
+            {
+                "capture_dir": str(self.folder / "capture"),
+                "cloud_address": self.cloud.address,
+                "sync_disabled": True,
+                "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": 200}],
+                **attributes,
+            },
+            self.environment,
+        )
+
+    def apply(self, *names: str, **attributes: Any) -> None:
+        self.manager.apply(
+            self.config(**attributes), Resources(dict.fromkeys(names or ("a",), SENSOR), self.client)
+        )
+
+    def stored(self, folder: str = "capture") -> dict[str, list[float]]:
+        """The numbers in the complete capture files, by resource, in the order of their files."""
+        numbers: dict[str, list[float]] = {}
+        for path in sorted((self.folder / folder).rglob("*.capture")):
+            found = scan(path.read_bytes())
+            from viam.proto.app.datasync import SensorData
+
+            for message in found.readings:
+                fields = SensorData.FromString(message).struct.fields["readings"].struct_value.fields
+                numbers.setdefault(found.metadata.component_name, []).append(fields["seq"].number_value)
+        return numbers
+
+    async def served(self, count: int, name: str = "a") -> None:
+        target = self.client.served.get(name, 0) + count
+        await eventually(lambda: self.client.served.get(name, 0) >= target)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"}, part_id="part")
+    await cloud.start()
+    made = World(tmp_path, cloud)
+    yield made
+    await made.manager.stop()
+    await cloud.stop()
+
+
+async def eventually(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never held"
+        await asyncio.sleep(0.005)
+
+
+async def test_what_is_read_lies_in_complete_files_after_stop(world: World) -> None:
+    world.apply()
+    await world.served(20)
+    await world.manager.stop()
+    assert world.stored()["a"] == list(range(1, world.client.served["a"] + 1))
+    assert not list(world.folder.rglob("capture/rdk*/**/*.prog"))
+
+
+async def test_a_hand_over_loses_nothing_and_an_unchanged_collector_goes_on(world: World) -> None:
+    world.apply()
+    for _ in range(5):
+        await world.served(5)
+        await world.manager.hand_over()
+        world.apply()
+    (running,) = world.manager.engine.capture.running  # type: ignore[union-attr]
+    await world.manager.stop()
+    assert world.stored()["a"] == list(range(1, world.client.served["a"] + 1))
+    assert running.collector.errors == 0
+
+
+async def test_a_change_of_one_collector_leaves_the_others_alone(world: World) -> None:
+    methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 100} for name in ("a", "b")]
+    world.apply("a", "b", capture_methods=methods)
+    before = {r.collector.spec.resource: r for r in world.manager.engine.capture.running}  # type: ignore[union-attr]
+    await world.served(3, "b")
+    world.apply("a", "b", capture_methods=[methods[0], {**methods[1], "capture_frequency_hz": 50}])
+    after = {r.collector.spec.resource: r for r in world.manager.engine.capture.running}  # type: ignore[union-attr]
+    assert after["a"] is before["a"] and after["b"] is not before["b"]
+    await world.served(3, "b")
+    await world.manager.stop()
+    assert world.stored()["b"] == list(range(1, world.client.served["b"] + 1))
+
+
+async def test_after_a_hand_over_what_was_read_is_handed_to_the_operating_system(world: World) -> None:
+    world.apply(capture_flush_interval_ms=60_000)
+    await world.served(10)
+    read = world.client.served["a"]
+    await world.manager.hand_over()
+    (path,) = world.folder.rglob("capture/rdk*/**/*.prog")
+    assert len(scan(path.read_bytes()).readings) >= read - 1
+
+
+async def test_without_a_successor_everything_stops_and_the_folder_is_free(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_module, "HAND_OVER_S", 0.05)
+    world.apply()
+    await world.served(3)
+    await world.manager.hand_over()
+    await eventually(lambda: world.manager.engine is None)
+    await world.manager.stop()
+    read = world.client.served["a"]
+    assert world.stored()["a"] == list(range(1, read + 1))
+    assert FolderLock(FileSystem(), str(world.folder / "capture")).try_acquire()
+    assert world.client.served["a"] == read
+
+
+async def test_a_service_that_comes_back_later_begins_anew(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manager_module, "HAND_OVER_S", 0.01)
+    world.apply()
+    await world.served(3)
+    await world.manager.hand_over()
+    await eventually(lambda: world.manager.engine is None)
+    world.apply()
+    await world.served(3)
+    await world.manager.stop()
+    assert world.stored()["a"] == list(range(1, world.client.served["a"] + 1))
+
+
+async def test_a_changed_capture_dir_loses_nothing(world: World) -> None:
+    world.apply()
+    await world.served(5)
+    world.apply(capture_dir=str(world.folder / "other"))
+    await world.served(5)
+    await world.manager.stop()
+    numbers = world.stored()["a"] + world.stored("other")["a"]
+    assert sorted(numbers) == list(range(1, world.client.served["a"] + 1))
+
+
+async def test_capture_disabled_reads_nothing_and_sync_works(world: World) -> None:
+    world.apply(capture_disabled=True)
+    (world.folder / "capture").mkdir(exist_ok=True)
+    (world.folder / "capture" / "note.txt").write_text("x")
+    os.utime(world.folder / "capture" / "note.txt", (1, 1))
+    world.apply(capture_disabled=True, file_last_modified_millis=1)
+    await eventually(lambda: world.manager.engine.folder.state == "running")  # type: ignore[union-attr]
+    report = await world.manager.sync()
+    assert report.files == 1 and world.cloud.files_count == 1
+    assert world.client.served == {}
+
+
+async def test_sync_flushes_what_was_captured_and_the_sum_holds(world: World) -> None:
+    world.apply()
+    await world.served(20)
+    await eventually(lambda: world.manager.engine.folder.state == "running")  # type: ignore[union-attr]
+    before = world.client.served["a"]
+    await world.manager.sync()
+    assert world.cloud.readings_count >= before - 1
+    found = status(world.manager)["readings"]
+    assert found["captured"] == found["delivered"] + found["on_disk"]
+    assert found["delivered"] == world.cloud.readings_count
+
+
+async def test_while_another_process_has_the_lock_capture_goes_on_and_sync_waits(world: World) -> None:
+    other = FolderLock(FileSystem(), str(world.folder / "capture"))
+    assert other.try_acquire()
+    world.apply(sync_disabled=False)
+    await world.served(5)
+    await eventually(lambda: "has the lock" in status(world.manager)["sync"]["state"])
+    assert str(os.getpid()) in status(world.manager)["sync"]["state"]
+    with pytest.raises(NotConnectedError, match="has the lock"):
+        await world.manager.sync()
+    other.release()
+    await eventually(lambda: world.cloud.readings_count > 0)
+
+
+async def test_files_of_a_crash_are_recovered_and_delivered(world: World) -> None:
+    world.apply()
+    await world.served(10)
+    await world.manager.hand_over()
+    (left,) = world.folder.rglob("capture/rdk*/**/*.prog")
+    content = left.read_bytes()
+    await world.manager.stop()
+    for path in world.folder.rglob("*.capture"):
+        path.unlink()
+    left.write_bytes(content[:-3])
+    os.utime(left, (1, 1))
+    world.manager = Manager(world.environment, FileSystem(), SystemClock())
+    world.apply(capture_disabled=True)
+    await eventually(lambda: status(world.manager).get("sync", {}).get("recovery", "").startswith("done"))
+    await world.manager.sync()
+    assert world.cloud.readings_count == len(scan(content).readings) - 1
+    found = status(world.manager)["readings"]
+    assert found["dropped"] == {"torn": 1}
+    assert found["captured"] + found["adopted"] == found["delivered"] + sum(found["dropped"].values())
+
+
+async def test_a_resource_that_is_not_there_is_waited_for(world: World) -> None:
+    methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 100} for name in ("a", "late")]
+    world.apply("a", capture_methods=methods)
+    assert status(world.manager)["capture"]["waiting_for"] == ["late"]
+    world.apply("a", "late", capture_methods=methods)
+    await world.served(2, "late")
+    assert status(world.manager)["capture"]["waiting_for"] == []
+
+
+async def test_a_method_that_can_not_be_captured_is_a_problem_and_the_rest_works(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    methods = [{"name": "a", "method": method, "capture_frequency_hz": 100} for method in ("Reading", "Readings")]
+    world.apply(capture_methods=methods, capture_dirr="x")
+    await world.served(2)
+    problems = status(world.manager)["config_problems"]
+    assert any("did you mean 'Readings'" in problem for problem in problems)
+    assert any("capture_dirr" in problem and "capture_dir" in problem for problem in problems)
+    assert all(problem in caplog.text for problem in problems)
+
+
+@pytest.mark.parametrize(
+    ("reading", "expected"),
+    [({"bool_value": False}, "false"), ({"string_value": "yes"}, "true or false"), (None, "has no 'should_sync'")],
+)
+async def test_the_selector_holds_scheduled_sync_until_it_says_true(
+    world: World, reading: dict[str, Any] | None, expected: str
+) -> None:
+    answer = GetReadingsResponse()
+
+    class Selector(CountingClient):
+        async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+            if b"selector" in request:
+                return answer.SerializeToString()
+            return await super().call(method, request, timeout_s)
+
+    world.client = Selector()
+    if reading is not None:
+        for kind, value in reading.items():
+            setattr(answer.readings["should_sync"], kind, value)
+    world.apply("a", "selector", sync_disabled=False, sync_interval_mins=0.0002, selective_syncer_name="selector")
+    await eventually(lambda: expected in status(world.manager)["sync"]["state"])
+    assert world.cloud.readings_count == 0
+    answer.readings["should_sync"].bool_value = True
+    await eventually(lambda: world.cloud.readings_count > 0)
+
+
+async def test_a_selector_that_is_not_there_holds_scheduled_sync(world: World) -> None:
+    world.apply("a", sync_disabled=False, sync_interval_mins=0.0002, selective_syncer_name="selector")
+    await eventually(lambda: "'selector' is not there" in status(world.manager)["sync"]["state"])
+    assert world.cloud.readings_count == 0
+
+
+async def test_help_lists_every_command_and_status_is_one(world: World) -> None:
+    world.apply()
+    assert set((await run_command(world.manager, {"command": "help"}))["commands"]) == set(COMMANDS)
+    assert set(await run_command(world.manager, {"command": "status"})) == set(status(world.manager))
+
+
+async def test_an_unknown_command_gets_the_closest_name(world: World) -> None:
+    with pytest.raises(CommandError, match="did you mean 'sync'"):
+        await run_command(world.manager, {"command": "synk"})
+    with pytest.raises(CommandError, match=r"None; there are: help, status, sync"):
+        await run_command(world.manager, {})
+
+
+async def test_a_sync_before_anything_is_configured_says_so(world: World) -> None:
+    with pytest.raises(NotConnectedError, match="not configured"):
+        await world.manager.sync()
