@@ -87,6 +87,7 @@ class CloudError(HoldfastError):
     def __init__(self, code: str, message: str, *, connected: bool) -> None:
         super().__init__(f"{code}: {message}")
         self.code = code
+        self.message = message
         self.connected = connected
 
 

@@ -4,7 +4,7 @@ import asyncio
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import grpc
@@ -13,7 +13,7 @@ import trustme
 
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
-from holdfast.errors import CloudError
+from holdfast.errors import CloudError, StorageError
 from holdfast.sync.cloud import Cloud, CloudSettings
 from holdfast.sync.planner import file_contents, file_metadata
 
@@ -69,12 +69,46 @@ async def test_a_stream_is_sent_again_from_its_beginning_after_a_renewal(
     await cloud.connect()
     server.revoke_tokens()
 
-    async def messages() -> AsyncIterator[bytes]:
+    def messages() -> Iterator[bytes]:
         yield file_metadata(found("/x/a.txt"), "part", ())
         yield file_contents(b"hello")
 
     await cloud.upload_stream("FileUpload", messages)
     assert server.files_count == 1
+
+
+@pytest.mark.parametrize("code", [grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.UNAVAILABLE])
+async def test_an_answer_before_the_end_of_a_stream_is_the_clouds_own(
+    cloud: Cloud, server: LocalCloud, code: grpc.StatusCode
+) -> None:
+    await cloud.connect()
+
+    def messages() -> Iterator[bytes]:
+        yield file_metadata(found("/x/a.txt"), "part", ())
+        for _ in range(1000):
+            yield file_contents(bytes(64 * 1024))
+
+    for _ in range(10):
+        server.fail_next(code, 1)
+        with pytest.raises(CloudError) as caught:
+            await cloud.upload_stream("FileUpload", messages)
+        assert (caught.value.code, caught.value.connected) == (code.name, True)
+
+
+async def test_a_file_that_can_not_be_read_while_it_is_sent_is_that_error_and_arrives_not(
+    cloud: Cloud, server: LocalCloud
+) -> None:
+    await cloud.connect()
+    error = StorageError("read", "/x/a.txt", OSError(5, "Input/output error"))
+
+    def messages() -> Iterator[bytes]:
+        yield file_metadata(found("/x/a.txt"), "part", ())
+        yield file_contents(b"half")
+        raise error
+
+    with pytest.raises(StorageError):
+        await cloud.upload_stream("FileUpload", messages)
+    assert server.files_count == 0
 
 
 async def test_an_answer_of_the_cloud_is_told_from_a_cut_connection(cloud: Cloud, server: LocalCloud) -> None:
@@ -85,7 +119,8 @@ async def test_an_answer_of_the_cloud_is_told_from_a_cut_connection(cloud: Cloud
     assert (answered.value.code, answered.value.connected) == ("UNAVAILABLE", True)
 
 
-async def test_a_connection_that_is_cut_during_a_call_is_no_connection(server: LocalCloud) -> None:
+@pytest.mark.parametrize("kind", ["unary", "stream"])
+async def test_a_connection_that_is_cut_during_a_call_is_no_connection(server: LocalCloud, kind: str) -> None:
     cable = Cable(int(server.address.rpartition(":")[2]))
     await cable.start()
     cloud = Cloud(settings(cable.address))
@@ -96,8 +131,16 @@ async def test_a_connection_that_is_cut_during_a_call_is_no_connection(server: L
         arrived.set()
         await never.wait()
 
+    def messages() -> Iterator[bytes]:
+        yield file_metadata(found("/x/a.txt"), "part", ())
+        yield file_contents(b"hello")
+
     server.before_answer = hold
-    call = asyncio.create_task(cloud.upload_capture(b""))
+    calls = {
+        "unary": lambda: cloud.upload_capture(b""),
+        "stream": lambda: cloud.upload_stream("FileUpload", messages),
+    }
+    call = asyncio.create_task(calls[kind]())
     await arrived.wait()
     await cable.cut()
     with pytest.raises(CloudError) as cut:
@@ -156,7 +199,7 @@ def test_missing_credentials_are_named() -> None:
 
 _CONNECT = """
 import asyncio, sys
-from holdfast.errors import CloudError
+from holdfast.errors import CloudError, StorageError
 from holdfast.sync.cloud import Cloud, CloudSettings
 async def main():
     cloud = Cloud(CloudSettings(sys.argv[1], False, "part", "id", "key"))

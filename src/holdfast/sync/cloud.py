@@ -1,4 +1,4 @@
-"""The cloud: login and uploads over one gRPC connection.
+"""The cloud: login and uploads, over one gRPC connection for unary calls and one for streams.
 
 The boundary of the link: gRPC's and the operating system's errors become `CloudError` here. TLS is verified with
 the roots that grpcio brings (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others); plaintext goes to loopback only,
@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,10 +20,12 @@ import grpc.aio
 from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
 
 from ..errors import CloudError
+from . import streams
 
 _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
 _DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
 _CONNECT_TIMEOUT_S = 10.0
+_LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 STALL_S = 60.0
 """A call that moves no bytes for so long is given up."""
 _SLOWEST_LINK_BYTES_PER_S = 4096
@@ -60,11 +62,12 @@ class CloudSettings:
 
 
 class Cloud:
-    """One connection. `connect` first; every method raises CloudError. `close` ends what is under way."""
+    """`connect` first; every method raises CloudError. `close` ends what is under way."""
 
     def __init__(self, settings: CloudSettings) -> None:
         self._settings = settings
         self._channel: grpc.aio.Channel | None = None
+        self._streams: grpc.Channel | None = None
         self._token = ""
         self._login = asyncio.Lock()
 
@@ -77,12 +80,17 @@ class Cloud:
         options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
         if plaintext:
             self._channel = grpc.aio.insecure_channel(target, options=options)
+            self._streams = grpc.insecure_channel(target, options=options)
         else:
-            self._channel = grpc.aio.secure_channel(target, grpc.ssl_channel_credentials(), options=options)
+            credentials = grpc.ssl_channel_credentials()
+            self._channel = grpc.aio.secure_channel(target, credentials, options=options)
+            self._streams = grpc.secure_channel(target, credentials, options=options)
         await self._authenticate()
 
     async def close(self) -> None:
         channel, self._channel, self._token = self._channel, None, ""
+        if self._streams is not None:
+            self._streams.close()
         if channel is not None:
             await channel.close()
 
@@ -91,12 +99,13 @@ class Cloud:
         timeout_s = STALL_S + len(request) / _SLOWEST_LINK_BYTES_PER_S
         await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request, timeout_s))
 
-    async def upload_stream(self, method: str, messages: Callable[[], AsyncIterator[bytes]]) -> None:
+    async def upload_stream(self, method: str, messages: streams.Messages) -> None:
         """FileUpload or StreamingDataCaptureUpload; `messages` gives the serialized stream from its beginning.
 
         Returns when the cloud has all of it. What `messages` raises goes through, with the call cancelled.
+        `messages` is taken on another thread and may block.
         """
-        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, messages()))
+        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, messages))
 
     async def _logged_in(self, call: _Call[Answer]) -> Answer:
         """Makes a call, and once more with a new token when the cloud does not know ours any more."""
@@ -139,37 +148,30 @@ class Cloud:
         except asyncio.CancelledError:
             raise self._cancelled(channel) from None
 
-    async def _stream(self, method: str, messages: AsyncIterator[bytes]) -> None:
-        channel = self._open_channel()
-        opened: grpc.aio.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(method)
-        call = opened(metadata=self._metadata)
+    async def _stream(self, method: str, messages: streams.Messages) -> None:
+        self._open_channel()
+        assert self._streams is not None
         try:
-            try:
-                async for message in messages:
-                    await asyncio.wait_for(call.write(message), STALL_S)
-                await call.done_writing()
-            except asyncio.InvalidStateError:
-                pass  # the cloud has answered before the end: its answer says why
-            await asyncio.wait_for(_answer(call), STALL_S)
-        except grpc.aio.AioRpcError as error:
-            raise _translate(error, channel) from error
-        except asyncio.TimeoutError as error:
-            why = f"the cloud took no data for {STALL_S:g} s"
-            raise CloudError("DEADLINE_EXCEEDED", why, connected=_connected(channel)) from error
-        except asyncio.CancelledError:
-            raise self._cancelled(channel) from None
-        finally:
-            call.cancel()
+            await streams.upload(self._streams, method, messages, self._metadata, STALL_S)
+        except CloudError as error:
+            if error.code in _LOST and not await self._is_reachable():
+                raise CloudError(error.code, error.message, connected=False) from error
+            raise
+
+    async def _is_reachable(self) -> bool:
+        """Whether the cloud can be connected to now. A broken stream does not tell who broke it."""
+        host, port, _ = _endpoint(self._settings)
+        try:
+            await _probe(host, port)
+        except CloudError:
+            return False
+        return self._channel is not None
 
     def _cancelled(self, channel: grpc.aio.Channel) -> BaseException:
         """A call is cancelled by its caller, or by the channel under it when that is closed."""
         if channel is self._channel:
             return asyncio.CancelledError()
         return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
-
-
-async def _answer(call: grpc.aio.StreamUnaryCall[bytes, bytes]) -> bytes:
-    return await call
 
 
 def _endpoint(settings: CloudSettings) -> tuple[str, int, bool]:

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import Enum
 
@@ -129,13 +129,8 @@ class Delivery:
     async def _send(self, part: UnaryPart | StreamPart) -> None:
         if isinstance(part, UnaryPart):
             await self._cloud.upload_capture(part.request)
-            return
-
-        async def messages() -> AsyncIterator[bytes]:
-            for message in part.messages():
-                yield message
-
-        await self._cloud.upload_stream("StreamingDataCaptureUpload", messages)
+        else:
+            await self._cloud.upload_stream("StreamingDataCaptureUpload", part.messages)
 
     async def _close_capture_file(self, found: Found, content: Scan, collector: CollectorId) -> Outcome:
         """Every good reading is delivered: the file goes, or to quarantine where some of it was not good."""
@@ -163,10 +158,9 @@ class Delivery:
         await asyncio.to_thread(self._files.remove, found.path)
         return Outcome.DELIVERED
 
-    async def _file_messages(self, found: Found) -> AsyncIterator[bytes]:
+    def _file_messages(self, found: Found) -> Iterator[bytes]:
         yield file_metadata(found, self.part_id, self.tags)
-        chunks: Iterator[bytes] = self._files.chunks(found.path, CHUNK_BYTES)
-        while (chunk := await asyncio.to_thread(next, chunks, None)) is not None:
+        for chunk in self._files.chunks(found.path, CHUNK_BYTES):
             yield file_contents(chunk)
 
     def _is_unchanged(self, found: Found) -> bool:

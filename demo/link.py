@@ -1,0 +1,169 @@
+"""A network link that can fail: a TCP relay on loopback that is cut, dead or well, as a test says.
+
+Invariants:
+- From `start` to `stop` the address stays the same and nobody else gets the port, whatever the state.
+- Bytes are relayed in order or not at all; at most a few buffers are held per connection and direction:
+  a receiver that stops reading stops the sender.
+- When `cut` returns, both ends of every connection have been reset, and no byte of theirs arrives later.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import socket
+import struct
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+CHUNK_BYTES = 64 * 1024
+# A linger time of zero: close() sends a reset instead of an orderly end.
+_RESET_ON_CLOSE = struct.pack("ii", 1, 0)
+
+
+class Link:
+    """Relays connections from a free port on 127.0.0.1 to `target_port`. Use from one event loop only."""
+
+    def __init__(self, target_port: int, *, scheme: str = "http", target_host: str = "127.0.0.1") -> None:
+        self.bytes_up = 0
+        self.bytes_down = 0
+        self._target = (target_host, target_port)
+        self._scheme = scheme
+        self._port = 0
+        self._port_holder: socket.socket | None = None
+        self._server: asyncio.Server | None = None
+        self._flowing = asyncio.Event()
+        self._relays: set[asyncio.Task[None]] = set()
+
+    @property
+    def port(self) -> int:
+        """Where clients connect; known after `start`."""
+        return self._port
+
+    @property
+    def address(self) -> str:
+        return f"{self._scheme}://127.0.0.1:{self._port}"
+
+    @property
+    def connections_count(self) -> int:
+        """Connections that are open now."""
+        return len(self._relays)
+
+    async def start(self) -> None:
+        """Take a free port and relay."""
+        # Bound but never listening, this keeps the port while the link is cut; the kernel refuses
+        # connections as long as no other socket of the port listens.
+        self._port_holder = _bind(0)
+        self._port = self._port_holder.getsockname()[1]
+        await self.restore()
+
+    async def stop(self) -> None:
+        """Cut, and give the port back. Harmless when it is not started."""
+        await self.cut()
+        if self._port_holder:
+            self._port_holder.close()
+            self._port_holder = None
+
+    async def cut(self) -> None:
+        """Reset all connections; refuse new ones until `restore` or `blackhole`."""
+        if self._server:
+            self._server.close()
+            self._server = None
+        relays = list(self._relays)
+        for relay in relays:
+            relay.cancel()
+        await asyncio.gather(*relays, return_exceptions=True)
+
+    async def restore(self) -> None:
+        """Let connections and bytes through again; what waited in a black hole goes on."""
+        await self._listen()
+        self._flowing.set()
+
+    async def blackhole(self) -> None:
+        """Keep connections and accept new ones, but move no byte until `restore`."""
+        self._flowing.clear()
+        await self._listen()
+
+    async def _listen(self) -> None:
+        if not self._port_holder:
+            raise RuntimeError("the link is not started")
+        if not self._server:
+            self._server = await asyncio.start_server(self._accept, sock=_bind(self._port), limit=CHUNK_BYTES)
+
+    def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if not self._server:  # accepted just before the cut
+            _reset(writer)
+            return
+        relay = asyncio.create_task(self._relay(reader, writer))
+        self._relays.add(relay)
+        relay.add_done_callback(self._relays.discard)
+
+    async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Relay one connection until both directions have ended; reset both ends if anything else ends it."""
+        writers = [writer]
+        try:
+            await self._flowing.wait()
+            far_reader, far_writer = await asyncio.open_connection(*self._target, limit=CHUNK_BYTES)
+            writers.append(far_writer)
+            await _both(
+                self._pump(reader, far_writer, self._count_up),
+                self._pump(far_reader, writer, self._count_down),
+            )
+            for each in writers:
+                each.close()
+        except OSError:
+            pass  # one end is gone; the other one hears it below
+        finally:
+            for each in writers:
+                if not each.is_closing():
+                    _reset(each)
+            for each in writers:
+                with contextlib.suppress(OSError):
+                    await each.wait_closed()
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]
+    ) -> None:
+        # drain() shall wait until all is handed to the kernel: what lies in a buffer of ours would
+        # still go out after blackhole().
+        writer.transport.set_write_buffer_limits(high=0)
+        while chunk := await reader.read(CHUNK_BYTES):
+            await self._flowing.wait()
+            writer.write(chunk)
+            await writer.drain()
+            count(len(chunk))
+        await self._flowing.wait()
+        writer.write_eof()
+
+    def _count_up(self, size_bytes: int) -> None:
+        self.bytes_up += size_bytes
+
+    def _count_down(self, size_bytes: int) -> None:
+        self.bytes_down += size_bytes
+
+
+async def _both(*pumps: Coroutine[Any, Any, None]) -> None:
+    """Run the pumps; when one fails or the caller is cancelled, none is left running."""
+    tasks = [asyncio.create_task(pump) for pump in pumps]
+    try:
+        await asyncio.gather(*tasks)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _bind(port: int) -> socket.socket:
+    bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    bound.bind(("127.0.0.1", port))
+    bound.setblocking(False)
+    return bound
+
+
+def _reset(writer: asyncio.StreamWriter) -> None:
+    peer = writer.get_extra_info("socket")
+    with contextlib.suppress(OSError):
+        peer.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
+    writer.transport.abort()

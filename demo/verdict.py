@@ -1,0 +1,66 @@
+"""What was captured beside what arrived, by the source's own ledgers and the cloud's own files."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+
+KILL_SLACK_NS = 100_000_000
+"""Between reading the clock and the death of the process."""
+
+
+@dataclass
+class Verdict:
+    """Nothing is missing but what a SIGKILL may take: the readings of the last flush interval before it."""
+
+    served: int = 0
+    arrived: int = 0
+    lost_to_kill: list[int] = field(default_factory=list)
+    missing: list[int] = field(default_factory=list)
+    invented: list[int] = field(default_factory=list)
+    twice: int = 0
+    files_written: int = 0
+    files_arrived: int = 0
+    files_missing: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not (self.missing or self.invented or self.files_missing)
+
+
+def compare(
+    sensor_ledger: Path,
+    arrived_readings: Path,
+    file_ledger: Path,
+    arrived_files: Path,
+    kills_ns: list[int],
+    flush_s: float,
+) -> Verdict:
+    """`arrived_readings` is the cloud's JSON lines for the sensor, `arrived_files` its list of files."""
+    verdict = Verdict()
+    served = dict(map(int, line.split(",")) for line in sensor_ledger.read_text().splitlines())
+    arrived = Counter(int(row["data"]["readings"]["seq"]) for row in _rows(arrived_readings))
+    verdict.served, verdict.arrived = len(served), len(arrived)
+    verdict.twice = sum(arrived.values()) - len(arrived)
+    verdict.invented = sorted(set(arrived) - set(served))
+    for seq in sorted(set(served) - set(arrived)):
+        near_kill = any(
+            kill - flush_s * 1e9 - KILL_SLACK_NS <= served[seq] <= kill + KILL_SLACK_NS for kill in kills_ns
+        )
+        (verdict.lost_to_kill if near_kill else verdict.missing).append(seq)
+    received = {(Path(row["file_name"]).name, row["sha256"]) for row in _rows(arrived_files)}
+    for row in _rows(file_ledger):
+        verdict.files_written += 1
+        if (row["name"], row["sha256"]) in received:
+            verdict.files_arrived += 1
+        else:
+            verdict.files_missing.append(row["name"])
+    return verdict
+
+
+def _rows(path: Path) -> list[dict[str, object]]:
+    if not path.exists():
+        return []
+    return [json.loads(line) for line in path.read_text().splitlines()]

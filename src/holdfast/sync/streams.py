@@ -1,0 +1,74 @@
+"""Client-streaming uploads: large payloads, read from disk while they are sent.
+
+A connection of their own beside the one for unary calls. It is grpcio's synchronous API, since its asyncio API
+replaces the cloud's answer by an INTERNAL of its own when the cloud answers before the stream has ended; the
+messages are taken by gRPC's thread, as fast as the link takes them, so reading them may block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import grpc
+
+from ..errors import CloudError, HoldfastError
+
+_LOOK_EVERY_S = 1.0
+
+Metadata = tuple[tuple[str, str], ...]
+Messages = Callable[[], Iterator[bytes]]
+
+
+class _Source:
+    """The messages on their way. `moved_s` is when the last one was asked for; `error` what reading them raised."""
+
+    def __init__(self, messages: Iterator[bytes]) -> None:
+        self._messages = messages
+        self.moved_s = time.monotonic()
+        self.error: HoldfastError | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self.moved_s = time.monotonic()
+        try:
+            return next(self._messages)
+        except HoldfastError as error:
+            self.error = error
+            raise
+
+
+async def upload(
+    channel: grpc.Channel, method: str, messages: Messages, metadata: Metadata, stall_s: float
+) -> None:
+    """Returns when the cloud has the whole stream.
+
+    Raises CloudError, which takes the connection to stand, or what `messages` raised. When cancelled, the call is cancelled and the cloud has nothing.
+    """
+    source = _Source(messages())
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    opened: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(method)
+    call = opened.future(source, metadata=metadata)
+
+    def on_end(_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(ended.set)
+
+    call.add_done_callback(on_end)
+    try:
+        while not ended.is_set():
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ended.wait(), _LOOK_EVERY_S)
+            if not ended.is_set() and time.monotonic() - source.moved_s > stall_s:
+                raise CloudError("DEADLINE_EXCEEDED", f"the cloud took no data for {stall_s:g} s", connected=True)
+    finally:
+        call.cancel()
+    if source.error is not None:
+        raise source.error
+    if call.code() is not grpc.StatusCode.OK:
+        raise CloudError(call.code().name, call.details() or "no details", connected=True)

@@ -1,0 +1,200 @@
+"""The engine: from one set of collectors to another without a missed tick or a file left behind."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from holdfast.capture.engine import Capture
+from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.filesystem import FileSystem
+from holdfast.storage.disk_writer import DiskWriter
+from holdfast.storage.ledger import Ledger
+from tests.fakes import START_NS, FakeClient, FakeClock
+from tests.storage.samples import files_under, readings_under, response
+
+from .specs import API, spec
+
+
+@dataclass
+class Setup:
+    clock: FakeClock
+    writer: DiskWriter
+    ledger: Ledger
+    capture: Capture
+    client: FakeClient
+    folder: Path
+
+    def captured(self, name: str = "lidar") -> int:
+        counts = self.ledger.readings().get((API, name, "Readings"))
+        return counts.captured if counts else 0
+
+    def names(self) -> list[str]:
+        return sorted(running.collector.spec.resource for running in self.capture.running)
+
+
+@pytest.fixture
+async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
+    clock, ledger = FakeClock(start_s=1000.013), Ledger(START_NS)  # off the grid
+    writer = DiskWriter(FileSystem(), clock, ledger, 3600.0)
+    setup = Setup(clock, writer, ledger, Capture(clock, writer), FakeClient(response({"t": 1.0})), tmp_path)
+    yield setup
+    await setup.capture.stop()
+    await writer.close()
+
+
+async def completed(setup: Setup) -> list[Path]:
+    """The complete files, once the collectors that `apply` ended behind its back are through."""
+    await setup.clock.settle()
+    await setup.clock.settle()  # their end has reached the disk thread,
+    await setup.writer.complete(())  # which does one thing after the other
+    return files_under(setup.folder, ".capture")
+
+
+async def test_what_is_applied_is_captured(setup: Setup) -> None:
+    setup.capture.apply(spec(setup.client, setup.folder, name) for name in ("lidar", "radar"))
+    await setup.clock.advance(1.0)
+    assert (setup.captured("lidar"), setup.captured("radar")) == (10, 10)
+    await setup.capture.stop()
+    assert len(readings_under(setup.folder)) == 20
+
+
+async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
+    setup.capture.apply([spec(setup.client, setup.folder)])
+    (before,) = setup.capture.running
+    for number in range(20):
+        setup.capture.apply([spec(setup.client, setup.folder), spec(setup.client, setup.folder, f"other {number}")])
+        await setup.clock.advance(0.1)
+    after = next(running for running in setup.capture.running if running.collector.spec.resource == "lidar")
+    assert after is before
+    assert setup.captured() == 20
+    assert after.ticker.missed == 0
+    await setup.writer.flush()
+    assert len([path for path in files_under(setup.folder, ".prog") if "lidar" in path.parts]) == 1
+    assert not [path for path in files_under(setup.folder, ".capture") if "lidar" in path.parts]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"hz": 20.0},
+        {"tags": ("new",)},
+        {"params": {"a": 1.0}},
+        {"timeout_s": 1.0},
+        {"max_file_bytes": 1000},
+        {"capture_dir": "elsewhere"},
+        {"client": None},
+    ],
+    ids=lambda change: next(iter(change)),
+)
+async def test_a_changed_collector_is_replaced_and_its_file_is_completed(
+    setup: Setup, change: dict[str, object]
+) -> None:
+    setup.capture.apply([spec(setup.client, setup.folder)])
+    (before,) = setup.capture.running
+    await setup.clock.advance(1.0)
+    client = FakeClient(response({"t": 2.0})) if "client" in change else setup.client
+    folder = setup.folder / str(change["capture_dir"]) if "capture_dir" in change else setup.folder
+    others = {key: value for key, value in change.items() if key not in ("client", "capture_dir")}
+    setup.capture.apply([spec(client, folder, **others)])  # type: ignore[arg-type]
+    (after,) = setup.capture.running
+    assert after.collector is not before.collector
+    (path,) = await completed(setup)
+    assert len(readings_under(setup.folder)) == 10
+    await setup.clock.advance(1.0)
+    assert setup.captured() == (30 if "hz" in change else 20)
+    await setup.capture.stop()
+    assert len(readings_under(setup.folder)) == setup.captured()
+    assert path.exists()
+
+
+async def test_a_removed_collector_completes_its_file_and_reads_no_more(setup: Setup) -> None:
+    setup.capture.apply(spec(setup.client, setup.folder, name) for name in ("lidar", "radar"))
+    await setup.clock.advance(1.0)
+    setup.capture.apply([spec(setup.client, setup.folder, "radar")])
+    assert setup.names() == ["radar"]
+    (path,) = await completed(setup)
+    assert "lidar" in path.parts
+    await setup.clock.advance(1.0)
+    assert (setup.captured("lidar"), setup.captured("radar")) == (10, 20)
+
+
+async def test_a_reading_in_flight_at_a_change_is_kept(setup: Setup) -> None:
+    setup.client.hang()
+    setup.capture.apply([spec(setup.client, setup.folder)])
+    await setup.clock.advance(0.2)
+    assert setup.client.in_flight == 1
+    setup.capture.apply(())
+    await setup.clock.settle()
+    setup.client.answer()
+    await setup.capture.stop()
+    assert setup.captured() == 1
+    assert len(readings_under(setup.folder)) == 1
+
+
+async def test_apply_does_not_wait_for_a_resource_that_hangs(setup: Setup) -> None:
+    setup.client.hang()
+    setup.capture.apply([spec(setup.client, setup.folder)])
+    await setup.clock.advance(0.2)
+    other = FakeClient(response({"t": 2.0}))
+    setup.capture.apply([spec(other, setup.folder)])
+    await setup.clock.advance(1.0)
+    assert setup.captured() == 10
+    assert setup.client.in_flight == 1
+
+
+async def test_a_collector_that_hangs_or_fails_stops_no_other(setup: Setup) -> None:
+    hanging, failing = FakeClient(), FakeClient(ResourceCallError(ResourceErrorKind.FAILED, "broken"))
+    hanging.hang()
+    setup.capture.apply(
+        [
+            spec(hanging, setup.folder, "hangs"),
+            spec(failing, setup.folder, "fails"),
+            spec(setup.client, setup.folder, "lidar"),
+        ]
+    )
+    await setup.clock.advance(1.0)
+    assert setup.captured("lidar") == 10
+    by_name = {running.collector.spec.resource: running for running in setup.capture.running}
+    assert by_name["fails"].collector.errors == 10
+    assert by_name["hangs"].ticker.missed == 9
+    assert len(hanging.calls) == 1
+
+
+async def test_after_stop_all_files_are_complete_and_nothing_is_read(setup: Setup) -> None:
+    setup.capture.apply(spec(setup.client, setup.folder, f"sensor {n}") for n in range(5))
+    await setup.clock.advance(1.0)
+    await setup.capture.stop()
+    calls = len(setup.client.calls)
+    await setup.clock.advance(1.0)
+    assert len(setup.client.calls) == calls == 50
+    assert setup.capture.running == []
+    assert files_under(setup.folder, ".prog") == []
+    assert len(readings_under(setup.folder)) == 50
+
+
+async def test_the_same_method_with_other_parameters_is_a_collector_of_its_own(setup: Setup) -> None:
+    setup.capture.apply(spec(setup.client, setup.folder, params={"a": value}) for value in (1.0, 2.0))
+    await setup.clock.advance(1.0)
+    assert len(setup.capture.running) == 2
+    assert setup.captured() == 20
+
+
+async def test_without_a_service_in_front_failures_are_counted_in_silence(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    setup.client.outcome = ResourceCallError(ResourceErrorKind.FAILED, "gone")
+    setup.capture.apply([spec(setup.client, setup.folder)])
+    setup.capture.orphaned = True
+    with caplog.at_level(logging.WARNING):
+        await setup.clock.advance(1.0)
+        assert caplog.records == []
+        (running,) = setup.capture.running
+        assert running.collector.errors == 10
+        setup.capture.orphaned = False
+        await setup.clock.advance(1.0)
+    assert len(caplog.records) == 1

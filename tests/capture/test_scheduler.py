@@ -1,0 +1,315 @@
+"""The scheduler: deadlines that do not drift, no bursts, calls that leave together or spread out."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from holdfast.capture.scheduler import MAX_CALLS_PER_SLOT, SLOT_S, Scheduler, Ticker
+from tests.fakes import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock(start_s=1000.0021)
+
+
+@pytest.fixture
+async def scheduler(clock: FakeClock) -> AsyncIterator[Scheduler]:
+    scheduler = Scheduler(clock)
+    yield scheduler
+    await scheduler.stop()
+
+
+class Fired:
+    """When it fired; `free` is what it answers."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.free = True
+        self.times: list[float] = []
+
+    def __call__(self) -> bool:
+        self.times.append(self._clock.monotonic())
+        return self.free
+
+
+FREQUENCIES_HZ = [0.5, 3, 7, 10, 30, 100, 200, 333, 1000]
+
+
+@pytest.mark.parametrize("hz", FREQUENCIES_HZ)
+async def test_deadlines_are_absolute_and_do_not_drift(hz: float) -> None:
+    """Each wake-up is late, as with a real loop: what adds intervals to the time of now drifts with every one."""
+    late_s = 0.0002
+    clock = FakeClock(start_s=1000.0021, oversleep_s=late_s)
+    scheduler = Scheduler(clock)
+    fired = Fired(clock)
+    ticker = scheduler.add("lidar", 1 / hz, fired)
+    count = 3000
+    await clock.advance(2.0 + count / hz)
+    await scheduler.stop()
+    assert len(fired.times) >= count
+    assert ticker.missed == 0
+    slot_s = SLOT_S if 1 / hz >= SLOT_S else 0.0
+    start = fired.times[0]
+    for number, time_s in enumerate(fired.times):
+        assert abs(time_s - (start + number / hz)) <= slot_s + late_s + 1e-6
+
+
+@pytest.mark.parametrize("hz", FREQUENCIES_HZ)
+async def test_as_many_deadlines_as_the_time_holds(hz: float, clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = Fired(clock)
+    scheduler.add("lidar", 1 / hz, fired)
+    await clock.advance(2.0)
+    before = len(fired.times)
+    await clock.advance(1000 / hz)
+    assert abs(len(fired.times) - before - 1000) <= 1
+
+
+@pytest.mark.parametrize("hz", [3, 7, 10, 30, 100, 150, 200])
+async def test_deadlines_lie_on_the_grid(hz: float, clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = Fired(clock)
+    scheduler.add("lidar", 1 / hz, fired)
+    await clock.advance(1.5 + 200 / hz)
+    assert len(fired.times) >= 200
+    for time_s in fired.times:
+        assert abs(time_s / SLOT_S - round(time_s / SLOT_S)) < 1e-5
+
+
+@pytest.mark.parametrize("hz", [10, 100, 333, 1000])
+async def test_a_held_up_loop_counts_what_it_missed_and_makes_no_burst(
+    hz: float, clock: FakeClock, scheduler: Scheduler
+) -> None:
+    fired = Fired(clock)
+    ticker = scheduler.add("lidar", 1 / hz, fired)
+    await clock.advance(2.0)
+    before = len(fired.times)
+    assert ticker.missed == 0
+    await clock.jump(50.5 / hz)
+    assert len(fired.times) - before == 1
+    assert ticker.missed == pytest.approx(49.5, abs=1)
+    await clock.advance(100 / hz)
+    assert len(fired.times) - before == pytest.approx(101, abs=1)
+    assert ticker.missed + len(fired.times) - before == pytest.approx(150, abs=2)
+    gaps = [b - a for a, b in zip(fired.times[before + 1 :], fired.times[before + 2 :], strict=False)]
+    assert min(gaps) > 0.5 / hz
+
+
+async def test_after_a_hold_up_the_deadlines_are_where_they_were(clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = Fired(clock)
+    scheduler.add("lidar", 0.1, fired)
+    await clock.advance(1.0)
+    await clock.jump(0.537)
+    await clock.advance(1.0)
+    phases = {round(time_s / 0.1 % 1, 3) % 1 for time_s in fired.times[-5:]}
+    assert phases == {round(fired.times[0] / 0.1 % 1, 3) % 1}
+
+
+async def test_a_tick_that_is_refused_is_missed(clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = Fired(clock)
+    ticker = scheduler.add("lidar", 0.1, fired)
+    await clock.advance(1.0)
+    fired.free = False
+    tried = len(fired.times)
+    await clock.advance(1.0)
+    assert ticker.missed == len(fired.times) - tried == 10
+
+
+@pytest.mark.parametrize(
+    ("hz", "late_s"),
+    [
+        (10, 0.001),
+        (30, 0.001),
+        (100, 0.001),
+        (180, 0.001),
+        (200, 0.001),
+        *(
+            pytest.param(
+                hz,
+                0.001,
+                marks=pytest.mark.xfail(
+                    strict=True,
+                    reason="Ticker.tick counts what passed by the raw deadlines, though calls leave on the slots: "
+                    "between 180 and 200 Hz a wake-up 1 ms late throws away deadlines whose slot is still to come",
+                ),
+            )
+            for hz in (190, 199)
+        ),
+    ],
+)
+async def test_a_loop_late_by_less_than_a_slot_misses_nothing(hz: float, late_s: float) -> None:
+    """ "Lateness is measured from the slot." asyncio rounds timers up by as much as a millisecond."""
+    clock = FakeClock(oversleep_s=late_s)
+    scheduler = Scheduler(clock)
+    ticker = scheduler.add("lidar", 1 / hz, lambda: True)
+    await clock.advance(10.0)
+    await scheduler.stop()
+    assert ticker.missed == 0
+
+
+async def test_equal_fast_tickers_fire_in_the_same_wake_up(clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = []
+    for number in range(20):
+        fired.append(Fired(clock))
+        scheduler.add(f"sensor {number}", 0.01, fired[-1])
+        await clock.advance(0.0137)
+    await clock.advance(1.0)
+    assert len({tuple(one.times[-50:]) for one in fired}) == 1
+
+
+async def test_fast_tickers_of_several_frequencies_share_their_wake_ups(
+    clock: FakeClock, scheduler: Scheduler
+) -> None:
+    slow, fast = Fired(clock), Fired(clock)
+    scheduler.add("slow", 0.1, slow)
+    await clock.advance(0.033)
+    scheduler.add("fast", 0.01, fast)
+    await clock.advance(2.0)
+    assert set(slow.times[1:]) <= set(fast.times)
+
+
+async def _calls_per_wake_up(
+    clock: FakeClock, scheduler: Scheduler, interval_s: float, count: int, key: Callable[[int], str]
+) -> Counter[float]:
+    at: Counter[float] = Counter()
+
+    def fire() -> bool:
+        at[round(clock.monotonic(), 6)] += 1
+        return True
+
+    for number in range(count):
+        scheduler.add(key(number), interval_s, fire)
+    await clock.advance(3.0 + 3 * interval_s)  # all have begun
+    assert sum(at.values()) >= count
+    return at
+
+
+@pytest.mark.parametrize("interval_s", [1.0, 2.0])
+@pytest.mark.parametrize("alike", [True, False], ids=["names that hash alike", "names"])
+async def test_slow_tickers_are_spread_with_a_bounded_number_to_a_slot(
+    interval_s: float, alike: bool, clock: FakeClock, scheduler: Scheduler
+) -> None:
+    at = await _calls_per_wake_up(clock, scheduler, interval_s, 1000, lambda n: "x" if alike else f"sensor {n}")
+    assert max(at.values()) <= MAX_CALLS_PER_SLOT
+    assert len(at) > 30
+
+
+@pytest.mark.xfail(
+    strict=True,
+    reason="Scheduler._free_slot spreads over 200 slots of one second whatever the interval: tickers at 2 to 9 Hz "
+    "come round to each other's slots, so that a slot has up to hz times 32 calls",
+)
+async def test_tickers_of_some_hertz_are_spread_with_a_bounded_number_to_a_slot(
+    clock: FakeClock, scheduler: Scheduler
+) -> None:
+    at = await _calls_per_wake_up(clock, scheduler, 0.2, 1000, lambda n: f"sensor {n}")  # room: 40 slots × 32
+    assert max(at.values()) <= MAX_CALLS_PER_SLOT
+
+
+async def test_a_slow_tickers_place_follows_from_its_name(clock: FakeClock, scheduler: Scheduler) -> None:
+    phases = []
+    for _ in range(2):
+        fired = Fired(clock)
+        ticker = scheduler.add("lidar", 1.0, fired)
+        await clock.advance(3.3)
+        scheduler.remove(ticker)
+        phases.append(round(fired.times[-1] % 1.0, 6))
+    assert phases[0] == phases[1]
+
+
+async def test_a_removed_tickers_place_is_free_again(clock: FakeClock, scheduler: Scheduler) -> None:
+    for _ in range(5):
+        tickers = [scheduler.add("x", 1.0, lambda: True) for _ in range(MAX_CALLS_PER_SLOT)]
+        assert len({ticker.phase_slot for ticker in tickers}) == 1
+        for ticker in tickers:
+            scheduler.remove(ticker)
+
+
+async def test_a_removed_ticker_fires_no_more(clock: FakeClock, scheduler: Scheduler) -> None:
+    stays, goes = Fired(clock), Fired(clock)
+    scheduler.add("stays", 0.1, stays)
+    ticker = scheduler.add("goes", 0.1, goes)
+    await clock.advance(1.0)
+    scheduler.remove(ticker)
+    before = len(goes.times)
+    await clock.advance(1.0)
+    assert len(goes.times) == before > 0
+    assert len(stays.times) > before
+
+
+async def test_the_last_ticker_may_be_removed_and_another_added(clock: FakeClock, scheduler: Scheduler) -> None:
+    scheduler.remove(scheduler.add("a", 0.1, Fired(clock)))
+    await clock.advance(1.0)
+    fired = Fired(clock)
+    scheduler.add("b", 0.1, fired)
+    await clock.advance(1.0)
+    assert len(fired.times) == 10
+
+
+async def test_a_new_ticker_with_an_earlier_deadline_fires_in_time(clock: FakeClock, scheduler: Scheduler) -> None:
+    slow, fast = Fired(clock), Fired(clock)
+    scheduler.add("slow", 1000.0, slow)
+    await clock.advance(5.0)  # the loop sleeps until far from now
+    added_s = clock.monotonic()
+    scheduler.add("fast", 0.1, fast)
+    await clock.advance(1.0)
+    assert len(fast.times) == 10
+    assert fast.times[0] - added_s <= 0.1 + SLOT_S
+    assert len(slow.times) == 1
+
+
+async def test_adding_tickers_holds_up_no_other(clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = Fired(clock)
+    ticker = scheduler.add("first", 0.01, fired)
+    await clock.advance(0.5)
+    before = len(fired.times)
+    for number in range(100):
+        scheduler.add(f"more {number}", 0.5, lambda: True)
+        await clock.advance(0.003)
+    await clock.advance(0.7)
+    assert len(fired.times) - before == 100
+    assert ticker.missed == 0
+
+
+async def test_a_stopped_scheduler_fires_no_more(clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = Fired(clock)
+    scheduler.add("lidar", 0.1, fired)
+    await clock.advance(1.0)
+    await scheduler.stop()
+    await scheduler.stop()
+    before = len(fired.times)
+    await clock.advance(1.0)
+    assert len(fired.times) == before
+
+
+async def test_the_wall_clock_may_jump(clock: FakeClock, scheduler: Scheduler) -> None:
+    fired = Fired(clock)
+    ticker = scheduler.add("lidar", 0.1, fired)
+    await clock.advance(1.0)
+    clock.step_wall(86400)
+    await clock.advance(1.0)
+    clock.step_wall(-2 * 86400)
+    await clock.advance(1.0)
+    assert len(fired.times) == 30
+    assert ticker.missed == 0
+
+
+async def test_the_slowest_frequency_fires_at_its_start_and_once_a_day(
+    clock: FakeClock, scheduler: Scheduler
+) -> None:
+    fired = Fired(clock)
+    scheduler.add("slow", 1 / 0.00001, fired)
+    await clock.advance(2.0)
+    assert len(fired.times) == 1
+    await clock.advance(100_000.0)
+    assert len(fired.times) == 2
+    assert fired.times[1] - fired.times[0] == pytest.approx(100_000.0, abs=SLOT_S)
+
+
+def test_the_next_deadline_of_a_fast_ticker_has_no_grid() -> None:
+    ticker = Ticker(lambda: True, 10.0, 1 / 333, -1)
+    ticker.tick(10.0)
+    assert math.isclose(ticker.due_s, 10.0 + 1 / 333)
