@@ -6,6 +6,7 @@ import asyncio
 import gc
 import logging
 import resource
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 
@@ -36,7 +37,11 @@ class HoldfastModule(Module):
         return ValidateConfigResponse(dependencies=required, optional_dependencies=optional)
 
     async def stop(self) -> None:
-        """At the end of the process, however it comes: all files are complete before the logger goes."""
+        """At the end of the process, however it comes: all files are complete before the logger goes.
+
+        viam-server sends SIGTERM again after 3.3 s and SIGKILL after 10: the second must not cut this off.
+        """
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
         await durable.PROCESS.end()
         await super().stop()  # type: ignore[no-untyped-call]
 

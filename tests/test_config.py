@@ -167,7 +167,6 @@ def test_the_capture_folder_is_absolute_and_a_tilde_is_the_home(written: str, ex
     assert parsed(capture_dir=written).capture_dir == expected
 
 
-@pytest.mark.xfail(strict=True, reason='config.parse: "~data" becomes <home>data; the builtin joins: <home>/data')
 def test_a_tilde_before_a_name_is_a_folder_in_the_home_as_in_the_builtin() -> None:
     assert parsed(capture_dir="~data").capture_dir == "/home/user/data"
 

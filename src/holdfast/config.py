@@ -117,7 +117,9 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
     home = environment.get("HOME", "")
 
     def path(value: str) -> str:
-        return os.path.abspath(home + value[1:] if value.startswith("~") and home else value)
+        return os.path.abspath(
+            os.path.join(home, value[1:].lstrip("/")) if value.startswith("~") and home else value
+        )
 
     interval_mins = reader.number("sync_interval_mins", 0.0)
     if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:

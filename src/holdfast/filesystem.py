@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import NamedTuple
 
@@ -45,9 +45,15 @@ class FileSystem:
     """The operating system's files. Paths are absolute strings."""
 
     def make_folder(self, path: str) -> None:
-        """Makes `path` and its parents; a folder that exists is left as it is."""
+        """Makes `path` and its parents, all private; a folder that exists is left as it is."""
         with _translated("make folder", path):
-            os.makedirs(path, mode=FOLDER_MODE, exist_ok=True)
+            missing = []
+            while not os.path.isdir(path):
+                missing.append(path)
+                path = os.path.dirname(path)
+            for folder in reversed(missing):
+                with suppress(FileExistsError):  # somebody else was quicker
+                    os.mkdir(folder, FOLDER_MODE)
 
     def create(self, path: str) -> int:
         """Opens a new file for appending; fails with reason "exists" rather than touch another's."""

@@ -118,11 +118,6 @@ async def test_another_cause_is_logged_too(setup: Setup, caplog: pytest.LogCaptu
     assert len(caplog.records) == 2
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="Capture's throttle is keyed by the error's text: a resource whose message differs each time "
-    "(a counter, a time in it) logs at every tick; nothing bounds the lines per second (invariant 6)",
-)
 async def test_a_failure_whose_text_changes_does_not_flood_the_log(
     setup: Setup, caplog: pytest.LogCaptureFixture
 ) -> None:

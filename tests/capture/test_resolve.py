@@ -65,8 +65,8 @@ def test_an_api_without_methods_is_a_problem_that_says_so() -> None:
 
 
 def test_every_method_gets_its_resolution_in_order() -> None:
-    methods = [CaptureMethod(name, "Readings", 1.0) for name in ("a", "b", "a", "c")]
-    found = resolve(methods, {"a": (SENSOR,), "b": (CAMERA,)})
+    methods = [CaptureMethod(name, "Readings", 1.0) for name in ("a", "b", "d", "c")]
+    found = resolve(methods, {"a": (SENSOR,), "d": (SENSOR,), "b": (CAMERA,)})
     assert [one.method for one in found] == methods
     assert [(bool(one.table), one.waiting, bool(one.problem)) for one in found] == [
         (True, False, False),
@@ -76,11 +76,6 @@ def test_every_method_gets_its_resolution_in_order() -> None:
     ]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="config sees duplicates by the name as written and the engine keys by API and short name: of `lidar` "
-    "and `rdk:component:sensor/lidar` the last one silently wins, at its frequency, and nobody says so",
-)
 def test_a_resource_configured_by_short_and_by_full_name_runs_once_and_says_so() -> None:
     methods = [CaptureMethod("lidar", "Readings", 1.0), CaptureMethod(f"{SENSOR}/lidar", "Readings", 50.0)]
     first, second = resolve(methods, {"lidar": (SENSOR,)})

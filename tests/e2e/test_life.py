@@ -164,6 +164,24 @@ async def test_sigterm_of_viam_server_completes_all_files_and_loses_nothing(
         assert sorted(machine.seqs("counting")) == seqs
 
 
+async def test_when_viam_server_is_killed_the_module_completes_all_files_and_ends_at_once(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    async with a_machine(viam_server, tmp_path) as machine:
+        source = machine.source("counting")
+        await machine.start(
+            components=[source.component], sync_disabled=True, capture_methods=[readings_of("counting", 100)]
+        )
+        await machine.until_captured("counting", 100)
+        await machine.disconnect()
+        machine.server.sigkill()
+        await until(lambda: not machine.server.module_pids(MODULE), "the module ends by itself", timeout_s=4)
+        assert machine.capture_files(".prog") == []
+        seqs = [reading.seq for reading in machine.on_disk("counting")]
+        # The reading that was on its way when viam-server ended is cut off.
+        assert seqs in (source.seqs, source.seqs[:-1])
+
+
 @BOTH
 async def test_a_change_of_the_config_costs_an_unchanged_collector_no_tick_and_no_reading(
     viam_server: Servers, tmp_path: Path, connected: bool

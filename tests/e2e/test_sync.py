@@ -169,10 +169,6 @@ async def test_with_sync_disabled_files_stay_and_nothing_arrives(viam_server: Se
         assert seqs in (source.seqs, source.seqs[:-1])
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="SyncScheduler.run waits a minute before its first look: until then the status says 'starting'",
-)
 async def test_the_status_says_that_sync_is_disabled(viam_server: Servers, tmp_path: Path) -> None:
     async with a_machine(viam_server, tmp_path) as machine:
         await machine.start(sync_disabled=True)

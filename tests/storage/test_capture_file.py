@@ -76,11 +76,6 @@ def test_a_file_and_its_folder_are_private_to_the_user(files: FaultyFileSystem, 
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="FileSystem.make_folder: os.makedirs gives its mode to the last folder only, its parents are "
-    "0777 & ~umask (0755: every user may read the capture folder); invariant 8",
-)
 def test_the_folders_above_a_capture_file_are_private_too(files: FaultyFileSystem, tmp_path: Path) -> None:
     folder = tmp_path / "capture" / "api" / "lidar"
     create(files, folder)
@@ -173,11 +168,6 @@ def test_a_failed_write_that_can_not_be_cut_off_costs_the_tail_alone(
     assert found.torn_bytes == 10
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="CaptureFile._write: the error of the truncate replaces that of the write, so the drop is counted "
-    "under the wrong reason (io_error for a full disk)",
-)
 def test_the_reason_of_a_failed_write_is_the_writes_own(files: FaultyFileSystem, tmp_path: Path) -> None:
     file = create(files, tmp_path)
     file.append(frames(0, 1))
@@ -190,11 +180,6 @@ def test_the_reason_of_a_failed_write_is_the_writes_own(files: FaultyFileSystem,
     assert caught.value.reason == "no_space"
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="CaptureFile._write after a failed truncate: the file goes on taking frames behind the torn one, with "
-    "size_bytes wrong, so that a later truncate cuts good frames (today's DiskWriter never appends again)",
-)
 def test_after_a_torn_frame_that_stayed_nothing_good_is_lost(files: FaultyFileSystem, tmp_path: Path) -> None:
     file = create(files, tmp_path)
     file.append(frames(0, 2))

@@ -275,11 +275,6 @@ async def test_a_torn_frame_that_can_not_be_cut_off_stays_at_the_end_of_its_file
     assert_sum(ledger, tmp_path)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="DiskWriter/CaptureFile: when the truncate after a partial write fails too, the whole frames of that "
-    "write stay in the file and are delivered, yet all its readings are counted as dropped: on_disk goes negative",
-)
 async def test_a_reading_is_never_both_on_disk_and_dropped(
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -371,11 +366,6 @@ async def test_after_close_readings_are_dropped_and_counted_and_nothing_hangs(
     assert assert_sum(ledger, tmp_path).dropped == {"stopped": 3}
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="DiskWriter._do: a job that is appended while the thread is in its last _complete is never run, and who "
-    "waits for it (a flush before a sync, while the disk is slow at the stop) waits for ever",
-)
 async def test_a_flush_that_meets_the_close_returns(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
@@ -445,11 +435,6 @@ async def test_a_file_that_can_not_be_renamed_is_completed_by_a_later_flush(
     assert_sum(ledger, tmp_path)
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="DiskWriter._finish: a .prog that is gone when it is to be completed (recovery was quicker, or a person) "
-    "is tried again with each flush for ever; no_such_file is final",
-)
 async def test_a_file_that_is_gone_is_not_completed_again_and_again(
     files: FaultyFileSystem, writer: DiskWriter, tmp_path: Path
 ) -> None:
@@ -463,11 +448,6 @@ async def test_a_file_that_is_gone_is_not_completed_again_and_again(
     assert len(files.tried("rename")) == 1
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="DiskWriter.close: the thread's last _complete finishes the open files only; one that could not be "
-    "renamed before stays .prog although the disk is well again",
-)
 async def test_close_completes_a_file_that_could_not_be_renamed_before(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:

@@ -153,14 +153,12 @@ _LOCAL_TIME = (
 )
 
 
-@pytest.mark.xfail(strict=True, reason=_LOCAL_TIME)
 @pytest.mark.usefixtures("berlin")
 def test_a_file_of_this_process_is_not_adopted_when_summer_time_ends() -> None:
     ledger = Ledger(SUMMER_TIME_ENDS_NS - 60 * NS)
     assert not ledger.adopts(path_of(SUMMER_TIME_ENDS_NS + 60 * NS))
 
 
-@pytest.mark.xfail(strict=True, reason=_LOCAL_TIME)
 @pytest.mark.usefixtures("berlin")
 def test_a_file_of_an_earlier_process_is_adopted_when_summer_time_ends() -> None:
     ledger = Ledger(SUMMER_TIME_ENDS_NS + 60 * NS)

@@ -124,11 +124,6 @@ def test_a_folder_that_can_not_be_made_is_an_error(tmp_path: Path) -> None:
         lock_of(tmp_path / "file").try_acquire()
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="FolderLock.try_acquire writes the pid into the file and gives the lock up when that fails: on a full "
-    "disk a restarted process gets no lock, so sync, which would free the disk, never begins",
-)
 def test_a_full_disk_does_not_keep_the_lock_from_being_taken(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -182,11 +182,6 @@ def test_a_file_that_was_written_to_a_moment_ago_waits(tmp_path: Path, folder: P
     assert fresh.read_bytes() == data[:-5]
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="recovery.recover: a file with a time in the future (the clock was wrong when it was written, or is "
-    "now, as on a machine without a battery clock) counts as fresh: it waits, and recovery polls, until that time comes",
-)
 def test_a_file_from_the_future_does_not_wait_for_it(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
     leave(folder / f"{STEM}.prog", samples.our_file(samples.metadata(), samples.messages(2)), age_s=-86400.0)
     assert run(tmp_path, ledger).files == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -25,6 +26,7 @@ from .methods import TabularMethod
 logger = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 0.5
+_MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may find new words for each failure
 
 
 @dataclass(frozen=True)
@@ -83,6 +85,7 @@ class Collector:
         self._append = append
         self._may_warn = may_warn
         self._request = spec.table.request(spec.resource, dict(spec.method.params))
+        self._warned_s: deque[float] = deque(maxlen=_MOST_WARNINGS)
         self._call: asyncio.Task[None] | None = None
 
     def read(self) -> bool:
@@ -119,7 +122,11 @@ class Collector:
             return
         self.errors += 1
         self.last_error = str(error)
+        now_s = self._clock.monotonic()
+        if len(self._warned_s) == _MOST_WARNINGS and now_s - self._warned_s[0] < _WARNINGS_WITHIN_S:
+            return
         if self._may_warn(f"{self.spec.key} {error}"):
+            self._warned_s.append(now_s)
             logger.warning(
                 "no reading from %s of %s: %s; it is asked again at its next deadline",
                 self.spec.method.method,

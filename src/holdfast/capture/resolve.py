@@ -24,7 +24,19 @@ class Resolution:
 
 def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[str]]) -> list[Resolution]:
     """One resolution per method. `resources` maps the short names of what is there to their APIs."""
-    return [_resolve(method, sorted(resources.get(short_name(method.name), ()))) for method in methods]
+    resolutions: list[Resolution] = []
+    running: set[tuple[str, str, str, str]] = set()
+    for method in methods:
+        found = _resolve(method, sorted(resources.get(short_name(method.name), ())))
+        key = (found.api, short_name(method.name), method.method, repr(method.params))
+        if found.table is not None and key in running:
+            problem = (
+                f"{method.method} of {method.name} is there twice, by short and by full name; the first is used"
+            )
+            found = Resolution(method, found.api, problem=problem)
+        running.add(key)
+        resolutions.append(found)
+    return resolutions
 
 
 def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:

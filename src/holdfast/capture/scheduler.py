@@ -31,12 +31,15 @@ TOGETHER_HZ = 10.0
 class Ticker:
     """One periodic deadline. `missed` counts the deadlines that passed unused."""
 
-    def __init__(self, fire: Callable[[], bool], start_s: float, interval_s: float, phase_slot: int) -> None:
+    def __init__(
+        self, fire: Callable[[], bool], start_s: float, interval_s: float, slots: tuple[int, ...] = ()
+    ) -> None:
         self._fire = fire
         self._start_s = start_s
         self._interval_s = interval_s
         self._count = 0
-        self.phase_slot = phase_slot
+        self.slots = slots
+        """The slots of a second in which it is due, where it has a place of its own."""
         self.missed = 0
         self.stopped = False
 
@@ -50,6 +53,8 @@ class Ticker:
 
     def tick(self, now_s: float) -> None:
         """Uses the deadline that is due, if its collector is free, and counts those that passed with it."""
+        if self._interval_s >= SLOT_S:
+            now_s = math.floor(now_s / SLOT_S + 1e-6) * SLOT_S
         passed = math.floor((now_s - self._start_s) / self._interval_s + 1e-9) + 1
         self.missed += max(0, passed - self._count - 1)
         self._count = max(passed, self._count + 1)
@@ -71,12 +76,13 @@ class Scheduler:
         """Starts a ticker. Below `TOGETHER_HZ` its place within a second follows from `key`."""
         now = self._clock.monotonic()
         if 1.0 / interval_s >= TOGETHER_HZ:
-            slot = -1
+            slots: tuple[int, ...] = ()
             start = math.ceil(now / interval_s) * interval_s
         else:
-            slot = self._free_slot(key)
-            start = math.ceil(now / _SPREAD_S) * _SPREAD_S + slot * SLOT_S
-        ticker = Ticker(fire, start, interval_s, slot)
+            slots = self._free_slots(key, interval_s)
+            self._slots.update(slots)
+            start = math.ceil(now / _SPREAD_S) * _SPREAD_S + slots[0] * SLOT_S
+        ticker = Ticker(fire, start, interval_s, slots)
         heapq.heappush(self._heap, (ticker.due_s, next(self._order), ticker))
         self._restart()
         return ticker
@@ -84,7 +90,7 @@ class Scheduler:
     def remove(self, ticker: Ticker) -> None:
         """No deadline of `ticker` fires any more."""
         ticker.stopped = True
-        self._slots[ticker.phase_slot] -= 1
+        self._slots.subtract(ticker.slots)
 
     async def stop(self) -> None:
         task, self._task = self._task, None
@@ -92,14 +98,21 @@ class Scheduler:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
-    def _free_slot(self, key: str) -> int:
-        first = zlib.crc32(key.encode("utf-8", "surrogateescape")) % _SPREAD_SLOTS
-        slots = (first + offset for offset in range(_SPREAD_SLOTS))
-        slot = next(
-            (s % _SPREAD_SLOTS for s in slots if self._slots[s % _SPREAD_SLOTS] < MAX_CALLS_PER_SLOT), first
-        )
-        self._slots[slot] += 1
-        return slot
+    def _free_slots(self, key: str, interval_s: float) -> tuple[int, ...]:
+        """The slots of a second in which a ticker will be due: the first free place from the one that `key` gives,
+        or the least crowded one. Exact where the interval divides a second; others wander over the slots."""
+        phases = min(_SPREAD_SLOTS, max(1, round(interval_s / SLOT_S)))
+        first = zlib.crc32(key.encode("utf-8", "surrogateescape")) % phases
+        best: tuple[int, ...] = (first,)
+        best_calls = math.inf
+        for offset in range(phases):
+            places = tuple(range((first + offset) % phases, _SPREAD_SLOTS, phases))
+            calls = max(self._slots[place] for place in places)
+            if calls < MAX_CALLS_PER_SLOT:
+                return places
+            if calls < best_calls:
+                best, best_calls = places, calls
+        return best
 
     def _restart(self) -> None:
         """The running wait may be for a later deadline than the newest: begin it anew."""

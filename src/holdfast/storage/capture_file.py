@@ -5,6 +5,8 @@ Belongs to the disk thread: nothing here may be called from the event loop.
 
 from __future__ import annotations
 
+import errno
+import itertools
 import os
 
 from ..errors import StorageError
@@ -15,9 +17,10 @@ _NAME_TRIES = 1000
 
 
 class CaptureFile:
-    """A file that holds whole frames only, or has a torn one at its end after a failed write.
+    """A file of whole frames. A failed write is cut off again; where the disk does not let us, its end stays torn
+    and the file takes no more.
 
-    A failed write is cut off again where the disk lets us, so that what follows it stays readable.
+    `readings` counts the readings that the file holds.
     """
 
     def __init__(self, files: FileSystem, path: str, descriptor: int, header_frame: bytes) -> None:
@@ -26,7 +29,8 @@ class CaptureFile:
         self.path = path
         self.size_bytes = 0
         self.readings = 0
-        self._write(header_frame)
+        self._torn = False
+        self._write([header_frame])
 
     @classmethod
     def create(cls, files: FileSystem, folder: str, time_ns: int, header_frame: bytes) -> CaptureFile:
@@ -49,11 +53,21 @@ class CaptureFile:
                 files.close(descriptor, path)
                 files.remove(path)
                 raise
-        raise StorageError("create", folder, FileExistsError(17, "every name for this moment is taken"))
+        raise StorageError("create", folder, FileExistsError(errno.EEXIST, "every name for this moment is taken"))
 
     def append(self, frames: list[bytes]) -> None:
-        """Hands `frames` to the operating system in one write; on StorageError none of them counts as written."""
-        self._write(b"".join(frames))
+        """Hands `frames` to the operating system in one write.
+
+        On StorageError `readings` tells how many of them the file holds all the same: none, unless its end is torn.
+        """
+        if self._torn:
+            raise StorageError("write", self.path, OSError(errno.EIO, "its end is torn by an earlier failure"))
+        try:
+            self._write(frames)
+        except StorageError:
+            if self._torn:
+                self.readings += self._whole_frames(frames)
+            raise
         self.readings += len(frames)
 
     def complete(self) -> str | None:
@@ -71,12 +85,25 @@ class CaptureFile:
         self._files.rename(self.path, final)
         return final
 
-    def _write(self, data: bytes) -> None:
+    def _write(self, frames: list[bytes]) -> None:
         assert self._descriptor is not None, "written after complete()"
+        data = b"".join(frames)
         try:
             self._files.write(self._descriptor, self.path, data)
         except StorageError:
-            if self.size_bytes:
+            try:
                 self._files.truncate(self.path, self.size_bytes)
+            except StorageError:
+                self._torn = True
             raise
         self.size_bytes += len(data)
+
+    def _whole_frames(self, frames: list[bytes]) -> int:
+        """How many of `frames` a failed write left in the file whole."""
+        assert self._descriptor is not None
+        try:
+            room = self._files.size(self._descriptor, self.path) - self.size_bytes
+        except StorageError:
+            return 0
+        ends = itertools.accumulate(map(len, frames))
+        return sum(1 for end in ends if end <= room)

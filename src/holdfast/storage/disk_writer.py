@@ -68,11 +68,12 @@ class DiskWriter:
         self._condition = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._appenders: set[Appender] = set()
-        self._stranded: deque[CaptureFile] = deque()
+        self._stranded: deque[tuple[CollectorId, CaptureFile]] = deque()
         self._pending_bytes = 0
         self._armed = False
         self._early = False
         self._stopping = False
+        self._ended = False
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self.last_error: str | None = None
         self._thread = threading.Thread(target=self._run, name="holdfast-disk", daemon=True)
@@ -149,7 +150,7 @@ class DiskWriter:
             done.set_result(None)
 
         with self._condition:
-            if not self._thread.is_alive():
+            if self._ended:
                 return
             self._jobs.append(run)
             self._condition.notify()
@@ -172,7 +173,12 @@ class DiskWriter:
                 job()
             if stopping:
                 self._complete(None)
-                return
+                self._finish_stranded()
+                with self._condition:
+                    self._ended = not self._jobs
+                if self._ended:
+                    return
+                continue
             if self._early or (flush_at is not None and flush_at <= self._clock.monotonic()):
                 flush_at = None
                 self._flush_all()
@@ -183,8 +189,7 @@ class DiskWriter:
             appenders = list(self._appenders)
         for appender in appenders:
             self._write(appender)
-        for _ in range(len(self._stranded)):
-            self._finish(self._stranded.popleft())
+        self._finish_stranded()
         if self._stranded:
             with self._condition:
                 self._armed = True
@@ -203,8 +208,11 @@ class DiskWriter:
                         self._files, appender.folder, self._clock.time_ns(), appender.encoder.header_frame
                     )
                 end = _fitting(frames, done, appender.max_bytes - appender.file.size_bytes)
-                appender.file.append(frames[done:end])
-                done = end
+                before = appender.file.readings
+                try:
+                    appender.file.append(frames[done:end])
+                finally:
+                    done += appender.file.readings - before
                 if appender.file.size_bytes > appender.max_bytes:
                     self._finish_file(appender)
         except StorageError as error:
@@ -230,16 +238,24 @@ class DiskWriter:
     def _finish_file(self, appender: Appender) -> None:
         file, appender.file = appender.file, None
         if file is not None:
-            self._finish(file)
+            self._finish(appender.collector, file)
 
-    def _finish(self, file: CaptureFile) -> None:
+    def _finish_stranded(self) -> None:
+        for _ in range(len(self._stranded)):
+            self._finish(*self._stranded.popleft())
+
+    def _finish(self, collector: CollectorId, file: CaptureFile) -> None:
         """Gives a file its final name; one that the disk refuses is tried again with each flush."""
         try:
             file.complete()
         except StorageError as error:
             self.last_error = str(error)
+            if error.reason == "no_such_file":
+                self._ledger.dropped(collector, "vanished", file.readings)
+                logger.error("%s: somebody removed it; its %d readings are lost", error, file.readings)
+                return
             if len(self._stranded) < _MAX_STRANDED:
-                self._stranded.append(file)
+                self._stranded.append((collector, file))
             if self._throttle.allows("complete"):
                 logger.error("%s; it is tried again, at the latest by the recovery at the next start", error)
 

@@ -12,6 +12,7 @@ the builtin's included, skip fields that they do not know. Invariants:
 
 from __future__ import annotations
 
+import itertools
 import struct
 import zlib
 from collections.abc import Iterator
@@ -26,6 +27,7 @@ CHECK_FIELD = 19999
 _CHECK_TAG = b"\xfd\xe1\x09"  # the varint of (19999 << 3 | 5): a fixed 32-bit number follows
 _CHECK_SIZE = len(_CHECK_TAG) + 4
 _MAX_VARINT_BYTES = 10
+_MAX_HEADER_BYTES = 64 * 1024
 _SECONDS_FIELD, _NANOS_FIELD = b"\x08", b"\x10"
 _ENTRY_READINGS = b"\x0a\x08readings\x12"
 
@@ -178,6 +180,8 @@ def _scan_header(data: bytes) -> tuple[Scan, int]:
     checked = body is not None
     if not checked and _has_check(message):
         raise DamagedFileError("its header does not match its check")
+    if not checked and _lost_its_length(data):
+        raise DamagedFileError("the length of its header is damaged")
     header = message if body is None else body
     try:
         metadata = DataCaptureMetadata.FromString(header)
@@ -186,6 +190,12 @@ def _scan_header(data: bytes) -> tuple[Scan, int]:
     if not metadata.component_type and not metadata.method_name:
         raise DamagedFileError("its header names no resource and no method")
     return Scan(metadata=metadata, checked=checked, good_end=end), _seed_of(header)
+
+
+def _lost_its_length(data: bytes) -> bool:
+    """Whether the file begins with a header of ours whose length before it is wrong."""
+    ends = itertools.islice(_ends_of_checks(data[:_MAX_HEADER_BYTES], 0), 3)
+    return any(_split_check(data[start:end], 0) is not None for end in ends for start in (1, 2, 3))
 
 
 def _end_of_file(result: Scan, data: bytes, offset: int, content_end: int, *, torn: bool) -> None:
@@ -221,8 +231,10 @@ def _checked_reading(message: bytes | None, seed: int | None) -> bytes | None:
 
 
 def _next_good_frame(data: bytes, offset: int, seed: int) -> int | None:
-    """Where a good frame begins behind damage at `offset`: frames end with the check, so look behind each."""
-    for start in _ends_of_checks(data, offset):
+    """Where a good frame begins behind damage at `offset`: where the damaged one says that it ends, or else
+    behind one of the checks, with which frames end."""
+    _, told = _frame_at(data, offset)
+    for start in itertools.chain([told] if told > offset else [], _ends_of_checks(data, offset)):
         message, _ = _frame_at(data, start)
         if _checked_reading(message, seed) is not None:
             return start

@@ -61,6 +61,17 @@ def capture_file_stem(time_ns: int) -> str:
     return offset.replace("+00:00", "Z").replace(":", "_")
 
 
+def capture_file_time_ns(path: str) -> int | None:
+    """The time in a capture file's name, in ns since the epoch; None when it has none."""
+    stem = os.path.basename(path).partition(".")
+    fraction = stem[2].partition(".")[0]
+    try:
+        moment = datetime.fromisoformat(f"{stem[0]}.{fraction}".replace("_", ":").replace("Z", "+00:00"))
+    except ValueError:
+        return None
+    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+
+
 def failed_path(path: str, capture_dir: str) -> str:
     """Where `path` goes when it can't be delivered.
 

@@ -7,11 +7,10 @@ Thread-safe: capture counts on the event loop, storage on the disk thread, sync 
 
 from __future__ import annotations
 
-import os
 import threading
 from dataclasses import dataclass, field
 
-from .layout import capture_file_stem
+from .layout import capture_file_time_ns
 
 CollectorId = tuple[str, str, str]
 """API, resource and method, as in the header of a capture file."""
@@ -47,14 +46,15 @@ class Ledger:
     """The counts of one process. Every method takes a lock for a few additions and never waits otherwise."""
 
     def __init__(self, start_ns: int) -> None:
-        self._first_stem = capture_file_stem(start_ns)
+        self._start_ns = start_ns // 1000 * 1000  # names have microseconds
         self._lock = threading.Lock()
         self._readings: dict[CollectorId, ReadingCounts] = {}
         self.files = FileCounts()
 
     def adopts(self, path: str) -> bool:
         """Whether the capture file at `path` is from before this process: names begin with their time."""
-        return os.path.basename(path) < self._first_stem
+        time_ns = capture_file_time_ns(path)
+        return time_ns is None or time_ns < self._start_ns
 
     def captured(self, collector: CollectorId) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+from contextlib import suppress
 
 from ..errors import StorageError
 from ..filesystem import FILE_MODE, FileSystem
@@ -33,8 +34,6 @@ class FolderLock:
             raise StorageError("lock", self._path, error) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
         except BlockingIOError:
             os.close(descriptor)
             return False
@@ -42,6 +41,9 @@ class FolderLock:
             os.close(descriptor)
             raise StorageError("lock", self._path, error) from error
         self._descriptor = descriptor
+        with suppress(OSError):  # a full disk must not keep us from the lock: sync is what frees it
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
         return True
 
     def owner(self) -> str:

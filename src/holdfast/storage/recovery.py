@@ -46,7 +46,7 @@ def recover(
         if is_ours(path) or files.exists(_final_path(path)):
             continue
         try:
-            if clock.time_ns() / 1e9 - files.stat(path).st_mtime < QUIET_S:
+            if 0 <= clock.time_ns() / 1e9 - files.stat(path).st_mtime < QUIET_S:
                 result.waiting += 1
                 continue
             _recover_file(files, ledger, capture_dir, path, result)

@@ -126,11 +126,13 @@ class SyncScheduler:
         """Scheduled sync, for ever."""
         while True:
             settings = self._settings
+            if settings.disabled:
+                self.state = "disabled by sync_disabled; a manual sync works"
             wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
             await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
             if self._settings.disabled:
-                self.state = "disabled by sync_disabled; a manual sync works"
-            elif not self._link.usable:
+                continue
+            if not self._link.usable:
                 self.state = self._link.explanation
             elif reason := await self._reason_to_wait():
                 self.state = f"waiting: {reason}"

@@ -47,7 +47,8 @@ async def upload(
 ) -> None:
     """Returns when the cloud has the whole stream.
 
-    Raises CloudError, which takes the connection to stand, or what `messages` raised. When cancelled, the call is cancelled and the cloud has nothing.
+    Raises CloudError, which takes the connection to stand, or what `messages` raised.
+    When cancelled, the call is cancelled and the cloud has nothing.
     """
     source = _Source(messages())
     loop = asyncio.get_running_loop()
