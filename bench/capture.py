@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from grpclib import GRPCError
 
 from demo.cloud import LocalCloud
 from module.data_manager import DataManagerClient
@@ -77,15 +78,18 @@ async def captured(server: ViamServer, client: DataManagerClient, seconds: float
     }
 
 
-async def main() -> None:
+def build_viam_server() -> Path:
+    build = subprocess.run([ROOT / "tests/viam_server/build.sh"], stdout=subprocess.PIPE, text=True, check=True)
+    return Path(build.stdout.strip())
+
+
+async def main(binary: Path) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--sensors", type=int, default=20)
     parser.add_argument("--hz", type=float, default=100.0)
     parser.add_argument("--seconds", type=float, default=30.0, help="length of each measured window")
     parser.add_argument("--rounds", type=int, default=2)
     arguments = parser.parse_args()
-    build = subprocess.run([ROOT / "tests/viam_server/build.sh"], stdout=subprocess.PIPE, text=True, check=True)
-    binary = Path(build.stdout.strip())
     ratios, fractions = [], []
     with tempfile.TemporaryDirectory(prefix="hf-bench-") as scratch:
         folder = Path(scratch)
@@ -139,11 +143,11 @@ async def _collectors(client: DataManagerClient, count: int) -> None:
             status = await client.get_status(timeout=1)
             if len(status["capture"]["collectors"]) == count:
                 return
-        except Exception as error:
+        except (GRPCError, asyncio.TimeoutError) as error:
             print(f"waiting: {error}", file=sys.stderr)
         await asyncio.sleep(0.1)
     raise TimeoutError(f"the module does not run {count} collectors")
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    asyncio.run(main(build_viam_server()))
