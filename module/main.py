@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import logging
+import os
 import resource
 import signal
 import sys
@@ -53,11 +54,29 @@ def _allow_many_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+async def _end_with_parent() -> None:
+    """Waits until the process that started us is gone, however it went; then completes all files and exits.
+
+    The SDK would notice after ten seconds or more; a restarted viam-server has a second module by then. Nothing
+    is left to be told to anybody, so the process ends without the SDK's farewells.
+    """
+    parent = os.pidfd_open(os.getppid())
+    gone = asyncio.Event()
+    asyncio.get_running_loop().add_reader(parent, gone.set)
+    await gone.wait()
+    asyncio.get_running_loop().remove_reader(parent)
+    await durable.PROCESS.end()
+    os._exit(0)
+
+
 async def main() -> None:
     gc.freeze()  # what was imported is never garbage: no collection need look at it again
     _allow_many_open_files()
     getLogger("holdfast").setLevel(logging.DEBUG)
+    watch = asyncio.create_task(_end_with_parent()) if hasattr(os, "pidfd_open") else None
     await HoldfastModule.from_args().start()  # type: ignore[no-untyped-call]
+    if watch is not None:
+        watch.cancel()
 
 
 if __name__ == "__main__":

@@ -281,8 +281,9 @@ class Manager:
         for found in self.resolutions:
             if found.problem and self._throttle.allows(found.problem):
                 logger.error("config: %s; it is not captured", found.problem)
-            elif found.waiting and self._throttle.allows(f"waiting {found.method.name}"):
-                logger.warning("%s is not there; it is captured when it appears", found.method.name)
+        missing = sorted({found.method.name for found in self.resolutions if found.waiting})
+        if missing and self._throttle.allows(f"missing {missing}"):
+            logger.info("not there yet, and captured when it appears: %s", ", ".join(missing))
 
 
 def _selector(name: str, resources: Resources) -> Callable[[], Awaitable[str]] | None:

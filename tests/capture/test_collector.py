@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from pathlib import Path
+from typing import Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct, Value
@@ -68,7 +69,7 @@ async def test_the_resource_is_asked_by_its_short_name_as_the_data_manager_asks(
     assert method == "/viam.component.sensor.v1.SensorService/GetReadings"
     asked = GetReadingsRequest.FromString(request)
     assert asked.name == "rem:lidar"
-    assert dict(asked.extra) == {"fromDataManagement": True}  # type: ignore[call-overload]
+    assert dict(asked.extra) == {"fromDataManagement": True}
     assert timeout_s == 0.25
 
 
@@ -188,7 +189,7 @@ async def test_stop_of_an_idle_collector_has_nothing_to_wait_for(setup: Setup) -
 
 
 def test_the_header_says_what_is_captured(tmp_path: Path) -> None:
-    params = {"b": "text", "a": 1.0, "list": [True, None]}
+    params: dict[str, Any] = {"b": "text", "a": 1.0, "list": [True, None]}
     found = spec(FakeClient(), tmp_path, f"{API}/lidar", params=params, tags=("front", "x")).metadata()
     assert (found.component_type, found.component_name, found.method_name) == (API, "lidar", "Readings")
     assert found.type == DataType.DATA_TYPE_TABULAR_SENSOR

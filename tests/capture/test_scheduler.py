@@ -98,6 +98,19 @@ async def test_a_held_up_loop_counts_what_it_missed_and_makes_no_burst(
     assert min(gaps) > 0.5 / hz
 
 
+@pytest.mark.parametrize("uptime_s", [1e3, 1e6, 3e7])
+async def test_a_machine_that_is_up_for_long_makes_no_burst_either(uptime_s: float) -> None:
+    for number in range(100):
+        clock = FakeClock(start_s=uptime_s + 0.0021 * number)
+        scheduler, fired = Scheduler(clock), Fired(clock)
+        scheduler.add("lidar", 0.01, fired)
+        await clock.advance(0.1)
+        await clock.jump((10 + number / 4) * 0.01)
+        await clock.advance(0.1)
+        await scheduler.stop()
+        assert len(fired.times) == len(set(fired.times))
+
+
 async def test_after_a_hold_up_the_deadlines_are_where_they_were(clock: FakeClock, scheduler: Scheduler) -> None:
     fired = Fired(clock)
     scheduler.add("lidar", 0.1, fired)

@@ -164,9 +164,6 @@ async def test_sigterm_of_viam_server_completes_all_files_and_loses_nothing(
         assert sorted(machine.seqs("counting")) == seqs
 
 
-@pytest.mark.xfail(
-    strict=True, reason="the module does not watch its parent: it ends 12 to 14 s after viam-server was killed"
-)
 async def test_when_viam_server_is_killed_the_module_completes_all_files_and_ends_at_once(
     viam_server: Servers, tmp_path: Path
 ) -> None:

@@ -12,7 +12,7 @@ import pytest
 from viam.proto.app.datasync import SensorData, SensorMetadata
 
 from holdfast.clock import SystemClock
-from holdfast.storage import disk_writer
+from holdfast.storage import disk_writer, frames
 from holdfast.storage.disk_writer import Appender, DiskWriter
 from holdfast.storage.ledger import Ledger, ReadingCounts
 from tests.fakes import START_NS, FakeClock, FaultyFileSystem
@@ -56,7 +56,7 @@ def assert_sum(ledger: Ledger, folder: Path, extension: str = ".capture") -> Rea
     """Every captured reading is in a file or dropped, as the files themselves say."""
     for collector, counts in ledger.readings().items():
         found = [r for r in samples.files_under(folder, extension) if r.parent.parent.name == collector[1]]
-        on_disk = sum(len(samples.frames.scan(path.read_bytes()).readings) for path in found)
+        on_disk = sum(len(frames.scan(path.read_bytes()).readings) for path in found)
         assert counts.captured == on_disk + sum(counts.dropped.values())
         assert counts.on_disk == on_disk
     return ledger.readings()[LIDAR]
@@ -97,14 +97,14 @@ async def test_files_lie_where_the_builtin_puts_them(writer: DiskWriter, tmp_pat
     await writer.complete()
     (path,) = samples.files_under(tmp_path, ".capture")
     assert path.parent == tmp_path / "rdk_component_sensor" / "lidar" / "Readings"
-    assert samples.frames.scan(path.read_bytes()).metadata == samples.metadata()
+    assert frames.scan(path.read_bytes()).metadata == samples.metadata()
 
 
 async def test_a_file_is_rotated_when_it_is_larger_than_the_maximum(
     writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
     """As in the builtin: the reading that passes the maximum is the file's last one."""
-    encoder = samples.frames.FrameEncoder(samples.metadata())
+    encoder = frames.FrameEncoder(samples.metadata())
     sizes = [len(encoder.encode(message)) for message in samples.messages(100)]
     maximum = 1000
     expected, size = [0], len(encoder.header_frame)
@@ -119,7 +119,7 @@ async def test_a_file_is_rotated_when_it_is_larger_than_the_maximum(
     await writer.flush()
     append(appender, 60, first=40)
     await writer.complete()
-    found = [samples.frames.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
+    found = [frames.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
     assert [len(file.readings) for file in found] == expected
     assert samples.numbers_under(tmp_path) == list(range(100))
     assert_sum(ledger, tmp_path)
@@ -127,7 +127,10 @@ async def test_a_file_is_rotated_when_it_is_larger_than_the_maximum(
 
 async def test_a_file_of_just_the_maximum_is_not_rotated(writer: DiskWriter, tmp_path: Path) -> None:
     maximum = len(samples.our_file(samples.metadata(), samples.messages(3)))
-    append(open_lidar(writer, tmp_path, maximum), 4)
+    appender = open_lidar(writer, tmp_path, maximum)
+    append(appender, 3)
+    await writer.flush()
+    append(appender, 1, first=3)
     await writer.complete()
     assert len(samples.files_under(tmp_path, ".capture")) == 1
 
@@ -143,7 +146,7 @@ async def test_two_collectors_at_the_same_moment_keep_their_readings_apart(
     await writer.close()
     by_tag: dict[str, list[int]] = {"a": [], "b": []}
     for path in samples.files_under(tmp_path, ".capture"):
-        found = samples.frames.scan(path.read_bytes())
+        found = frames.scan(path.read_bytes())
         by_tag[found.metadata.tags[0]] += map(samples.number_of, found.readings)
     assert {tag: sorted(numbers) for tag, numbers in by_tag.items()} == {
         "a": list(range(20)),
@@ -269,7 +272,7 @@ async def test_a_torn_frame_that_can_not_be_cut_off_stays_at_the_end_of_its_file
         await writer.flush()
     append(appender, 3, first=7)
     await writer.complete()
-    found = [samples.frames.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
+    found = [frames.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
     assert [[samples.number_of(r) for r in file.readings] for file in found] == [[0, 1, 2], [7, 8, 9]]
     assert [file.torn_bytes for file in found] == [10, 0]
     assert_sum(ledger, tmp_path)

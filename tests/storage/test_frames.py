@@ -100,6 +100,13 @@ def test_files_of_the_builtin_are_read_the_same(readings: list[dict[str, Any]]) 
     assert (found.damaged, found.torn_bytes, found.good_end) == ([], 0, len(data))
 
 
+def test_a_message_without_data_in_a_file_of_the_builtin_is_no_reading() -> None:
+    written = [*samples.messages(2), SensorData(metadata=SensorMetadata()).SerializeToString()]
+    found = frames.scan(samples.builtin_file(samples.metadata(), written))
+    assert found.readings == written[:2]
+    assert len(found.damaged) == 1
+
+
 def test_a_binary_reading_is_read_back() -> None:
     written = [SensorData(metadata=SensorMetadata(), binary=b"\x00\xff" * 5000).SerializeToString()]
     for make in (samples.our_file, samples.builtin_file):
@@ -286,6 +293,16 @@ def test_a_flipped_bit_in_the_headers_length_never_makes_a_reading_up() -> None:
     except DamagedFileError:
         return
     assert set(found.readings) <= set(written)
+
+
+def test_a_flipped_length_that_leads_to_a_later_frame_costs_one_reading() -> None:
+    header = samples.metadata()
+    encoder = frames.FrameEncoder(header)
+    texts = (samples.message(1, {"t": "x" * count}) for count in range(200))
+    written = [next(message for message in texts if len(encoder.encode(message)) == 64)] * 4
+    data = bytearray(samples.our_file(header, written))
+    data[len(encoder.header_frame)] ^= 64  # the first frame's length: now it ends with the second one
+    assert len(frames.scan(bytes(data)).readings) == 3
 
 
 @given(st.binary(max_size=400))

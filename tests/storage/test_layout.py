@@ -92,7 +92,7 @@ def test_a_collectors_folder_has_no_reserved_characters() -> None:
         ("/logs/deep/a.txt", "/logs/deep/failed/a.txt"),
         ("/capture-too/a.txt", "/capture-too/failed/a.txt"),
         ("/c2/a.txt", "/c2/failed/a.txt"),
-        ("/c/..a.txt", "/c/failed/..a.txt"),
+        ("/c/..hidden/a.txt", "/c/failed/..hidden/a.txt"),
     ],
 )
 def test_quarantine_keeps_the_path_below_the_capture_folder(path: str, expected: str) -> None:

@@ -22,6 +22,7 @@ from ..clock import Clock
 
 SLOT_S = 0.005
 _SPREAD_S = 1.0
+_EPSILON_S = 1e-6  # above the resolution of a float that counts the seconds of a year
 _SPREAD_SLOTS = round(_SPREAD_S / SLOT_S)
 MAX_CALLS_PER_SLOT = 32
 TOGETHER_HZ = 10.0
@@ -49,13 +50,13 @@ class Ticker:
         deadline = self._start_s + self._count * self._interval_s
         if self._interval_s < SLOT_S:
             return deadline
-        return math.ceil(deadline / SLOT_S - 1e-6) * SLOT_S
+        return math.ceil((deadline - _EPSILON_S) / SLOT_S) * SLOT_S
 
     def tick(self, now_s: float) -> None:
         """Uses the deadline that is due, if its collector is free, and counts those that passed with it."""
         if self._interval_s >= SLOT_S:
-            now_s = math.floor(now_s / SLOT_S + 1e-6) * SLOT_S
-        passed = math.floor((now_s - self._start_s) / self._interval_s + 1e-9) + 1
+            now_s = math.floor((now_s + _EPSILON_S) / SLOT_S) * SLOT_S
+        passed = math.floor((now_s - self._start_s + _EPSILON_S) / self._interval_s) + 1
         self.missed += max(0, passed - self._count - 1)
         self._count = max(passed, self._count + 1)
         if not self._fire():

@@ -12,6 +12,7 @@ the builtin's included, skip fields that they do not know. Invariants:
 
 from __future__ import annotations
 
+import heapq
 import itertools
 import struct
 import zlib
@@ -234,7 +235,7 @@ def _next_good_frame(data: bytes, offset: int, seed: int) -> int | None:
     """Where a good frame begins behind damage at `offset`: where the damaged one says that it ends, or else
     behind one of the checks, with which frames end."""
     _, told = _frame_at(data, offset)
-    for start in itertools.chain([told] if told > offset else [], _ends_of_checks(data, offset)):
+    for start in heapq.merge([told] if told > offset else [], _ends_of_checks(data, offset)):
         message, _ = _frame_at(data, start)
         if _checked_reading(message, seed) is not None:
             return start

@@ -102,7 +102,7 @@ class SyncScheduler:
         self._under_way: dict[str, _Upload] = {}
         self._room = asyncio.Condition()
         self._changed = asyncio.Event()
-        self.state = "starting"
+        self.state = "waiting for the first interval"
         self.pending_files = 0
         self.pending_bytes = 0
         self.last_round_s: float | None = None
