@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 from typing import Any
 
 import pytest
@@ -331,7 +332,6 @@ def test_a_frequency_from_the_slowest_to_the_fastest_is_accepted(hz: float) -> N
             ["capture_methods[1] (lidar Readings).capture_frequency_hz", "'10'"],
         ),
         ({**READINGS, "capture_frequency_hz": True}, ["capture_methods[1] (lidar Readings)", "True"]),
-        ({**READINGS, "capture_frequency_hz": 5000.1}, ["(lidar Readings).capture_frequency_hz", "5000.1"]),
         ({**READINGS, "capture_frequency_hz": math.nan}, ["(lidar Readings).capture_frequency_hz", "nan"]),
         ({**READINGS, "capture_frequency_hz": math.inf}, ["(lidar Readings).capture_frequency_hz", "inf"]),
     ],
@@ -420,6 +420,19 @@ ENTRIES = st.dictionaries(
     ),
     JSON,
 )
+
+
+def test_a_flush_interval_is_one_that_the_disk_thread_can_wait_for() -> None:
+    found = parsed(capture_flush_interval_ms=1e14)
+    assert found.flush_interval_s == 3600 < threading.TIMEOUT_MAX
+    assert any("capture_flush_interval_ms" in problem for problem in found.problems)
+
+
+@pytest.mark.parametrize("attributes", [{"capture_dir": "/a\0b"}, {"additional_sync_paths": ["/a", "/a\0b"]}])
+def test_a_path_that_can_not_be_is_refused_by_name(attributes: dict[str, Any]) -> None:
+    with pytest.raises(ConfigError, match="NUL") as caught:
+        parsed(**attributes)
+    assert caught.value.attribute == next(iter(attributes))
 
 
 @given(st.dictionaries(ATTRIBUTES | st.text(max_size=8), JSON))

@@ -20,8 +20,8 @@ from .errors import ConfigError
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
 _FREQUENCY_EPSILON_HZ = 0.000001
-MAX_FREQUENCY_HZ = 5000.0
 DEFAULT_SYNC_THREADS = 8
+MAX_FLUSH_INTERVAL_MS = 3_600_000.0
 DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
 
 _NO_EFFECT_YET = (
@@ -134,7 +134,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         tags=reader.texts("tags"),
         capture_disabled=reader.flag("capture_disabled"),
         maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),
-        flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0) / 1000,
+        flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
         methods=reader.methods(),
         sync_disabled=reader.flag("sync_disabled"),
         sync_interval_s=interval_mins * 60,
@@ -180,13 +180,15 @@ class _Reader:
 
     def text(self, name: str, default: str) -> str:
         value = self._take(name, str, "a text")
+        if value is not None and "\0" in value:
+            raise ConfigError(name, "must not hold a NUL character")
         return default if value is None else str(value)
 
     def flag(self, name: str) -> bool:
         return bool(self._take(name, bool, "true or false"))
 
-    def number(self, name: str, default: float) -> float:
-        """A finite number ≥ 0; 0 means the default, as to the builtin."""
+    def number(self, name: str, default: float, most: float = math.inf) -> float:
+        """A finite number ≥ 0; 0 means the default, as to the builtin. Above `most` is a problem, and `most`."""
         value = self._take(name, (int, float), "a number")
         if value is None:
             return default
@@ -194,7 +196,9 @@ class _Reader:
             raise ConfigError(name, f"must be a number, not {value!r}")
         if value < 0:
             raise ConfigError(name, f"can't be negative, it is {value:g}")
-        return float(value) or default
+        if value > most:
+            self.problems.append(f"{name}: at most {most:g} is possible and used, not {value:g}")
+        return min(float(value), most) or default
 
     def whole(self, name: str, default: int) -> int:
         value = self.number(name, default)
@@ -207,6 +211,8 @@ class _Reader:
         for item in value or ():
             if not isinstance(item, str):
                 raise ConfigError(name, f"must be a list of texts; {item!r} is none")
+            if "\0" in item:
+                raise ConfigError(name, "must not hold a NUL character")
         return tuple(value or ())
 
     def mapping(self, name: str) -> Mapping[str, Any]:
@@ -273,8 +279,8 @@ class _Reader:
         if value is None or value <= _FREQUENCY_EPSILON_HZ:
             self.problems.append(f"{attribute}: it is {value or 0:g}, so this entry is not captured")
             return None
-        if not value <= MAX_FREQUENCY_HZ:
-            raise ConfigError(attribute, f"must be at most {MAX_FREQUENCY_HZ:g}, it is {value:g}")
+        if not math.isfinite(value):
+            raise ConfigError(attribute, f"must be a finite number, it is {value}")
         return float(value)
 
     def _take(self, name: str, types: type | tuple[type, ...], wanted: str) -> Any:

@@ -6,6 +6,7 @@ block: callers on the event loop use a thread. Tests subclass it to make a disk 
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -48,12 +49,15 @@ class FileSystem:
         """Makes `path` and its parents, all private; a folder that exists is left as it is."""
         with _translated("make folder", path):
             missing = []
-            while not os.path.isdir(path):
-                missing.append(path)
-                path = os.path.dirname(path)
+            folder = path
+            while not os.path.isdir(folder):
+                missing.append(folder)
+                folder = os.path.dirname(folder)
             for folder in reversed(missing):
                 with suppress(FileExistsError):  # somebody else was quicker
                     os.mkdir(folder, FOLDER_MODE)
+            if not os.path.isdir(path):
+                raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name")
 
     def create(self, path: str) -> int:
         """Opens a new file for appending; fails with reason "exists" rather than touch another's."""

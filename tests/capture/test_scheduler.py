@@ -308,6 +308,16 @@ async def test_the_slowest_frequency_fires_at_its_start_and_once_a_day(
 
 
 def test_the_next_deadline_of_a_fast_ticker_has_no_grid() -> None:
-    ticker = Ticker(lambda: True, 10.0, 1 / 333, -1)
+    ticker = Ticker(lambda: True, 10.0, 1 / 333)
     ticker.tick(10.0)
     assert math.isclose(ticker.due_s, 10.0 + 1 / 333)
+
+
+async def test_a_frequency_beyond_reach_leaves_the_loop_time_and_counts_what_it_missed() -> None:
+    clock = FakeClock()
+    scheduler, fired = Scheduler(clock), Fired(clock)
+    ticker = scheduler.add("lidar", 1e-6, fired)
+    await clock.advance(0.1)
+    await scheduler.stop()
+    assert len(fired.times) <= 0.1 * 5000 + 2
+    assert ticker.missed + len(fired.times) == pytest.approx(100_000, rel=0.01)

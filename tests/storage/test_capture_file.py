@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -122,8 +123,15 @@ def test_a_file_whose_header_can_not_be_written_is_not_left_behind(files: Faulty
     assert list(tmp_path.iterdir()) == []
 
 
+def open_paths() -> list[str]:
+    paths = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):
+            paths.append(os.readlink(f"/proc/self/fd/{descriptor}"))
+    return paths
+
+
 def test_a_descriptor_is_not_leaked_by_a_failure(files: FaultyFileSystem, tmp_path: Path) -> None:
-    before = len(os.listdir("/proc/self/fd"))
     for _ in range(20):
         with files.failing("write", code=errno.ENOSPC), pytest.raises(StorageError):
             create(files, tmp_path)
@@ -131,7 +139,7 @@ def test_a_descriptor_is_not_leaked_by_a_failure(files: FaultyFileSystem, tmp_pa
         file.append(frames(0, 1))
         with files.failing("rename", code=errno.EIO), pytest.raises(StorageError):
             file.complete()
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert [path for path in open_paths() if path.startswith(str(tmp_path))] == []
 
 
 @pytest.mark.parametrize("operation", ["close", "rename"])
@@ -198,3 +206,9 @@ def test_after_a_torn_frame_that_stayed_nothing_good_is_lost(files: FaultyFileSy
     assert final is not None
     found = scan(Path(final).read_bytes())
     assert [samples.number_of(reading) for reading in found.readings] == kept
+
+
+def test_a_file_where_a_folder_should_be_is_an_error_that_names_it(files: FaultyFileSystem, tmp_path: Path) -> None:
+    (tmp_path / "capture").write_text("x")
+    with pytest.raises(StorageError, match="capture"):
+        create(files, tmp_path / "capture")

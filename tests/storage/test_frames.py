@@ -117,7 +117,7 @@ def test_a_response_is_wrapped_without_being_decoded() -> None:
     response = GetReadingsResponse()
     response.readings["t"].number_value = 1.5
     payload = Struct.FromString(frames.readings_payload(response.SerializeToString()))
-    assert dict(payload["readings"]) == {"t": 1.5}  # type: ignore[call-overload]
+    assert dict(payload["readings"]) == {"t": 1.5}  # type: ignore[arg-type]
 
 
 def _ends(header: DataCaptureMetadata, readings: list[bytes], *, checked: bool) -> list[int]:

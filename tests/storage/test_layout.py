@@ -65,6 +65,7 @@ def test_names_of_one_time_zone_sort_as_their_times(start_s: int, microseconds: 
         ("/c/sequences/whatever", FileKind.SEQUENCE),
         ("/c/sequences/a.prog", FileKind.IN_PROGRESS),
         ("/c/sequences/deeper/a.txt", FileKind.ARBITRARY),
+        ("/c/.prog", FileKind.IN_PROGRESS),
         ("/c/a.txt", FileKind.ARBITRARY),
         ("/c/capture", FileKind.ARBITRARY),
         ("/c/a.capture.gz", FileKind.ARBITRARY),

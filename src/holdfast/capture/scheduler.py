@@ -22,6 +22,7 @@ from ..clock import Clock
 
 SLOT_S = 0.005
 _SPREAD_S = 1.0
+_SHORTEST_WAIT_S = 0.0002  # more than 5 kHz would leave the event loop no time for anything else
 _EPSILON_S = 1e-6  # above the resolution of a float that counts the seconds of a year
 _SPREAD_SLOTS = round(_SPREAD_S / SLOT_S)
 MAX_CALLS_PER_SLOT = 32
@@ -39,6 +40,7 @@ class Ticker:
         self._start_s = start_s
         self._interval_s = interval_s
         self._count = 0
+        self._ticked_s = float("-inf")
         self.slots = slots
         """The slots of a second in which it is due, where it has a place of its own."""
         self.missed = 0
@@ -49,11 +51,12 @@ class Ticker:
         """The next deadline, on the grid."""
         deadline = self._start_s + self._count * self._interval_s
         if self._interval_s < SLOT_S:
-            return deadline
+            return max(deadline, self._ticked_s + _SHORTEST_WAIT_S)
         return math.ceil((deadline - _EPSILON_S) / SLOT_S) * SLOT_S
 
     def tick(self, now_s: float) -> None:
         """Uses the deadline that is due, if its collector is free, and counts those that passed with it."""
+        self._ticked_s = now_s
         if self._interval_s >= SLOT_S:
             now_s = math.floor((now_s + _EPSILON_S) / SLOT_S) * SLOT_S
         passed = math.floor((now_s - self._start_s + _EPSILON_S) / self._interval_s) + 1
@@ -91,6 +94,8 @@ class Scheduler:
     def remove(self, ticker: Ticker) -> None:
         """No deadline of `ticker` fires any more."""
         ticker.stopped = True
+        self._heap[:] = [entry for entry in self._heap if entry[2] is not ticker]
+        heapq.heapify(self._heap)
         self._slots.subtract(ticker.slots)
 
     async def stop(self) -> None:
@@ -127,9 +132,7 @@ class Scheduler:
             await clock.sleep(heap[0][0] - clock.monotonic())
             now = clock.monotonic()
             while heap and heap[0][0] <= now:
-                _, order, ticker = heap[0]
-                if ticker.stopped:
-                    heapq.heappop(heap)
-                    continue
+                _, order, ticker = heapq.heappop(heap)
                 ticker.tick(now)
-                heapq.heapreplace(heap, (ticker.due_s, order, ticker))
+                if not ticker.stopped:
+                    heapq.heappush(heap, (ticker.due_s, order, ticker))

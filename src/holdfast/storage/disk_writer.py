@@ -30,6 +30,7 @@ MAX_PENDING_BYTES = 32 * 1024 * 1024
 _WAKE_EARLY_BYTES = 1024 * 1024
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the write itself, so that the whole stays within the interval
 _MAX_STRANDED = 1000
+_LONGEST_WAIT_S = 3600.0
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ class DiskWriter:
         self._ended = False
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self.last_error: str | None = None
-        self._thread = threading.Thread(target=self._run, name="holdfast-disk", daemon=True)
+        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
         self._thread.start()
 
     @property
@@ -97,7 +98,8 @@ class DiskWriter:
     def is_open(self, path: str) -> bool:
         """Whether `path` is a file that this thread is writing."""
         with self._condition:
-            return any(a.file is not None and a.file.path == path for a in self._appenders)
+            files = [a.file for a in self._appenders if a.file is not None]
+            return any(file.path == path for file in (*files, *(file for _, file in self._stranded)))
 
     def take(self, appender: Appender, frame: bytes) -> None:
         """Buffers a frame for the next flush, or drops and counts it when the buffers are full."""
@@ -146,7 +148,11 @@ class DiskWriter:
         done: Future[None] = Future()
 
         def run() -> None:
-            job()
+            try:
+                job()
+            except BaseException as error:
+                done.set_exception(error)
+                raise
             done.set_result(None)
 
         with self._condition:
@@ -155,6 +161,13 @@ class DiskWriter:
             self._jobs.append(run)
             self._condition.notify()
         await asyncio.shield(asyncio.wrap_future(done))
+
+    def _run_for_ever(self) -> None:
+        while not self._ended:
+            try:
+                self._run()
+            except Exception:  # the last resort: everything foreseen is a StorageError and handled
+                logger.exception("the disk thread failed unexpectedly; it goes on")
 
     def _run(self) -> None:
         flush_at: float | None = None
@@ -166,11 +179,12 @@ class DiskWriter:
                     left = None if flush_at is None else flush_at - self._clock.monotonic()
                     if left is not None and left <= 0:
                         break
-                    self._condition.wait(left)
-                jobs, self._jobs = self._jobs, deque()
+                    self._condition.wait(left if left is None else min(left, _LONGEST_WAIT_S))
+                job = self._jobs.popleft() if self._jobs else None
                 stopping = self._stopping
-            for job in jobs:
+            if job is not None:
                 job()
+                continue
             if stopping:
                 self._complete(None)
                 self._finish_stranded()
@@ -236,9 +250,9 @@ class DiskWriter:
             self._appenders.difference_update(appenders)
 
     def _finish_file(self, appender: Appender) -> None:
-        file, appender.file = appender.file, None
-        if file is not None:
-            self._finish(appender.collector, file)
+        if appender.file is not None:
+            self._finish(appender.collector, appender.file)
+            appender.file = None
 
     def _finish_stranded(self) -> None:
         for _ in range(len(self._stranded)):

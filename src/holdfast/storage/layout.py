@@ -37,7 +37,7 @@ class FileKind(Enum):
 
 def kind_of(path: str) -> FileKind:
     folder, name = os.path.split(path)
-    extension = os.path.splitext(name)[1]
+    extension = name[name.rfind(".") :] if "." in name else ""  # as Go's Ext, to which ".prog" is one too
     if extension == IN_PROGRESS_EXTENSION:
         return FileKind.IN_PROGRESS
     if extension == CAPTURE_EXTENSION:

@@ -144,7 +144,7 @@ class Cloud:
         try:
             return await call(request, timeout=timeout_s, metadata=self._metadata)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error, channel) from error
+            raise await self._translated(error.code().name, error.details() or "no details") from error
         except asyncio.CancelledError:
             raise self._cancelled(channel) from None
 
@@ -154,18 +154,19 @@ class Cloud:
         try:
             await streams.upload(self._streams, method, messages, self._metadata, STALL_S)
         except CloudError as error:
-            if error.code in _LOST and not await self._is_reachable():
-                raise CloudError(error.code, error.message, connected=False) from error
-            raise
+            raise await self._translated(error.code, error.message) from error
 
-    async def _is_reachable(self) -> bool:
-        """Whether the cloud can be connected to now. A broken stream does not tell who broke it."""
-        host, port, _ = _endpoint(self._settings)
-        try:
-            await _probe(host, port)
-        except CloudError:
-            return False
-        return self._channel is not None
+    async def _translated(self, code: str, message: str) -> CloudError:
+        """The error of a call. gRPC does not tell whether the cloud said UNAVAILABLE or the way to it broke: the
+        way is tried."""
+        connected = self._channel is not None
+        if connected and code in _LOST:
+            host, port, _ = _endpoint(self._settings)
+            try:
+                await _probe(host, port)
+            except CloudError:
+                connected = False
+        return CloudError(code, message, connected=connected)
 
     def _cancelled(self, channel: grpc.aio.Channel) -> BaseException:
         """A call is cancelled by its caller, or by the channel under it when that is closed."""
@@ -211,11 +212,3 @@ async def _probe(host: str, port: int) -> None:
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
-
-
-def _connected(channel: grpc.aio.Channel) -> bool:
-    return channel.get_state() is grpc.ChannelConnectivity.READY
-
-
-def _translate(error: grpc.aio.AioRpcError, channel: grpc.aio.Channel) -> CloudError:
-    return CloudError(error.code().name, error.details() or "no details", connected=_connected(channel))
