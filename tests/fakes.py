@@ -140,6 +140,9 @@ class FaultyFileSystem(FileSystem):
             raise
         super().write(descriptor, path, data)
 
+    def sync(self, folder: str) -> None:
+        self._check("sync", folder)
+
     def truncate(self, path: str, size_bytes: int) -> None:
         self._check("truncate", path)
         super().truncate(path, size_bytes)

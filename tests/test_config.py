@@ -40,6 +40,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "capture_disabled": False,
         "maximum_capture_file_size_bytes": 256 * 1024,
         "flush_interval_s": 1.0,
+        "fsync_interval_s": 5.0,
         "methods": (),
         "sync_disabled": False,
         "sync_interval_s": 6.0,

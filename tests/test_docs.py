@@ -94,6 +94,7 @@ def test_every_attribute_that_is_understood_stands_in_the_readme() -> None:
     renamed = {
         "methods": "capture_methods",
         "flush_interval_s": "capture_flush_interval_ms",
+        "fsync_interval_s": "capture_fsync_interval_ms",
         "sync_interval_s": "sync_interval_mins",
         "file_last_modified_s": "file_last_modified_millis",
     }

@@ -72,6 +72,7 @@ class Config:
     capture_disabled: bool = False
     maximum_capture_file_size_bytes: int = 256 * 1024
     flush_interval_s: float = 1.0
+    fsync_interval_s: float = 5.0
     methods: tuple[CaptureMethod, ...] = ()
     sync_disabled: bool = False
     sync_interval_s: float = DEFAULT_SYNC_INTERVAL_MINS * 60
@@ -135,6 +136,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         capture_disabled=reader.flag("capture_disabled"),
         maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),
         flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
+        fsync_interval_s=reader.number("capture_fsync_interval_ms", 5000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
         methods=reader.methods(),
         sync_disabled=reader.flag("sync_disabled"),
         sync_interval_s=interval_mins * 60,

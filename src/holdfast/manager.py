@@ -106,6 +106,7 @@ class Manager:
             self._end = None
         engine = self.engine = self.engine or self._start(config)
         engine.writer.flush_interval_s = config.flush_interval_s
+        engine.writer.completion.interval_s = config.fsync_interval_s
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
         self._apply_sync(engine, config, resources)
@@ -148,7 +149,7 @@ class Manager:
 
     def _start(self, config: Config) -> Engine:
         ledger = Ledger(self.started_ns)
-        writer = DiskWriter(self._files, self._clock, ledger, config.flush_interval_s)
+        writer = DiskWriter(self._files, self._clock, ledger, config.flush_interval_s, config.fsync_interval_s)
         return Engine(ledger, writer, Capture(self._clock, writer))
 
     def _apply_capture(self, engine: Engine, config: Config, resources: Resources) -> None:

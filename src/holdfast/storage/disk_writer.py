@@ -23,13 +23,14 @@ from ..filesystem import FileSystem
 from ..throttle import Throttle
 from . import layout
 from .capture_file import CaptureFile
+from .completion import Completion
 from .frames import FrameEncoder
 from .ledger import CollectorId, Ledger
 
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 _WAKE_EARLY_BYTES = 1024 * 1024
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the write itself, so that the whole stays within the interval
-_MAX_STRANDED = 1000
+DEFAULT_FSYNC_INTERVAL_S = 5.0
 _LONGEST_WAIT_S = 3600.0
 _LOG_INTERVAL_S = 60.0
 
@@ -39,12 +40,15 @@ logger = logging.getLogger(__name__)
 class Appender:
     """Where one collector puts its readings. `append` belongs to the event loop, the rest to the disk thread."""
 
-    def __init__(self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int) -> None:
+    def __init__(
+        self, writer: DiskWriter, root: str, folder: str, metadata: DataCaptureMetadata, max_bytes: int
+    ) -> None:
         self.collector: CollectorId = (
             metadata.component_type,
             metadata.component_name,
             metadata.method_name,
         )
+        self.root = root
         self.folder = folder
         self.max_bytes = max_bytes
         self.file: CaptureFile | None = None
@@ -61,7 +65,14 @@ class Appender:
 class DiskWriter:
     """The disk thread and its appenders. `close` must be called; after it, appended readings are dropped."""
 
-    def __init__(self, files: FileSystem, clock: Clock, ledger: Ledger, flush_interval_s: float) -> None:
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        ledger: Ledger,
+        flush_interval_s: float,
+        fsync_interval_s: float = DEFAULT_FSYNC_INTERVAL_S,
+    ) -> None:
         self._files = files
         self._clock = clock
         self._ledger = ledger
@@ -69,16 +80,21 @@ class DiskWriter:
         self._condition = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
         self._appenders: set[Appender] = set()
-        self._stranded: deque[tuple[CollectorId, CaptureFile]] = deque()
         self._pending_bytes = 0
         self._armed = False
         self._early = False
         self._stopping = False
         self._ended = False
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
-        self.last_error: str | None = None
+        self.completion = Completion(files, clock, ledger, self._throttle, fsync_interval_s)
+        self._last_error: str | None = None
         self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
         self._thread.start()
+
+    @property
+    def last_error(self) -> str | None:
+        """The last failure of the disk."""
+        return self._last_error or self.completion.last_error
 
     @property
     def pending_bytes(self) -> int:
@@ -90,16 +106,16 @@ class DiskWriter:
         folder = layout.collector_folder(
             capture_dir, metadata.component_type, metadata.component_name, metadata.method_name
         )
-        appender = Appender(self, folder, metadata, max_bytes)
+        appender = Appender(self, capture_dir, folder, metadata, max_bytes)
         with self._condition:
             self._appenders.add(appender)
         return appender
 
     def is_open(self, path: str) -> bool:
-        """Whether `path` is a file that this thread is writing."""
+        """Whether `path` is a file that we are writing, or that waits for its final name."""
         with self._condition:
-            files = [a.file for a in self._appenders if a.file is not None]
-            return any(file.path == path for file in (*files, *(file for _, file in self._stranded)))
+            written = any(a.file is not None and a.file.path == path for a in self._appenders)
+        return written or self.completion.holds(path)
 
     def take(self, appender: Appender, frame: bytes) -> None:
         """Buffers a frame for the next flush, or drops and counts it when the buffers are full."""
@@ -127,21 +143,29 @@ class DiskWriter:
     async def flush(self) -> None:
         """Returns when everything appended so far is handed to the operating system or dropped."""
         await self._do(self._flush_all)
+        await self.completion.tried_again()
 
     async def complete(self, appenders: Collection[Appender] | None = None) -> None:
         """Returns when all files (or those of `appenders`) with readings have their final name."""
         await self._do(lambda: self._complete(appenders))
+        await self.completion.settled()
 
     async def release(self, appenders: Collection[Appender]) -> None:
         """As `complete`; the appenders take nothing more."""
         await self._do(lambda: self._release(appenders))
+        await self.completion.settled()
 
     async def close(self) -> None:
-        """Completes all files and ends the thread. Safe to call twice."""
+        """Completes all files and ends the threads. Safe to call twice."""
+        await asyncio.to_thread(self._end)
+
+    def _end(self) -> None:
         with self._condition:
             self._stopping = True
             self._condition.notify()
-        await asyncio.get_running_loop().run_in_executor(None, self._thread.join)
+        self._thread.join()
+        if not self.completion.stop():
+            logger.error("the disk does not take the last files; the next start completes them")
 
     async def _do(self, job: Callable[[], None]) -> None:
         """Runs `job` on the disk thread. When the caller is cancelled, the job is done all the same."""
@@ -187,7 +211,6 @@ class DiskWriter:
                 continue
             if stopping:
                 self._complete(None)
-                self._finish_stranded()
                 with self._condition:
                     self._ended = not self._jobs
                 if self._ended:
@@ -203,10 +226,6 @@ class DiskWriter:
             appenders = list(self._appenders)
         for appender in appenders:
             self._write(appender)
-        self._finish_stranded()
-        if self._stranded:
-            with self._condition:
-                self._armed = True
 
     def _write(self, appender: Appender) -> None:
         frames = [appender.pending.popleft() for _ in range(len(appender.pending))]
@@ -232,6 +251,8 @@ class DiskWriter:
         except StorageError as error:
             self._report(appender, error, len(frames) - done)
             self._finish_file(appender)
+        if done:
+            self.completion.wrote(appender.root)
 
     def _complete(self, appenders: Collection[Appender] | None) -> None:
         if appenders is None:
@@ -251,31 +272,12 @@ class DiskWriter:
 
     def _finish_file(self, appender: Appender) -> None:
         if appender.file is not None:
-            self._finish(appender.collector, appender.file)
+            self.completion.hand(appender.collector, appender.root, appender.file)
             appender.file = None
-
-    def _finish_stranded(self) -> None:
-        for _ in range(len(self._stranded)):
-            self._finish(*self._stranded.popleft())
-
-    def _finish(self, collector: CollectorId, file: CaptureFile) -> None:
-        """Gives a file its final name; one that the disk refuses is tried again with each flush."""
-        try:
-            file.complete()
-        except StorageError as error:
-            self.last_error = str(error)
-            if error.reason == "no_such_file":
-                self._ledger.dropped(collector, "vanished", file.readings)
-                logger.error("%s: somebody removed it; its %d readings are lost", error, file.readings)
-                return
-            if len(self._stranded) < _MAX_STRANDED:
-                self._stranded.append((collector, file))
-            if self._throttle.allows("complete"):
-                logger.error("%s; it is tried again, at the latest by the recovery at the next start", error)
 
     def _report(self, appender: Appender, error: StorageError, lost: int) -> None:
         self._ledger.dropped(appender.collector, error.reason, lost)
-        self.last_error = str(error)
+        self._last_error = str(error)
         if self._throttle.allows(error.reason):
             logger.error(
                 "%s; %d readings of %s are dropped and counted, the next flush tries again",

@@ -1,0 +1,175 @@
+"""The thread that makes what was written survive a power cut, and gives complete files their final names.
+
+Beside the disk thread, since a sync may take seconds on a slow card and readings must not wait for it. One sync is
+for everything on the file system, files and folders alike. Invariants:
+
+- What was handed to the operating system is on the disk `interval_s` later, while the disk takes it.
+- A file has its final name only after a sync that came after its last byte.
+- A file that the disk refuses to rename is tried again each `_RETRY_S`, and by the recovery of the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+from concurrent.futures import Future
+
+from ..clock import Clock
+from ..errors import StorageError
+from ..filesystem import FileSystem
+from ..throttle import Throttle
+from .capture_file import CaptureFile
+from .ledger import CollectorId, Ledger
+
+_SHARE_OF_INTERVAL = 0.8  # the rest is for the sync itself, so that the whole stays within the interval
+_MAX_STRANDED = 1000
+_LONGEST_WAIT_S = 3600.0
+_RETRY_S = 1.0
+_JOIN_TIMEOUT_S = 8.0  # viam-server gives a module ten seconds to end
+
+logger = logging.getLogger(__name__)
+
+_Finished = tuple[CollectorId, str, CaptureFile]
+
+
+class Completion:
+    """Files on their way to their final names. `stop` must be called."""
+
+    def __init__(
+        self, files: FileSystem, clock: Clock, ledger: Ledger, throttle: Throttle, interval_s: float
+    ) -> None:
+        self._files = files
+        self._clock = clock
+        self._ledger = ledger
+        self._throttle = throttle
+        self.interval_s = interval_s
+        self.last_error: str | None = None
+        self._condition = threading.Condition()
+        self._handed: list[_Finished] = []
+        self._working: list[_Finished] = []
+        self._stranded: list[_Finished] = []
+        self._unsynced: set[str] = set()
+        self._unsynced_since_s = 0.0
+        self._retry_at_s = 0.0
+        self._settled: list[Future[None]] = []
+        self._stopping = False
+        self._ended = False
+        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-sync-disk", daemon=True)
+        self._thread.start()
+
+    def wrote(self, root: str) -> None:
+        """Something was handed to the operating system on the file system of the folder `root`."""
+        with self._condition:
+            if not self._unsynced:
+                self._unsynced_since_s = self._clock.monotonic()
+                self._condition.notify()
+            self._unsynced.add(root)
+
+    def hand(self, collector: CollectorId, root: str, file: CaptureFile) -> None:
+        """Takes a file to which nothing is written any more."""
+        with self._condition:
+            self._handed.append((collector, root, file))
+            self._condition.notify()
+
+    def holds(self, path: str) -> bool:
+        """Whether the file at `path` waits for its final name."""
+        with self._condition:
+            waiting = (*self._handed, *self._working, *self._stranded)
+            return any(file.path == path for _, _, file in waiting)
+
+    async def tried_again(self) -> None:
+        """Returns when the files that the disk refused to rename have been tried again."""
+        if self._stranded:
+            await self.settled()
+
+    async def settled(self) -> None:
+        """Returns when every file that was handed over so far, or refused before, has been tried."""
+        done: Future[None] = Future()
+        with self._condition:
+            if self._ended:
+                return
+            self._retry()
+            self._settled.append(done)
+            self._condition.notify()
+        await asyncio.shield(asyncio.wrap_future(done))
+
+    def stop(self) -> bool:
+        """Ends the thread when all files have been tried; False when the disk does not come to an end. Blocks."""
+        with self._condition:
+            self._stopping = True
+            self._retry()
+            self._condition.notify()
+        self._thread.join(_JOIN_TIMEOUT_S)
+        return not self._thread.is_alive()
+
+    def _run_for_ever(self) -> None:
+        while not self._ended:
+            try:
+                self._run()
+            except Exception:  # the last resort: everything foreseen is a StorageError and handled
+                logger.exception("syncing the disk failed unexpectedly; it goes on")
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not (self._handed or self._settled or self._stopping) and (left := self._left_s()) > 0:
+                    self._condition.wait(min(left, _LONGEST_WAIT_S))
+                if self._stranded and self._clock.monotonic() >= self._retry_at_s:
+                    self._retry()
+                settled, self._settled = self._settled, []
+                self._working, self._handed = self._handed, []
+                roots, self._unsynced = self._unsynced | {root for _, root, _ in self._working}, set()
+                stopping = self._stopping
+            try:
+                for root in roots:
+                    self._sync(root)
+                for finished in self._working:
+                    self._name(finished)
+            finally:
+                with self._condition:
+                    self._working = []
+                    self._ended = stopping and not self._handed
+                    settled += self._settled if self._ended else []
+                for done in settled:
+                    done.set_result(None)
+            if self._ended:
+                return
+
+    def _left_s(self) -> float:
+        """Seconds until something is to be done without being told."""
+        due_s = self._clock.monotonic() + _LONGEST_WAIT_S
+        if self._unsynced:
+            due_s = self._unsynced_since_s + self.interval_s * _SHARE_OF_INTERVAL
+        if self._stranded:
+            due_s = min(due_s, self._retry_at_s)
+        return due_s - self._clock.monotonic()
+
+    def _retry(self) -> None:
+        self._handed += self._stranded
+        self._stranded = []
+
+    def _sync(self, root: str) -> None:
+        try:
+            self._files.sync(root)
+        except StorageError as error:
+            self.last_error = str(error)
+            if self._throttle.allows(f"sync {error.reason}"):
+                logger.error("%s; a power cut now may cost what was captured since the last good sync", error)
+
+    def _name(self, finished: _Finished) -> None:
+        collector, _, file = finished
+        try:
+            file.complete()
+        except StorageError as error:
+            self.last_error = str(error)
+            if error.reason == "no_such_file":
+                self._ledger.dropped(collector, "vanished", file.readings)
+                logger.error("%s: somebody removed it; its %d readings are lost", error, file.readings)
+                return
+            with self._condition:
+                if len(self._stranded) < _MAX_STRANDED:
+                    self._stranded.append(finished)
+                    self._retry_at_s = self._clock.monotonic() + _RETRY_S
+            if self._throttle.allows("complete"):
+                logger.error("%s; it is tried again, at the latest by the recovery at the next start", error)
