@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import ast
-import asyncio
 import json
 import re
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from holdfast.manager import Manager, Resources
 from holdfast.status import status
 
 from .fakes import FakeClient
+from .waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
@@ -113,10 +112,7 @@ async def test_every_field_of_the_status_is_documented(tmp_path: Path) -> None:
     manager.apply(
         parse(attributes, {"HOME": str(tmp_path)}), Resources({"a": frozenset({"rdk:component:sensor"})}, client)
     )
-    deadline = time.monotonic() + 20
-    while not client.calls:
-        assert time.monotonic() < deadline
-        await asyncio.sleep(0.005)
+    await eventually(lambda: client.calls)
     found = status(manager)
     await manager.stop()
     documented = text("docs/status.md")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,8 @@ from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage.frames import scan
 from holdfast.storage.lock import FolderLock
+
+from .waiting import eventually
 
 SENSOR = frozenset({"rdk:component:sensor"})
 
@@ -99,13 +99,6 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     yield made
     await made.manager.stop()
     await cloud.stop()
-
-
-async def eventually(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        await asyncio.sleep(0.005)
 
 
 async def test_what_is_read_lies_in_complete_files_after_stop(world: World) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +21,7 @@ from module import durable
 from module.data_manager import DataManager, DataManagerClient
 from module.data_manager.service import DataManagerRPCService
 from module.durable import Durable, Process
+from tests.waiting import eventually
 
 
 class Thermometer(Sensor):
@@ -59,13 +58,6 @@ async def process(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Process]:
     monkeypatch.setattr(durable, "PROCESS", process)
     yield process
     await process.end()
-
-
-async def eventually(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        await asyncio.sleep(0.005)
 
 
 async def test_dependencies_given_as_objects_are_called_directly(process: Process, tmp_path: Path) -> None:

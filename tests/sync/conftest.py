@@ -157,14 +157,6 @@ async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str =
         await cloud.stop()
 
 
-async def eventually(condition: Callable[[], object], timeout_s: float = 20.0) -> None:
-    """Returns as soon as `condition` holds; fails after `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, "the condition never held"
-        await asyncio.sleep(0.005)
-
-
 @pytest.fixture
 def failing_removal() -> Iterator[type[FileSystem]]:
     class CannotDelete(FileSystem):

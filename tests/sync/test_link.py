@@ -12,8 +12,9 @@ from holdfast.errors import CloudError, NotConnectedError
 from holdfast.sync.cloud import Cloud, CloudSettings
 from holdfast.sync.link import Link, LinkState
 from holdfast.sync.verdicts import Verdict
+from tests.waiting import eventually
 
-from .conftest import World, eventually, make_world
+from .conftest import World, make_world
 
 UNAVAILABLE = CloudError("UNAVAILABLE", "try later", connected=True)
 NO_CONNECTION = CloudError("UNAVAILABLE", "reset", connected=False)

@@ -11,8 +11,9 @@ from holdfast.storage.layout import FileKind
 from holdfast.sync.delivery import Outcome
 from holdfast.sync.scheduler import SyncReport
 from holdfast.sync.walker import Found
+from tests.waiting import eventually
 
-from .conftest import World, eventually, make_world, write_old_file
+from .conftest import World, make_world, write_old_file
 
 
 async def test_scheduled_sync_delivers_what_appears(world: World) -> None:

@@ -151,7 +151,7 @@ class Scan:
 def scan(data: bytes) -> Scan:
     """Reads a whole capture file, ours or the builtin's; DamagedFileError when its header is not good."""
     result, seed = _scan_header(data)
-    if not result.checked and _has_check(_frame_at(data, result.good_end)[0]):
+    if not result.checked and _begins_with_checks(data, result.good_end):
         raise DamagedFileError("its readings carry checks and its header has lost its own")
     size = len(data)
     content_end = len(data.rstrip(b"\x00"))
@@ -191,6 +191,15 @@ def _scan_header(data: bytes) -> tuple[Scan, int]:
     if not metadata.component_type and not metadata.method_name:
         raise DamagedFileError("its header names no resource and no method")
     return Scan(metadata=metadata, checked=checked, good_end=end), _seed_of(header)
+
+
+def _begins_with_checks(data: bytes, offset: int) -> bool:
+    """Whether one of the first three readings carries a check: not all of them can have lost it."""
+    for _ in range(3):
+        message, offset = _frame_at(data, offset)
+        if _has_check(message):
+            return True
+    return False
 
 
 def _lost_its_length(data: bytes) -> bool:
