@@ -212,3 +212,12 @@ def test_a_file_where_a_folder_should_be_is_an_error_that_names_it(files: Faulty
     (tmp_path / "capture").write_text("x")
     with pytest.raises(StorageError, match="capture"):
         create(files, tmp_path / "capture")
+
+
+def test_a_final_name_that_was_taken_meanwhile_is_not_taken_over(files: FaultyFileSystem, tmp_path: Path) -> None:
+    first = create(files, tmp_path)
+    first.append(frames(0, 1))
+    taken = Path(first.path.removesuffix(".prog") + ".capture")
+    taken.write_bytes(samples.our_file(samples.metadata(), samples.messages(1, first=7)))
+    assert first.complete() != str(taken)
+    assert sorted(samples.numbers_under(tmp_path)) == [0, 7]
