@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOOR = frozenset({"config", "errors", "clock", "filesystem", "throttle"})
-TOP = frozenset({"manager", "status", "commands"})
+TOP = frozenset({"manager", "folder", "status", "commands"})
 MAY_IMPORT = {
     **dict.fromkeys(FLOOR, FLOOR),
     "storage": FLOOR | {"storage"},

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
+from viam.proto.app.datasync import SensorData
 from viam.proto.common import GetReadingsResponse
 
 from demo.cloud import LocalCloud
@@ -24,6 +27,7 @@ from holdfast.storage.lock import FolderLock
 
 from .waiting import eventually
 
+UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
 SENSOR = frozenset({"rdk:component:sensor"})
 
 
@@ -74,13 +78,18 @@ class World:
             self.config(**attributes), Resources(dict.fromkeys(names or ("a",), SENSOR), self.client)
         )
 
+    @property
+    def delivered(self) -> list[float]:
+        """The numbers that the cloud has."""
+        path = self.folder / "cloud" / "readings" / "a" / "Readings.jsonl"
+        rows = path.read_text().splitlines() if path.exists() else []
+        return [json.loads(row)["data"]["readings"]["seq"] for row in rows]
+
     def stored(self, folder: str = "capture") -> dict[str, list[float]]:
         """The numbers in the complete capture files, by resource, in the order of their files."""
         numbers: dict[str, list[float]] = {}
         for path in sorted((self.folder / folder).rglob("*.capture")):
             found = scan(path.read_bytes())
-            from viam.proto.app.datasync import SensorData
-
             for message in found.readings:
                 fields = SensorData.FromString(message).struct.fields["readings"].struct_value.fields
                 numbers.setdefault(found.metadata.component_name, []).append(fields["seq"].number_value)
@@ -307,3 +316,42 @@ async def test_an_unknown_command_gets_the_closest_name(world: World) -> None:
 async def test_a_sync_before_anything_is_configured_says_so(world: World) -> None:
     with pytest.raises(NotConnectedError, match="not configured"):
         await world.manager.sync()
+
+
+async def test_a_folder_that_is_not_the_capture_folder_any_more_is_drained_and_released(world: World) -> None:
+    world.apply(sync_disabled=False, sync_interval_mins=0.0002)
+    await world.served(20)
+    world.apply(sync_disabled=False, sync_interval_mins=0.0002, capture_dir=str(world.folder / "other"))
+    assert status(world.manager)["sync"]["draining"] == [str(world.folder / "capture")]
+    await eventually(lambda: not status(world.manager)["sync"]["draining"])
+    assert world.stored() == {}
+    lock = FolderLock(FileSystem(), str(world.folder / "capture"))
+    assert lock.try_acquire()
+    await world.manager.stop()
+    assert sorted(world.delivered + world.stored("other").get("a", [])) == list(
+        range(1, world.client.served["a"] + 1)
+    )
+
+
+async def test_a_folder_is_not_drained_while_sync_is_disabled_and_loses_nothing(world: World) -> None:
+    world.apply()
+    await world.served(5)
+    world.apply(capture_dir=str(world.folder / "other"))
+    await eventually(lambda: not status(world.manager)["sync"]["draining"])
+    assert world.cloud.readings_count == 0 and len(world.stored()["a"]) >= 5
+
+
+async def test_going_back_to_a_folder_that_drains_takes_it_again(world: World) -> None:
+    world.cloud.fail_while = lambda method, request: UNAVAILABLE if method == "DataCaptureUpload" else None
+    fast = {"sync_disabled": False, "sync_interval_mins": 0.0002}
+    world.apply(**fast)
+    await world.served(5)
+    for folder in ("other", "capture", "other", "capture"):
+        world.apply(**fast, capture_dir=str(world.folder / folder))
+    await eventually(lambda: world.manager.engine.folder.state == "running")  # type: ignore[union-attr]
+    world.cloud.fail_while = None
+    await world.served(5)
+    await eventually(lambda: not status(world.manager)["sync"]["draining"])
+    await world.manager.stop()
+    numbers = world.delivered + world.stored().get("a", []) + world.stored("other").get("a", [])
+    assert sorted(set(numbers)) == list(range(1, world.client.served["a"] + 1))

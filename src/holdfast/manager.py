@@ -25,23 +25,19 @@ from .capture.readings import sensor_readings
 from .capture.resolve import Resolution, resolve
 from .clock import Clock
 from .config import Config, short_name
-from .errors import NotConnectedError, StorageError
+from .errors import NotConnectedError
 from .filesystem import FileSystem
+from .folder import RUNNING, Folder
 from .storage.disk_writer import DiskWriter
 from .storage.ledger import Ledger
-from .storage.lock import FolderLock
-from .storage.recovery import recover
-from .sync.cloud import Cloud, CloudSettings
-from .sync.delivery import Delivery
-from .sync.link import Link
-from .sync.scheduler import SyncReport, SyncScheduler, SyncSettings
+from .sync.cloud import CloudSettings
+from .sync.scheduler import SyncReport, SyncSettings
 from .sync.selector import reason_to_wait
 from .throttle import Throttle
 
 HAND_OVER_S = 10.0
+MAX_DRAINING = 4
 _FLUSH_TIMEOUT_S = 0.8
-_LOCK_POLL_S = 0.5
-_RESTART_S = 5.0
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -63,22 +59,8 @@ class Engine:
     writer: DiskWriter
     capture: Capture
     folder: Folder | None = None
-
-
-@dataclass
-class Folder:
-    """Sync of one capture folder, with one cloud; a change of either makes another."""
-
-    capture_dir: str
-    cloud_settings: CloudSettings
-    cloud: Cloud
-    link: Link
-    delivery: Delivery
-    sync: SyncScheduler
-    lock: FolderLock
-    state: str = "starting"
-    recovered: str = "not begun"
-    task: asyncio.Task[None] | None = None
+    draining: dict[Folder, asyncio.Task[None]] = field(default_factory=dict)
+    """Folders that were the capture folder before, until what is there is sent."""
 
 
 class Manager:
@@ -91,7 +73,6 @@ class Manager:
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._end: asyncio.Task[None] | None = None
         self._last: asyncio.Task[Any] | None = None
-        self._ended: set[asyncio.Task[None]] = set()
         self._stopping = asyncio.Lock()
         self.started_ns = clock.time_ns()
         self.clock = clock
@@ -136,14 +117,16 @@ class Manager:
             await engine.capture.stop()
             await engine.writer.close()
             if engine.folder is not None:
-                await self._leave(engine.folder)
-            await asyncio.gather(*self._ended)
+                await engine.folder.leave()
+            for retired in engine.draining:
+                retired.give_up()
+            await asyncio.gather(*engine.draining.values())
             logger.info("stopped: all files are complete")
 
     async def sync(self) -> SyncReport:
         """A manual sync: everything that is there now. NotConnectedError when it can't begin."""
         folder = self.engine.folder if self.engine is not None else None
-        if folder is None or folder.state != "running":
+        if folder is None or folder.state != RUNNING:
             raise NotConnectedError(f"can't sync yet: {folder.state if folder else 'not configured'}")
         return await folder.sync.sync_now()
 
@@ -182,12 +165,15 @@ class Manager:
         )
         folder = engine.folder
         if folder is not None and (folder.capture_dir, folder.cloud_settings) != (config.capture_dir, settings):
-            task = asyncio.get_running_loop().create_task(self._leave(folder), name="holdfast-leave-folder")
-            self._ended.add(task)
-            task.add_done_callback(self._ended.discard)
+            self._retire(engine, folder)
             folder = None
+        for retired in engine.draining:
+            if config.sync_disabled or retired.capture_dir == config.capture_dir:
+                retired.give_up()
         if folder is None:
-            folder = engine.folder = self._enter(engine, config.capture_dir, settings)
+            folder = engine.folder = Folder(
+                self._files, self._clock, self._throttle, engine.ledger, engine.writer, config.capture_dir, settings
+            )
         folder.delivery.tags = config.tags
         folder.sync.configure(
             SyncSettings(
@@ -200,72 +186,15 @@ class Manager:
             )
         )
 
-    def _enter(self, engine: Engine, capture_dir: str, settings: CloudSettings) -> Folder:
-        cloud = Cloud(settings)
-        link = Link(cloud, settings, self._clock)
-        delivery = Delivery(self._files, self._clock, engine.ledger, cloud, link, self._throttle)
-        delivery.part_id, delivery.capture_dir = settings.part_id, capture_dir
-        sync = SyncScheduler(self._files, self._clock, link, delivery, engine.writer.complete)
-        lock = FolderLock(self._files, capture_dir)
-        folder = Folder(capture_dir, settings, cloud, link, delivery, sync, lock)
-        folder.task = asyncio.get_running_loop().create_task(self._serve(folder, engine), name="holdfast-folder")
-        return folder
-
-    async def _serve(self, folder: Folder, engine: Engine) -> None:
-        """The folder's tasks, from its lock on, until cancelled."""
-        await self._locked(folder)
-        folder.state = "running"
-        await asyncio.gather(
-            _supervised("link", folder.link.run),
-            _supervised("sync", folder.sync.run),
-            _supervised("recovery", partial(self._recover, folder, engine)),
+    def _retire(self, engine: Engine, folder: Folder) -> None:
+        """Lets a folder go, when what is there is sent and the collectors that wrote there have ended."""
+        if len(engine.draining) == MAX_DRAINING:
+            next(iter(engine.draining)).give_up()
+        task = asyncio.get_running_loop().create_task(
+            folder.drain(engine.capture.settled()), name="holdfast-drain-folder"
         )
-
-    async def _leave(self, folder: Folder) -> None:
-        folder.state = "stopped"
-        if folder.task is not None:
-            folder.task.cancel()
-            await asyncio.gather(folder.task, return_exceptions=True)
-        await folder.sync.stop()
-        await folder.cloud.close()
-        folder.lock.release()
-
-    async def _locked(self, folder: Folder) -> None:
-        while True:
-            try:
-                if folder.lock.try_acquire():
-                    return
-                folder.state = (
-                    f"waiting for process {folder.lock.owner()}, which has the lock of {folder.capture_dir}"
-                )
-            except StorageError as error:
-                folder.state = f"waiting: {error}"
-            if self._throttle.allows(folder.state):
-                logger.warning("%s; capture goes on, sync waits", folder.state)
-            await self._clock.sleep(_LOCK_POLL_S)
-
-    async def _recover(self, folder: Folder, engine: Engine) -> None:
-        """Passes over the `.prog` files of a crash until none is left to wait for."""
-        folder.recovered = "running"
-        total = 0
-        while True:
-            found = await asyncio.to_thread(
-                recover, self._files, self._clock, engine.ledger, folder.capture_dir, engine.writer.is_open
-            )
-            total += found.files
-            if found.files or found.quarantined:
-                logger.info(
-                    "recovered %d files with %d readings that a crash left; %d readings were cut off, "
-                    "%d files are in quarantine",
-                    found.files,
-                    found.readings,
-                    found.torn_readings,
-                    found.quarantined,
-                )
-            if not found.waiting:
-                break
-            await self._clock.sleep(_LOCK_POLL_S)
-        folder.recovered = f"done, {total} files"
+        engine.draining[folder] = task
+        task.add_done_callback(lambda _: engine.draining.pop(folder))
 
     async def _stop_later(self) -> None:
         await self._clock.sleep(HAND_OVER_S)
@@ -293,13 +222,3 @@ def _selector(name: str, resources: Resources) -> Callable[[], Awaitable[str]] |
     short, client = short_name(name), resources.client
     there = client is not None and sensor.API in resources.apis.get(short, ())
     return partial(reason_to_wait, name, partial(sensor_readings, client, short) if there and client else None)
-
-
-async def _supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Runs a part until it returns. An error that nobody foresaw must not end sync for good: it begins anew."""
-    while True:
-        try:
-            return await run()
-        except Exception:  # the last resort: everything foreseen is a HoldfastError and handled
-            logger.exception("%s failed unexpectedly; it begins anew in %g s", name, _RESTART_S)
-        await asyncio.sleep(_RESTART_S)

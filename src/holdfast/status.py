@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import psutil
 
 from . import __version__
 from .capture.engine import RunningCollector
-from .manager import Engine, Folder, Manager
+from .folder import RUNNING, Folder
+from .manager import Engine, Manager
 from .storage.ledger import Ledger, ReadingCounts
 
 
@@ -42,7 +44,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "collectors": [_collector(manager, engine.ledger, running) for running in engine.capture.running],
     }
     if engine.folder is not None:
-        found["sync"] = _sync(manager, engine.folder)
+        found["sync"] = _sync(manager, engine.folder, engine.draining)
     found["readings"] = _sum(engine)
     found["files"] = vars(engine.ledger.files).copy()
     return found
@@ -69,12 +71,12 @@ def _collector(manager: Manager, ledger: Ledger, running: RunningCollector) -> d
     }
 
 
-def _sync(manager: Manager, folder: Folder) -> dict[str, Any]:
+def _sync(manager: Manager, folder: Folder, draining: Iterable[Folder]) -> dict[str, Any]:
     last = folder.sync.last_round_s
     return {
         "link": folder.link.state.value,
         "link_error": folder.link.why,
-        "state": folder.sync.state if folder.state == "running" else folder.state,
+        "state": folder.sync.state if folder.state == RUNNING else folder.state,
         "recovery": folder.recovered,
         "pending_files": folder.sync.pending_files,
         "pending_bytes": folder.sync.pending_bytes,
@@ -82,6 +84,7 @@ def _sync(manager: Manager, folder: Folder) -> dict[str, Any]:
         "retrying": folder.delivery.retrying,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
         "last_error": folder.delivery.last_error or "",
+        "draining": [retired.capture_dir for retired in draining],
     }
 
 

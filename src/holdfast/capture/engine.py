@@ -60,11 +60,15 @@ class Capture:
             if key not in self._running:
                 self._running[key] = self._start(spec)
 
+    async def settled(self) -> None:
+        """Returns when the collectors that were ended so far have, and their files are complete."""
+        await asyncio.gather(*self._stopping)
+
     async def stop(self) -> None:
         """Ends all collectors; returns when their files are complete."""
         self.apply(())
         await self._scheduler.stop()
-        await asyncio.gather(*self._stopping)
+        await self.settled()
 
     def _start(self, spec: CollectorSpec) -> RunningCollector:
         appender = self._writer.open(spec.capture_dir, spec.metadata(), spec.max_file_bytes)

@@ -102,6 +102,7 @@ class SyncScheduler:
         self._under_way: dict[str, _Upload] = {}
         self._room = asyncio.Condition()
         self._changed = asyncio.Event()
+        self._empty = asyncio.Event()
         self.state = "waiting for the first interval"
         self.pending_files = 0
         self.pending_bytes = 0
@@ -159,6 +160,17 @@ class SyncScheduler:
         report.last_error = self._delivery.last_error or "" if report.failed_count else ""
         return report
 
+    def only(self, path: str) -> None:
+        """From now on nothing but `path` is walked."""
+        self._settings = replace(self._settings, paths=(path,))
+        self._changed.set()
+
+    async def drained(self) -> None:
+        """Returns when a scheduled round that begins from now on finds nothing to send."""
+        self._empty.clear()
+        self._changed.set()
+        await self._empty.wait()
+
     async def stop(self) -> None:
         """Cancels every upload; their files stay as they are."""
         tasks = [upload.task for upload in self._under_way.values()]
@@ -197,6 +209,8 @@ class SyncScheduler:
                 await self._room.wait_for(lambda: len(self._under_way) < self._settings.uploads)
             self._start(found, report)
         self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
+        if report is None and not (walk.found or walk.too_recent or self._under_way):
+            self._empty.set()
         if report is not None:
             report.too_recent = walk.too_recent
 
