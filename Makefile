@@ -1,7 +1,7 @@
 # `make demo` and `make test` are all that a newcomer needs; each sets up what it uses.
 SHELL := /bin/bash
-PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest
+VENV := .venv/bin
+PYTEST := $(VENV)/python -m pytest
 MACHINE ?= local
 
 .PHONY: help demo test setup lint types unit e2e module bench-capture clean
@@ -10,7 +10,7 @@ help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
 demo: setup  ## half a minute of real readings and files, a cut network, a killed module; MACHINE=viam-server for the real one
-	@PYTHONPATH=src:. $(PYTHON) -m demo.main --machine "$(MACHINE)"
+	@PYTHONPATH=src:. $(VENV)/python -m demo.main --machine "$(MACHINE)"
 
 test: lint types unit e2e  ## everything: ruff, mypy, unit, property, fault and end-to-end tests
 
@@ -18,11 +18,11 @@ setup:
 	@module/environment.sh requirements-dev.txt
 
 lint: setup
-	$(PYTHON) -m ruff check .
-	$(PYTHON) -m ruff format --check .
+	$(VENV)/python -m ruff check .
+	$(VENV)/python -m ruff format --check .
 
 types: setup
-	$(PYTHON) -m mypy
+	$(VENV)/python -m mypy
 
 unit: setup
 	$(PYTEST) -q --ignore=tests/e2e
@@ -31,7 +31,7 @@ e2e: setup  ## the module in the real viam-server, which is built once (needs Go
 	$(PYTEST) -q tests/e2e
 
 bench-capture: setup  ## what a captured reading costs, on the real viam-server
-	PYTHONPATH=src:. $(PYTHON) -m bench.capture
+	PYTHONPATH=src:. $(VENV)/python -m bench.capture
 
 module: setup  ## dist/archive.tar.gz, to be uploaded with `viam module upload`
 	./build.sh
