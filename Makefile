@@ -9,7 +9,8 @@ MACHINE ?= local
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
 
-demo: setup  ## half a minute of real readings and files, a cut network, a killed module; MACHINE=viam-server for the real one
+demo:  ## half a minute of real readings and files, a cut network, a killed module; MACHINE=viam-server for the real one
+	@module/environment.sh requirements-demo.txt
 	@PYTHONPATH=src:. $(VENV)/python -m demo.main --machine "$(MACHINE)"
 
 test: lint types unit e2e  ## everything: ruff, mypy, unit, property, fault and end-to-end tests

@@ -221,10 +221,14 @@ class Machine:
         self.attributes |= attributes
         if components is not None:
             self.components = components
+        self.take(self.config())
+
+    def take(self, config: Mapping[str, Any]) -> None:
+        """A new config as a whole, whatever `components` and `attributes` are."""
         if self.connected:
-            self.cloud.set_machine_config(self.config())
+            self.cloud.set_machine_config(config)
         else:
-            self.server.write_config(self.config())
+            self.server.write_config(config)
 
     async def start(self, *, components: Sequence[Mapping[str, Any]] = (), **attributes: Any) -> None:
         """Starts viam-server with this config and returns when the data manager is built."""
@@ -359,17 +363,20 @@ async def a_machine(
     connected: bool = False,
     env: Mapping[str, str] | None = None,
     keys: Mapping[str, str] | None = None,
+    name: str = "server",
 ) -> AsyncIterator[Machine]:
     """A machine that is not started, with its cloud, which runs. Both end with the block.
 
-    `connected`: viam-server has its config and the module its credentials from the cloud. Otherwise the config
-    is a local file and the credentials are in viam-server's environment (`env` replaces them).
+    Machines of one test have a `name` each; in the same `folder` they share the capture folder, while each has a
+    viam-server and a cloud of its own. `connected`: viam-server has its config and the module its credentials from
+    the cloud. Otherwise the config is a local file and the credentials are in viam-server's environment (`env`
+    replaces them).
     """
     environment = dict(CREDENTIALS if env is None else env)
-    server = servers("server", {} if connected else environment)
+    server = servers(name, {} if connected else environment)
     machine: Machine
     cloud = LocalCloud(
-        folder / "cloud",
+        folder / f"cloud-of-{name}",
         part_id=PART_ID,
         api_keys={KEY_ID: KEY} if keys is None else keys,
         on_reading=lambda about, message: machine.note_reading(about, message),
