@@ -101,6 +101,8 @@ class World:
     delivery: Delivery
     sync: SyncScheduler
     completed: int = 0
+    """How often sync asked for the files to be completed."""
+    hold_completion: asyncio.Event | None = None
 
     def capture_file(self, stem: str, numbers: list[float], name: str = "lidar") -> Path:
         messages = [reading(number) for number in numbers]
@@ -139,6 +141,8 @@ async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str =
 
     async def complete() -> None:
         made.completed += 1
+        if made.hold_completion is not None:
+            await made.hold_completion.wait()
 
     sync = SyncScheduler(files, clock, link, delivery, complete)
     made = World(folder, cloud, cable, arrived, files, ledger, connection, link, delivery, sync)

@@ -242,3 +242,42 @@ def test_a_report_lists_a_hundred_failures_and_counts_all() -> None:
     for number in range(150):
         report.add(Found(f"/f{number}", FileKind.ARBITRARY, 1, 0, 0), Outcome.WAITING)
     assert report.failed_count == 150 and len(report.failed) == 100 and report.done.is_set()
+
+
+async def test_an_orderly_stop_lets_an_upload_end_so_that_it_does_not_arrive_twice(world: World) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await go_on.wait()
+
+    world.cloud.before_answer = hold
+    path = world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings())
+    await asyncio.wait_for(arrived.wait(), 20)
+    stopping = asyncio.create_task(world.sync.stop())
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert world.arrived.of("lidar") == [1] and not path.exists()
+
+
+async def test_a_stop_does_not_wait_for_uploads_that_have_no_link(world: World) -> None:
+    await world.link.connected()
+    world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings())
+    await world.cable.cut()
+    await eventually(lambda: not world.link.usable)
+    await world.sync.stop()
+    assert world.sync.in_flight == 0
+
+
+async def test_a_round_that_began_before_does_not_count_as_drained(world: World) -> None:
+    world.hold_completion = asyncio.Event()
+    world.sync.configure(world.settings())
+    await eventually(lambda: world.completed == 1)
+    drained = asyncio.create_task(world.sync.drained())
+    await asyncio.sleep(0)
+    world.hold_completion.set()
+    await drained
+    assert world.completed >= 2

@@ -26,6 +26,7 @@ from .walker import Found, Walk
 _BATCH = 64
 _MAX_LISTED = 100
 _LOG_INTERVAL_S = 60.0
+_STOP_TIMEOUT_S = 2.0
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +104,7 @@ class SyncScheduler:
         self._room = asyncio.Condition()
         self._changed = asyncio.Event()
         self._empty = asyncio.Event()
+        self._rounds = self._empty_round = 0
         self.state = "waiting for the first interval"
         self.pending_files = 0
         self.pending_bytes = 0
@@ -167,13 +169,18 @@ class SyncScheduler:
 
     async def drained(self) -> None:
         """Returns when a scheduled round that begins from now on finds nothing to send."""
-        self._empty.clear()
+        rounds = self._rounds
         self._changed.set()
-        await self._empty.wait()
+        while self._empty_round <= rounds:
+            self._empty.clear()
+            await self._empty.wait()
 
     async def stop(self) -> None:
-        """Cancels every upload; their files stay as they are."""
+        """Lets the uploads under way end, so that none arrives twice; those that take longer than a moment, or have
+        no link, are cancelled, and their files stay as they are."""
         tasks = [upload.task for upload in self._under_way.values()]
+        if tasks and self._link.usable:
+            await asyncio.wait(tasks, timeout=_STOP_TIMEOUT_S)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -194,6 +201,8 @@ class SyncScheduler:
 
     async def _round(self, report: SyncReport | None) -> None:
         """Completes what was captured, walks, and starts an upload for each file that is due."""
+        self._rounds += 1
+        this_round = self._rounds
         await self._complete_files()
         settings = self._settings
         walk = Walk(self._files, self._clock, self._throttle, settings.paths, settings.min_age_s)
@@ -210,6 +219,7 @@ class SyncScheduler:
             self._start(found, report)
         self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
         if report is None and not (walk.found or walk.too_recent or self._under_way):
+            self._empty_round = this_round
             self._empty.set()
         if report is not None:
             report.too_recent = walk.too_recent
