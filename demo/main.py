@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import fcntl
 import shutil
 import sys
 import time
@@ -221,9 +222,22 @@ def main() -> int:
     arguments = parser.parse_args()
     output: Path = arguments.output.resolve()
     display = Display()
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / ".lock").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            display.say(
+                f"another demo is running in {output}; wait for its end, or name another --output", "bold red"
+            )
+            return 2
+        return _run(arguments.machine, output, display)
+
+
+def _run(machine: str, output: Path, display: Display) -> int:
     try:
         with display:
-            verdict = asyncio.run(Demo(arguments.machine, output).run(display))
+            verdict = asyncio.run(Demo(machine, output).run(display))
     except KeyboardInterrupt:
         display.say("stopped; everything that ran has ended", "yellow")
         return 130
