@@ -355,3 +355,15 @@ async def test_going_back_to_a_folder_that_drains_takes_it_again(world: World) -
     await world.manager.stop()
     numbers = world.delivered + world.stored().get("a", []) + world.stored("other").get("a", [])
     assert sorted(set(numbers)) == list(range(1, world.client.served["a"] + 1))
+
+
+async def test_between_two_services_nothing_new_is_sent_since_the_builtin_may_come(world: World) -> None:
+    world.apply(sync_disabled=False, sync_interval_mins=0.0002)
+    await eventually(lambda: world.cloud.readings_count > 0)
+    await world.manager.hand_over()
+    await eventually(lambda: not status(world.manager)["sync"]["in_flight"])
+    sent = world.cloud.calls["DataCaptureUpload"]
+    await world.served(50)
+    assert world.cloud.calls["DataCaptureUpload"] == sent
+    world.apply(sync_disabled=False, sync_interval_mins=0.0002)
+    await eventually(lambda: world.cloud.calls["DataCaptureUpload"] > sent)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -64,9 +65,30 @@ class FileSystem:
                 raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name")
 
     def create(self, path: str) -> int:
-        """Opens a new file for appending; fails with reason "exists" rather than touch another's."""
+        """Opens a new file for appending; fails with reason "exists" rather than touch another's.
+
+        While it is open other processes can see by `is_being_written` that it has a living owner.
+        """
         with _translated("create", path):
-            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, FILE_MODE)
+            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+            descriptor = os.open(path, flags, FILE_MODE)
+            with suppress(OSError):  # a file system without locks
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            return descriptor
+
+    def is_being_written(self, path: str) -> bool:
+        """Whether a living process, this one included, has `path` open from `create`."""
+        with _translated("read", path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        finally:
+            os.close(descriptor)
+        return False
 
     def write(self, descriptor: int, path: str, data: bytes) -> None:
         """Hands all of `data` to the operating system, or raises with an unknown part of it written."""

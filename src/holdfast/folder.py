@@ -72,7 +72,6 @@ class Folder:
 
     async def drain(self, complete: Awaitable[None]) -> None:
         """Leaves when scheduled sync has sent all that is there after `complete`, or when `give_up` is called."""
-        self.sync.only(self.capture_dir)
         await complete
         drained = asyncio.ensure_future(self.sync.drained())
         gave_up = asyncio.ensure_future(self._gave_up.wait())

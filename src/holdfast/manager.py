@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -100,6 +100,9 @@ class Manager:
             return
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
         self.engine.capture.orphaned = True
+        for folder in (self.engine.folder, *self.engine.draining):
+            if folder is not None:
+                folder.sync.pause()  # the builtin may be what comes in our place, and would send the same files
         try:
             await asyncio.wait_for(self.engine.writer.flush(), _FLUSH_TIMEOUT_S)
         except asyncio.TimeoutError:
@@ -163,11 +166,20 @@ class Manager:
             api_key_id=self._environment.get("VIAM_API_KEY_ID", ""),
             api_key=self._environment.get("VIAM_API_KEY", ""),
         )
+        sync = SyncSettings(
+            paths=(config.capture_dir, *config.additional_sync_paths),
+            interval_s=config.sync_interval_s,
+            disabled=config.sync_disabled,
+            min_age_s=config.file_last_modified_s,
+            uploads=config.maximum_num_sync_threads,
+            should_sync=_selector(config.selective_syncer_name, resources),
+        )
         folder = engine.folder
         if folder is not None and (folder.capture_dir, folder.cloud_settings) != (config.capture_dir, settings):
             self._retire(engine, folder)
             folder = None
         for retired in engine.draining:
+            retired.sync.configure(replace(sync, paths=(retired.capture_dir,)))
             if config.sync_disabled or retired.capture_dir == config.capture_dir:
                 retired.give_up()
         if folder is None:
@@ -175,16 +187,7 @@ class Manager:
                 self._files, self._clock, self._throttle, engine.ledger, engine.writer, config.capture_dir, settings
             )
         folder.delivery.tags = config.tags
-        folder.sync.configure(
-            SyncSettings(
-                paths=(config.capture_dir, *config.additional_sync_paths),
-                interval_s=config.sync_interval_s,
-                disabled=config.sync_disabled,
-                min_age_s=config.file_last_modified_s,
-                uploads=config.maximum_num_sync_threads,
-                should_sync=_selector(config.selective_syncer_name, resources),
-            )
-        )
+        folder.sync.configure(sync)
 
     def _retire(self, engine: Engine, folder: Folder) -> None:
         """Lets a folder go, when what is there is sent and the collectors that wrote there have ended."""

@@ -254,3 +254,14 @@ def test_recovering_twice_changes_nothing_more(tmp_path: Path, folder: Path, led
     assert run(tmp_path, ledger) == Recovered()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert ledger.readings()[LIDAR].dropped == {"torn": 1}
+
+
+def test_a_file_with_a_living_owner_is_left_alone_however_long_it_was_quiet(tmp_path: Path, ledger: Ledger) -> None:
+    files = FaultyFileSystem()
+    path = tmp_path / "a.prog"
+    descriptor = files.create(str(path))
+    os.write(descriptor, samples.our_file(samples.metadata(), samples.messages(2)))
+    os.utime(path, (1, 1))
+    assert run(tmp_path, ledger, files) == Recovered()
+    files.close(descriptor, str(path))
+    assert run(tmp_path, ledger, files).files == 1

@@ -1,8 +1,9 @@
 """Recovery: makes the `.prog` files that a crash left complete, so that sync takes them.
 
-Runs once per capture folder, under its lock, beside capture: it never touches a file that this process writes, and
-leaves one alone until nobody has written to it for `QUIET_S`. A torn end is cut off and counted; a file without a
-readable header is quarantined; damage inside a file is left for sync, which delivers the good readings around it.
+Runs once per capture folder, under its lock, beside capture: it never touches a file that this process or another
+of ours writes, and leaves one of the builtin's alone until nobody has written to it for `QUIET_S`. A torn end is cut
+off and counted; a file without a readable header is quarantined; damage inside a file is left for sync, which
+delivers the good readings around it.
 Blocks: belongs on a worker thread.
 """
 
@@ -46,6 +47,8 @@ def recover(
         if is_ours(path) or files.exists(_final_path(path)):
             continue
         try:
+            if files.is_being_written(path):
+                continue
             if 0 <= clock.time_ns() / 1e9 - files.stat(path).st_mtime < QUIET_S:
                 result.waiting += 1
                 continue

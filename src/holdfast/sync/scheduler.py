@@ -103,6 +103,7 @@ class SyncScheduler:
         self._under_way: dict[str, _Upload] = {}
         self._room = asyncio.Condition()
         self._changed = asyncio.Event()
+        self._paused = False
         self._empty = asyncio.Event()
         self._rounds = self._empty_round = 0
         self.state = "waiting for the first interval"
@@ -117,6 +118,7 @@ class SyncScheduler:
 
     def configure(self, settings: SyncSettings) -> None:
         """Takes effect at once; disabling cancels the uploads that no manual sync waits for."""
+        self._paused = False
         if settings != replace(self._settings, should_sync=settings.should_sync):
             self._changed.set()
         self._settings = settings
@@ -133,7 +135,7 @@ class SyncScheduler:
                 self.state = "disabled by sync_disabled; a manual sync works"
             wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
             await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
-            if self._settings.disabled:
+            if self._settings.disabled or self._paused:
                 continue
             if not self._link.usable:
                 self.state = self._link.explanation
@@ -162,10 +164,9 @@ class SyncScheduler:
         report.last_error = self._delivery.last_error or "" if report.failed_count else ""
         return report
 
-    def only(self, path: str) -> None:
-        """From now on nothing but `path` is walked."""
-        self._settings = replace(self._settings, paths=(path,))
-        self._changed.set()
+    def pause(self) -> None:
+        """Begins no scheduled upload any more, until `configure`; those under way go on."""
+        self._paused = True
 
     async def drained(self) -> None:
         """Returns when a scheduled round that begins from now on finds nothing to send."""
@@ -216,6 +217,8 @@ class SyncScheduler:
                 continue
             async with self._room:
                 await self._room.wait_for(lambda: len(self._under_way) < self._settings.uploads)
+            if report is None and self._paused:
+                break
             self._start(found, report)
         self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
         if report is None and not (walk.found or walk.too_recent or self._under_way):
