@@ -1,8 +1,8 @@
 """Recovery: makes the `.prog` files that a crash left complete, so that sync takes them.
 
-Runs once per capture folder, under its lock, beside capture: it never touches a file that this process or another
-of ours writes, and leaves one of the builtin's alone until nobody has written to it for `QUIET_S`. A torn end is cut
-off and counted; a file without a readable header is quarantined; damage inside a file is left for sync, which
+Runs once per capture folder, under its lock, beside capture. It never touches a file that this process or another
+of ours writes, and leaves one of the builtin's alone until nobody has written to it for `QUIET_S`. A torn end is
+cut off and counted; a file without a readable header is quarantined; damage inside a file is left for sync, which
 delivers the good readings around it.
 Blocks: belongs on a worker thread.
 """
