@@ -1,0 +1,135 @@
+"""Death at a chosen system call: strace, attached to a running process, kills it as it enters the call.
+
+The call is not executed any more. strace counts the calls of each thread for itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import shutil
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+CALLS = {
+    "rename": "?rename,?renameat,?renameat2",
+    "unlink": "?unlink,?unlinkat",
+    "truncate": "?truncate,?ftruncate",
+    "fsync": "?fsync,?fdatasync,?syncfs,?sync_file_range",
+    "write": "?write,?pwrite64,?writev",
+    "openat": "?open,?openat",
+}
+"""Each name stands for all calls of its kind; a processor may lack some."""
+OF_FILE_WRITERS = frozenset({"write", "openat"})
+"""Calls that every thread makes all the time: only those of threads that write files are of interest."""
+
+IS_CI = os.environ.get("CI", "").lower() in ("true", "1")
+"""There strace must be there."""
+
+_KILLED = re.compile(r"^(?:\d+ +)?(\d+\.\d+) \+\+\+ killed by SIGKILL", re.MULTILINE)
+_CALL = re.compile(r"^(?:\d+ +)?\d+\.\d+ (\w+\(.*)$", re.MULTILINE)
+_LONG_WRITE_BYTES = 64
+_FIRST_WRITE_S = 1.0
+_POLL_S = 0.02
+_PROBE_S = "0.2"
+_PROBE_TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True)
+class Death:
+    """When the process died, and at which call."""
+
+    at_ns: int
+    call: str
+
+
+def problem() -> str | None:
+    """Why strace can't be used here; None when it can."""
+    strace = shutil.which("strace")
+    if strace is None:
+        return "there is no strace to kill the module at a chosen system call: apt-get install strace"
+    with subprocess.Popen(["sleep", _PROBE_S]) as probe:
+        tried = subprocess.run(
+            [strace, "-qq", "-o", os.devnull, "-p", str(probe.pid)],
+            capture_output=True,
+            text=True,
+            timeout=_PROBE_TIMEOUT_S,
+            check=False,
+        )
+    if tried.returncode != 0:
+        return (
+            f"strace may not attach here (sysctl -w kernel.yama.ptrace_scope=0 allows it): {tried.stderr.strip()}"
+        )
+    return None
+
+
+class Trap:
+    """Kills the process `pid` at the `when`th call of a kind. `close` must be called, when the process is dead."""
+
+    def __init__(self, pid: int, calls: str, when: int, log: Path) -> None:
+        self._pid = pid
+        self._calls = calls
+        self._when = when
+        self._log = log
+        self._strace: asyncio.subprocess.Process | None = None
+
+    async def set(self) -> None:
+        """Returns when strace runs; it is attached some milliseconds later."""
+        threads = await self._file_writers() if self._calls in OF_FILE_WRITERS else []
+        names = CALLS[self._calls]
+        self._strace = await asyncio.create_subprocess_exec(
+            "strace",
+            "-qq",
+            "-ttt",
+            *("-e", f"trace={names}", "-e", f"inject={names}:signal=SIGKILL:when={self._when}"),
+            *("-o", str(self._log)),
+            *([argument for thread in threads for argument in ("-p", str(thread))] or ["-f", "-p", str(self._pid)]),
+            stdin=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+
+    async def _file_writers(self) -> list[int]:
+        """A thread is known only when it has written; all threads serve where none gets known."""
+        deadline_s = time.monotonic() + _FIRST_WRITE_S
+        while True:
+            found = file_writers(self._pid)
+            if found or time.monotonic() > deadline_s:
+                return found
+            await asyncio.sleep(_POLL_S)
+
+    async def sprung(self, timeout_s: float) -> Death | None:
+        """The death, if it comes in time; also one that somebody else brought before."""
+        assert self._strace is not None
+        try:
+            await asyncio.wait_for(self._strace.wait(), timeout_s)
+        except asyncio.TimeoutError:
+            return None
+        log = self._log.read_text(errors="replace") if self._log.exists() else ""
+        killed, calls = _KILLED.search(log), _CALL.findall(log)
+        return Death(int(float(killed[1]) * 1e6) * 1000, calls[-1][:200]) if killed and calls else None
+
+    async def close(self) -> None:
+        if self._strace is None:
+            return
+        try:
+            await asyncio.wait_for(self._strace.wait(), _PROBE_TIMEOUT_S)
+        except asyncio.TimeoutError:
+            self._strace.kill()
+            await self._strace.wait()
+
+
+def file_writers(pid: int) -> list[int]:
+    """The threads of a process that write files, known by their long writes; none where the system doesn't tell."""
+    found = []
+    for task in Path(f"/proc/{pid}/task").glob("*"):
+        try:
+            rows = dict(line.split(": ") for line in (task / "io").read_text().splitlines())
+        except OSError:  # the thread, or all of the process, has just ended
+            continue
+        calls = int(rows["syscw"])
+        if calls and int(rows["wchar"]) > _LONG_WRITE_BYTES * calls:
+            found.append(int(task.name))
+    return found
