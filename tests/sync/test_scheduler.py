@@ -281,3 +281,21 @@ async def test_a_round_that_began_before_does_not_count_as_drained(world: World)
     world.hold_completion.set()
     await drained
     assert world.completed >= 2
+
+
+async def test_disabling_in_the_middle_of_a_round_begins_no_further_upload(world: World) -> None:
+    arrived, go_on = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await go_on.wait()
+
+    world.cloud.before_answer = hold
+    for number in range(20):
+        world.capture_file(f"9999-{number}", [number])
+    world.sync.configure(world.settings(uploads=1, interval_s=0.01))
+    await asyncio.wait_for(arrived.wait(), 20)
+    world.sync.configure(world.settings(uploads=1, interval_s=3600, disabled=True))
+    go_on.set()
+    await eventually(lambda: "disabled" in world.sync.state and world.sync.in_flight == 0)
+    assert world.cloud.calls["DataCaptureUpload"] == 1

@@ -210,14 +210,14 @@ class SyncScheduler:
         asked_s = self._clock.monotonic()
         async for found in _in_batches(iter(walk)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
-                if self._settings.disabled or await self._reason_to_wait():
+                if await self._reason_to_wait():
                     break
                 asked_s = self._clock.monotonic()
             if report is None and not self._delivery.is_due(found):
                 continue
             async with self._room:
                 await self._room.wait_for(lambda: len(self._under_way) < self._settings.uploads)
-            if report is None and self._paused:
+            if report is None and (self._paused or self._settings.disabled):
                 break
             self._start(found, report)
         self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
