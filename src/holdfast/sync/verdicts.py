@@ -1,4 +1,4 @@
-"""From an error of the cloud to what it means: DESIGN's table, for the codes that gRPC has."""
+"""From an error of the cloud to what it means, for the codes that gRPC has."""
 
 from __future__ import annotations
 
