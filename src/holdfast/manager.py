@@ -69,7 +69,6 @@ class Manager:
     def __init__(self, environment: Mapping[str, str], files: FileSystem, clock: Clock) -> None:
         self._environment = environment
         self._files = files
-        self._clock = clock
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._end: asyncio.Task[None] | None = None
         self._last: asyncio.Task[Any] | None = None
@@ -135,8 +134,8 @@ class Manager:
 
     def _start(self, config: Config) -> Engine:
         ledger = Ledger(self.started_ns)
-        writer = DiskWriter(self._files, self._clock, ledger, config.flush_interval_s, config.fsync_interval_s)
-        return Engine(ledger, writer, Capture(self._clock, writer))
+        writer = DiskWriter(self._files, self.clock, ledger, config.flush_interval_s, config.fsync_interval_s)
+        return Engine(ledger, writer, Capture(self.clock, writer))
 
     def _apply_capture(self, engine: Engine, config: Config, resources: Resources) -> None:
         self.resolutions = resolve(config.methods, resources.apis)
@@ -184,7 +183,7 @@ class Manager:
                 retired.give_up()
         if folder is None:
             folder = engine.folder = Folder(
-                self._files, self._clock, self._throttle, engine.ledger, engine.writer, config.capture_dir, settings
+                self._files, self.clock, self._throttle, engine.ledger, engine.writer, config.capture_dir, settings
             )
         folder.delivery.tags = config.tags
         folder.sync.configure(sync)
@@ -200,7 +199,7 @@ class Manager:
         task.add_done_callback(lambda _: engine.draining.pop(folder))
 
     async def _stop_later(self) -> None:
-        await self._clock.sleep(HAND_OVER_S)
+        await self.clock.sleep(HAND_OVER_S)
         logger.info("no successor came within %g s", HAND_OVER_S)
         self._last = asyncio.current_task()  # from here on a successor begins anew and does not cancel this
         self._end = None
