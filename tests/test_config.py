@@ -15,6 +15,8 @@ from holdfast import config
 from holdfast.config import CaptureMethod, Config
 from holdfast.errors import ConfigError
 
+from .documented import DOCUMENTED
+
 ENVIRONMENT = {"HOME": "/home/user"}
 READINGS = {"name": "lidar", "method": "Readings", "capture_frequency_hz": 10.0}
 
@@ -202,20 +204,8 @@ def test_the_default_folder_follows_viam_home(environment: dict[str, str], expec
 @pytest.mark.parametrize(
     ("sample", "unfinished"),
     [
-        (
-            {
-                "sync_interval_mins": 1,
-                "capture_dir": "",
-                "tags": [],
-                "capture_disabled": False,
-                "sync_disabled": True,
-                "delete_data_on_part_deletion": True,
-                "delete_every_nth_when_disk_full": 5,
-                "maximum_num_sync_threads": 250,
-            },
-            ["delete_every_nth_when_disk_full"],
-        ),
-        ({"capture_dir": "", "tags": [], "additional_sync_paths": [], "sync_interval_mins": 3}, []),
+        (DOCUMENTED[0], ["delete_every_nth_when_disk_full"]),
+        (DOCUMENTED[1], []),
     ],
 )
 def test_viams_documented_samples_are_understood(sample: dict[str, Any], unfinished: list[str]) -> None:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from typing import Protocol
+from collections.abc import Coroutine
+from typing import Any, Protocol
 
 
 class Clock(Protocol):
@@ -21,6 +22,16 @@ class Clock(Protocol):
 
     async def sleep(self, seconds: float) -> None:
         """Returns after `seconds` (at once when not positive)."""
+
+
+async def first_done(*waits: Coroutine[Any, Any, object]) -> None:
+    """Returns when one of `waits` is done; the others are cancelled, as all are when this is."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
 
 
 class SystemClock:

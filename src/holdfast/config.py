@@ -130,8 +130,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
     for name in _NO_EFFECT_YET[3:]:
         reader.mapping(name)
     config = Config(
-        capture_dir=path(reader.text("capture_dir", "")) if reader.text("capture_dir", "") else
-        os.path.abspath(default_capture_dir(environment)),
+        capture_dir=path(reader.text("capture_dir", "") or default_capture_dir(environment)),
         tags=reader.texts("tags"),
         capture_disabled=reader.flag("capture_disabled"),
         maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),

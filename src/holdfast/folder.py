@@ -10,7 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable
 
-from .clock import Clock
+from .clock import Clock, first_done
 from .errors import StorageError
 from .filesystem import FileSystem
 from .storage.disk_writer import DiskWriter
@@ -73,13 +73,9 @@ class Folder:
     async def drain(self, complete: Awaitable[None]) -> None:
         """Leaves when scheduled sync has sent all that is there after `complete`, or when `give_up` is called."""
         await complete
-        drained = asyncio.ensure_future(self.sync.drained())
-        gave_up = asyncio.ensure_future(self._gave_up.wait())
-        await asyncio.wait([drained, gave_up], return_when=asyncio.FIRST_COMPLETED)
-        if drained.done():
+        await first_done(self.sync.drained(), self._gave_up.wait())
+        if not self._gave_up.is_set():
             logger.info("%s is drained", self.capture_dir)
-        drained.cancel()
-        gave_up.cancel()
         await self.leave()
 
     def give_up(self) -> None:

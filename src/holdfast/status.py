@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psutil
@@ -10,8 +10,8 @@ import psutil
 from . import __version__
 from .capture.engine import RunningCollector
 from .folder import RUNNING, Folder
-from .manager import Engine, Manager
-from .storage.ledger import Ledger, ReadingCounts
+from .manager import Manager
+from .storage.ledger import CollectorId, ReadingCounts
 
 
 def status(manager: Manager) -> dict[str, Any]:
@@ -35,25 +35,28 @@ def status(manager: Manager) -> dict[str, Any]:
     }
     if config is None or engine is None:
         return found
+    readings = engine.ledger.readings()
     found["capture"] = {
         "enabled": not config.capture_disabled,
         "capture_dir": config.capture_dir,
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
         "buffered_bytes": engine.writer.pending_bytes,
         "last_disk_error": engine.writer.last_error or "",
-        "collectors": [_collector(manager, engine.ledger, running) for running in engine.capture.running],
+        "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
     if engine.folder is not None:
         found["sync"] = _sync(manager, engine.folder, engine.draining)
-    found["readings"] = _sum(engine)
+    found["readings"] = _sum(readings.values())
     found["files"] = vars(engine.ledger.files).copy()
     return found
 
 
-def _collector(manager: Manager, ledger: Ledger, running: RunningCollector) -> dict[str, Any]:
+def _collector(
+    manager: Manager, readings: Mapping[CollectorId, ReadingCounts], running: RunningCollector
+) -> dict[str, Any]:
     collector = running.collector
     spec = collector.spec
-    counts = ledger.readings().get((spec.api, spec.resource, spec.method.method), ReadingCounts())
+    counts = readings.get((spec.api, spec.resource, spec.method.method), ReadingCounts())
     last = collector.last_reading_s
     return {
         "resource": spec.resource,
@@ -88,10 +91,10 @@ def _sync(manager: Manager, folder: Folder, draining: Iterable[Folder]) -> dict[
     }
 
 
-def _sum(engine: Engine) -> dict[str, Any]:
+def _sum(collectors: Iterable[ReadingCounts]) -> dict[str, Any]:
     """All collectors together; captured + adopted = delivered + quarantined + dropped + on_disk."""
     total = ReadingCounts()
-    for counts in engine.ledger.readings().values():
+    for counts in collectors:
         total.captured += counts.captured
         total.adopted += counts.adopted
         total.delivered += counts.delivered

@@ -7,21 +7,9 @@ from typing import Any
 
 import pytest
 
-from .machines import SERVICE, Servers, a_machine, collector, readings_of, until
+from tests.documented import DOCUMENTED
 
-DOCUMENTED = [
-    {
-        "sync_interval_mins": 1,
-        "capture_dir": "",
-        "tags": [],
-        "capture_disabled": False,
-        "sync_disabled": True,
-        "delete_data_on_part_deletion": True,
-        "delete_every_nth_when_disk_full": 5,
-        "maximum_num_sync_threads": 250,
-    },
-    {"capture_dir": "", "tags": [], "additional_sync_paths": [], "sync_interval_mins": 3},
-]
+from .machines import SERVICE, Servers, a_machine, collector, readings_of, until
 
 
 @pytest.mark.parametrize("attributes", DOCUMENTED, ids=["all-attributes", "few-attributes"])

@@ -25,7 +25,7 @@ from . import layout
 from .capture_file import CaptureFile
 from .completion import Completion
 from .frames import FrameEncoder
-from .ledger import CollectorId, Ledger
+from .ledger import Ledger, collector_of
 
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 _WAKE_EARLY_BYTES = 1024 * 1024
@@ -43,11 +43,7 @@ class Appender:
     def __init__(
         self, writer: DiskWriter, root: str, folder: str, metadata: DataCaptureMetadata, max_bytes: int
     ) -> None:
-        self.collector: CollectorId = (
-            metadata.component_type,
-            metadata.component_name,
-            metadata.method_name,
-        )
+        self.collector = collector_of(metadata)
         self.root = root
         self.folder = folder
         self.max_bytes = max_bytes
@@ -103,9 +99,7 @@ class DiskWriter:
 
     def open(self, capture_dir: str, metadata: DataCaptureMetadata, max_bytes: int) -> Appender:
         """An appender for one collector; its first file is made with its first reading."""
-        folder = layout.collector_folder(
-            capture_dir, metadata.component_type, metadata.component_name, metadata.method_name
-        )
+        folder = layout.collector_folder(capture_dir, *collector_of(metadata))
         appender = Appender(self, capture_dir, folder, metadata, max_bytes)
         with self._condition:
             self._appenders.add(appender)

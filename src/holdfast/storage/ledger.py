@@ -10,10 +10,17 @@ from __future__ import annotations
 import threading
 from dataclasses import dataclass, field
 
+from viam.proto.app.datasync import DataCaptureMetadata
+
 from .layout import capture_file_time_ns
 
 CollectorId = tuple[str, str, str]
 """API, resource and method, as in the header of a capture file."""
+
+
+def collector_of(metadata: DataCaptureMetadata) -> CollectorId:
+    """Whose readings a capture file with this header holds."""
+    return metadata.component_type, metadata.component_name, metadata.method_name
 
 
 @dataclass

@@ -19,7 +19,7 @@ from ..errors import DamagedFileError, StorageError
 from ..filesystem import EntryKind, FileSystem
 from . import layout
 from .frames import scan
-from .ledger import Ledger
+from .ledger import Ledger, collector_of
 from .quarantine import quarantine
 
 QUIET_S = 2.0
@@ -71,10 +71,7 @@ def _recover_file(files: FileSystem, ledger: Ledger, capture_dir: str, path: str
         return
     if found.torn_bytes:
         files.truncate(path, found.good_end)
-        metadata = found.metadata
-        ledger.lost_in_crash(
-            (metadata.component_type, metadata.component_name, metadata.method_name), found.torn_readings
-        )
+        ledger.lost_in_crash(collector_of(found.metadata), found.torn_readings)
         result.torn_readings += found.torn_readings
     if found.readings or found.damaged:
         files.rename(path, _final_path(path))

@@ -20,7 +20,7 @@ from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageErr
 from ..filesystem import FileSystem
 from ..storage.frames import Scan, scan
 from ..storage.layout import FileKind
-from ..storage.ledger import CollectorId, Ledger
+from ..storage.ledger import CollectorId, Ledger, collector_of
 from ..storage.quarantine import quarantine
 from ..throttle import Throttle
 from .cloud import Cloud
@@ -112,7 +112,7 @@ class Delivery:
         except DamagedFileError as error:
             await asyncio.to_thread(quarantine, self._files, self.capture_dir, found.path, str(error))
             return Outcome.QUARANTINED
-        collector = _collector(content)
+        collector = collector_of(content.metadata)
         acknowledged = self._memory[found.path].acknowledged if found.path in self._memory else 0
         for part in capture_parts(content, self.part_id, acknowledged):
             await self._link.admit(wait=wait)
@@ -189,7 +189,7 @@ class Delivery:
             self._ledger.file_quarantined()
         else:
             readings = len(content.readings) - (memory.acknowledged if memory else 0)
-            self._ledger.quarantined(_collector(content), found.path, readings)
+            self._ledger.quarantined(collector_of(content.metadata), found.path, readings)
         return Outcome.QUARANTINED
 
     def _unreadable(self, found: Found, error: StorageError) -> Outcome:
@@ -218,8 +218,3 @@ class Delivery:
                 self._memory.popitem(last=False)
         memory.modified_ns = found.modified_ns
         return memory
-
-
-def _collector(content: Scan) -> CollectorId:
-    metadata = content.metadata
-    return metadata.component_type, metadata.component_name, metadata.method_name

@@ -11,7 +11,7 @@ import asyncio
 import logging
 from enum import Enum
 
-from ..clock import Clock
+from ..clock import Clock, first_done
 from ..errors import CloudError, NotConnectedError
 from ..throttle import Throttle
 from .cloud import Cloud, CloudSettings
@@ -151,13 +151,7 @@ class Link:
     async def _pause(self, seconds: float) -> None:
         """Waits, or less when somebody is in a hurry."""
         self._hurry.clear()
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        hurry = asyncio.ensure_future(self._hurry.wait())
-        try:
-            await asyncio.wait([sleep, hurry], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            hurry.cancel()
+        await first_done(self._clock.sleep(seconds), self._hurry.wait())
 
     async def _without_credentials(self) -> None:
         """Says what is missing, again each minute: only a new process can have other credentials."""

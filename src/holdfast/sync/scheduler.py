@@ -15,7 +15,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
-from ..clock import Clock
+from ..clock import Clock, first_done
 from ..errors import printable
 from ..filesystem import FileSystem
 from ..throttle import Throttle
@@ -189,13 +189,7 @@ class SyncScheduler:
     async def _wait(self, seconds: float) -> None:
         """Waits, or until the configuration changes."""
         self._changed.clear()
-        sleep = asyncio.ensure_future(self._clock.sleep(seconds))
-        changed = asyncio.ensure_future(self._changed.wait())
-        try:
-            await asyncio.wait([sleep, changed], return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            sleep.cancel()
-            changed.cancel()
+        await first_done(self._clock.sleep(seconds), self._changed.wait())
 
     async def _reason_to_wait(self) -> str:
         return await self._settings.should_sync() if self._settings.should_sync is not None else ""
