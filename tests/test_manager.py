@@ -22,9 +22,9 @@ from holdfast.errors import CommandError, NotConnectedError
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
-from holdfast.storage.frames import scan
 from holdfast.storage.lock import FolderLock
 
+from .storage import samples
 from .waiting import eventually
 
 UNAVAILABLE = grpc.StatusCode.UNAVAILABLE
@@ -89,7 +89,7 @@ class World:
         """The numbers in the complete capture files, by resource, in the order of their files."""
         numbers: dict[str, list[float]] = {}
         for path in sorted((self.folder / folder).rglob("*.capture")):
-            found = scan(path.read_bytes())
+            found = samples.scan(path.read_bytes())
             for message in found.readings:
                 fields = SensorData.FromString(message).struct.fields["readings"].struct_value.fields
                 numbers.setdefault(found.metadata.component_name, []).append(fields["seq"].number_value)
@@ -149,7 +149,7 @@ async def test_after_a_hand_over_what_was_read_is_handed_to_the_operating_system
     read = world.client.served["a"]
     await world.manager.hand_over()
     (path,) = world.folder.rglob("capture/rdk*/**/*.prog")
-    assert len(scan(path.read_bytes()).readings) >= read - 1
+    assert len(samples.scan(path.read_bytes()).readings) >= read - 1
 
 
 async def test_without_a_successor_everything_stops_and_the_folder_is_free(
@@ -241,7 +241,7 @@ async def test_files_of_a_crash_are_recovered_and_delivered(world: World) -> Non
     world.apply(capture_disabled=True)
     await eventually(lambda: status(world.manager).get("sync", {}).get("recovery", "").startswith("done"))
     await world.manager.sync()
-    assert world.cloud.readings_count == len(scan(content).readings) - 1
+    assert world.cloud.readings_count == len(samples.scan(content).readings) - 1
     found = status(world.manager)["readings"]
     assert found["dropped"] == {"torn": 1}
     assert found["captured"] + found["adopted"] == found["delivered"] + sum(found["dropped"].values())

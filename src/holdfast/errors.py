@@ -69,6 +69,16 @@ class DamagedFileError(HoldfastError):
     """A capture file whose header is not readable: nothing in it can be attributed."""
 
 
+class NewerStateError(HoldfastError):
+    """A state file that a newer version wrote: it is left as it is."""
+
+    def __init__(self, path: str, version: int, known: int) -> None:
+        super().__init__(
+            f"{printable(path)} is of version {version}, this program knows {known}: update Holdfast, or remove "
+            "the file to count anew"
+        )
+
+
 class NotConnectedError(HoldfastError):
     """There is no usable connection to the cloud; the message says why."""
 

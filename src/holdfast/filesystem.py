@@ -148,15 +148,31 @@ class FileSystem:
             return file.read()
 
     def replace(self, path: str, data: bytes) -> None:
-        """Makes `path` hold `data`: readers see the old or the new content, never a part."""
+        """Makes `path` hold `data`: readers, those after a power cut too, see the old or the new content whole."""
         new = path + ".new.prog"
         with _translated("write", path):
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
             try:
                 self.write(descriptor, new, data)
+                os.fsync(descriptor)
             finally:
                 os.close(descriptor)
-            os.replace(new, path)
+        self.rename(new, path)
+
+    def open_to_append(self, path: str) -> int:
+        """Opens a file that exists; what is written goes to its end."""
+        with _translated("write", path):
+            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+
+    def open(self, path: str) -> int:
+        """Opens a file for `read_at`."""
+        with _translated("read", path):
+            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
+        """The bytes of an open file from `offset` on: `size_bytes` of them, or fewer where it ends."""
+        with _translated("read", path):
+            return os.pread(descriptor, size_bytes, offset)
 
     def chunks(self, path: str, chunk_bytes: int) -> Iterator[bytes]:
         """The content of a file in pieces of at most `chunk_bytes`, read one ahead of its use."""

@@ -28,8 +28,7 @@ from .config import Config, short_name
 from .errors import NotConnectedError
 from .filesystem import FileSystem
 from .folder import RUNNING, Folder
-from .storage.disk_writer import DiskWriter
-from .storage.ledger import Ledger
+from .storage.store import Store
 from .sync.cloud import CloudSettings
 from .sync.scheduler import SyncReport, SyncSettings
 from .sync.selector import reason_to_wait
@@ -55,10 +54,11 @@ class Resources:
 class Engine:
     """What runs between `apply` and `stop`: the parts, made once, and the tasks that move them."""
 
-    ledger: Ledger
-    writer: DiskWriter
     capture: Capture
-    folder: Folder | None = None
+    store: Store
+    """Of the capture folder."""
+    folder: Folder
+    """The store's way to the cloud."""
     draining: dict[Folder, asyncio.Task[None]] = field(default_factory=dict)
     """Folders that were the capture folder before, until what is there is sent."""
 
@@ -84,9 +84,20 @@ class Manager:
         if self._end is not None:
             self._end.cancel()
             self._end = None
-        engine = self.engine = self.engine or self._start(config)
-        engine.writer.flush_interval_s = config.flush_interval_s
-        engine.writer.completion.interval_s = config.fsync_interval_s
+        cloud = self._cloud_settings(config)
+        engine = self.engine
+        if engine is None:
+            store = self._open(config)
+            engine = self.engine = Engine(Capture(self.clock), store, self._connect(store, cloud))
+        elif engine.store.capture_dir != config.capture_dir:
+            self._drain(engine)
+            engine.store = self._open(config)
+            engine.folder = self._connect(engine.store, cloud)
+        elif engine.folder.cloud_settings != cloud:
+            leaving = asyncio.get_running_loop().create_task(engine.folder.leave(), name="holdfast-leave-cloud")
+            engine.folder = self._connect(engine.store, cloud, leaving)
+        engine.store.writer.flush_interval_s = config.flush_interval_s
+        engine.store.writer.completion.interval_s = config.fsync_interval_s
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
         self._apply_sync(engine, config, resources)
@@ -100,10 +111,9 @@ class Manager:
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
         self.engine.capture.orphaned = True
         for folder in (self.engine.folder, *self.engine.draining):
-            if folder is not None:
-                folder.sync.pause()  # the builtin may be what comes in our place, and would send the same files
+            folder.sync.pause()  # the builtin may be what comes in our place, and would send the same files
         try:
-            await asyncio.wait_for(self.engine.writer.flush(), _FLUSH_TIMEOUT_S)
+            await asyncio.wait_for(self.engine.store.writer.flush(), _FLUSH_TIMEOUT_S)
         except asyncio.TimeoutError:
             logger.warning("the disk is slow: readings of the last moments are still on their way to it")
 
@@ -117,9 +127,9 @@ class Manager:
             if engine is None:
                 return
             await engine.capture.stop()
-            await engine.writer.close()
-            if engine.folder is not None:
-                await engine.folder.leave()
+            await engine.store.writer.close()
+            await engine.folder.leave()
+            await engine.store.close()
             for retired in engine.draining:
                 retired.give_up()
             await asyncio.gather(*engine.draining.values())
@@ -132,10 +142,29 @@ class Manager:
             raise NotConnectedError(f"can't sync yet: {folder.state if folder else 'not configured'}")
         return await folder.sync.sync_now()
 
-    def _start(self, config: Config) -> Engine:
-        ledger = Ledger(self.started_ns)
-        writer = DiskWriter(self._files, self.clock, ledger, config.flush_interval_s, config.fsync_interval_s)
-        return Engine(ledger, writer, Capture(self.clock, writer))
+    def _open(self, config: Config) -> Store:
+        return Store(
+            self._files,
+            self.clock,
+            self._throttle,
+            config.capture_dir,
+            config.flush_interval_s,
+            config.fsync_interval_s,
+        )
+
+    def _connect(
+        self, store: Store, settings: CloudSettings, predecessor: asyncio.Task[None] | None = None
+    ) -> Folder:
+        return Folder(self._files, self.clock, self._throttle, store, settings, predecessor)
+
+    def _cloud_settings(self, config: Config) -> CloudSettings:
+        return CloudSettings(
+            address=config.cloud_address,
+            allow_plaintext=config.allow_plaintext,
+            part_id=self._environment.get("VIAM_MACHINE_PART_ID", ""),
+            api_key_id=self._environment.get("VIAM_API_KEY_ID", ""),
+            api_key=self._environment.get("VIAM_API_KEY", ""),
+        )
 
     def _apply_capture(self, engine: Engine, config: Config, resources: Resources) -> None:
         self.resolutions = resolve(config.methods, resources.apis)
@@ -150,7 +179,7 @@ class Manager:
                 table=found.table,
                 client=client,
                 tags=tuple(dict.fromkeys((*config.tags, *found.method.tags))),
-                capture_dir=config.capture_dir,
+                writer=engine.store.writer,
                 max_file_bytes=config.maximum_capture_file_size_bytes,
             )
             for found in self.resolutions
@@ -158,13 +187,6 @@ class Manager:
         )
 
     def _apply_sync(self, engine: Engine, config: Config, resources: Resources) -> None:
-        settings = CloudSettings(
-            address=config.cloud_address,
-            allow_plaintext=config.allow_plaintext,
-            part_id=self._environment.get("VIAM_MACHINE_PART_ID", ""),
-            api_key_id=self._environment.get("VIAM_API_KEY_ID", ""),
-            api_key=self._environment.get("VIAM_API_KEY", ""),
-        )
         sync = SyncSettings(
             paths=(config.capture_dir, *config.additional_sync_paths),
             interval_s=config.sync_interval_s,
@@ -173,27 +195,20 @@ class Manager:
             uploads=config.maximum_num_sync_threads,
             should_sync=_selector(config.selective_syncer_name, resources),
         )
-        folder = engine.folder
-        if folder is not None and (folder.capture_dir, folder.cloud_settings) != (config.capture_dir, settings):
-            self._retire(engine, folder)
-            folder = None
         for retired in engine.draining:
-            retired.sync.configure(replace(sync, paths=(retired.capture_dir,)))
-            if config.sync_disabled or retired.capture_dir == config.capture_dir:
+            retired.sync.configure(replace(sync, paths=(retired.store.capture_dir,)))
+            if config.sync_disabled or retired.store.capture_dir == config.capture_dir:
                 retired.give_up()
-        if folder is None:
-            folder = engine.folder = Folder(
-                self._files, self.clock, self._throttle, engine.ledger, engine.writer, config.capture_dir, settings
-            )
-        folder.delivery.tags = config.tags
-        folder.sync.configure(sync)
+        engine.folder.delivery.tags = config.tags
+        engine.folder.sync.configure(sync)
 
-    def _retire(self, engine: Engine, folder: Folder) -> None:
-        """Lets a folder go, when what is there is sent and the collectors that wrote there have ended."""
+    def _drain(self, engine: Engine) -> None:
+        """Lets the folder go, when what is there is sent and the collectors that wrote there have ended."""
         if len(engine.draining) == MAX_DRAINING:
             next(iter(engine.draining)).give_up()
+        folder = engine.folder
         task = asyncio.get_running_loop().create_task(
-            folder.drain(engine.capture.settled()), name="holdfast-drain-folder"
+            folder.drain(engine.capture.settled), name="holdfast-drain-folder"
         )
         engine.draining[folder] = task
         task.add_done_callback(lambda _: engine.draining.pop(folder))

@@ -11,7 +11,8 @@ from . import __version__
 from .capture.engine import RunningCollector
 from .folder import RUNNING, Folder
 from .manager import Manager
-from .storage.ledger import CollectorId, ReadingCounts
+from .storage.counts import CollectorId, ReadingCounts
+from .storage.ledger import Ledger
 
 
 def status(manager: Manager) -> dict[str, Any]:
@@ -35,19 +36,18 @@ def status(manager: Manager) -> dict[str, Any]:
     }
     if config is None or engine is None:
         return found
-    readings = engine.ledger.readings()
+    store = engine.store
+    readings = store.ledger.readings()
     found["capture"] = {
         "enabled": not config.capture_disabled,
         "capture_dir": config.capture_dir,
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
-        "buffered_bytes": engine.writer.pending_bytes,
-        "last_disk_error": engine.writer.last_error or "",
+        "buffered_bytes": store.writer.pending_bytes,
+        "last_disk_error": store.writer.last_error or "",
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
-    if engine.folder is not None:
-        found["sync"] = _sync(manager, engine.folder, engine.draining)
-    found["readings"] = _sum(readings.values())
-    found["files"] = vars(engine.ledger.files).copy()
+    found["sync"] = _sync(manager, engine.folder, engine.draining)
+    found |= _ledger(store.ledger)
     return found
 
 
@@ -80,25 +80,44 @@ def _sync(manager: Manager, folder: Folder, draining: Iterable[Folder]) -> dict[
         "link": folder.link.state.value,
         "link_error": folder.link.why,
         "state": folder.sync.state if folder.state == RUNNING else folder.state,
-        "recovery": folder.recovered,
+        "recovery": folder.store.recovered,
         "pending_files": folder.sync.pending_files,
         "pending_bytes": folder.sync.pending_bytes,
         "in_flight": folder.sync.in_flight,
         "retrying": folder.delivery.retrying,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
         "last_error": folder.delivery.last_error or "",
-        "draining": [retired.capture_dir for retired in draining],
+        "draining": [retired.store.capture_dir for retired in draining],
     }
 
 
-def _sum(collectors: Iterable[ReadingCounts]) -> dict[str, Any]:
-    """All collectors together; captured + adopted = delivered + quarantined + dropped + on_disk."""
+def _ledger(ledger: Ledger) -> dict[str, Any]:
+    """Every reading and file that the folder's ledger knows; the sum holds for each collector and for all."""
+    readings = ledger.readings()
     total = ReadingCounts()
-    for counts in collectors:
-        total.captured += counts.captured
-        total.adopted += counts.adopted
-        total.delivered += counts.delivered
-        total.quarantined += counts.quarantined
-        for reason, dropped in counts.dropped.items():
-            total.dropped[reason] = total.dropped.get(reason, 0) + dropped
-    return {**vars(total), "on_disk": total.on_disk}
+    for counts in readings.values():
+        total.add(counts)
+    return {
+        "readings": _counts(total),
+        "files": vars(ledger.files),
+        "ledger": {
+            "state": ledger.state,
+            "collectors": [
+                {"api": api, "resource": resource, "method": method, **_counts(counts)}
+                for (api, resource, method), counts in sorted(readings.items())
+            ],
+        },
+    }
+
+
+def _counts(counts: ReadingCounts) -> dict[str, Any]:
+    """captured + adopted = delivered + quarantined + vanished + dropped + on_disk."""
+    return {
+        "captured": counts.captured,
+        "adopted": counts.adopted,
+        "delivered": counts.delivered,
+        "quarantined": counts.quarantined,
+        "vanished": counts.vanished,
+        "dropped": dict(counts.dropped),
+        "on_disk": counts.on_disk,
+    }

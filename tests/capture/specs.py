@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from holdfast.capture.client import UnaryClient
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
+from holdfast.storage.disk_writer import DiskWriter
 
 API = "rdk:component:sensor"
+
+NOWHERE = cast(DiskWriter, None)
+"""For collectors whose readings the test takes itself."""
 
 
 def spec(
     client: UnaryClient,
-    capture_dir: Path,
+    writer: DiskWriter,
     name: str = "lidar",
     *,
     hz: float = 10.0,
@@ -28,4 +31,4 @@ def spec(
     table = lookup(API, "Readings")
     assert table is not None
     method = CaptureMethod(name, "Readings", hz, tuple(sorted((params or {}).items())), (), timeout_s)
-    return CollectorSpec(API, method, table, client, tags, str(capture_dir), max_file_bytes)
+    return CollectorSpec(API, method, table, client, tags, writer, max_file_bytes)

@@ -18,7 +18,7 @@ from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import response
 
-from .specs import API, spec
+from .specs import API, NOWHERE, spec
 
 FAILED = ResourceCallError(ResourceErrorKind.FAILED, "resource not found")
 TIMED_OUT = ResourceCallError(ResourceErrorKind.TIMEOUT, "Deadline Exceeded")
@@ -40,9 +40,9 @@ class Setup:
 
 
 @pytest.fixture
-async def setup(tmp_path: Path) -> Setup:
+async def setup() -> Setup:
     client = FakeClient(response({"t": 21.5, "ok": True, "list": [1.0, "a", None]}))
-    return Setup(client, FakeClock(), spec(client, tmp_path, timeout_s=0.25))
+    return Setup(client, FakeClock(), spec(client, NOWHERE, timeout_s=0.25))
 
 
 async def test_a_reading_is_stored_with_its_times_and_its_value(setup: Setup) -> None:
@@ -63,7 +63,7 @@ async def test_a_reading_is_stored_with_its_times_and_its_value(setup: Setup) ->
 
 async def test_the_resource_is_asked_by_its_short_name_as_the_data_manager_asks(tmp_path: Path) -> None:
     client = FakeClient()
-    setup = Setup(client, FakeClock(), spec(client, tmp_path, f"{API}/rem:lidar", timeout_s=0.25))
+    setup = Setup(client, FakeClock(), spec(client, NOWHERE, f"{API}/rem:lidar", timeout_s=0.25))
     await setup.read()
     ((method, request, timeout_s),) = client.calls
     assert method == "/viam.component.sensor.v1.SensorService/GetReadings"
@@ -190,7 +190,7 @@ async def test_stop_of_an_idle_collector_has_nothing_to_wait_for(setup: Setup) -
 
 def test_the_header_says_what_is_captured(tmp_path: Path) -> None:
     params: dict[str, Any] = {"b": "text", "a": 1.0, "list": [True, None]}
-    found = spec(FakeClient(), tmp_path, f"{API}/lidar", params=params, tags=("front", "x")).metadata()
+    found = spec(FakeClient(), NOWHERE, f"{API}/lidar", params=params, tags=("front", "x")).metadata()
     assert (found.component_type, found.component_name, found.method_name) == (API, "lidar", "Readings")
     assert found.type == DataType.DATA_TYPE_TABULAR_SENSOR
     assert (found.file_extension, list(found.tags)) == (".dat", ["front", "x"])

@@ -14,7 +14,7 @@ from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
-from tests.fakes import START_NS, FakeClient, FakeClock
+from tests.fakes import FakeClient, FakeClock
 from tests.storage.samples import files_under, readings_under, response
 
 from .specs import API, spec
@@ -39,9 +39,10 @@ class Setup:
 
 @pytest.fixture
 async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
-    clock, ledger = FakeClock(start_s=1000.013), Ledger(START_NS)  # off the grid
-    writer = DiskWriter(FileSystem(), clock, ledger, 3600.0)
-    setup = Setup(clock, writer, ledger, Capture(clock, writer), FakeClient(response({"t": 1.0})), tmp_path)
+    clock = FakeClock(start_s=1000.013)  # off the grid
+    ledger = Ledger(FileSystem(), clock, str(tmp_path))
+    writer = DiskWriter(FileSystem(), clock, ledger, str(tmp_path), 3600.0)
+    setup = Setup(clock, writer, ledger, Capture(clock), FakeClient(response({"t": 1.0})), tmp_path)
     yield setup
     await setup.capture.stop()
     await writer.close()
@@ -56,7 +57,7 @@ async def completed(setup: Setup) -> list[Path]:
 
 
 async def test_what_is_applied_is_captured(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.folder, name) for name in ("lidar", "radar"))
+    setup.capture.apply(spec(setup.client, setup.writer, name) for name in ("lidar", "radar"))
     await setup.clock.advance(1.0)
     assert (setup.captured("lidar"), setup.captured("radar")) == (10, 10)
     await setup.capture.stop()
@@ -64,10 +65,10 @@ async def test_what_is_applied_is_captured(setup: Setup) -> None:
 
 
 async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
-    setup.capture.apply([spec(setup.client, setup.folder)])
+    setup.capture.apply([spec(setup.client, setup.writer)])
     (before,) = setup.capture.running
     for number in range(20):
-        setup.capture.apply([spec(setup.client, setup.folder), spec(setup.client, setup.folder, f"other {number}")])
+        setup.capture.apply([spec(setup.client, setup.writer), spec(setup.client, setup.writer, f"other {number}")])
         await setup.clock.advance(0.1)
     after = next(running for running in setup.capture.running if running.collector.spec.resource == "lidar")
     assert after is before
@@ -86,7 +87,7 @@ async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
         {"params": {"a": 1.0}},
         {"timeout_s": 1.0},
         {"max_file_bytes": 1000},
-        {"capture_dir": "elsewhere"},
+        {"writer": None},
         {"client": None},
     ],
     ids=lambda change: next(iter(change)),
@@ -94,13 +95,14 @@ async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
 async def test_a_changed_collector_is_replaced_and_its_file_is_completed(
     setup: Setup, change: dict[str, object]
 ) -> None:
-    setup.capture.apply([spec(setup.client, setup.folder)])
+    setup.capture.apply([spec(setup.client, setup.writer)])
     (before,) = setup.capture.running
     await setup.clock.advance(1.0)
     client = FakeClient(response({"t": 2.0})) if "client" in change else setup.client
-    folder = setup.folder / str(change["capture_dir"]) if "capture_dir" in change else setup.folder
-    others = {key: value for key, value in change.items() if key not in ("client", "capture_dir")}
-    setup.capture.apply([spec(client, folder, **others)])  # type: ignore[arg-type]
+    elsewhere = DiskWriter(FileSystem(), setup.clock, setup.ledger, str(setup.folder / "elsewhere"), 3600.0)
+    writer = elsewhere if "writer" in change else setup.writer
+    others = {key: value for key, value in change.items() if key not in ("client", "writer")}
+    setup.capture.apply([spec(client, writer, **others)])  # type: ignore[arg-type]
     (after,) = setup.capture.running
     assert after.collector is not before.collector
     (path,) = await completed(setup)
@@ -108,14 +110,15 @@ async def test_a_changed_collector_is_replaced_and_its_file_is_completed(
     await setup.clock.advance(1.0)
     assert setup.captured() == (30 if "hz" in change else 20)
     await setup.capture.stop()
+    await elsewhere.close()
     assert len(readings_under(setup.folder)) == setup.captured()
     assert path.exists()
 
 
 async def test_a_removed_collector_completes_its_file_and_reads_no_more(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.folder, name) for name in ("lidar", "radar"))
+    setup.capture.apply(spec(setup.client, setup.writer, name) for name in ("lidar", "radar"))
     await setup.clock.advance(1.0)
-    setup.capture.apply([spec(setup.client, setup.folder, "radar")])
+    setup.capture.apply([spec(setup.client, setup.writer, "radar")])
     assert setup.names() == ["radar"]
     (path,) = await completed(setup)
     assert "lidar" in path.parts
@@ -125,7 +128,7 @@ async def test_a_removed_collector_completes_its_file_and_reads_no_more(setup: S
 
 async def test_a_reading_in_flight_at_a_change_is_kept(setup: Setup) -> None:
     setup.client.hang()
-    setup.capture.apply([spec(setup.client, setup.folder)])
+    setup.capture.apply([spec(setup.client, setup.writer)])
     await setup.clock.advance(0.2)
     assert setup.client.in_flight == 1
     setup.capture.apply(())
@@ -138,10 +141,10 @@ async def test_a_reading_in_flight_at_a_change_is_kept(setup: Setup) -> None:
 
 async def test_apply_does_not_wait_for_a_resource_that_hangs(setup: Setup) -> None:
     setup.client.hang()
-    setup.capture.apply([spec(setup.client, setup.folder)])
+    setup.capture.apply([spec(setup.client, setup.writer)])
     await setup.clock.advance(0.2)
     other = FakeClient(response({"t": 2.0}))
-    setup.capture.apply([spec(other, setup.folder)])
+    setup.capture.apply([spec(other, setup.writer)])
     await setup.clock.advance(1.0)
     assert setup.captured() == 10
     assert setup.client.in_flight == 1
@@ -152,9 +155,9 @@ async def test_a_collector_that_hangs_or_fails_stops_no_other(setup: Setup) -> N
     hanging.hang()
     setup.capture.apply(
         [
-            spec(hanging, setup.folder, "hangs"),
-            spec(failing, setup.folder, "fails"),
-            spec(setup.client, setup.folder, "lidar"),
+            spec(hanging, setup.writer, "hangs"),
+            spec(failing, setup.writer, "fails"),
+            spec(setup.client, setup.writer, "lidar"),
         ]
     )
     await setup.clock.advance(1.0)
@@ -166,7 +169,7 @@ async def test_a_collector_that_hangs_or_fails_stops_no_other(setup: Setup) -> N
 
 
 async def test_after_stop_all_files_are_complete_and_nothing_is_read(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.folder, f"sensor {n}") for n in range(5))
+    setup.capture.apply(spec(setup.client, setup.writer, f"sensor {n}") for n in range(5))
     await setup.clock.advance(1.0)
     await setup.capture.stop()
     calls = len(setup.client.calls)
@@ -178,7 +181,7 @@ async def test_after_stop_all_files_are_complete_and_nothing_is_read(setup: Setu
 
 
 async def test_the_same_method_with_other_parameters_is_a_collector_of_its_own(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.folder, params={"a": value}) for value in (1.0, 2.0))
+    setup.capture.apply(spec(setup.client, setup.writer, params={"a": value}) for value in (1.0, 2.0))
     await setup.clock.advance(1.0)
     assert len(setup.capture.running) == 2
     assert setup.captured() == 20
@@ -188,7 +191,7 @@ async def test_without_a_service_in_front_failures_are_counted_in_silence(
     setup: Setup, caplog: pytest.LogCaptureFixture
 ) -> None:
     setup.client.outcome = ResourceCallError(ResourceErrorKind.FAILED, "gone")
-    setup.capture.apply([spec(setup.client, setup.folder)])
+    setup.capture.apply([spec(setup.client, setup.writer)])
     setup.capture.orphaned = True
     with caplog.at_level(logging.WARNING):
         await setup.clock.advance(1.0)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -21,6 +20,7 @@ from holdfast.clock import SystemClock
 from holdfast.filesystem import FileSystem
 from holdfast.storage.frames import FrameEncoder
 from holdfast.storage.ledger import Ledger
+from holdfast.storage.store import Store
 from holdfast.sync.cloud import Cloud, CloudSettings
 from holdfast.sync.delivery import Delivery
 from holdfast.sync.link import Link
@@ -133,20 +133,22 @@ async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str =
     settings = CloudSettings(cable.address, False, "part", "id", key)
     connection = Cloud(settings)
     link = Link(connection, settings, clock)
-    ledger = Ledger(time.time_ns())
-    delivery = Delivery(files, clock, ledger, connection, link, Throttle(clock, 60))
     folder = tmp_path / "capture"
     folder.mkdir()
-    delivery.part_id, delivery.capture_dir = "part", str(folder)
+    throttle = Throttle(clock, 60)
+    store = Store(files, clock, throttle, str(folder), 1.0, 5.0)
+    await store.own()
+    delivery = Delivery(files, clock, throttle, store.ledger, str(folder), connection, link)
 
-    async def complete() -> None:
+    async def complete(appenders: object = None) -> None:
         made.completed += 1
         if made.hold_completion is not None:
             await made.hold_completion.wait()
 
-    sync = SyncScheduler(files, clock, link, delivery, complete)
-    made = World(folder, cloud, cable, arrived, files, ledger, connection, link, delivery, sync)
-    tasks = [asyncio.create_task(link.run()), asyncio.create_task(sync.run())]
+    store.writer.complete = complete  # type: ignore[method-assign]
+    sync = SyncScheduler(files, clock, link, delivery, store)
+    made = World(folder, cloud, cable, arrived, files, store.ledger, connection, link, delivery, sync)
+    tasks = [asyncio.create_task(run()) for run in (link.run, sync.run, store.recover)]
     try:
         yield made
     finally:
@@ -157,6 +159,7 @@ async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str =
                 await task
         await sync.stop()
         await connection.close()
+        await store.close()
         await cable.stop()
         await cloud.stop()
 

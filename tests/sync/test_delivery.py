@@ -195,10 +195,10 @@ async def test_a_file_that_somebody_removed_is_no_failure(world: World) -> None:
 
 async def test_a_file_that_can_not_be_read_waits_and_stops_nobody(tmp_path: Path) -> None:
     class Unreadable(FileSystem):
-        def read(self, path: str) -> bytes:
+        def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
             if "bad" in path:
                 raise StorageError("read", path, OSError(5, "Input/output error"))
-            return super().read(path)
+            return super().read_at(descriptor, path, offset, size_bytes)
 
     async with make_world(tmp_path, files=Unreadable()) as world:
         bad = world.capture_file("bad", [1])

@@ -11,10 +11,13 @@ from viam.proto.app.datasync import (
     StreamingDataCaptureUploadRequest,
 )
 
-from holdfast.storage.frames import CHECK_FIELD, Scan, scan
+from holdfast.filesystem import FileSystem
+from holdfast.storage.frames import CHECK_FIELD
 from holdfast.storage.layout import FileKind
+from holdfast.storage.scan import CaptureReader
 from holdfast.sync.planner import (
     MAX_CALL_BYTES,
+    Part,
     StreamPart,
     UnaryPart,
     capture_parts,
@@ -27,8 +30,12 @@ from holdfast.sync.walker import Found
 from .conftest import metadata, reading, write_capture_file
 
 
-def scanned(tmp_path: Path, messages: list[bytes], **changes: object) -> Scan:
-    return scan(write_capture_file(tmp_path, "a", messages, metadata(**changes)).read_bytes())
+def parts_of(tmp_path: Path, messages: list[bytes], part_id: str = "p", **changes: object) -> list[Part]:
+    reader = CaptureReader(FileSystem(), str(write_capture_file(tmp_path, "a", messages, metadata(**changes))))
+    try:
+        return list(capture_parts(reader.metadata, reader, part_id))
+    finally:
+        reader.close()
 
 
 def unary(part: UnaryPart | StreamPart) -> DataCaptureUploadRequest:
@@ -44,8 +51,7 @@ def test_a_call_carries_the_files_metadata_and_its_readings_as_they_were_capture
     parameter = AnyMessage()
     parameter.Pack(Value(string_value="x"))
     messages = [reading(n) for n in range(3)]
-    content = scanned(tmp_path, messages, tags=["a", "b"], method_parameters={"p": parameter})
-    (part,) = capture_parts(content, "part-7", 0)
+    (part,) = parts_of(tmp_path, messages, "part-7", tags=["a", "b"], method_parameters={"p": parameter})
     request = unary(part)
     assert request.metadata.part_id == "part-7"
     assert request.metadata.component_type == "rdk:component:sensor"
@@ -58,7 +64,7 @@ def test_a_call_carries_the_files_metadata_and_its_readings_as_they_were_capture
 
 
 def test_the_checks_are_cut_off_before_upload(tmp_path: Path) -> None:
-    (part,) = capture_parts(scanned(tmp_path, [reading(1)]), "p", 0)
+    (part,) = parts_of(tmp_path, [reading(1)])
     tag = (CHECK_FIELD << 3 | 5).to_bytes(3, "little")
     assert tag not in part.request  # type: ignore[union-attr]
     assert b"\xfd\xe1\x09" not in part.request  # type: ignore[union-attr]
@@ -68,7 +74,7 @@ def test_calls_stay_within_their_size_and_keep_the_order(tmp_path: Path) -> None
     big = Struct()
     big.update({"readings": {"text": "x" * 100_000}})
     messages = [SensorData(struct=big).SerializeToString() for _ in range(25)]
-    parts = list(capture_parts(scanned(tmp_path, messages), "p", 0))
+    parts = parts_of(tmp_path, messages)
     assert len(parts) > 1
     assert all(len(unary(part).SerializeToString()) <= MAX_CALL_BYTES for part in parts)
     assert sum(part.readings for part in parts) == 25
@@ -78,25 +84,15 @@ def test_one_reading_larger_than_a_call_goes_alone(tmp_path: Path) -> None:
     big = Struct()
     big.update({"readings": {"text": "x" * (MAX_CALL_BYTES + 1)}})
     messages = [reading(1), SensorData(struct=big).SerializeToString(), reading(2)]
-    assert [part.readings for part in capture_parts(scanned(tmp_path, messages), "p", 0)] == [1, 1, 1]
-
-
-def test_a_file_that_was_sent_in_part_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    content = scanned(tmp_path, [reading(n) for n in range(5)])
-    (part,) = capture_parts(content, "p", 3)
-    numbers = [
-        d.struct.fields["readings"].struct_value.fields["n"].number_value for d in unary(part).sensor_contents
-    ]
-    assert numbers == [3, 4]
-    assert list(capture_parts(content, "p", 5)) == []
+    assert [part.readings for part in parts_of(tmp_path, messages)] == [1, 1, 1]
 
 
 def test_each_binary_payload_is_a_call_with_the_extension_of_its_mime_type(tmp_path: Path) -> None:
     messages = [SensorData(binary=b"\xff\xd8" + bytes([n])).SerializeToString() for n in range(2)]
-    content = scanned(
+    parts = parts_of(
         tmp_path, messages, type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg", file_extension=""
     )
-    requests = [unary(part) for part in capture_parts(content, "p", 0)]
+    requests = [unary(part) for part in parts]
     assert [request.metadata.file_extension for request in requests] == [".jpeg", ".jpeg"]
     assert [request.sensor_contents[0].binary[-1] for request in requests] == [0, 1]
 
@@ -105,10 +101,10 @@ def test_a_large_binary_payload_is_streamed_in_chunks(tmp_path: Path) -> None:
     payload = bytes(range(256)) * 8000
     data = SensorData(binary=payload)
     data.metadata.time_requested.FromNanoseconds(5)
-    content = scanned(
+    parts = parts_of(
         tmp_path, [data.SerializeToString()], type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="pointcloud/pcd"
     )
-    (part,) = capture_parts(content, "p", 0)
+    (part,) = parts
     assert isinstance(part, StreamPart)
     head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in part.messages()]
     assert head.metadata.upload_metadata.file_extension == ".pcd"

@@ -19,6 +19,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ..clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
+from ..storage.disk_writer import DiskWriter
 from ..storage.frames import tabular_message
 from .client import UnaryClient
 from .methods import TabularMethod
@@ -38,7 +39,7 @@ class CollectorSpec:
     table: TabularMethod
     client: UnaryClient
     tags: tuple[str, ...]
-    capture_dir: str
+    writer: DiskWriter
     max_file_bytes: int
 
     @property

@@ -31,9 +31,8 @@ class RunningCollector:
 class Capture:
     """Runs collectors. `stop` must be called; afterwards nothing is read any more."""
 
-    def __init__(self, clock: Clock, writer: DiskWriter) -> None:
+    def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._writer = writer
         self._scheduler = Scheduler(clock)
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._running: dict[str, RunningCollector] = {}
@@ -71,7 +70,7 @@ class Capture:
         await self.settled()
 
     def _start(self, spec: CollectorSpec) -> RunningCollector:
-        appender = self._writer.open(spec.capture_dir, spec.metadata(), spec.max_file_bytes)
+        appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         collector = Collector(spec, self._clock, appender.append, self._may_warn)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
@@ -82,4 +81,7 @@ class Capture:
 
     async def _end(self, ended: list[RunningCollector]) -> None:
         await asyncio.gather(*(running.collector.stop() for running in ended))
-        await self._writer.release([running.appender for running in ended])
+        by_writer: dict[DiskWriter, list[Appender]] = {}
+        for running in ended:
+            by_writer.setdefault(running.collector.spec.writer, []).append(running.appender)
+        await asyncio.gather(*(writer.release(appenders) for writer, appenders in by_writer.items()))

@@ -81,19 +81,9 @@ class CaptureFile:
         if self.readings == 0:
             self._files.remove(self.path)
             return None
-        final = self._free_name()
+        final = final_name(self._files, self.path)
         self._files.rename(self.path, final)
         return final
-
-    def _free_name(self) -> str:
-        """The final name, or that of the next free microsecond: another file of ours may have got this one since
-        ours was made. Only one thread gives final names, so the name stays free until it is used."""
-        stem = os.path.splitext(self.path)[0]
-        time_ns = layout.capture_file_time_ns(self.path)
-        while self._files.exists(stem + layout.CAPTURE_EXTENSION) and time_ns is not None:
-            time_ns += 1000
-            stem = os.path.join(os.path.dirname(self.path), layout.capture_file_stem(time_ns))
-        return stem + layout.CAPTURE_EXTENSION
 
     def _write(self, frames: list[bytes]) -> None:
         assert self._descriptor is not None, "written after complete()"
@@ -117,3 +107,14 @@ class CaptureFile:
             return 0
         ends = itertools.accumulate(map(len, frames))
         return sum(1 for end in ends if end <= room)
+
+
+def final_name(files: FileSystem, path: str) -> str:
+    """The final name of the file in progress at `path`, or that of the next free microsecond: another file may have
+    got this one meanwhile. Only one thread gives final names, so the name stays free until it is used."""
+    stem = os.path.splitext(path)[0]
+    time_ns = layout.capture_file_time_ns(path)
+    while files.exists(stem + layout.CAPTURE_EXTENSION) and time_ns is not None:
+        time_ns += 1000
+        stem = os.path.join(os.path.dirname(path), layout.capture_file_stem(time_ns))
+    return stem + layout.CAPTURE_EXTENSION

@@ -4,7 +4,7 @@ Beside the disk thread, since a sync may take seconds on a slow card and reading
 for everything on the file system, files and folders alike. Invariants:
 
 - What was handed to the operating system is on the disk `interval_s` later, while the disk takes it.
-- A file has its final name only after a sync that came after its last byte.
+- A file has its final name only after a sync that came after its last byte, and after its readings are counted.
 - A file that the disk refuses to rename is tried again each `_RETRY_S`, and by the recovery of the next start.
 """
 
@@ -14,42 +14,67 @@ import asyncio
 import logging
 import threading
 from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Protocol
 
 from ..clock import Clock
 from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..throttle import Throttle
-from .capture_file import CaptureFile
-from .ledger import CollectorId, Ledger
+from .counts import CollectorId
+from .ledger import Ledger
 
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the sync itself, so that the whole stays within the interval
 _MAX_STRANDED = 1000
 _LONGEST_WAIT_S = 3600.0
 _RETRY_S = 1.0
-_JOIN_TIMEOUT_S = 8.0  # viam-server gives a module ten seconds to end
+_JOIN_TIMEOUT_S = 4.0  # viam-server gives a module ten seconds to end
 
 logger = logging.getLogger(__name__)
 
-_Finished = tuple[CollectorId, str, CaptureFile]
+
+class FinishedFile(Protocol):
+    """A file in progress to which nothing is written any more."""
+
+    path: str
+    readings: int
+
+    def complete(self) -> str | None:
+        """Gives it its final name, which is returned. On StorageError it may be called again."""
+
+
+@dataclass
+class _Finished:
+    collector: CollectorId
+    file: FinishedFile
+    counted: bool
 
 
 class Completion:
-    """Files on their way to their final names. `stop` must be called."""
+    """Files of one capture folder on their way to their final names. `stop` must be called."""
 
     def __init__(
-        self, files: FileSystem, clock: Clock, ledger: Ledger, throttle: Throttle, interval_s: float
+        self,
+        files: FileSystem,
+        clock: Clock,
+        ledger: Ledger,
+        throttle: Throttle,
+        capture_dir: str,
+        interval_s: float,
     ) -> None:
         self._files = files
         self._clock = clock
         self._ledger = ledger
         self._throttle = throttle
+        self._capture_dir = capture_dir
         self.interval_s = interval_s
         self.last_error: str | None = None
         self._condition = threading.Condition()
         self._handed: list[_Finished] = []
         self._working: list[_Finished] = []
         self._stranded: list[_Finished] = []
-        self._unsynced: set[str] = set()
+        self._renamed: list[str] = []
+        self._unsynced = False
         self._unsynced_since_s = 0.0
         self._retry_at_s = 0.0
         self._settled: list[Future[None]] = []
@@ -58,25 +83,31 @@ class Completion:
         self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-sync-disk", daemon=True)
         self._thread.start()
 
-    def wrote(self, root: str) -> None:
-        """Something was handed to the operating system on the file system of the folder `root`."""
+    def wrote(self) -> None:
+        """Something was handed to the operating system."""
         with self._condition:
             if not self._unsynced:
                 self._unsynced_since_s = self._clock.monotonic()
                 self._condition.notify()
-            self._unsynced.add(root)
+            self._unsynced = True
 
-    def hand(self, collector: CollectorId, root: str, file: CaptureFile) -> None:
-        """Takes a file to which nothing is written any more."""
+    def hand(self, collector: CollectorId, file: FinishedFile, *, counted: bool = False) -> None:
+        """Takes a file to which nothing is written any more; `counted` when the ledger knows its readings."""
         with self._condition:
-            self._handed.append((collector, root, file))
+            self._handed.append(_Finished(collector, file, counted))
             self._condition.notify()
 
     def holds(self, path: str) -> bool:
         """Whether the file at `path` waits for its final name."""
+        return any(finished.file.path == path for finished in self._waiting())
+
+    def collectors(self) -> set[CollectorId]:
+        """Whose files wait for their final names."""
+        return {finished.collector for finished in self._waiting()}
+
+    def _waiting(self) -> list[_Finished]:
         with self._condition:
-            waiting = (*self._handed, *self._working, *self._stranded)
-            return any(file.path == path for _, _, file in waiting)
+            return [*self._handed, *self._working, *self._stranded]
 
     async def tried_again(self) -> None:
         """Returns when the files that the disk refused to rename have been tried again."""
@@ -119,11 +150,11 @@ class Completion:
                     self._retry()
                 settled, self._settled = self._settled, []
                 self._working, self._handed = self._handed, []
-                roots, self._unsynced = self._unsynced | {root for _, root, _ in self._working}, set()
                 stopping = self._stopping
             try:
-                for root in roots:
-                    self._sync(root)
+                self._count()
+                if self._working or self._unsynced:
+                    self._sync()
                 for finished in self._working:
                     self._name(finished)
             finally:
@@ -149,22 +180,35 @@ class Completion:
         self._handed += self._stranded
         self._stranded = []
 
-    def _sync(self, root: str) -> None:
+    def _count(self) -> None:
+        """Counts the readings of the files at hand, before any of them can be found by sync."""
+        for finished in self._working:
+            if not finished.counted:
+                self._ledger.completing(finished.collector, finished.file.path, finished.file.readings)
+                finished.counted = True
+        self._ledger.save()
+
+    def _sync(self) -> None:
+        with self._condition:
+            self._unsynced = False
+        renamed, self._renamed = self._renamed, []
         try:
-            self._files.sync(root)
+            self._files.sync(self._capture_dir)
         except StorageError as error:
             self.last_error = str(error)
             if self._throttle.allows(f"sync {error.reason}"):
                 logger.error("%s; a power cut now may cost what was captured since the last good sync", error)
+        self._ledger.completed(renamed)
 
     def _name(self, finished: _Finished) -> None:
-        collector, _, file = finished
+        file = finished.file
         try:
             file.complete()
         except StorageError as error:
             self.last_error = str(error)
             if error.reason == "no_such_file":
-                self._ledger.dropped(collector, "vanished", file.readings)
+                self._ledger.vanished(finished.collector, file.readings)
+                self._renamed.append(file.path)
                 logger.error("%s: somebody removed it; its %d readings are lost", error, file.readings)
                 return
             with self._condition:
@@ -173,3 +217,5 @@ class Completion:
                     self._retry_at_s = self._clock.monotonic() + _RETRY_S
             if self._throttle.allows("complete"):
                 logger.error("%s; it is tried again, at the latest by the recovery at the next start", error)
+        else:
+            self._renamed.append(file.path)

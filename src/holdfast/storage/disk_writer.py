@@ -1,7 +1,8 @@
 """The disk thread: takes readings from the event loop and hands them to the operating system.
 
-One thread for all collectors. The event loop only appends to memory: a slow or stalled disk never holds it up, it
-fills the buffers to `MAX_PENDING_BYTES` and from there readings are dropped, counted as "disk_too_slow".
+One thread for all collectors of a capture folder. The event loop only appends to memory: a slow or stalled disk
+never holds it up, it fills the buffers to `MAX_PENDING_BYTES` and from there readings are dropped, counted as
+"disk_too_slow".
 A reading waits at most `flush_interval_s` before it is handed over. A write that fails drops its readings,
 counted by reason; the next flush tries again: a collector never stops because of a disk.
 """
@@ -24,14 +25,16 @@ from ..throttle import Throttle
 from . import layout
 from .capture_file import CaptureFile
 from .completion import Completion
+from .counts import collector_of
 from .frames import FrameEncoder
-from .ledger import Ledger, collector_of
+from .ledger import Ledger
 
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 _WAKE_EARLY_BYTES = 1024 * 1024
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the write itself, so that the whole stays within the interval
 DEFAULT_FSYNC_INTERVAL_S = 5.0
 _LONGEST_WAIT_S = 3600.0
+_JOIN_TIMEOUT_S = 4.0  # viam-server gives a module ten seconds to end
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -40,11 +43,8 @@ logger = logging.getLogger(__name__)
 class Appender:
     """Where one collector puts its readings. `append` belongs to the event loop, the rest to the disk thread."""
 
-    def __init__(
-        self, writer: DiskWriter, root: str, folder: str, metadata: DataCaptureMetadata, max_bytes: int
-    ) -> None:
+    def __init__(self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int) -> None:
         self.collector = collector_of(metadata)
-        self.root = root
         self.folder = folder
         self.max_bytes = max_bytes
         self.file: CaptureFile | None = None
@@ -66,12 +66,14 @@ class DiskWriter:
         files: FileSystem,
         clock: Clock,
         ledger: Ledger,
+        capture_dir: str,
         flush_interval_s: float,
         fsync_interval_s: float = DEFAULT_FSYNC_INTERVAL_S,
     ) -> None:
         self._files = files
         self._clock = clock
         self._ledger = ledger
+        self._capture_dir = capture_dir
         self.flush_interval_s = flush_interval_s
         self._condition = threading.Condition()
         self._jobs: deque[Callable[[], None]] = deque()
@@ -82,7 +84,7 @@ class DiskWriter:
         self._stopping = False
         self._ended = False
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
-        self.completion = Completion(files, clock, ledger, self._throttle, fsync_interval_s)
+        self.completion = Completion(files, clock, ledger, self._throttle, capture_dir, fsync_interval_s)
         self._last_error: str | None = None
         self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
         self._thread.start()
@@ -97,10 +99,10 @@ class DiskWriter:
         """Bytes in memory that are not yet handed to the operating system."""
         return self._pending_bytes
 
-    def open(self, capture_dir: str, metadata: DataCaptureMetadata, max_bytes: int) -> Appender:
+    def open(self, metadata: DataCaptureMetadata, max_bytes: int) -> Appender:
         """An appender for one collector; its first file is made with its first reading."""
-        folder = layout.collector_folder(capture_dir, *collector_of(metadata))
-        appender = Appender(self, capture_dir, folder, metadata, max_bytes)
+        folder = layout.collector_folder(self._capture_dir, *collector_of(metadata))
+        appender = Appender(self, folder, metadata, max_bytes)
         with self._condition:
             self._appenders.add(appender)
         return appender
@@ -157,8 +159,8 @@ class DiskWriter:
         with self._condition:
             self._stopping = True
             self._condition.notify()
-        self._thread.join()
-        if not self.completion.stop():
+        self._thread.join(_JOIN_TIMEOUT_S)
+        if self._thread.is_alive() or not self.completion.stop():
             logger.error("the disk does not take the last files; the next start completes them")
 
     async def _do(self, job: Callable[[], None]) -> None:
@@ -245,8 +247,7 @@ class DiskWriter:
         except StorageError as error:
             self._report(appender, error, len(frames) - done)
             self._finish_file(appender)
-        if done:
-            self.completion.wrote(appender.root)
+        self.completion.wrote()
 
     def _complete(self, appenders: Collection[Appender] | None) -> None:
         if appenders is None:
@@ -266,7 +267,7 @@ class DiskWriter:
 
     def _finish_file(self, appender: Appender) -> None:
         if appender.file is not None:
-            self.completion.hand(appender.collector, appender.root, appender.file)
+            self.completion.hand(appender.collector, appender.file)
             appender.file = None
 
     def _report(self, appender: Appender, error: StorageError, lost: int) -> None:

@@ -1,121 +1,355 @@
-"""The ledger: what became of every reading and of every arbitrary file, since this process started.
+"""The ledger: what became of every reading of a capture folder, and of every arbitrary file, across restarts.
 
-Per collector, in readings: captured + adopted = delivered + quarantined + dropped + on disk. Readings that an
-earlier process left are adopted when their file's fate is known, so that the sum holds at each moment.
-Thread-safe: capture counts on the event loop, storage on the disk thread, sync on worker threads.
+A captured reading counts in the journal when its file is complete, before the file gets its final name; a delivered
+one before its file is deleted. So after a crash at any instruction each reading counts once: recovery asks
+`recovered`, which knows the files that count already. No backlog is ever read for it: what is on disk follows from
+the sum, and `reconcile` mends it when a collector's folder turns out to be empty. Invariants:
+
+- `captured` and `dropped` take a lock for a few additions and never wait for a disk: they belong to the event loop.
+  Everything else may block while it writes to the journal: it belongs on a worker thread or a storage thread.
+- A journal that can't be written or read costs counters, never data.
+- Until `attach`, which needs the folder's lock, counting goes on in memory alone.
 """
 
 from __future__ import annotations
 
+import logging
+import os
 import threading
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, NamedTuple
 
-from viam.proto.app.datasync import DataCaptureMetadata
+from ..clock import Clock
+from ..errors import NewerStateError, StorageError
+from ..filesystem import FileSystem
+from ..throttle import Throttle
+from . import layout
+from .counts import CollectorId, FileCounts, ReadingCounts
+from .journal import Journal, Record
 
-from .layout import capture_file_time_ns
+OTHERS: CollectorId = ("", "others", "")
+MAX_COLLECTORS = 2_000
+"""Collectors that are counted by name; further ones, whose files somebody put there, count as `OTHERS`."""
+MAX_ACKNOWLEDGED = 10_000
+"""Files of which it is remembered what the cloud has."""
+WHOLE = -1
+"""Acknowledged: all of an arbitrary file."""
+_LOG_INTERVAL_S = 60.0
 
-CollectorId = tuple[str, str, str]
-"""API, resource and method, as in the header of a capture file."""
-
-
-def collector_of(metadata: DataCaptureMetadata) -> CollectorId:
-    """Whose readings a capture file with this header holds."""
-    return metadata.component_type, metadata.component_name, metadata.method_name
-
-
-@dataclass
-class ReadingCounts:
-    """Readings of one collector. `dropped` is by reason."""
-
-    captured: int = 0
-    adopted: int = 0
-    delivered: int = 0
-    quarantined: int = 0
-    dropped: dict[str, int] = field(default_factory=dict)
-
-    @property
-    def on_disk(self) -> int:
-        """Readings that are neither delivered nor lost: in a file, or on their way into one."""
-        return self.captured + self.adopted - self.delivered - self.quarantined - sum(self.dropped.values())
+logger = logging.getLogger(__name__)
 
 
-@dataclass
-class FileCounts:
-    """Arbitrary files. `vanished` were removed by somebody else between the walk and the upload."""
+class Acknowledged(NamedTuple):
+    """What the cloud has of a file that was last changed at `modified_ns`: its first `readings`, or `WHOLE`."""
 
-    delivered: int = 0
-    delivered_bytes: int = 0
-    quarantined: int = 0
-    vanished: int = 0
+    readings: int
+    modified_ns: int
 
 
 class Ledger:
-    """The counts of one process. Every method takes a lock for a few additions and never waits otherwise."""
+    """The counts of one capture folder. `close` before the folder's lock is released."""
 
-    def __init__(self, start_ns: int) -> None:
-        self._start_ns = start_ns // 1000 * 1000  # names have microseconds
+    def __init__(self, files: FileSystem, clock: Clock, capture_dir: str) -> None:
+        self.state = "in memory, until the folder's lock is ours"
+        """Where the counts are kept, in words."""
+        self._disk = files
+        self._capture_dir = capture_dir
         self._lock = threading.Lock()
-        self._readings: dict[CollectorId, ReadingCounts] = {}
-        self.files = FileCounts()
+        self._saving = threading.Lock()
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self._journal: Journal | None = None
+        self._wrote: Callable[[], None] = lambda: None
+        self._counts: dict[CollectorId, ReadingCounts] = {}
+        self._files = FileCounts()
+        self._completing: dict[str, int] = {}
+        self._acknowledged: OrderedDict[str, Acknowledged] = OrderedDict()
+        self._changed: set[CollectorId] = set()
+        self._changes: Record = {}
 
-    def adopts(self, path: str) -> bool:
-        """Whether the capture file at `path` is from before this process: names begin with their time."""
-        time_ns = capture_file_time_ns(path)
-        return time_ns is None or time_ns < self._start_ns
+    def attach(self, wrote: Callable[[], None]) -> None:
+        """Adds what the folder's journal says, and keeps it from here on; the folder's lock must be ours.
+
+        `wrote` is told of each write. Never raises: the state says what is wrong.
+        """
+        journal = Journal(self._disk, self._capture_dir, self._checkpoint)
+        try:
+            records = journal.read()
+        except NewerStateError as error:
+            self.state = f"in memory only: {error}"
+            logger.error("%s", error)
+            return
+        earlier = _Earlier(records, self._disk)
+        with self._lock:
+            for collector, counts in earlier.counts.items():
+                self._counts[self._named(collector)].add(counts)
+            self._files.add(earlier.files)
+            self._completing.update(earlier.completing)
+            self._acknowledged.update(earlier.acknowledged)
+            self._journal, self._wrote = journal, wrote
+            self._changes["files"] = True
+        self.save()
 
     def captured(self, collector: CollectorId) -> None:
+        """One reading was taken; it is unfinished until its file is complete."""
         with self._lock:
-            self._of(collector).captured += 1
+            counts = self._counts[self._named(collector)]
+            counts.captured += 1
+            counts.unfinished += 1
 
     def dropped(self, collector: CollectorId, reason: str, readings: int) -> None:
-        """Readings that were captured by this process and are lost."""
-        with self._lock:
-            self._drop(collector, reason, readings)
+        """Unfinished readings that are lost. In the journal with the next `save`."""
+        with self._changing(collector) as counts:
+            counts.unfinished -= readings
+            counts.drop(reason, readings)
 
-    def delivered(self, collector: CollectorId, path: str, readings: int) -> None:
-        """Readings of the capture file at `path` that the cloud has."""
+    def completing(self, collector: CollectorId, path: str, readings: int) -> None:
+        """The file in progress at `path` is whole and gets its final name after the next `save`."""
+        with self._changing(collector) as counts:
+            counts.unfinished -= readings
+            self._count_file(path, readings)
+
+    def completed(self, paths: Iterable[str]) -> None:
+        """The final names of files that were in progress at `paths` are safe: they need not be known any more."""
         with self._lock:
-            counts = self._of(collector)
+            for path in paths:
+                if self._completing.pop(path, None) is not None:
+                    self._note("completing", path, None)
+
+    def recovered(self, collector: CollectorId, path: str, readings: int, torn: int, *, ours: bool) -> None:
+        """A file in progress that a crash left holds `readings` good readings and `torn` unfinished ones.
+
+        Files of the builtin (`ours` false) are adopted when their readings' fate is known.
+        """
+        with self._changing(collector) as counts:
+            counted = self._completing.get(path)
+            if counted is not None:
+                counts.captured += max(0, readings - counted)
+                counts.drop("torn", max(0, counted - readings))
+            elif ours:
+                counts.captured += readings + torn
+                counts.drop("torn", torn)
+            else:
+                counts.adopted += torn
+                counts.drop("torn", torn)
+            self._count_file(path, readings)
+        self.save()
+
+    def vanished(self, collector: CollectorId, readings: int) -> None:
+        """Readings of complete files that somebody took away."""
+        with self._changing(collector) as counts:
+            counts.vanished += readings
+        self.save()
+
+    def acknowledged(self, path: str, modified_ns: int) -> int:
+        """How many readings of a file the cloud has, from its beginning; `WHOLE` for all of an arbitrary file."""
+        with self._lock:
+            known = self._acknowledged.get(path)
+            return known.readings if known is not None and known.modified_ns == modified_ns else 0
+
+    def delivered(
+        self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
+    ) -> None:
+        """The cloud took `readings` more of the capture file at `path`; `acknowledged` is what it has by now."""
+        with self._changing(collector) as counts:
             counts.delivered += readings
-            counts.adopted += readings if self.adopts(path) else 0
+            counts.adopted += 0 if ours else readings
+            self._adopt_what_is_missing(counts)
+            self._remember(path, acknowledged)
+        self.save()
 
-    def quarantined(self, collector: CollectorId, path: str, readings: int) -> None:
-        """Readings of the capture file at `path` that lie in `failed/`."""
-        with self._lock:
-            counts = self._of(collector)
+    def quarantined(self, collector: CollectorId, readings: int, *, ours: bool) -> None:
+        """Readings of a complete file that lie in `failed/`."""
+        with self._changing(collector) as counts:
             counts.quarantined += readings
-            counts.adopted += readings if self.adopts(path) else 0
+            counts.adopted += 0 if ours else readings
+            self._adopt_what_is_missing(counts)
+        self.save()
 
-    def lost_in_crash(self, collector: CollectorId, readings: int) -> None:
-        """Readings that a crash left unfinished at the end of a file."""
-        with self._lock:
-            self._of(collector).adopted += readings
-            self._drop(collector, "torn", readings)
+    def torn(self, collector: CollectorId, readings: int, *, ours: bool) -> None:
+        """Unfinished readings at the end of a complete file: of the builtin, or of a disk that failed."""
+        with self._changing(collector) as counts:
+            counts.drop("torn", readings)
+            counts.adopted += 0 if ours else readings
+            self._adopt_what_is_missing(counts)
+        self.save()
 
-    def file_delivered(self, size_bytes: int) -> None:
+    def file_delivered(self, path: str, size_bytes: int, modified_ns: int) -> None:
+        """The cloud took an arbitrary file."""
         with self._lock:
-            self.files.delivered += 1
-            self.files.delivered_bytes += size_bytes
+            self._files.delivered += 1
+            self._files.delivered_bytes += size_bytes
+            self._changes["files"] = True
+            self._remember(path, Acknowledged(WHOLE, modified_ns))
+        self.save()
 
     def file_quarantined(self) -> None:
         with self._lock:
-            self.files.quarantined += 1
+            self._files.quarantined += 1
+            self._changes["files"] = True
+        self.save()
 
     def file_vanished(self) -> None:
         with self._lock:
-            self.files.vanished += 1
+            self._files.vanished += 1
+            self._changes["files"] = True
+        self.save()
+
+    def forget(self, path: str) -> None:
+        """The file is gone: nothing about it need be known. (The journal's next reader sees that for itself.)"""
+        with self._lock:
+            self._acknowledged.pop(path, None)
 
     def readings(self) -> dict[CollectorId, ReadingCounts]:
         """A copy that the caller may keep."""
         with self._lock:
+            return {collector: counts.copy() for collector, counts in self._counts.items()}
+
+    @property
+    def files(self) -> FileCounts:
+        """A copy that the caller may keep."""
+        with self._lock:
+            return FileCounts(**vars(self._files))
+
+    def reconcile(
+        self,
+        before: Mapping[CollectorId, ReadingCounts],
+        folders: Collection[str],
+        waiting: Collection[CollectorId],
+    ) -> None:
+        """Counts as vanished what a walk of everything did not find.
+
+        `before` is what `readings` told before the walk; `folders` are those in which it found capture files or
+        some were being sent; files of `waiting` waited for their final names.
+        """
+        root = os.path.realpath(self._capture_dir)
+        now = self.readings()
+        for collector, then in before.items():
+            readings = then.in_files - (now[collector].gone - then.gone)
+            if readings <= 0 or collector == OTHERS or collector in waiting:
+                continue
+            if layout.collector_folder(root, *collector) in folders:
+                continue
+            logger.warning(
+                "%d readings of %s %s are not in the folder any more: somebody took them away",
+                readings,
+                collector[1],
+                collector[2],
+            )
+            self.vanished(collector, readings)
+
+    def save(self) -> None:
+        """Brings what changed into the journal. Never raises."""
+        with self._saving:
+            with self._lock:
+                journal, record = self._journal, self._take_changes()
+            if journal is None or not record:
+                return
+            try:
+                journal.append(record)
+            except StorageError as error:
+                self.state = f"in memory only: {error}"
+                if self._throttle.allows(error.reason):
+                    logger.error("%s; counts since then are lost if the process is killed", error)
+            else:
+                self.state = f"kept in {journal.path}"
+        self._wrote()
+
+    def close(self) -> None:
+        """Saves and lets the journal go; nothing is written from here on."""
+        self.save()
+        with self._saving, self._lock:
+            journal, self._journal = self._journal, None
+        if journal is not None:
+            journal.close()
+
+    def collector_in(self, folder: str) -> CollectorId | None:
+        """Whose files lie in `folder`, as far as that is known without reading one."""
+        with self._lock:
+            collectors = list(self._counts)
+        root, folder = os.path.realpath(self._capture_dir), os.path.realpath(folder)
+        return next((c for c in collectors if layout.collector_folder(root, *c) == folder), None)
+
+    @contextmanager
+    def _changing(self, collector: CollectorId) -> Iterator[ReadingCounts]:
+        with self._lock:
+            collector = self._named(collector)
+            self._changed.add(collector)
+            yield self._counts[collector]
+
+    def _named(self, collector: CollectorId) -> CollectorId:
+        """The collector under which `collector` is counted; there is an entry for it."""
+        if collector not in self._counts:
+            if len(self._counts) >= MAX_COLLECTORS:
+                collector = OTHERS
+            self._counts.setdefault(collector, ReadingCounts())
+        return collector
+
+    def _count_file(self, path: str, readings: int) -> None:
+        self._completing[path] = readings
+        self._note("completing", path, readings)
+
+    def _remember(self, path: str, acknowledged: Acknowledged) -> None:
+        self._acknowledged[path] = acknowledged
+        if len(self._acknowledged) > MAX_ACKNOWLEDGED:
+            self._acknowledged.popitem(last=False)
+        self._note("acknowledged", path, acknowledged)
+
+    def _note(self, what: str, path: str, value: int | Acknowledged | None) -> None:
+        if self._journal is not None:
+            self._changes.setdefault(what, {})[path] = value
+
+    @staticmethod
+    def _adopt_what_is_missing(counts: ReadingCounts) -> None:
+        """More is gone from the files than we know to have come in: it is from a time whose counts are lost."""
+        counts.adopted += max(0, -counts.in_files)
+
+    def _take_changes(self) -> Record:
+        changes, self._changes = self._changes, {}
+        if "files" in changes:
+            changes["files"] = vars(self._files).copy()
+        if self._changed:
+            changes["collectors"] = [_row(collector, self._counts[collector]) for collector in self._changed]
+            self._changed.clear()
+        return changes
+
+    def _checkpoint(self) -> Record:
+        """Everything that is known, as one record."""
+        with self._lock:
             return {
-                key: ReadingCounts(c.captured, c.adopted, c.delivered, c.quarantined, dict(c.dropped))
-                for key, c in self._readings.items()
+                "collectors": [_row(collector, counts) for collector, counts in self._counts.items()],
+                "files": vars(self._files).copy(),
+                "completing": dict(self._completing),
+                "acknowledged": dict(self._acknowledged),
             }
 
-    def _of(self, collector: CollectorId) -> ReadingCounts:
-        return self._readings.setdefault(collector, ReadingCounts())
 
-    def _drop(self, collector: CollectorId, reason: str, readings: int) -> None:
-        dropped = self._of(collector).dropped
-        dropped[reason] = dropped.get(reason, 0) + readings
+class _Earlier:
+    """What an earlier process knew. Values in records are absolute: the last one of each name holds."""
+
+    def __init__(self, records: Iterable[Record], files: FileSystem) -> None:
+        rows: dict[CollectorId, Any] = {}
+        totals: dict[str, int] = {}
+        completing: dict[str, int | None] = {}
+        acknowledged: dict[str, Any] = {}
+        for record in records:
+            for api, resource, method, counts in record.get("collectors", ()):
+                rows[(api, resource, method)] = counts
+            totals = record.get("files", totals)
+            completing.update(record.get("completing", {}))
+            acknowledged.update(record.get("acknowledged", {}))
+        self.counts = {collector: ReadingCounts(**counts) for collector, counts in rows.items()}
+        self.files = FileCounts(**totals)
+        self.completing = {path: n for path, n in completing.items() if n is not None and files.exists(path)}
+        self.acknowledged = {
+            path: Acknowledged(*known) for path, known in acknowledged.items() if files.exists(path)
+        }
+
+
+def _row(collector: CollectorId, counts: ReadingCounts) -> list[Any]:
+    """A collector in a record. Unfinished readings are not in it: a crash loses them, or recovery finds them."""
+    known = {name: value for name, value in vars(counts).items() if value and name != "unfinished"}
+    if counts.unfinished:
+        known["captured"] = counts.captured - counts.unfinished
+    return [*collector, known]

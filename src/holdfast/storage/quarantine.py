@@ -6,6 +6,8 @@ import json
 import logging
 import os
 import time
+from collections.abc import Sequence
+from typing import Any
 
 from ..errors import printable
 from ..filesystem import FileSystem
@@ -14,11 +16,19 @@ from . import layout
 logger = logging.getLogger(__name__)
 
 
-def quarantine(files: FileSystem, capture_dir: str, path: str, cause: str) -> str:
-    """Moves `path` into `failed/` and writes its cause beside it; returns the new path. Raises StorageError."""
+def quarantine(
+    files: FileSystem, capture_dir: str, path: str, cause: str, damaged: Sequence[tuple[int, int]] = ()
+) -> str:
+    """Moves `path` into `failed/` and writes its cause beside it; returns the new path. Raises StorageError.
+
+    `damaged` are the byte ranges [from, to) that are not good, where the rest is delivered.
+    """
     target = _free(files, layout.failed_path(path, capture_dir))
     files.make_folder(os.path.dirname(target))
-    note = {"file": printable(path), "cause": cause, "time": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())}
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
+    note: dict[str, Any] = {"file": printable(path), "cause": cause, "time": now}
+    if damaged:
+        note["damaged"] = damaged
     files.replace(layout.cause_path(target), json.dumps(note, indent=1).encode())
     files.rename(path, target)
     logger.error("%s: %s; kept as %s", printable(path), cause, printable(target))

@@ -1,9 +1,9 @@
-"""Recovery: makes the `.prog` files that a crash left complete, so that sync takes them.
+"""Recovery: makes the `.prog` files that a crash left ready for their final names, so that sync takes them.
 
-Runs once per capture folder, under its lock, beside capture. It never touches a file that this process or another
-of ours writes, and leaves one of the builtin's alone until nobody has written to it for `QUIET_S`. A torn end is
-cut off and counted; a file without a readable header is quarantined; damage inside a file is left for sync, which
-delivers the good readings around it.
+Runs under the folder's lock, beside capture. It never touches a file that this process or another of ours writes,
+and leaves one of the builtin's alone until nobody has written to it for `QUIET_S`. A torn end is cut off and
+counted; a file without a readable header is quarantined; damage inside a file is left for sync, which delivers the
+good readings around it. A file is read a window at a time, whatever its size.
 Blocks: belongs on a worker thread.
 """
 
@@ -18,9 +18,11 @@ from ..clock import Clock
 from ..errors import DamagedFileError, StorageError
 from ..filesystem import EntryKind, FileSystem
 from . import layout
-from .frames import scan
-from .ledger import Ledger, collector_of
+from .capture_file import final_name
+from .counts import CollectorId, collector_of
+from .ledger import Ledger
 from .quarantine import quarantine
+from .scan import CaptureReader, count_checks, is_blank
 
 QUIET_S = 2.0
 
@@ -38,51 +40,93 @@ class Recovered:
     waiting: int = 0
 
 
-def recover(
-    files: FileSystem, clock: Clock, ledger: Ledger, capture_dir: str, is_ours: Callable[[str], bool]
-) -> Recovered:
-    """One pass over the `.prog` files under `capture_dir`; `is_ours` tells which this process is writing."""
-    result = Recovered()
-    for path in _in_progress(files, capture_dir):
-        if is_ours(path) or files.exists(_final_path(path)):
-            continue
+@dataclass
+class LeftFile:
+    """A file that a crash left, whole again; its readings are counted."""
+
+    files: FileSystem
+    collector: CollectorId
+    path: str
+    readings: int
+
+    def complete(self) -> str:
+        """Gives it its final name. On StorageError it may be called again."""
+        final = final_name(self.files, self.path)
+        self.files.rename(self.path, final)
+        return final
+
+
+class Recovery:
+    """One pass over the `.prog` files under `capture_dir`; `is_ours` tells which this process is writing.
+
+    Iterate it for the files that are to get their final names.
+    """
+
+    def __init__(
+        self, files: FileSystem, clock: Clock, ledger: Ledger, capture_dir: str, is_ours: Callable[[str], bool]
+    ) -> None:
+        self.result = Recovered()
+        self._files = files
+        self._clock = clock
+        self._ledger = ledger
+        self._capture_dir = capture_dir
+        self._is_ours = is_ours
+
+    def __iter__(self) -> Iterator[LeftFile]:
+        for path in _in_progress(self._files, self._capture_dir):
+            try:
+                if self._is_ours(path) or self._files.is_being_written(path):
+                    continue
+                if 0 <= self._clock.time_ns() / 1e9 - self._files.stat(path).st_mtime < QUIET_S:
+                    self.result.waiting += 1
+                    continue
+                left = self._recover(path)
+            except StorageError as error:
+                logger.error("%s; it stays where it is until the next start", error)
+                continue
+            if left is not None:
+                self.result.files += 1
+                self.result.readings += left.readings
+                yield left
+
+    def _recover(self, path: str) -> LeftFile | None:
+        if is_blank(self._files, path):
+            self._lost(path)
+            return None
         try:
-            if files.is_being_written(path):
-                continue
-            if 0 <= clock.time_ns() / 1e9 - files.stat(path).st_mtime < QUIET_S:
-                result.waiting += 1
-                continue
-            _recover_file(files, ledger, capture_dir, path, result)
-        except StorageError as error:
-            logger.error("%s; it stays where it is until the next start", error)
-    return result
+            reader = CaptureReader(self._files, path)
+        except DamagedFileError as error:
+            self._quarantine(path, str(error))
+            return None
+        try:
+            for _ in reader:
+                pass
+        finally:
+            reader.close()
+        collector = collector_of(reader.metadata)
+        if reader.torn_bytes:
+            self._files.truncate(path, reader.good_end)
+        self._ledger.recovered(collector, path, reader.readings, reader.torn_readings, ours=reader.checked)
+        self.result.torn_readings += reader.torn_readings
+        if reader.readings or reader.damaged:
+            return LeftFile(self._files, collector, path, reader.readings)
+        self._files.remove(path)
+        return None
 
+    def _lost(self, path: str) -> None:
+        """A file of which a power cut left nothing; what it held is counted where that is known."""
+        collector = self._ledger.collector_in(os.path.dirname(path))
+        if collector is not None:
+            self._ledger.recovered(collector, path, 0, 0, ours=True)
+        self._files.remove(path)
 
-def _recover_file(files: FileSystem, ledger: Ledger, capture_dir: str, path: str, result: Recovered) -> None:
-    data = files.read(path)
-    if not data.rstrip(b"\x00"):
-        files.remove(path)
-        return
-    try:
-        found = scan(data)
-    except DamagedFileError as error:
-        quarantine(files, capture_dir, path, str(error))
-        result.quarantined += 1
-        return
-    if found.torn_bytes:
-        files.truncate(path, found.good_end)
-        ledger.lost_in_crash(collector_of(found.metadata), found.torn_readings)
-        result.torn_readings += found.torn_readings
-    if found.readings or found.damaged:
-        files.rename(path, _final_path(path))
-        result.files += 1
-        result.readings += len(found.readings)
-    else:
-        files.remove(path)
-
-
-def _final_path(path: str) -> str:
-    return os.path.splitext(path)[0] + layout.CAPTURE_EXTENSION
+    def _quarantine(self, path: str, cause: str) -> None:
+        readings = count_checks(self._files, path)
+        quarantine(self._files, self._capture_dir, path, cause)
+        self.result.quarantined += 1
+        collector = self._ledger.collector_in(os.path.dirname(path))
+        if collector is not None:
+            self._ledger.quarantined(collector, readings, ours=True)
 
 
 def _in_progress(files: FileSystem, folder: str) -> Iterator[str]:

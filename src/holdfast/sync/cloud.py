@@ -71,6 +71,11 @@ class Cloud:
         self._token = ""
         self._login = asyncio.Lock()
 
+    @property
+    def part_id(self) -> str:
+        """The machine part for which everything is uploaded."""
+        return self._settings.part_id
+
     async def connect(self) -> None:
         """Tries the way (TCP), then logs in; an earlier connection is closed."""
         await self.close()

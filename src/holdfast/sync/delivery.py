@@ -1,13 +1,14 @@
 """The delivery of one file: its calls, what their errors mean, and what becomes of the file.
 
-A file is deleted only after the cloud said yes to all of it. What the cloud took is never sent again while this
-process lives: parts of a file that was interrupted are remembered, and so is a file that could not be deleted.
-Everything is bounded: `MAX_REMEMBERED` files.
+A file is deleted only after the cloud said yes to all of it. What the cloud took is in the ledger before anything
+else happens, so it is never sent again: not the parts of a file that was interrupted, and not a file that could not
+be deleted, after a restart neither. Everything is bounded: `MAX_REMEMBERED` files wait for their next attempt.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import logging
 import os
 from collections import OrderedDict
@@ -18,19 +19,21 @@ from enum import Enum
 from ..clock import Clock
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
 from ..filesystem import FileSystem
-from ..storage.frames import Scan, scan
+from ..storage.counts import CollectorId, collector_of
 from ..storage.layout import FileKind
-from ..storage.ledger import CollectorId, Ledger, collector_of
+from ..storage.ledger import WHOLE, Acknowledged, Ledger
 from ..storage.quarantine import quarantine
+from ..storage.scan import CaptureReader, count_checks
 from ..throttle import Throttle
 from .cloud import Cloud
 from .link import Link
-from .planner import CHUNK_BYTES, StreamPart, UnaryPart, capture_parts, file_contents, file_metadata
+from .planner import CHUNK_BYTES, Part, UnaryPart, capture_parts, file_contents, file_metadata
 from .retry import Backoff, unit_backoff
 from .verdicts import Verdict
 from .walker import Found
 
 MAX_REMEMBERED = 10_000
+_MOST_PLACES = 10
 
 logger = logging.getLogger(__name__)
 
@@ -47,44 +50,57 @@ class Outcome(Enum):
 
 
 @dataclass
-class _Memory:
-    """What is known of a file between attempts."""
+class _Retry:
+    """When a file that failed is tried again."""
 
     backoff: Backoff
-    retry_at_s: float = 0.0
-    acknowledged: int = 0
-    """Readings of it, from its beginning, that the cloud has."""
-    all_acknowledged: bool = False
-    modified_ns: int = 0
+    at_s: float = 0.0
+
+
+class _Transfer:
+    """The parts of one capture file, each with what the cloud has when it took it. Blocks."""
+
+    def __init__(self, files: FileSystem, found: Found, acknowledged: int, part_id: str) -> None:
+        self.reader = CaptureReader(files, found.path)
+        self.collector = collector_of(self.reader.metadata)
+        self.acknowledged = acknowledged
+        rest = itertools.islice(self.reader, acknowledged, None)
+        self.parts = capture_parts(self.reader.metadata, rest, part_id)
 
 
 class Delivery:
     """Sends files, one attempt at a time. Several files may be under way at once, one file only once."""
 
     def __init__(
-        self, files: FileSystem, clock: Clock, ledger: Ledger, cloud: Cloud, link: Link, throttle: Throttle
+        self,
+        files: FileSystem,
+        clock: Clock,
+        throttle: Throttle,
+        ledger: Ledger,
+        capture_dir: str,
+        cloud: Cloud,
+        link: Link,
     ) -> None:
         self._files = files
         self._clock = clock
+        self._throttle = throttle
         self._ledger = ledger
+        self._capture_dir = capture_dir
         self._cloud = cloud
         self._link = link
-        self._throttle = throttle
-        self._memory: OrderedDict[str, _Memory] = OrderedDict()
+        self._retries: OrderedDict[str, _Retry] = OrderedDict()
         self.last_error: str | None = None
-        self.part_id = ""
         self.tags: tuple[str, ...] = ()
-        self.capture_dir = ""
 
     @property
     def retrying(self) -> int:
         """Files that failed and wait for their next attempt."""
-        return sum(1 for memory in self._memory.values() if memory.retry_at_s)
+        return len(self._retries)
 
     def is_due(self, found: Found) -> bool:
         """Whether the scheduled sync should try `found` now."""
-        memory = self._memory.get(found.path)
-        return memory is None or self._clock.monotonic() >= memory.retry_at_s
+        retry = self._retries.get(found.path)
+        return retry is None or self._clock.monotonic() >= retry.at_s
 
     async def attempt(self, found: Found, *, wait: bool) -> Outcome:
         """One attempt. With `wait` false, a link that is down is a failure instead of something to wait for.
@@ -103,63 +119,89 @@ class Delivery:
             return Outcome.WAITING
         except StorageError as error:
             return self._unreadable(found, error)
-        self._memory.pop(found.path, None)
+        self._retries.pop(found.path, None)
         return outcome
 
     async def _capture_file(self, found: Found, wait: bool) -> Outcome:
         try:
-            content = await asyncio.to_thread(self._read, found.path)
+            transfer, part = await asyncio.to_thread(self._begin, found)
         except DamagedFileError as error:
-            await asyncio.to_thread(quarantine, self._files, self.capture_dir, found.path, str(error))
+            await asyncio.to_thread(self._quarantine_unreadable, found, str(error))
             return Outcome.QUARANTINED
-        collector = collector_of(content.metadata)
-        acknowledged = self._memory[found.path].acknowledged if found.path in self._memory else 0
-        for part in capture_parts(content, self.part_id, acknowledged):
-            await self._link.admit(wait=wait)
-            await self._send(part)
-            self._link.succeeded()
-            acknowledged += part.readings
-            self._remember(found).acknowledged = acknowledged
-            self._ledger.delivered(collector, found.path, part.readings)
-        return await self._close_capture_file(found, content, collector)
+        try:
+            while part is not None:
+                await self._link.admit(wait=wait)
+                await self._send(part)
+                self._link.succeeded()
+                part = await asyncio.to_thread(self._took, found, transfer, part)
+            return await asyncio.to_thread(self._close_capture_file, found, transfer)
+        finally:
+            transfer.reader.close()
 
-    def _read(self, path: str) -> Scan:
-        return scan(self._files.read(path))
+    def _begin(self, found: Found) -> tuple[_Transfer, Part | None]:
+        acknowledged = self._ledger.acknowledged(found.path, found.modified_ns)
+        transfer = _Transfer(self._files, found, acknowledged, self._cloud.part_id)
+        return transfer, next(transfer.parts, None)
 
-    async def _send(self, part: UnaryPart | StreamPart) -> None:
+    async def _send(self, part: Part) -> None:
         if isinstance(part, UnaryPart):
             await self._cloud.upload_capture(part.request)
         else:
             await self._cloud.upload_stream("StreamingDataCaptureUpload", part.messages)
 
-    async def _close_capture_file(self, found: Found, content: Scan, collector: CollectorId) -> Outcome:
+    def _took(self, found: Found, transfer: _Transfer, part: Part) -> Part | None:
+        """Notes that the cloud has `part`; returns the next one."""
+        transfer.acknowledged += part.readings
+        self._ledger.delivered(
+            transfer.collector,
+            found.path,
+            Acknowledged(transfer.acknowledged, found.modified_ns),
+            part.readings,
+            ours=transfer.reader.checked,
+        )
+        return next(transfer.parts, None)
+
+    def _close_capture_file(self, found: Found, transfer: _Transfer) -> Outcome:
         """Every good reading is delivered: the file goes, or to quarantine where some of it was not good."""
-        if content.damaged:
-            places = ", ".join(f"{start} to {end}" for start, end in content.damaged)
-            cause = f"damaged at bytes {places}; the {len(content.readings)} readings around it are delivered"
-            await asyncio.to_thread(quarantine, self._files, self.capture_dir, found.path, cause)
-            return Outcome.QUARANTINED
-        await asyncio.to_thread(self._files.remove, found.path)
-        if content.torn_readings:
-            self._ledger.lost_in_crash(collector, content.torn_readings)
-        return Outcome.DELIVERED
+        reader = transfer.reader
+        if reader.damaged:
+            places = ", ".join(f"{start} to {end}" for start, end in reader.damaged[:_MOST_PLACES])
+            cause = f"damaged at bytes {places}; the {reader.readings} readings around it are delivered"
+            quarantine(self._files, self._capture_dir, found.path, cause, reader.damaged)
+            self._ledger.quarantined(transfer.collector, reader.damaged_readings, ours=reader.checked)
+        else:
+            self._files.remove(found.path)
+        if reader.torn_readings:
+            self._ledger.torn(transfer.collector, reader.torn_readings, ours=reader.checked)
+        self._ledger.forget(found.path)
+        return Outcome.QUARANTINED if reader.damaged else Outcome.DELIVERED
+
+    def _quarantine_unreadable(self, found: Found, cause: str) -> None:
+        readings = count_checks(self._files, found.path)
+        collector = self._ledger.collector_in(os.path.dirname(found.path))
+        quarantine(self._files, self._capture_dir, found.path, cause)
+        if collector is not None:
+            self._ledger.quarantined(collector, readings, ours=True)
 
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
-        memory = self._memory.get(found.path)
-        if memory is None or not memory.all_acknowledged or memory.modified_ns != found.modified_ns:
+        if self._ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
             await self._link.admit(wait=wait)
             await self._cloud.upload_stream("FileUpload", lambda: self._file_messages(found))
             self._link.succeeded()
             if not await asyncio.to_thread(self._is_unchanged, found):
                 logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
                 return Outcome.WAITING
-            self._remember(found).all_acknowledged = True
-            self._ledger.file_delivered(found.size_bytes)
-        await asyncio.to_thread(self._files.remove, found.path)
+        return await asyncio.to_thread(self._close_arbitrary_file, found)
+
+    def _close_arbitrary_file(self, found: Found) -> Outcome:
+        if self._ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
+            self._ledger.file_delivered(found.path, found.size_bytes, found.modified_ns)
+        self._files.remove(found.path)
+        self._ledger.forget(found.path)
         return Outcome.DELIVERED
 
     def _file_messages(self, found: Found) -> Iterator[bytes]:
-        yield file_metadata(found, self.part_id, self.tags)
+        yield file_metadata(found, self._cloud.part_id, self.tags)
         for chunk in self._files.chunks(found.path, CHUNK_BYTES):
             yield file_contents(chunk)
 
@@ -182,19 +224,29 @@ class Delivery:
         return Outcome.WAITING
 
     def _quarantine(self, found: Found, cause: str) -> Outcome:
-        content = self._read(found.path) if found.kind is FileKind.CAPTURE else None
-        quarantine(self._files, self.capture_dir, found.path, f"refused by the cloud: {cause}")
-        memory = self._memory.pop(found.path, None)
-        if content is None:
+        readings = self._count(found) if found.kind is FileKind.CAPTURE else None
+        quarantine(self._files, self._capture_dir, found.path, f"refused by the cloud: {cause}")
+        self._retries.pop(found.path, None)
+        if readings is None:
             self._ledger.file_quarantined()
         else:
-            readings = len(content.readings) - (memory.acknowledged if memory else 0)
-            self._ledger.quarantined(collector_of(content.metadata), found.path, readings)
+            collector, undelivered, ours = readings
+            self._ledger.quarantined(collector, undelivered, ours=ours)
         return Outcome.QUARANTINED
+
+    def _count(self, found: Found) -> tuple[CollectorId, int, bool]:
+        """Whose readings a capture file holds, how many the cloud does not have, and whether we wrote them."""
+        reader = CaptureReader(self._files, found.path)
+        try:
+            readings = sum(1 for _ in reader) + reader.damaged_readings
+        finally:
+            reader.close()
+        acknowledged = self._ledger.acknowledged(found.path, found.modified_ns)
+        return collector_of(reader.metadata), readings - acknowledged, reader.checked
 
     def _unreadable(self, found: Found, error: StorageError) -> Outcome:
         if error.reason == "no_such_file":
-            self._memory.pop(found.path, None)
+            self._retries.pop(found.path, None)
             if found.kind is FileKind.ARBITRARY:
                 self._ledger.file_vanished()
             return Outcome.GONE
@@ -205,16 +257,11 @@ class Delivery:
         return Outcome.WAITING
 
     def _retry_later(self, found: Found) -> float:
-        memory = self._remember(found)
-        wait_s = memory.backoff.next_s()
-        memory.retry_at_s = self._clock.monotonic() + wait_s
+        retry = self._retries.get(found.path)
+        if retry is None:
+            retry = self._retries[found.path] = _Retry(unit_backoff())
+            if len(self._retries) > MAX_REMEMBERED:
+                self._retries.popitem(last=False)
+        wait_s = retry.backoff.next_s()
+        retry.at_s = self._clock.monotonic() + wait_s
         return wait_s
-
-    def _remember(self, found: Found) -> _Memory:
-        memory = self._memory.get(found.path)
-        if memory is None:
-            memory = self._memory[found.path] = _Memory(unit_backoff())
-            if len(self._memory) > MAX_REMEMBERED:
-                self._memory.popitem(last=False)
-        memory.modified_ns = found.modified_ns
-        return memory

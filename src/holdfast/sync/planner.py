@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -20,7 +20,7 @@ from viam.proto.app.datasync import (
 )
 
 from ..errors import printable
-from ..storage.frames import Scan, varint
+from ..storage.frames import varint
 from .walker import Found
 
 MAX_CALL_BYTES = 1024 * 1024
@@ -65,13 +65,16 @@ class StreamPart:
             ).SerializeToString()
 
 
-def capture_parts(scan: Scan, part_id: str, first: int) -> Iterator[UnaryPart | StreamPart]:
-    """The calls for the readings of a capture file from the `first` on, in order."""
-    metadata = upload_metadata(scan.metadata, part_id)
+Part = UnaryPart | StreamPart
+
+
+def capture_parts(captured: DataCaptureMetadata, readings: Iterable[bytes], part_id: str) -> Iterator[Part]:
+    """The calls for `readings` of one capture file, in order; takes them as they are needed."""
+    metadata = upload_metadata(captured, part_id)
     head = _field(_METADATA_TAG, metadata.SerializeToString())
-    binary = scan.metadata.type == DataType.DATA_TYPE_BINARY_SENSOR
+    binary = captured.type == DataType.DATA_TYPE_BINARY_SENSOR
     batch, size = [head], len(head)
-    for reading in scan.readings[first:]:
+    for reading in readings:
         if binary and len(reading) > MAX_UNARY_BINARY_BYTES:
             yield _stream_part(metadata, reading)
             continue

@@ -12,13 +12,16 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass, field, replace
 
 from ..clock import Clock, first_done
 from ..errors import printable
 from ..filesystem import FileSystem
+from ..storage.store import Store
 from ..throttle import Throttle
+from .audit import Audit
 from .delivery import Delivery, Outcome
 from .link import Link
 from .walker import Found, Walk
@@ -83,21 +86,14 @@ class _Upload:
 
 
 class SyncScheduler:
-    """Rounds of sync. `complete_files` makes what was captured so far ready for the walk."""
+    """Rounds of sync of what lies in `store` and elsewhere."""
 
-    def __init__(
-        self,
-        files: FileSystem,
-        clock: Clock,
-        link: Link,
-        delivery: Delivery,
-        complete_files: Callable[[], Awaitable[None]],
-    ) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, link: Link, delivery: Delivery, store: Store) -> None:
         self._files = files
         self._clock = clock
         self._link = link
         self._delivery = delivery
-        self._complete_files = complete_files
+        self._store = store
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._settings = SyncSettings(disabled=True)
         self._under_way: dict[str, _Upload] = {}
@@ -198,8 +194,9 @@ class SyncScheduler:
         """Completes what was captured, walks, and starts an upload for each file that is due."""
         self._rounds += 1
         this_round = self._rounds
-        await self._complete_files()
+        await self._store.writer.complete()
         settings = self._settings
+        audit = Audit(self._store)
         walk = Walk(self._files, self._clock, self._throttle, settings.paths, settings.min_age_s)
         asked_s = self._clock.monotonic()
         async for found in _in_batches(iter(walk)):
@@ -214,6 +211,8 @@ class SyncScheduler:
             if report is None and (self._paused or self._settings.disabled):
                 break
             self._start(found, report)
+        else:
+            await asyncio.to_thread(audit.finish, walk, [os.path.dirname(path) for path in self._under_way])
         self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
         if report is None and not (walk.found or walk.too_recent or self._under_way):
             self._empty_round = this_round

@@ -17,6 +17,7 @@ from ..throttle import Throttle
 logger = logging.getLogger(__name__)
 
 _MAX_LISTED = 100
+_MAX_FOLDERS = 10_000
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,12 @@ class Walk:
     found_bytes: int = 0
     too_recent: list[str] = field(default_factory=list)
     """The first hundred arbitrary files that were changed less than `min_age_s` ago."""
+    in_progress: list[str] = field(default_factory=list)
+    """The first hundred files in progress."""
+    capture_folders: set[str] = field(default_factory=set)
+    """Where there were complete capture files."""
+    whole: bool = True
+    """Whether everything could be looked at, and `capture_folders` lists them all."""
 
     def __iter__(self) -> Iterator[Found]:
         """Each file once, though roots may lie in each other. What can't be read is logged and passed over."""
@@ -63,22 +70,36 @@ class Walk:
                     if entry.name not in SKIPPED_FOLDERS:
                         yield from self._folder(entry.path, seen)
                 elif (found := self._file(entry)) is not None:
-                    self.found += 1
-                    self.found_bytes += found.size_bytes
+                    self._count(found, folder)
                     yield found
         except StorageError as error:
-            if error.reason != "no_such_file" and self.throttle.allows(str(error)):
-                logger.warning("%s; what lies in there is not synced", error)
+            if error.reason != "no_such_file":
+                self.whole = False
+                if self.throttle.allows(str(error)):
+                    logger.warning("%s; what lies in there is not synced", error)
+
+    def _count(self, found: Found, folder: str) -> None:
+        self.found += 1
+        self.found_bytes += found.size_bytes
+        if found.kind is FileKind.CAPTURE:
+            self.capture_folders.add(folder)
+            if len(self.capture_folders) > _MAX_FOLDERS:
+                self.capture_folders.clear()
+                self.whole = False
 
     def _file(self, entry: Entry) -> Found | None:
         kind = kind_of(entry.path)
+        if kind is FileKind.IN_PROGRESS and len(self.in_progress) < _MAX_LISTED:
+            self.in_progress.append(entry.path)
         if entry.kind is EntryKind.OTHER or kind in (FileKind.IN_PROGRESS, FileKind.SEQUENCE):
             return None
         try:
             status = self.files.stat(entry.path)
         except StorageError as error:
-            if error.reason != "no_such_file" and self.throttle.allows(str(error)):
-                logger.warning("%s; it is not synced", error)
+            if error.reason != "no_such_file":
+                self.whole = False
+                if self.throttle.allows(str(error)):
+                    logger.warning("%s; it is not synced", error)
             return None
         if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
             return None

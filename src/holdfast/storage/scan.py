@@ -1,0 +1,270 @@
+"""Reading capture files back: ours and the builtin's, whole, torn or damaged, of any size.
+
+A file is read a window at a time, so memory does not grow with it. Invariants:
+
+- A frame whose check fails is never handed on as a reading.
+- A header with a check means that every frame has one; a header without it is the builtin's, and its frames can
+  only be checked for being protobuf at all.
+- Damage inside a file never raises: the reader goes on behind it where it can, and tells the byte ranges.
+
+Blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Generator, Iterator
+
+from google.protobuf.message import DecodeError
+from viam.proto.app.datasync import DataCaptureMetadata, SensorData
+
+from ..errors import DamagedFileError
+from ..filesystem import FileSystem
+from .frames import CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check
+
+WINDOW_BYTES = 256 * 1024
+MAX_FRAME_BYTES = 128 * 1024 * 1024
+"""A frame that claims to be longer is damaged: gRPC brings no such reading."""
+_MAX_HEADER_BYTES = 64 * 1024
+_MAX_VARINT_BYTES = 10
+_MOST_UNFINISHED_BYTES = 4096  # what the builtin's buffers hold
+
+
+class CaptureReader:
+    """One pass over an open capture file: iterate it for its readings, serialized `SensorData` without checks.
+
+    DamagedFileError when the header is not good; `close` when done. What follows is complete when the pass is over.
+    `damaged` are the byte ranges [from, to) that hold no good frame, with an estimate of the readings in them.
+    `torn_bytes` are the unfinished frame or the zeros at the end, which a crash leaves and which hold no whole
+    reading. `good_end` is the offset behind the last good frame.
+    """
+
+    metadata: DataCaptureMetadata
+    checked: bool
+    """Whether it was written by us."""
+
+    def __init__(self, files: FileSystem, path: str) -> None:
+        self._source = _Source(files, path)
+        self.readings = 0
+        self.damaged: list[tuple[int, int]] = []
+        self.damaged_readings = 0
+        self.torn_bytes = 0
+        self.torn_readings = 0
+        """1 when the end is a reading that was begun and not finished."""
+        self._longest_bytes = 0
+        try:
+            self._read_header()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size_bytes(self) -> int:
+        return self._source.size_bytes
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        offset = self.good_end
+        while offset < self.size_bytes:
+            offset = yield from self._run_of_good_frames(offset)
+            message, end = self._source.frame_at(offset)
+            reading = self._good(message)
+            if reading is not None:  # it reaches beyond the window
+                self._took(1, end, end - offset)
+                yield reading
+                offset = end
+            elif offset < self.size_bytes:
+                resume = self._next_good_frame(offset, end) if self.checked else None
+                if resume is None:
+                    self._end_of_file(offset, unfinished=message is None)
+                    return
+                self._damage(offset, resume)
+                offset = resume
+
+    def _run_of_good_frames(self, offset: int) -> Generator[bytes, None, int]:
+        """The good frames from `offset` on that lie in one window; returns the end of the last one."""
+        window = self._source.read(offset, WINDOW_BYTES)
+        seed = self._seed if self.checked else None
+        start = longest = taken = 0
+        try:
+            while True:
+                size, begin = read_varint(window, start)
+                end = begin + size
+                if end > len(window):
+                    break
+                reading = _checked_reading(window[begin:end], seed)
+                if reading is None:
+                    break
+                taken += 1
+                if end - start > longest:
+                    longest = end - start
+                start = end
+                yield reading
+        except (IndexError, ValueError):
+            pass
+        self._took(taken, offset + start, longest)
+        return offset + start
+
+    def _took(self, readings: int, end: int, longest_bytes: int) -> None:
+        if readings:
+            self.readings += readings
+            self.good_end = end
+            self._longest_bytes = max(self._longest_bytes, longest_bytes)
+
+    def _read_header(self) -> None:
+        source = self._source
+        message, end = source.frame_at(0)
+        if not message:
+            raise DamagedFileError("its header is missing or cut off")
+        body = split_check(message, 0)
+        self.checked = body is not None
+        if not self.checked and has_check(message):
+            raise DamagedFileError("its header does not match its check")
+        if not self.checked and self._lost_its_length():
+            raise DamagedFileError("the length of its header is damaged")
+        header = message if body is None else body
+        try:
+            self.metadata = DataCaptureMetadata.FromString(header)
+        except DecodeError as error:
+            raise DamagedFileError("its header is not readable") from error
+        if not self.metadata.component_type and not self.metadata.method_name:
+            raise DamagedFileError("its header names no resource and no method")
+        if not self.checked and self._begins_with_checks(end):
+            raise DamagedFileError("its readings carry checks and its header has lost its own")
+        self._seed = seed_of(header)
+        self.good_end = end
+
+    def _begins_with_checks(self, offset: int) -> bool:
+        """Whether one of the first three readings carries a check: not all of them can have lost it."""
+        for _ in range(3):
+            message, offset = self._source.frame_at(offset)
+            if has_check(message):
+                return True
+        return False
+
+    def _lost_its_length(self) -> bool:
+        """Whether the file begins with a header of ours whose length before it is wrong."""
+        head = self._source.read(0, _MAX_HEADER_BYTES)
+        ends = itertools.islice(self._source.ends_of_checks(0, len(head)), 3)
+        return any(split_check(head[start:end], 0) is not None for end in ends for start in (1, 2, 3))
+
+    def _good(self, message: bytes | None) -> bytes | None:
+        return _checked_reading(message, self._seed if self.checked else None)
+
+    def _next_good_frame(self, offset: int, told: int) -> int | None:
+        """Where a good frame begins behind damage at `offset`: where the damaged one says that it ends, or else
+        behind one of the checks, with which frames end."""
+        source = self._source
+        for start in heapq.merge([told] if told > offset else [], source.ends_of_checks(offset, self.size_bytes)):
+            if self._good(source.frame_at(start)[0]) is not None:
+                return start
+        return None
+
+    def _damage(self, offset: int, end: int) -> None:
+        self.damaged.append((offset, end))
+        ends = self._source.ends_of_checks(offset, end) if self.checked else ()
+        self.damaged_readings += max(1, sum(1 for _ in ends))
+
+    def _end_of_file(self, offset: int, *, unfinished: bool) -> None:
+        """Files what follows the last good frame: an unfinished frame or zeros are torn, the rest is damage."""
+        end = self._source.content_end(offset)
+        if end == offset or (unfinished and self._could_be_unfinished(offset, end)):
+            self.torn_bytes = self.size_bytes - offset
+            self.torn_readings = int(end > offset)
+        else:
+            self._damage(offset, self.size_bytes)
+
+    def _could_be_unfinished(self, offset: int, end: int) -> bool:
+        """Whether the last bytes can be one frame that was being written, and are not several whose first one has
+        lost its length: those of ours hold a check, those of the builtin are long."""
+        if self.checked:
+            return next(iter(self._source.ends_of_checks(offset, end)), None) is None
+        return end - offset <= max(_MOST_UNFINISHED_BYTES, 2 * self._longest_bytes)
+
+
+def is_blank(files: FileSystem, path: str) -> bool:
+    """Whether a file holds nothing but zeros, or nothing at all."""
+    source = _Source(files, path)
+    try:
+        return source.content_end(0) == 0
+    finally:
+        source.close()
+
+
+def count_checks(files: FileSystem, path: str) -> int:
+    """An estimate of the readings in a file of ours whose header is damaged."""
+    source = _Source(files, path)
+    try:
+        return max(0, sum(1 for _ in source.ends_of_checks(0, source.size_bytes)) - 1)
+    finally:
+        source.close()
+
+
+class _Source:
+    """An open file, for reading at any place."""
+
+    def __init__(self, files: FileSystem, path: str) -> None:
+        self._files = files
+        self._path = path
+        self._descriptor = files.open(path)
+        self.size_bytes = files.size(self._descriptor, path)
+
+    def close(self) -> None:
+        self._files.close(self._descriptor, self._path)
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """The bytes from `offset` on; fewer than `size_bytes` at the end of the file."""
+        return self._files.read_at(self._descriptor, self._path, offset, size_bytes)
+
+    def frame_at(self, offset: int) -> tuple[bytes | None, int]:
+        """The message whose frame begins at `offset` and the frame's end; None when it is not all there."""
+        head = self.read(offset, _MAX_VARINT_BYTES)
+        try:
+            size, begin = read_varint(head, 0)
+        except (IndexError, ValueError):
+            return None, offset
+        end = offset + begin + size
+        if end > self.size_bytes or size > MAX_FRAME_BYTES:
+            return None, offset
+        message = self.read(offset + begin, size)
+        return (message, end) if len(message) == size else (None, offset)
+
+    def ends_of_checks(self, offset: int, end: int) -> Iterator[int]:
+        """The ends of all that looks like a check between `offset` and `end`."""
+        while offset < end:
+            window = self.read(offset, min(WINDOW_BYTES, end - offset))
+            position = window.find(CHECK_TAG)
+            while position >= 0:
+                if offset + position + CHECK_SIZE <= end:
+                    yield offset + position + CHECK_SIZE
+                position = window.find(CHECK_TAG, position + 1)
+            if len(window) <= len(CHECK_TAG):
+                return
+            offset += len(window) - len(CHECK_TAG) + 1
+
+    def content_end(self, offset: int) -> int:
+        """Where the zeros at the end of the file begin; not before `offset`."""
+        end = self.size_bytes
+        while end > offset:
+            start = max(offset, end - WINDOW_BYTES)
+            content = self.read(start, end - start).rstrip(b"\0")
+            if content:
+                return start + len(content)
+            end = start
+        return offset
+
+
+def _checked_reading(message: bytes | None, seed: int | None) -> bytes | None:
+    """The reading in a message, or None when it is not good. `seed` is None for files without checks."""
+    if not message:
+        return None
+    if seed is not None:
+        return split_check(message, seed)
+    try:
+        decoded = SensorData.FromString(message)
+    except DecodeError:
+        return None
+    return message if decoded.WhichOneof("data") is not None else None

@@ -1,0 +1,120 @@
+"""Everything that concerns one capture folder: its writer, its ledger, its lock, its recovery.
+
+Belongs to the event loop. Capture may begin at once, since the names of files are unique; the ledger's journal and
+recovery wait for the folder's lock as long as it takes, in `serve`. `close` completes all files and lets go.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import os
+from collections.abc import Iterable
+
+from ..clock import Clock
+from ..errors import StorageError
+from ..filesystem import FileSystem
+from ..throttle import Throttle
+from .disk_writer import DiskWriter
+from .ledger import Ledger
+from .lock import FolderLock
+from .recovery import Recovery
+
+_LOCK_POLL_S = 0.5
+_RECOVER_AGAIN_S = 30.0
+_BATCH = 64
+
+logger = logging.getLogger(__name__)
+
+
+class Store:
+    """Its threads run from its construction on; `close` must be called."""
+
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        throttle: Throttle,
+        capture_dir: str,
+        flush_interval_s: float,
+        fsync_interval_s: float,
+    ) -> None:
+        self.capture_dir = capture_dir
+        self.recovered = "not begun"
+        self.recovered_all = False
+        """Whether no `.prog` file of a crash is known of."""
+        self.waiting_for = "starting"
+        """Why the folder is not ours yet, in words; empty when it is."""
+        self._files = files
+        self._clock = clock
+        self._throttle = throttle
+        self._lock = FolderLock(files, capture_dir)
+        self._loop = asyncio.get_running_loop()
+        self._left_over = asyncio.Event()
+        self.ledger = Ledger(files, clock, capture_dir)
+        self.writer = DiskWriter(files, clock, self.ledger, capture_dir, flush_interval_s, fsync_interval_s)
+
+    async def own(self) -> None:
+        """Returns when the folder is ours: locked, and its ledger attached. It may be awaited again and again."""
+        while self.waiting_for:
+            try:
+                if await asyncio.to_thread(self._lock.try_acquire):
+                    await asyncio.to_thread(self.ledger.attach, self.writer.completion.wrote)
+                    self.waiting_for = ""
+                    return
+                owner = self._lock.owner()
+                self.waiting_for = f"waiting for process {owner}, which has the lock of {self.capture_dir}"
+            except StorageError as error:
+                self.waiting_for = f"waiting: {error}"
+            if self._throttle.allows(self.waiting_for):
+                logger.warning("%s; capture goes on, sync waits", self.waiting_for)
+            await self._clock.sleep(_LOCK_POLL_S)
+
+    async def recover(self) -> None:
+        """Passes over the `.prog` files of a crash until none is left to wait for, and again when the walk finds
+        one; for ever. The folder must be ours."""
+        while True:
+            self._left_over.clear()
+            self.recovered, self.recovered_all = "running", False
+            total = 0
+            while True:
+                recovery = Recovery(self._files, self._clock, self.ledger, self.capture_dir, self.writer.is_open)
+                await self._pass(recovery)
+                total += recovery.result.files
+                if not recovery.result.waiting:
+                    break
+                await self._clock.sleep(_LOCK_POLL_S)
+            self.recovered, self.recovered_all = f"done, {total} files", True
+            await self._clock.sleep(_RECOVER_AGAIN_S)
+            await self._left_over.wait()
+
+    def found_in_progress(self, paths: Iterable[str]) -> None:
+        """The walk saw these `.prog` files: one that we don't write may be what a crash left since the last pass.
+        Thread-safe; blocks."""
+        root = os.path.realpath(self.capture_dir)
+        if any(os.path.commonpath((root, path)) == root and not self.writer.is_open(path) for path in paths):
+            self._loop.call_soon_threadsafe(self._left_over.set)
+
+    async def close(self) -> None:
+        """Completes all files and frees the lock. Safe to call twice."""
+        await self.writer.close()
+        await asyncio.to_thread(self.ledger.close)
+        self._lock.release()
+
+    async def _pass(self, recovery: Recovery) -> None:
+        left = iter(recovery)
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(left, _BATCH))):
+            for file in batch:
+                self.writer.completion.hand(file.collector, file, counted=True)
+            await self.writer.completion.settled()
+        found = recovery.result
+        if found.files or found.quarantined:
+            logger.info(
+                "recovered %d files with %d readings that a crash left; %d readings were cut off, "
+                "%d files are in quarantine",
+                found.files,
+                found.readings,
+                found.torn_readings,
+                found.quarantined,
+            )
