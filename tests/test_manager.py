@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import zlib
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from holdfast.errors import CommandError, NotConnectedError
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
+from holdfast.storage import store
 from holdfast.storage.lock import FolderLock
 
 from .storage import samples
@@ -245,6 +247,75 @@ async def test_files_of_a_crash_are_recovered_and_delivered(world: World) -> Non
     found = status(world.manager)["readings"]
     assert found["dropped"] == {"torn": 1}
     assert found["captured"] + found["adopted"] == found["delivered"] + sum(found["dropped"].values())
+
+
+def start_again(world: World) -> None:
+    """Another process in the same folder."""
+    world.manager = Manager(world.environment, FileSystem(), SystemClock())
+
+
+async def test_the_sum_is_kept_across_restarts(world: World) -> None:
+    for round_ in range(1, 4):
+        world.apply(sync_disabled=round_ == 1)
+        await world.served(20)
+        await eventually(lambda: "ledger.prog" in status(world.manager)["ledger"]["state"])
+        if round_ > 1:
+            await world.manager.sync()
+        await world.manager.stop()
+        start_again(world)
+    world.apply(capture_disabled=True)
+    await eventually(lambda: status(world.manager)["sync"]["recovery"].startswith("done"))
+    await world.manager.sync()
+    (of_a,) = status(world.manager)["ledger"]["collectors"]
+    assert (of_a["resource"], of_a["on_disk"], of_a["dropped"]) == ("a", 0, {})
+    assert of_a["captured"] == of_a["delivered"] == len(set(world.delivered)) == len(world.delivered)
+    assert of_a["captured"] >= world.client.served["a"] - 3  # those that a stop gave up
+
+
+async def test_counts_of_a_newer_version_are_left_alone(world: World) -> None:
+    theirs = world.folder / "capture" / ".holdfast" / "ledger.prog"
+    theirs.parent.mkdir(parents=True)
+    text = b'{"version":99}'
+    theirs.write_bytes(b"%08x %b\n" % (zlib.crc32(text), text))
+    before = theirs.read_bytes()
+    world.apply(sync_disabled=False)
+    await eventually(lambda: world.cloud.readings_count >= 10)
+    assert "version 99" in status(world.manager)["ledger"]["state"]
+    await world.manager.stop()
+    assert theirs.read_bytes() == before
+
+
+async def test_what_somebody_takes_away_has_vanished(world: World) -> None:
+    world.cloud.fail_while = lambda method, request: UNAVAILABLE if "Upload" in method else None
+    world.apply(sync_disabled=False, sync_interval_mins=0.001)
+    await world.served(20)
+    await eventually(lambda: len(world.stored().get("a", ())) >= 10)
+    world.apply(sync_disabled=True, capture_disabled=True)
+    await eventually(lambda: not list(world.folder.rglob("capture/rdk*/**/*.prog")))
+    captured = status(world.manager)["readings"]["captured"]
+    for path in world.folder.rglob("*.capture"):
+        path.unlink()
+    world.cloud.fail_while = None
+    world.apply(sync_disabled=False, capture_disabled=True, sync_interval_mins=0.001)
+    await eventually(lambda: status(world.manager)["readings"]["vanished"] > 0)
+    found = status(world.manager)["readings"]
+    assert found["vanished"] == captured - found["delivered"] and found["on_disk"] == 0
+    assert found["delivered"] == world.cloud.readings_count
+
+
+async def test_what_another_process_leaves_while_we_run_is_recovered(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store, "_RECOVER_AGAIN_S", 0.01)
+    world.apply(capture_disabled=True, sync_disabled=False, sync_interval_mins=0.001)
+    await eventually(lambda: status(world.manager)["sync"]["recovery"].startswith("done"))
+    left = world.folder / "capture" / "rdk_component_sensor" / "b" / "Readings" / "2023-11-14T22_13_20.123456Z.prog"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(samples.our_file(samples.metadata("b"), samples.messages(5)))
+    os.utime(left, (1, 1))
+    await eventually(lambda: world.cloud.readings_count == 5)
+    found = status(world.manager)["readings"]
+    assert (found["captured"], found["delivered"]) == (5, 5)
 
 
 async def test_a_resource_that_is_not_there_is_waited_for(world: World) -> None:

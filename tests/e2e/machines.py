@@ -300,7 +300,7 @@ class Machine:
         """Returns when this process of the module has captured `count` readings of `resource`."""
 
         def enough(status: Status) -> bool:
-            return int(collector(status, resource)["captured"]) >= count
+            return int(collector(status, resource)["readings"]) >= count
 
         return await self.until_status(enough, f"{count} readings of {resource} captured", timeout_s)
 

@@ -37,7 +37,7 @@ async def end_module(machine: Machine, number: signal.Signals) -> tuple[int, int
 
 async def until_back(machine: Machine, gone: int, captured: int) -> None:
     await machine.until_status(
-        lambda status: status["process"]["pid"] != gone and collector(status, "counting")["captured"] >= captured,
+        lambda status: status["process"]["pid"] != gone and collector(status, "counting")["readings"] >= captured,
         "another process of the module captures",
     )
 

@@ -47,7 +47,7 @@ async def test_a_cut_link_stops_no_capture_and_loses_nothing(viam_server: Server
                 lambda status: "not connected to the cloud" in status["sync"]["state"], "sync says that it waits"
             )
             count = len(machine.of("counting"))
-            await machine.until_captured("counting", collector(status, "counting")["captured"] + 100)
+            await machine.until_captured("counting", collector(status, "counting")["readings"] + 100)
             assert len(machine.of("counting")) == count
             with pytest.raises(GRPCError) as refused:
                 await machine.sync()
@@ -98,7 +98,7 @@ async def test_without_credentials_capture_works_and_what_is_missing_is_told_onc
         # A change of the config is no reason to say it again.
         machine.change(tags=["changed"])
         await until(lambda: len(machine.capture_files_of("counting")) >= 2, "the change took effect")
-        await machine.until_captured("counting", collector(status, "counting")["captured"] + 200)
+        await machine.until_captured("counting", collector(status, "counting")["readings"] + 200)
         status = await machine.until_status(
             lambda status: "not connected to the cloud" in status["sync"]["state"], "sync says that it waits"
         )

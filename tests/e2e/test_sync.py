@@ -182,7 +182,7 @@ async def nothing_is_sent_while(machine: Machine, reason: str) -> None:
         f"the status says {reason!r}",
     )
     uploads = machine.uploads
-    await machine.until_captured("counting", collector(status, "counting")["captured"] + 50)
+    await machine.until_captured("counting", collector(status, "counting")["readings"] + 50)
     assert machine.uploads == uploads
 
 

@@ -1,7 +1,7 @@
 """The account of a kill loop: what the source gave, what the cloud took, and what each kill may have cost.
 
-Judged by outsiders alone: the source's own ledger, the cloud's record, and when who was killed. Nothing that the
-module says of itself counts.
+Judged by outsiders alone: the source's own ledger, the cloud's record, and when who was killed. What the module's
+ledger says in the end must agree with them.
 
 A lost reading is excused only when it is at the end of what a process was given, young enough at the kill, and was
 not on the disk by then. A reading that arrived twice is excused only when its call was under way at a kill or a
@@ -88,12 +88,14 @@ class Verdict:
     twice_beyond: int = 0
     altered: int = 0
     invented: int = 0
+    miscounted: list[str] = field(default_factory=list)
+    """What the module's own ledger says, where that is not so."""
     examples: list[str] = field(default_factory=list)
     """What was wrong, in words; the first few."""
 
     @property
     def good(self) -> bool:
-        return not (self.lost_beyond or self.twice_beyond or self.altered or self.invented)
+        return not (self.lost_beyond or self.twice_beyond or self.altered or self.invented or self.miscounted)
 
 
 class Account:
@@ -140,12 +142,17 @@ class Account:
             self._logins_ns.append(time.time_ns())
         return None
 
-    def verdict(self, served: Sequence[Served]) -> Verdict:
-        """The judgement on everything until now, which should be when nothing is under way any more."""
+    def verdict(self, served: Sequence[Served], ledger: Mapping[str, Any] | None) -> Verdict:
+        """The judgement on everything until now, which should be when nothing is under way any more.
+
+        `ledger` are the counts in the status at the end, if there is one.
+        """
         verdict = Verdict(served=len(served), arrived=len(self.arrived), seen_on_disk=len(self.on_disk))
         self._judge_content(served, verdict)
         self._judge_lost(served, verdict)
         self._judge_twice(verdict)
+        if ledger is not None:
+            verdict.miscounted = self._miscounted(ledger, served)
         del verdict.examples[_MOST_EXAMPLES:]
         return verdict
 
@@ -185,6 +192,24 @@ class Account:
                     f"lost: {reading.seq}{', was on the disk' if was_on_disk else ''}"
                     f"{_around(reading, kills, last_before)}"
                 )
+
+    def _miscounted(self, ledger: Mapping[str, Any], served: Sequence[Served]) -> list[str]:
+        """Everything is delivered: a reading counts once, however often it was sent; it is in the cloud or torn."""
+        arrived = len({each.seq for each in self.arrived})
+        came = ledger["captured"] + ledger["adopted"]
+        dropped = sum(ledger["dropped"].values())
+        torn = ledger["dropped"].get("torn", 0)
+        kills = sum(1 for each in self.interruptions if each.is_kill)
+        facts = {
+            f"delivered is {arrived}": ledger["delivered"] == arrived,
+            f"captured and adopted are {arrived} and what is dropped": came == arrived + dropped,
+            f"at most {len(served)} are captured": ledger["captured"] <= len(served),
+            f"at most {kills} are torn, and nothing else is dropped": torn == dropped <= kills,
+            "nothing is on disk, quarantined or vanished": not (
+                ledger["on_disk"] or ledger["quarantined"] or ledger["vanished"]
+            ),
+        }
+        return [f"miscounted: not so that {fact}: {dict(ledger)}" for fact, holds in facts.items() if not holds]
 
     def _judge_twice(self, verdict: Verdict) -> None:
         allowed: Counter[int] = Counter()

@@ -20,9 +20,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 from unittest.mock import patch
 
 import demo.machine
@@ -114,7 +115,8 @@ class Result:
             ("left in the folder", f"{len(self.left)}"),
             ("seconds", f"{self.seconds:.1f}"),
         ]
-        wrong = [*self.failed_starts, *([self.undrained] if self.undrained else []), *self.left, *verdict.examples]
+        undrained = [self.undrained] if self.undrained else []
+        wrong = [*self.failed_starts, *undrained, *self.left, *verdict.miscounted, *verdict.examples]
         return "\n".join(
             [
                 *(f"{name:32}{value}" for name, value in rows),
@@ -182,12 +184,13 @@ class KillLoop:
         with patch.multiple(demo.machine, RESTART_INTERVAL_S=0.1, READY_POLL_S=0.02):
             await self._rig.start()
             self._down_since_s = time.monotonic()
+            ledger: Mapping[str, Any] | None = None
             try:
                 for number, plan in enumerate(self._plans, 1):
                     await self._round(number, plan)
                 self._pid = await self._rig.next_process(self._pid, GIVE_UP_S)
                 await self._until_captures(len(self._plans) + 1)
-                await self._rig.drain()
+                ledger = (await self._rig.drain())["readings"]
             except (asyncio.TimeoutError, TimeoutError) as error:
                 kills = sum(result.kills.values())
                 result.failed_starts.append(f"not up {GIVE_UP_S:g} s after kill {kills}: {error}")
@@ -198,7 +201,7 @@ class KillLoop:
         result.left = left(self._rig.capture_dir)
         if self._rig.cloud.files_count:
             result.left.append(f"{self._rig.cloud.files_count} files that are no capture files: the cloud has them")
-        result.verdict = self._account.verdict(self._rig.served)
+        result.verdict = self._account.verdict(self._rig.served, ledger)
         result.seconds = time.monotonic() - started_s
         return result
 

@@ -75,8 +75,8 @@ class Rig(Protocol):
     async def kill(self, kind: str, pid: int) -> None:
         """SIGKILL; what died is started again, by the machine or here."""
 
-    async def drain(self) -> None:
-        """Ends capture and returns when all that is on disk is delivered; AssertionError when it is not."""
+    async def drain(self) -> Status:
+        """Ends capture and returns the status when all is delivered; AssertionError when it never is."""
 
     async def stop(self) -> None: ...
 
@@ -169,7 +169,7 @@ class LocalRig:
         assert kind == "module"
         self._machine.kill_module()
 
-    async def drain(self) -> None:
+    async def drain(self) -> Status:
         await self._machine.reconfigure({**self._attributes, "capture_disabled": True})
 
         async def delivered() -> bool:
@@ -182,8 +182,9 @@ class LocalRig:
             return disabled and not report["failed_count"] and not left(self.capture_dir)
 
         await until(delivered, "everything is delivered", DRAIN_TIMEOUT_S)
+        return await self._status()
 
-    async def _status(self) -> Mapping[str, Any]:
+    async def _status(self) -> Status:
         request = GetStatusRequest(name=self._machine.name)
         return struct_to_dict((await self._stub.GetStatus(request, timeout=_CALL_TIMEOUT_S)).result)
 
@@ -234,7 +235,7 @@ class ServerRig:
 
     async def until_captures(self, pid: int, timeout_s: float) -> None:
         await self._until_status(
-            lambda status: collector(status, SENSOR)["captured"] >= 1, "the module captures", timeout_s
+            lambda status: collector(status, SENSOR)["readings"] >= 1, "the module captures", timeout_s
         )
 
     async def _until_status(self, condition: Callable[[Status], object], what: str, timeout_s: float) -> Status:
@@ -251,8 +252,9 @@ class ServerRig:
             self._server.sigkill()
             await self._machine.start_again()
 
-    async def drain(self) -> None:
+    async def drain(self) -> Status:
         await self._machine.stop_capture_and_sync()
+        return await self._machine.status()
 
     async def stop(self) -> None:
         await self._machine.disconnect()

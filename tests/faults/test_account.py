@@ -46,7 +46,7 @@ async def upload(account: Account, *readings: SensorData) -> None:
 async def judged(account: Account, seqs: Sequence[int]) -> Verdict:
     """The verdict when 30 readings were given and these arrived."""
     await upload(account, *map(reading, seqs))
-    return account.verdict([Served(seq, at_ns(seq)) for seq in range(30)])
+    return account.verdict([Served(seq, at_ns(seq)) for seq in range(30)], None)
 
 
 async def test_all_is_good_when_all_arrived() -> None:

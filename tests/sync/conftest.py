@@ -134,7 +134,7 @@ async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str =
     connection = Cloud(settings)
     link = Link(connection, settings, clock)
     folder = tmp_path / "capture"
-    folder.mkdir()
+    folder.mkdir(exist_ok=True)
     throttle = Throttle(clock, 60)
     store = Store(files, clock, throttle, str(folder), 1.0, 5.0)
     await store.own()

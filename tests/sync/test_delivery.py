@@ -21,8 +21,12 @@ from .conftest import API, World, make_world, metadata, reading, write_capture_f
 COLLECTOR = (API, "lidar", "Readings")
 
 
+def all_files(world: World) -> list[Found]:
+    return list(Walk(world.files, world.link._clock, Throttle(world.link._clock, 60), [str(world.folder)], 0.0))
+
+
 def only_file(world: World) -> Found:
-    (found,) = Walk(world.files, world.link._clock, Throttle(world.link._clock, 60), [str(world.folder)], 0.0)
+    (found,) = all_files(world)
     return found
 
 
@@ -155,6 +159,34 @@ async def test_parts_that_the_cloud_has_are_not_sent_again(world: World) -> None
     assert await attempt(world) is Outcome.DELIVERED
     assert world.arrived.of("lidar") == list(range(250))
     assert counts(world).delivered == 250
+
+
+async def test_what_the_cloud_has_is_not_sent_again_after_a_restart(
+    tmp_path: Path, failing_removal: type[FileSystem]
+) -> None:
+    """Of a capture file a part, all of another and of an arbitrary file, which could not be deleted."""
+    messages = [reading(n) + b"\x9a\x3e\x90\x4e" + b"x" * 10_000 for n in range(250)]
+
+    def no_second_part(method: str, request: bytes | None) -> grpc.StatusCode | None:
+        second = request is not None and len(world.arrived.of("lidar")) > 0 and b"lidar" in request
+        return grpc.StatusCode.INTERNAL if second else None
+
+    async with make_world(tmp_path, files=failing_removal()) as world:
+        write_capture_file(world.folder / "lidar", "9999-a", messages, metadata())
+        world.capture_file("9999-b", [7], "radar")
+        write_old_file(world.folder / "note.txt", b"x")
+        world.cloud.fail_while = no_second_part
+        for found in all_files(world):
+            assert await attempt(world, found) is Outcome.WAITING
+        first = len(world.arrived.of("lidar"))
+        assert 0 < first < 250 and world.arrived.of("radar") == [7] and len(world.arrived.files) == 1
+    async with make_world(tmp_path) as again:
+        for found in all_files(again):
+            assert await attempt(again, found) is Outcome.DELIVERED
+        assert again.arrived.of("lidar") == list(range(first, 250))
+        assert again.arrived.of("radar") == [] and again.arrived.files == []
+        assert counts(again).delivered == 250 and again.ledger.files.delivered == 1
+        assert all_files(again) == []
 
 
 async def test_what_was_acknowledged_and_can_not_be_deleted_is_never_sent_again(

@@ -77,6 +77,7 @@ class Collector:
         self, spec: CollectorSpec, clock: Clock, append: Callable[[bytes], None], may_warn: Callable[[str], bool]
     ) -> None:
         self.spec = spec
+        self.readings = 0
         self.errors = 0
         self.filtered = 0
         self.last_error: str | None = None
@@ -113,6 +114,7 @@ class Collector:
         else:
             received_ns = self._clock.time_ns()
             self._append(tabular_message(requested_ns, received_ns, self.spec.table.payload(answer)))
+            self.readings += 1
             self.last_reading_s = self._clock.monotonic()
         finally:
             self._call = None
