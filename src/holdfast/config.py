@@ -57,6 +57,8 @@ class CaptureMethod:
     params: tuple[tuple[str, Any], ...] = ()
     tags: tuple[str, ...] = ()
     timeout_s: float = 5.0
+    capture_directory: str = ""
+    """An absolute path; empty for the service's `capture_dir`."""
 
     @property
     def interval_s(self) -> float:
@@ -91,6 +93,12 @@ class Config:
         if self.selective_syncer_name and _declarable(self.selective_syncer_name):
             names.append(self.selective_syncer_name)
         return tuple(dict.fromkeys(short_name(name) for name in names))
+
+    @property
+    def capture_dirs(self) -> tuple[str, ...]:
+        """Every folder that captured data goes to: `capture_dir` first, then those of single methods."""
+        own = (method.capture_directory for method in self.methods if method.capture_directory)
+        return tuple(dict.fromkeys((self.capture_dir, *own)))
 
 
 def short_name(name: str) -> str:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -27,12 +27,12 @@ from .clock import Clock
 from .config import Config, short_name
 from .errors import NotConnectedError
 from .filesystem import FileSystem
-from .folder import RUNNING, Folder
 from .storage.store import Store
 from .sync.cloud import CloudSettings
 from .sync.scheduler import SyncReport, SyncSettings
 from .sync.selector import reason_to_wait
 from .throttle import Throttle
+from .uplink import Uplink
 
 HAND_OVER_S = 10.0
 MAX_DRAINING = 4
@@ -52,15 +52,24 @@ class Resources:
 
 @dataclass
 class Engine:
-    """What runs between `apply` and `stop`: the parts, made once, and the tasks that move them."""
+    """What runs between `apply` and `stop`."""
 
     capture: Capture
-    store: Store
-    """Of the capture folder."""
-    folder: Folder
-    """The store's way to the cloud."""
-    draining: dict[Folder, asyncio.Task[None]] = field(default_factory=dict)
-    """Folders that were the capture folder before, until what is there is sent."""
+    uplink: Uplink
+    stores: dict[str, Store] = field(default_factory=dict)
+    """Of the configured folders, by their paths; that of `capture_dir` first."""
+    draining: dict[Store, asyncio.Task[None]] = field(default_factory=dict)
+    """Of folders that were configured before, until what is there is sent."""
+    closing: set[asyncio.Task[None]] = field(default_factory=set)
+
+    @property
+    def store(self) -> Store:
+        """Of `capture_dir`."""
+        return next(iter(self.stores.values()))
+
+    @property
+    def all_stores(self) -> tuple[Store, ...]:
+        return (*self.stores.values(), *self.draining)
 
 
 class Manager:
@@ -84,20 +93,8 @@ class Manager:
         if self._end is not None:
             self._end.cancel()
             self._end = None
-        cloud = self._cloud_settings(config)
-        engine = self.engine
-        if engine is None:
-            store = self._open(config)
-            engine = self.engine = Engine(Capture(self.clock), store, self._connect(store, cloud))
-        elif engine.store.capture_dir != config.capture_dir:
-            self._drain(engine)
-            engine.store = self._open(config)
-            engine.folder = self._connect(engine.store, cloud)
-        elif engine.folder.cloud_settings != cloud:
-            leaving = asyncio.get_running_loop().create_task(engine.folder.leave(), name="holdfast-leave-cloud")
-            engine.folder = self._connect(engine.store, cloud, leaving)
-        engine.store.writer.flush_interval_s = config.flush_interval_s
-        engine.store.writer.completion.interval_s = config.fsync_interval_s
+        engine = self.engine = self.engine or self._start(config)
+        self._apply_stores(engine, config)
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
         self._apply_sync(engine, config, resources)
@@ -110,10 +107,10 @@ class Manager:
             return
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
         self.engine.capture.orphaned = True
-        for folder in (self.engine.folder, *self.engine.draining):
-            folder.sync.pause()  # the builtin may be what comes in our place, and would send the same files
+        self.engine.uplink.sync.pause()  # the builtin may be what comes in our place, and would send the same files
+        flushes = (store.writer.flush() for store in self.engine.all_stores)
         try:
-            await asyncio.wait_for(self.engine.store.writer.flush(), _FLUSH_TIMEOUT_S)
+            await asyncio.wait_for(asyncio.gather(*flushes), _FLUSH_TIMEOUT_S)
         except asyncio.TimeoutError:
             logger.warning("the disk is slow: readings of the last moments are still on their way to it")
 
@@ -127,35 +124,30 @@ class Manager:
             if engine is None:
                 return
             await engine.capture.stop()
-            await engine.store.writer.close()
-            await engine.folder.leave()
-            await engine.store.close()
-            for retired in engine.draining:
-                retired.give_up()
-            await asyncio.gather(*engine.draining.values())
+            await asyncio.gather(*(store.writer.close() for store in engine.all_stores))
+            await engine.uplink.leave()
+            for draining in engine.draining.values():
+                draining.cancel()
+            await asyncio.gather(*engine.draining.values(), return_exceptions=True)
+            await asyncio.gather(*(store.close() for store in engine.all_stores), *engine.closing)
             logger.info("stopped: all files are complete")
 
     async def sync(self) -> SyncReport:
         """A manual sync: everything that is there now. NotConnectedError when it can't begin."""
-        folder = self.engine.folder if self.engine is not None else None
-        if folder is None or folder.state != RUNNING:
-            raise NotConnectedError(f"can't sync yet: {folder.state if folder else 'not configured'}")
-        return await folder.sync.sync_now()
+        if self.engine is None:
+            raise NotConnectedError("can't sync yet: not configured")
+        if not self.engine.store.owned:
+            raise NotConnectedError(f"can't sync yet: {self.engine.store.waiting_for}")
+        return await self.engine.uplink.sync.sync_now()
 
-    def _open(self, config: Config) -> Store:
-        return Store(
-            self._files,
-            self.clock,
-            self._throttle,
-            config.capture_dir,
-            config.flush_interval_s,
-            config.fsync_interval_s,
+    def _start(self, config: Config) -> Engine:
+        engine: Engine
+        cloud = self._cloud_settings(config)
+        engine = Engine(
+            Capture(self.clock),
+            Uplink(self._files, self.clock, self._throttle, lambda: engine.all_stores, cloud),
         )
-
-    def _connect(
-        self, store: Store, settings: CloudSettings, predecessor: asyncio.Task[None] | None = None
-    ) -> Folder:
-        return Folder(self._files, self.clock, self._throttle, store, settings, predecessor)
+        return engine
 
     def _cloud_settings(self, config: Config) -> CloudSettings:
         return CloudSettings(
@@ -165,6 +157,52 @@ class Manager:
             api_key_id=self._environment.get("VIAM_API_KEY_ID", ""),
             api_key=self._environment.get("VIAM_API_KEY", ""),
         )
+
+    def _apply_stores(self, engine: Engine, config: Config) -> None:
+        """Opens the stores of folders that are new, and lets those that are not configured any more drain."""
+        kept = {store.capture_dir: store for store in engine.all_stores}
+        stores = {p: kept.pop(p) if p in kept else self._open(p, config) for p in config.capture_dirs}
+        for store in stores.values():
+            store.writer.flush_interval_s = config.flush_interval_s
+            store.writer.completion.interval_s = config.fsync_interval_s
+            if (draining := engine.draining.pop(store, None)) is not None:
+                draining.cancel()
+        engine.stores = stores
+        for store in kept.values():
+            if store not in engine.draining:
+                task = asyncio.get_running_loop().create_task(self._drain(engine, store), name="holdfast-drain")
+                engine.draining[store] = task
+        given_up = list(engine.draining)[
+            : None if config.sync_disabled else max(0, len(engine.draining) - MAX_DRAINING)
+        ]
+        for store in given_up:
+            engine.draining.pop(store).cancel()
+            self._close(engine, store)
+
+    def _open(self, path: str, config: Config) -> Store:
+        return Store(
+            self._files, self.clock, self._throttle, path, config.flush_interval_s, config.fsync_interval_s
+        )
+
+    async def _drain(self, engine: Engine, store: Store) -> None:
+        """Lets a store go when what is there is sent, and the collectors that wrote there have ended."""
+        await engine.capture.settled()
+        await store.emptied()
+        del engine.draining[store]
+        logger.info("%s is drained", store.capture_dir)
+        self._close(engine, store)
+
+    def _close(self, engine: Engine, store: Store) -> None:
+        """Closes a store of which nobody knows any more, behind whoever still writes there."""
+
+        async def close() -> None:
+            await engine.capture.settled()
+            await engine.uplink.sync.release(store)
+            await store.close()
+
+        task = asyncio.get_running_loop().create_task(close(), name="holdfast-close-store")
+        engine.closing.add(task)
+        task.add_done_callback(engine.closing.discard)
 
     def _apply_capture(self, engine: Engine, config: Config, resources: Resources) -> None:
         self.resolutions = resolve(config.methods, resources.apis)
@@ -179,7 +217,7 @@ class Manager:
                 table=found.table,
                 client=client,
                 tags=tuple(dict.fromkeys((*config.tags, *found.method.tags))),
-                writer=engine.store.writer,
+                writer=engine.stores[found.method.capture_directory or config.capture_dir].writer,
                 max_file_bytes=config.maximum_capture_file_size_bytes,
             )
             for found in self.resolutions
@@ -187,31 +225,22 @@ class Manager:
         )
 
     def _apply_sync(self, engine: Engine, config: Config, resources: Resources) -> None:
+        cloud = self._cloud_settings(config)
+        if engine.uplink.settings != cloud:
+            leaving = asyncio.get_running_loop().create_task(engine.uplink.leave(), name="holdfast-leave-cloud")
+            engine.uplink = Uplink(
+                self._files, self.clock, self._throttle, lambda: engine.all_stores, cloud, leaving
+            )
         sync = SyncSettings(
-            paths=(config.capture_dir, *config.additional_sync_paths),
+            additional_paths=config.additional_sync_paths,
             interval_s=config.sync_interval_s,
             disabled=config.sync_disabled,
             min_age_s=config.file_last_modified_s,
             uploads=config.maximum_num_sync_threads,
             should_sync=_selector(config.selective_syncer_name, resources),
         )
-        for retired in engine.draining:
-            retired.sync.configure(replace(sync, paths=(retired.store.capture_dir,)))
-            if config.sync_disabled or retired.store.capture_dir == config.capture_dir:
-                retired.give_up()
-        engine.folder.delivery.tags = config.tags
-        engine.folder.sync.configure(sync)
-
-    def _drain(self, engine: Engine) -> None:
-        """Lets the folder go, when what is there is sent and the collectors that wrote there have ended."""
-        if len(engine.draining) == MAX_DRAINING:
-            next(iter(engine.draining)).give_up()
-        folder = engine.folder
-        task = asyncio.get_running_loop().create_task(
-            folder.drain(engine.capture.settled), name="holdfast-drain-folder"
-        )
-        engine.draining[folder] = task
-        task.add_done_callback(lambda _: engine.draining.pop(folder))
+        engine.uplink.delivery.tags = config.tags
+        engine.uplink.sync.configure(sync)
 
     async def _stop_later(self) -> None:
         await self.clock.sleep(HAND_OVER_S)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import psutil
 
 from . import __version__
 from .capture.engine import RunningCollector
-from .folder import RUNNING, Folder
-from .manager import Manager
-from .storage.counts import CollectorId, ReadingCounts
-from .storage.ledger import Ledger
+from .manager import Engine, Manager
+from .storage.counts import CollectorId, FileCounts, ReadingCounts
 
 
 def status(manager: Manager) -> dict[str, Any]:
@@ -36,18 +34,17 @@ def status(manager: Manager) -> dict[str, Any]:
     }
     if config is None or engine is None:
         return found
-    store = engine.store
-    readings = store.ledger.readings()
+    readings = _readings(engine)
     found["capture"] = {
         "enabled": not config.capture_disabled,
         "capture_dir": config.capture_dir,
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
-        "buffered_bytes": store.writer.pending_bytes,
-        "last_disk_error": store.writer.last_error or "",
+        "buffered_bytes": sum(store.writer.pending_bytes for store in engine.all_stores),
+        "last_disk_error": next((e for s in engine.all_stores if (e := s.writer.last_error)), ""),
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
-    found["sync"] = _sync(manager, engine.folder, engine.draining)
-    found |= _ledger(store.ledger)
+    found["sync"] = _sync(manager, engine)
+    found |= _ledger(engine, readings)
     return found
 
 
@@ -75,34 +72,45 @@ def _collector(
     }
 
 
-def _sync(manager: Manager, folder: Folder, draining: Iterable[Folder]) -> dict[str, Any]:
-    last = folder.sync.last_round_s
+def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
+    link, sync, delivery = engine.uplink.link, engine.uplink.sync, engine.uplink.delivery
+    last = sync.last_round_s
     return {
-        "link": folder.link.state.value,
-        "link_error": folder.link.why,
-        "state": folder.sync.state if folder.state == RUNNING else folder.state,
-        "recovery": folder.store.recovered,
-        "pending_files": folder.sync.pending_files,
-        "pending_bytes": folder.sync.pending_bytes,
-        "in_flight": folder.sync.in_flight,
-        "retrying": folder.delivery.retrying,
+        "link": link.state.value,
+        "link_error": link.why,
+        "state": engine.store.waiting_for or sync.state,
+        "recovery": engine.store.recovered,
+        "pending_files": sync.pending_files,
+        "pending_bytes": sync.pending_bytes,
+        "in_flight": sync.in_flight,
+        "retrying": delivery.retrying,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
-        "last_error": folder.delivery.last_error or "",
-        "draining": [retired.store.capture_dir for retired in draining],
+        "last_error": delivery.last_error or "",
+        "draining": [store.capture_dir for store in engine.draining],
     }
 
 
-def _ledger(ledger: Ledger) -> dict[str, Any]:
-    """Every reading and file that the folder's ledger knows; the sum holds for each collector and for all."""
-    readings = ledger.readings()
-    total = ReadingCounts()
+def _readings(engine: Engine) -> dict[CollectorId, ReadingCounts]:
+    """The counts of all stores together."""
+    readings: dict[CollectorId, ReadingCounts] = {}
+    for store in engine.all_stores:
+        for collector, counts in store.ledger.readings().items():
+            readings.setdefault(collector, ReadingCounts()).add(counts)
+    return readings
+
+
+def _ledger(engine: Engine, readings: Mapping[CollectorId, ReadingCounts]) -> dict[str, Any]:
+    """Every reading and file that the ledgers know; the sum holds for each collector and for all."""
+    total, files = ReadingCounts(), FileCounts()
     for counts in readings.values():
         total.add(counts)
+    for store in engine.all_stores:
+        files.add(store.ledger.files)
     return {
         "readings": _counts(total),
-        "files": vars(ledger.files),
+        "files": vars(files),
         "ledger": {
-            "state": ledger.state,
+            "state": engine.store.ledger.state,
             "collectors": [
                 {"api": api, "resource": resource, "method": method, **_counts(counts)}
                 for (api, resource, method), counts in sorted(readings.items())

@@ -26,6 +26,7 @@ from holdfast.sync.delivery import Delivery
 from holdfast.sync.link import Link
 from holdfast.sync.scheduler import SyncScheduler, SyncSettings
 from holdfast.throttle import Throttle
+from tests.waiting import eventually
 
 API = "rdk:component:sensor"
 
@@ -95,7 +96,7 @@ class World:
     cable: Cable
     arrived: Arrived
     files: FileSystem
-    ledger: Ledger
+    store: Store
     connection: Cloud
     link: Link
     delivery: Delivery
@@ -104,12 +105,16 @@ class World:
     """How often sync asked for the files to be completed."""
     hold_completion: asyncio.Event | None = None
 
+    @property
+    def ledger(self) -> Ledger:
+        return self.store.ledger
+
     def capture_file(self, stem: str, numbers: list[float], name: str = "lidar") -> Path:
         messages = [reading(number) for number in numbers]
         return write_capture_file(self.folder / name, stem, messages, metadata(name))
 
     def settings(self, **changes: Any) -> SyncSettings:
-        values: dict[str, Any] = {"paths": (str(self.folder),), "interval_s": 0.02, "min_age_s": 0.0}
+        values: dict[str, Any] = {"interval_s": 0.02, "min_age_s": 0.0}
         return SyncSettings(**{**values, **changes})
 
 
@@ -137,8 +142,9 @@ async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str =
     folder.mkdir(exist_ok=True)
     throttle = Throttle(clock, 60)
     store = Store(files, clock, throttle, str(folder), 1.0, 5.0)
-    await store.own()
-    delivery = Delivery(files, clock, throttle, store.ledger, str(folder), connection, link)
+    await eventually(lambda: store.owned)
+    stores = (store,)
+    delivery = Delivery(files, clock, throttle, lambda: stores, connection, link)
 
     async def complete(appenders: object = None) -> None:
         made.completed += 1
@@ -146,9 +152,9 @@ async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str =
             await made.hold_completion.wait()
 
     store.writer.complete = complete  # type: ignore[method-assign]
-    sync = SyncScheduler(files, clock, link, delivery, store)
-    made = World(folder, cloud, cable, arrived, files, store.ledger, connection, link, delivery, sync)
-    tasks = [asyncio.create_task(run()) for run in (link.run, sync.run, store.recover)]
+    sync = SyncScheduler(files, clock, link, delivery, lambda: stores)
+    made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, sync)
+    tasks = [asyncio.create_task(run()) for run in (link.run, sync.run)]
     try:
         yield made
     finally:

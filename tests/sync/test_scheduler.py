@@ -228,7 +228,7 @@ async def test_files_of_paths_outside_the_capture_folder_are_synced_and_quaranti
     async with make_world(tmp_path) as world:
         outside = tmp_path / "outside"
         write_old_file(outside / "a.txt", b"x")
-        world.sync.configure(world.settings(disabled=True, paths=(str(world.folder), str(outside))))
+        world.sync.configure(world.settings(disabled=True, additional_paths=(str(outside),)))
         world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 1)
         assert (await world.sync.sync_now()).quarantined == 1
         assert (outside / "failed" / "a.txt").exists()
@@ -272,15 +272,28 @@ async def test_a_stop_does_not_wait_for_uploads_that_have_no_link(world: World) 
     assert world.sync.in_flight == 0
 
 
-async def test_a_round_that_began_before_does_not_count_as_drained(world: World) -> None:
-    world.hold_completion = asyncio.Event()
-    world.sync.configure(world.settings())
-    await eventually(lambda: world.completed == 1)
-    drained = asyncio.create_task(world.sync.drained())
+async def test_a_walk_that_began_before_does_not_say_that_a_folder_is_empty(world: World) -> None:
+    before = world.store.begin_round()
+    emptied = asyncio.create_task(world.store.emptied())
     await asyncio.sleep(0)
-    world.hold_completion.set()
-    await drained
-    assert world.completed >= 2
+    world.store.found_empty(before)
+    await asyncio.sleep(0)
+    assert not emptied.done()
+    world.sync.configure(world.settings())
+    await emptied
+
+
+async def test_a_folder_with_a_file_that_is_not_sent_yet_is_not_empty(world: World) -> None:
+    world.cloud.fail_while = lambda method, request: grpc.StatusCode.INTERNAL if "Upload" in method else None
+    world.capture_file("9999-a", [1])
+    emptied = asyncio.create_task(world.store.emptied())
+    world.sync.configure(world.settings())
+    completed = world.completed
+    await eventually(lambda: world.completed >= completed + 3)
+    assert not emptied.done()
+    world.cloud.fail_while = None
+    await emptied
+    assert world.arrived.of("lidar") == [1]
 
 
 async def test_disabling_in_the_middle_of_a_round_begins_no_further_upload(world: World) -> None:

@@ -86,7 +86,6 @@ class Recovery:
                 continue
             if left is not None:
                 self.result.files += 1
-                self.result.readings += left.readings
                 yield left
 
     def _recover(self, path: str) -> LeftFile | None:
@@ -106,10 +105,12 @@ class Recovery:
         collector = collector_of(reader.metadata)
         if reader.torn_bytes:
             self._files.truncate(path, reader.good_end)
-        self._ledger.recovered(collector, path, reader.readings, reader.torn_readings, ours=reader.checked)
+        readings = reader.readings + reader.damaged_readings
+        self._ledger.recovered(collector, path, readings, reader.torn_readings, ours=reader.checked)
+        self.result.readings += reader.readings
         self.result.torn_readings += reader.torn_readings
-        if reader.readings or reader.damaged:
-            return LeftFile(self._files, collector, path, reader.readings)
+        if readings:
+            return LeftFile(self._files, collector, path, readings)
         self._files.remove(path)
         return None
 
@@ -126,6 +127,7 @@ class Recovery:
         self.result.quarantined += 1
         collector = self._ledger.collector_in(os.path.dirname(path))
         if collector is not None:
+            self._ledger.recovered(collector, path, readings, 0, ours=True)
             self._ledger.quarantined(collector, readings, ours=True)
 
 

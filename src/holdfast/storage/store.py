@@ -1,7 +1,7 @@
 """Everything that concerns one capture folder: its writer, its ledger, its lock, its recovery.
 
-Belongs to the event loop. Capture may begin at once, since the names of files are unique; the ledger's journal and
-recovery wait for the folder's lock as long as it takes, in `serve`. `close` completes all files and lets go.
+Belongs to the event loop, but for what says that it blocks. Capture may begin at once, since the names of files are
+unique; the ledger's journal and recovery wait for the folder's lock as long as it takes, in a task of the store's.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from collections.abc import Iterable
 from ..clock import Clock
 from ..errors import StorageError
 from ..filesystem import FileSystem
+from ..supervision import supervised
 from ..throttle import Throttle
 from .disk_writer import DiskWriter
 from .ledger import Ledger
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 class Store:
-    """Its threads run from its construction on; `close` must be called."""
+    """Its task and threads run from its construction on; `close` must be called."""
 
     def __init__(
         self,
@@ -41,6 +42,8 @@ class Store:
         fsync_interval_s: float,
     ) -> None:
         self.capture_dir = capture_dir
+        self.root = capture_dir
+        """The same without symbolic links, once the folder is ours."""
         self.recovered = "not begun"
         self.recovered_all = False
         """Whether no `.prog` file of a crash is known of."""
@@ -52,15 +55,48 @@ class Store:
         self._lock = FolderLock(files, capture_dir)
         self._loop = asyncio.get_running_loop()
         self._left_over = asyncio.Event()
+        self._empty = asyncio.Event()
+        self._rounds = self._empty_round = 0
         self.ledger = Ledger(files, clock, capture_dir)
         self.writer = DiskWriter(files, clock, self.ledger, capture_dir, flush_interval_s, fsync_interval_s)
+        self._task = self._loop.create_task(supervised("recovery", self._serve), name="holdfast-store")
 
-    async def own(self) -> None:
-        """Returns when the folder is ours: locked, and its ledger attached. It may be awaited again and again."""
-        while self.waiting_for:
+    @property
+    def owned(self) -> bool:
+        """Whether the folder is ours: locked, and its ledger attached. Only then may its files be sent."""
+        return not self.waiting_for
+
+    def holds(self, path: str) -> bool:
+        """Whether `path`, which has no symbolic links in it, lies in the folder."""
+        return path.startswith(self.root.rstrip(os.sep) + os.sep)
+
+    def begin_round(self) -> int:
+        """A walk of the folder begins; returns its number, for `found_empty`."""
+        self._rounds += 1
+        return self._rounds
+
+    def found_empty(self, number: int) -> None:
+        """The walk of that number found nothing in the folder. Thread-safe."""
+        self._empty_round = number
+        self._loop.call_soon_threadsafe(self._empty.set)
+
+    async def emptied(self) -> None:
+        """Returns when a walk that begins from now on finds nothing in the folder."""
+        rounds = self._rounds
+        while self._empty_round <= rounds:
+            self._empty.clear()
+            await self._empty.wait()
+
+    async def _serve(self) -> None:
+        await self._own()
+        await self._recover()
+
+    async def _own(self) -> None:
+        while True:
             try:
                 if await asyncio.to_thread(self._lock.try_acquire):
                     await asyncio.to_thread(self.ledger.attach, self.writer.completion.wrote)
+                    self.root = await asyncio.to_thread(os.path.realpath, self.capture_dir)
                     self.waiting_for = ""
                     return
                 owner = self._lock.owner()
@@ -71,9 +107,9 @@ class Store:
                 logger.warning("%s; capture goes on, sync waits", self.waiting_for)
             await self._clock.sleep(_LOCK_POLL_S)
 
-    async def recover(self) -> None:
+    async def _recover(self) -> None:
         """Passes over the `.prog` files of a crash until none is left to wait for, and again when the walk finds
-        one; for ever. The folder must be ours."""
+        one; for ever."""
         while True:
             self._left_over.clear()
             self.recovered, self.recovered_all = "running", False
@@ -92,13 +128,15 @@ class Store:
     def found_in_progress(self, paths: Iterable[str]) -> None:
         """The walk saw these `.prog` files: one that we don't write may be what a crash left since the last pass.
         Thread-safe; blocks."""
-        root = os.path.realpath(self.capture_dir)
-        if any(os.path.commonpath((root, path)) == root and not self.writer.is_open(path) for path in paths):
+        if any(self.holds(path) and not self.writer.is_open(path) for path in paths):
             self._loop.call_soon_threadsafe(self._left_over.set)
 
     async def close(self) -> None:
         """Completes all files and frees the lock. Safe to call twice."""
         await self.writer.close()
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self.waiting_for = self.waiting_for or "closed"
         await asyncio.to_thread(self.ledger.close)
         self._lock.release()
 

@@ -12,7 +12,7 @@ import itertools
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
 
@@ -21,9 +21,10 @@ from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageErr
 from ..filesystem import FileSystem
 from ..storage.counts import CollectorId, collector_of
 from ..storage.layout import FileKind
-from ..storage.ledger import WHOLE, Acknowledged, Ledger
+from ..storage.ledger import WHOLE, Acknowledged
 from ..storage.quarantine import quarantine
 from ..storage.scan import CaptureReader, count_checks
+from ..storage.store import Store
 from ..throttle import Throttle
 from .cloud import Cloud
 from .link import Link
@@ -58,7 +59,7 @@ class _Retry:
 
 
 class _Transfer:
-    """The parts of one capture file, each with what the cloud has when it took it. Blocks."""
+    """A capture file on its way: its parts, and how many of its readings the cloud has. Blocks."""
 
     def __init__(self, files: FileSystem, found: Found, acknowledged: int, part_id: str) -> None:
         self.reader = CaptureReader(files, found.path)
@@ -76,16 +77,14 @@ class Delivery:
         files: FileSystem,
         clock: Clock,
         throttle: Throttle,
-        ledger: Ledger,
-        capture_dir: str,
+        stores: Callable[[], Sequence[Store]],
         cloud: Cloud,
         link: Link,
     ) -> None:
         self._files = files
         self._clock = clock
         self._throttle = throttle
-        self._ledger = ledger
-        self._capture_dir = capture_dir
+        self._stores = stores
         self._cloud = cloud
         self._link = link
         self._retries: OrderedDict[str, _Retry] = OrderedDict()
@@ -139,7 +138,7 @@ class Delivery:
             transfer.reader.close()
 
     def _begin(self, found: Found) -> tuple[_Transfer, Part | None]:
-        acknowledged = self._ledger.acknowledged(found.path, found.modified_ns)
+        acknowledged = self._store_of(found).ledger.acknowledged(found.path, found.modified_ns)
         transfer = _Transfer(self._files, found, acknowledged, self._cloud.part_id)
         return transfer, next(transfer.parts, None)
 
@@ -152,7 +151,7 @@ class Delivery:
     def _took(self, found: Found, transfer: _Transfer, part: Part) -> Part | None:
         """Notes that the cloud has `part`; returns the next one."""
         transfer.acknowledged += part.readings
-        self._ledger.delivered(
+        self._store_of(found).ledger.delivered(
             transfer.collector,
             found.path,
             Acknowledged(transfer.acknowledged, found.modified_ns),
@@ -167,24 +166,26 @@ class Delivery:
         if reader.damaged:
             places = ", ".join(f"{start} to {end}" for start, end in reader.damaged[:_MOST_PLACES])
             cause = f"damaged at bytes {places}; the {reader.readings} readings around it are delivered"
-            quarantine(self._files, self._capture_dir, found.path, cause, reader.damaged)
-            self._ledger.quarantined(transfer.collector, reader.damaged_readings, ours=reader.checked)
+            quarantine(self._files, self._store_of(found).root, found.path, cause, reader.damaged)
+            self._store_of(found).ledger.quarantined(
+                transfer.collector, reader.damaged_readings, ours=reader.checked
+            )
         else:
             self._files.remove(found.path)
         if reader.torn_readings:
-            self._ledger.torn(transfer.collector, reader.torn_readings, ours=reader.checked)
-        self._ledger.forget(found.path)
+            self._store_of(found).ledger.torn(transfer.collector, reader.torn_readings, ours=reader.checked)
+        self._store_of(found).ledger.forget(found.path)
         return Outcome.QUARANTINED if reader.damaged else Outcome.DELIVERED
 
     def _quarantine_unreadable(self, found: Found, cause: str) -> None:
         readings = count_checks(self._files, found.path)
-        collector = self._ledger.collector_in(os.path.dirname(found.path))
-        quarantine(self._files, self._capture_dir, found.path, cause)
+        collector = self._store_of(found).ledger.collector_in(os.path.dirname(found.path))
+        quarantine(self._files, self._store_of(found).root, found.path, cause)
         if collector is not None:
-            self._ledger.quarantined(collector, readings, ours=True)
+            self._store_of(found).ledger.quarantined(collector, readings, ours=True)
 
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
-        if self._ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
+        if self._store_of(found).ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
             await self._link.admit(wait=wait)
             await self._cloud.upload_stream("FileUpload", lambda: self._file_messages(found))
             self._link.succeeded()
@@ -194,10 +195,10 @@ class Delivery:
         return await asyncio.to_thread(self._close_arbitrary_file, found)
 
     def _close_arbitrary_file(self, found: Found) -> Outcome:
-        if self._ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
-            self._ledger.file_delivered(found.path, found.size_bytes, found.modified_ns)
+        if self._store_of(found).ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
+            self._store_of(found).ledger.file_delivered(found.path, found.size_bytes, found.modified_ns)
         self._files.remove(found.path)
-        self._ledger.forget(found.path)
+        self._store_of(found).ledger.forget(found.path)
         return Outcome.DELIVERED
 
     def _file_messages(self, found: Found) -> Iterator[bytes]:
@@ -225,13 +226,13 @@ class Delivery:
 
     def _quarantine(self, found: Found, cause: str) -> Outcome:
         readings = self._count(found) if found.kind is FileKind.CAPTURE else None
-        quarantine(self._files, self._capture_dir, found.path, f"refused by the cloud: {cause}")
+        quarantine(self._files, self._store_of(found).root, found.path, f"refused by the cloud: {cause}")
         self._retries.pop(found.path, None)
         if readings is None:
-            self._ledger.file_quarantined()
+            self._store_of(found).ledger.file_quarantined()
         else:
             collector, undelivered, ours = readings
-            self._ledger.quarantined(collector, undelivered, ours=ours)
+            self._store_of(found).ledger.quarantined(collector, undelivered, ours=ours)
         return Outcome.QUARANTINED
 
     def _count(self, found: Found) -> tuple[CollectorId, int, bool]:
@@ -241,20 +242,26 @@ class Delivery:
             readings = sum(1 for _ in reader) + reader.damaged_readings
         finally:
             reader.close()
-        acknowledged = self._ledger.acknowledged(found.path, found.modified_ns)
+        acknowledged = self._store_of(found).ledger.acknowledged(found.path, found.modified_ns)
         return collector_of(reader.metadata), readings - acknowledged, reader.checked
 
     def _unreadable(self, found: Found, error: StorageError) -> Outcome:
         if error.reason == "no_such_file":
             self._retries.pop(found.path, None)
             if found.kind is FileKind.ARBITRARY:
-                self._ledger.file_vanished()
+                self._store_of(found).ledger.file_vanished()
             return Outcome.GONE
         self.last_error = str(error)
         wait_s = self._retry_later(found)
         if self._throttle.allows(str(error)):
             logger.warning("%s; tried again in %.1f s", error, wait_s)
         return Outcome.WAITING
+
+    def _store_of(self, found: Found) -> Store:
+        """The store in which a file lies; what lies elsewhere belongs to that of `capture_dir`."""
+        stores = self._stores()
+        inside = [store for store in stores if store.holds(found.path)]
+        return max(inside, key=lambda store: len(store.root), default=stores[0])
 
     def _retry_later(self, found: Found) -> float:
         retry = self._retries.get(found.path)

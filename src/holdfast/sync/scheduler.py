@@ -12,8 +12,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 
 from ..clock import Clock, first_done
@@ -41,7 +40,7 @@ ShouldSync = Callable[[], Awaitable[str]]
 class SyncSettings:
     """What a configuration says of sync."""
 
-    paths: tuple[str, ...] = ()
+    additional_paths: tuple[str, ...] = ()
     interval_s: float = 6.0
     disabled: bool = False
     min_age_s: float = 10.0
@@ -86,22 +85,27 @@ class _Upload:
 
 
 class SyncScheduler:
-    """Rounds of sync of what lies in `store` and elsewhere."""
+    """Rounds of sync of what lies in the stores, that of `capture_dir` first, and under the additional paths."""
 
-    def __init__(self, files: FileSystem, clock: Clock, link: Link, delivery: Delivery, store: Store) -> None:
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        link: Link,
+        delivery: Delivery,
+        stores: Callable[[], Sequence[Store]],
+    ) -> None:
         self._files = files
         self._clock = clock
         self._link = link
         self._delivery = delivery
-        self._store = store
+        self._stores = stores
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._settings = SyncSettings(disabled=True)
         self._under_way: dict[str, _Upload] = {}
         self._room = asyncio.Condition()
         self._changed = asyncio.Event()
         self._paused = False
-        self._empty = asyncio.Event()
-        self._rounds = self._empty_round = 0
         self.state = "waiting for the first interval"
         self.pending_files = 0
         self.pending_bytes = 0
@@ -133,7 +137,9 @@ class SyncScheduler:
             await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
             if self._settings.disabled or self._paused:
                 continue
-            if not self._link.usable:
+            if not any(store.owned for store in self._stores()):
+                self.state = self._stores()[0].waiting_for
+            elif not self._link.usable:
                 self.state = self._link.explanation
             elif reason := await self._reason_to_wait():
                 self.state = f"waiting: {reason}"
@@ -164,13 +170,12 @@ class SyncScheduler:
         """Begins no scheduled upload any more, until `configure`; those under way go on."""
         self._paused = True
 
-    async def drained(self) -> None:
-        """Returns when a scheduled round that begins from now on finds nothing to send."""
-        rounds = self._rounds
-        self._changed.set()
-        while self._empty_round <= rounds:
-            self._empty.clear()
-            await self._empty.wait()
+    async def release(self, store: Store) -> None:
+        """Ends the uploads of a store that is given up."""
+        tasks = [upload.task for path, upload in self._under_way.items() if store.holds(path)]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop(self) -> None:
         """Lets the uploads under way end, so that none arrives twice; those that take longer than a moment, or have
@@ -192,12 +197,13 @@ class SyncScheduler:
 
     async def _round(self, report: SyncReport | None) -> None:
         """Completes what was captured, walks, and starts an upload for each file that is due."""
-        self._rounds += 1
-        this_round = self._rounds
-        await self._store.writer.complete()
+        main, *others = self._stores()
+        stores = [store for store in (main, *others) if store.owned]
+        await asyncio.gather(*(store.writer.complete() for store in stores))
         settings = self._settings
-        audit = Audit(self._store)
-        walk = Walk(self._files, self._clock, self._throttle, settings.paths, settings.min_age_s)
+        audits = [Audit(store) for store in stores]
+        paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
+        walk = Walk(self._files, self._clock, self._throttle, paths, settings.min_age_s)
         asked_s = self._clock.monotonic()
         async for found in _in_batches(iter(walk)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
@@ -212,11 +218,10 @@ class SyncScheduler:
                 break
             self._start(found, report)
         else:
-            await asyncio.to_thread(audit.finish, walk, [os.path.dirname(path) for path in self._under_way])
+            uploading = list(self._under_way)
+            for audit in audits:
+                await asyncio.to_thread(audit.finish, walk, uploading)
         self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
-        if report is None and not (walk.found or walk.too_recent or self._under_way):
-            self._empty_round = this_round
-            self._empty.set()
         if report is not None:
             report.too_recent = walk.too_recent
 

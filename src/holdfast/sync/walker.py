@@ -49,6 +49,7 @@ class Walk:
     """The first hundred files in progress."""
     capture_folders: set[str] = field(default_factory=set)
     """Where there were complete capture files."""
+    roots_with_files: set[str] = field(default_factory=set)
     whole: bool = True
     """Whether everything could be looked at, and `capture_folders` lists them all."""
 
@@ -57,9 +58,16 @@ class Walk:
         seen: list[str] = []
         for root in self.roots:
             real = os.path.realpath(root)
-            if not any(real == s or real.startswith(s.rstrip(os.sep) + os.sep) for s in seen):
+            if not any(_is_in(real, other) for other in seen):
+                before = self.found + len(self.too_recent)
                 yield from self._folder(real, seen)
+                if self.found + len(self.too_recent) > before:
+                    self.roots_with_files.add(real)
             seen.append(real)
+
+    def has_files(self, root: str) -> bool:
+        """Whether there may be anything to send in `root`, ready or not."""
+        return any(_is_in(root, other) or _is_in(other, root) for other in self.roots_with_files)
 
     def _folder(self, folder: str, seen: list[str]) -> Iterator[Found]:
         if folder in seen:
@@ -113,3 +121,7 @@ class Walk:
         """A time of change that lies in the future counts as old once it stands still: the clock was wrong."""
         age_s = (self.clock.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)) / 1e9
         return 0 <= age_s < self.min_age_s
+
+
+def _is_in(path: str, folder: str) -> bool:
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)

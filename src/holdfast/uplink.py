@@ -1,0 +1,56 @@
+"""The way to one cloud: a connection, and the rounds of sync that send what lies in the stores.
+
+Belongs to the event loop. Ends by `leave`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+
+from .clock import Clock
+from .filesystem import FileSystem
+from .storage.store import Store
+from .supervision import supervised
+from .sync.cloud import Cloud, CloudSettings
+from .sync.delivery import Delivery
+from .sync.link import Link
+from .sync.scheduler import SyncScheduler
+from .throttle import Throttle
+
+
+class Uplink:
+    """Runs from its construction on; `leave` must be called."""
+
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        throttle: Throttle,
+        stores: Callable[[], Sequence[Store]],
+        settings: CloudSettings,
+        predecessor: asyncio.Task[None] | None = None,
+    ) -> None:
+        """`stores` gives those to send from, that of `capture_dir` first. `predecessor` is what must come to its
+        end before the first file is sent."""
+        self.settings = settings
+        self._predecessor = predecessor
+        self._cloud = Cloud(settings)
+        self.link = Link(self._cloud, settings, clock)
+        self.delivery = Delivery(files, clock, throttle, stores, self._cloud, self.link)
+        self.sync = SyncScheduler(files, clock, self.link, self.delivery, stores)
+        self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
+
+    async def leave(self) -> None:
+        """Ends everything; files stay as they are. Safe to call twice."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        if self._predecessor is not None:
+            await self._predecessor
+        await self.sync.stop()
+        await self._cloud.close()
+
+    async def _serve(self) -> None:
+        if self._predecessor is not None:
+            await asyncio.wait([self._predecessor])
+        await asyncio.gather(supervised("link", self.link.run), supervised("sync", self.sync.run))
