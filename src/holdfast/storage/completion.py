@@ -48,6 +48,7 @@ class _Finished:
     collector: CollectorId
     file: FinishedFile
     counted: bool
+    ours: bool
 
 
 class Completion:
@@ -91,10 +92,13 @@ class Completion:
                 self._condition.notify()
             self._unsynced = True
 
-    def hand(self, collector: CollectorId, file: FinishedFile, *, counted: bool = False) -> None:
-        """Takes a file to which nothing is written any more; `counted` when the ledger knows its readings."""
+    def hand(
+        self, collector: CollectorId, file: FinishedFile, *, counted: bool = False, ours: bool = True
+    ) -> None:
+        """Takes a file to which nothing is written any more; `counted` when the ledger knows its readings, `ours`
+        when we wrote it."""
         with self._condition:
-            self._handed.append(_Finished(collector, file, counted))
+            self._handed.append(_Finished(collector, file, counted, ours))
             self._condition.notify()
 
     def holds(self, path: str) -> bool:
@@ -207,7 +211,7 @@ class Completion:
         except StorageError as error:
             self.last_error = str(error)
             if error.reason == "no_such_file":
-                self._ledger.vanished(finished.collector, file.readings)
+                self._ledger.vanished(finished.collector, file.readings, ours=finished.ours)
                 self._renamed.append(file.path)
                 logger.error("%s: somebody removed it; its %d readings are lost", error, file.readings)
                 return

@@ -72,6 +72,11 @@ def capture_file_time_ns(path: str) -> int | None:
     return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
+def in_progress_path(path: str) -> str:
+    """Where the capture file that is to be at `path` lies until it is complete."""
+    return os.path.splitext(path)[0] + IN_PROGRESS_EXTENSION
+
+
 def failed_path(path: str, capture_dir: str) -> str:
     """Where `path` goes when it can't be delivered.
 

@@ -86,7 +86,8 @@ class Ledger:
                 self._counts[self._named(collector)].add(counts)
             self._files.add(earlier.files)
             self._completing.update(earlier.completing)
-            self._acknowledged.update(earlier.acknowledged)
+            for path, acknowledged in earlier.acknowledged.items():
+                self._remember(path, acknowledged)
             self._journal, self._wrote = journal, wrote
             self._changes["files"] = True
         self.save()
@@ -136,10 +137,12 @@ class Ledger:
             self._count_file(path, readings)
         self.save()
 
-    def vanished(self, collector: CollectorId, readings: int) -> None:
+    def vanished(self, collector: CollectorId, readings: int, *, ours: bool = True) -> None:
         """Readings of complete files that somebody took away."""
         with self._changing(collector) as counts:
             counts.vanished += readings
+            counts.adopted += 0 if ours else readings
+            self._adopt_what_is_missing(counts)
         self.save()
 
     def acknowledged(self, path: str, modified_ns: int) -> int:
@@ -249,6 +252,8 @@ class Ledger:
             try:
                 journal.append(record)
             except StorageError as error:
+                with self._lock:
+                    self._changes["files"] = True  # the next save tries again, and makes the journal anew
                 self.state = f"in memory only: {error}"
                 if self._throttle.allows(error.reason):
                     logger.error("%s; counts since then are lost if the process is killed", error)
@@ -343,13 +348,15 @@ class _Earlier:
         self.files = FileCounts(**totals)
         self.completing = {path: n for path, n in completing.items() if n is not None and files.exists(path)}
         self.acknowledged = {
-            path: Acknowledged(*known) for path, known in acknowledged.items() if files.exists(path)
+            path: Acknowledged(*known)
+            for path, known in acknowledged.items()
+            if files.exists(path) or files.exists(layout.in_progress_path(path))  # a power cut may undo a rename
         }
 
 
 def _row(collector: CollectorId, counts: ReadingCounts) -> list[Any]:
     """A collector in a record. Unfinished readings are not in it: a crash loses them, or recovery finds them."""
-    known = {name: value for name, value in vars(counts).items() if value and name != "unfinished"}
+    known = {name: value for name, value in vars(counts.copy()).items() if value and name != "unfinished"}
     if counts.unfinished:
         known["captured"] = counts.captured - counts.unfinished
     return [*collector, known]

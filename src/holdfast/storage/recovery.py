@@ -48,6 +48,7 @@ class LeftFile:
     collector: CollectorId
     path: str
     readings: int
+    ours: bool
 
     def complete(self) -> str:
         """Gives it its final name. On StorageError it may be called again."""
@@ -110,7 +111,7 @@ class Recovery:
         self.result.readings += reader.readings
         self.result.torn_readings += reader.torn_readings
         if readings:
-            return LeftFile(self._files, collector, path, readings)
+            return LeftFile(self._files, collector, path, readings, reader.checked)
         self._files.remove(path)
         return None
 

@@ -144,7 +144,7 @@ class Store:
         left = iter(recovery)
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(left, _BATCH))):
             for file in batch:
-                self.writer.completion.hand(file.collector, file, counted=True)
+                self.writer.completion.hand(file.collector, file, counted=True, ours=file.ours)
             await self.writer.completion.settled()
         found = recovery.result
         if found.files or found.quarantined:
