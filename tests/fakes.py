@@ -167,6 +167,22 @@ class FaultyFileSystem(FileSystem):
         self._check("read", path)
         return super().read(path)
 
+    def replace(self, path: str, data: bytes) -> None:
+        self._check("replace", path)
+        super().replace(path, data)
+
+    def open_to_append(self, path: str) -> int:
+        self._check("open_to_append", path)
+        return super().open_to_append(path)
+
+    def open(self, path: str) -> int:
+        self._check("open", path)
+        return super().open(path)
+
+    def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
+        self._check("read_at", path)
+        return super().read_at(descriptor, path, offset, size_bytes)
+
     def list_folder(self, path: str) -> Iterator[Entry]:
         self._check("list_folder", path)
         yield from super().list_folder(path)

@@ -2,7 +2,8 @@
 
 Writes go to real files, so readers see them as on any system. What a cut leaves follows what disks and journaling
 file systems promise, and no more: what was there at the last sync, names included; of each change since then, any
-subset in any order. New bytes of a file may be there, be missing from some point on, or be zeros.
+subset in any order. New bytes of a file may be there, be missing from some point on, or be zeros. A file that was
+replaced is there in its old or in a newer state, each with all that was synced of it.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ class ForgetfulFileSystem(FileSystem):
         self._root = root
         self._lock = threading.RLock()
         self._safe: dict[int, bytes] = {}
+        self._safe_times_ns: dict[int, int] = {}
         self._safe_names: dict[str, int] = {}
+        self._replaced: dict[str, list[int]] = {}
+        self._held: dict[int, int] = {}  # files without a name, kept open so that nobody gets their inode
         self._off = False
 
     def sync(self, folder: str) -> None:
@@ -34,10 +38,13 @@ class ForgetfulFileSystem(FileSystem):
             if self._off:
                 return
             self._safe, self._safe_names = {}, {}
+            self._safe_times_ns, self._replaced = {}, {}
+            self._let_go()
             for path in self._files():
-                inode = path.stat().st_ino
-                self._safe[inode] = path.read_bytes()
-                self._safe_names[str(path)] = inode
+                status = path.stat()
+                self._safe[status.st_ino] = path.read_bytes()
+                self._safe_times_ns[status.st_ino] = status.st_mtime_ns
+                self._safe_names[str(path)] = status.st_ino
 
     def write(self, descriptor: int, path: str, data: bytes) -> None:
         with self._lock:
@@ -48,15 +55,35 @@ class ForgetfulFileSystem(FileSystem):
         with self._lock:
             return os.open(os.devnull, os.O_WRONLY) if self._off else super().create(path)
 
+    def truncate(self, path: str, size_bytes: int) -> None:
+        with self._lock:
+            if not self._off:
+                super().truncate(path, size_bytes)
+
     def rename(self, source: str, target: str) -> None:
         with self._lock:
             if not self._off:
+                self._hold(target)
                 super().rename(source, target)
 
     def remove(self, path: str) -> None:
         with self._lock:
             if not self._off:
+                self._hold(path)
                 super().remove(path)
+
+    def replace(self, path: str, data: bytes) -> None:
+        """The content is safe, since it is synced before the rename; the name is the old or the new file's."""
+        with self._lock:
+            if not self._off:
+                super().replace(path, data)
+                inode = os.stat(path).st_ino
+                self._safe[inode] = data
+                self._replaced.setdefault(path, []).append(inode)
+
+    def open_to_append(self, path: str) -> int:
+        with self._lock:
+            return os.open(os.devnull, os.O_WRONLY) if self._off else super().open_to_append(path)
 
     def make_folder(self, path: str) -> None:
         with self._lock:
@@ -72,7 +99,20 @@ class ForgetfulFileSystem(FileSystem):
             self._off = True
             now = {str(path): path.stat().st_ino for path in self._files()}
             content = {path.stat().st_ino: path.read_bytes() for path in self._files()}
-            survivors: dict[str, bytes] = {}
+            survivors: dict[str, tuple[bytes, int]] = {}
+            for path, newer in self._replaced.items():
+                older = self._safe_names.pop(path, None)
+                states = [older, *newer]
+                kept = choose(len(states) - 1)
+                inode = states[kept]
+                if inode is not None:
+                    data = content[inode] if inode in content else self._read_held(inode)
+                    survivors[path] = self._survivor(inode, data, choose)
+                if kept + 1 < len(states) and choose(1):  # the next one was synced and not renamed
+                    survivors[path + ".new.prog"] = self._safe[newer[kept]], 1
+                for inode in filter(None, states):
+                    content.pop(inode, None)
+                    self._safe.pop(inode, None)
             for inode in sorted({*self._safe, *content}):
                 old_names = [name for name, owner in self._safe_names.items() if owner == inode]
                 new_names = [name for name, owner in now.items() if owner == inode]
@@ -84,13 +124,20 @@ class ForgetfulFileSystem(FileSystem):
                     names.append("")
                 name = names[choose(len(names) - 1)]
                 if name:
-                    survivors[name] = self._torn(self._safe.get(inode, b""), content.get(inode), choose)
-        for path in self._root.iterdir():
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-        for name, data in survivors.items():
+                    survivors[name] = self._survivor(inode, content.get(inode), choose)
+            self._let_go()
+        for left in self._root.iterdir():
+            shutil.rmtree(left) if left.is_dir() else left.unlink()
+        for name, (data, time_ns) in survivors.items():
             os.makedirs(os.path.dirname(name), exist_ok=True)
             Path(name).write_bytes(data)
-            os.utime(name, (1, 1))
+            os.utime(name, ns=(time_ns, time_ns))
+
+    def _survivor(self, inode: int, now: bytes | None, choose: Choose) -> tuple[bytes, int]:
+        """The content of a file after the cut and when it was changed, which a sync makes safe too."""
+        safe = self._safe.get(inode, b"")
+        left = self._torn(safe, now, choose)
+        return left, self._safe_times_ns.get(inode, 1) if left == safe else 1
 
     @staticmethod
     def _torn(safe: bytes, now: bytes | None, choose: Choose) -> bytes:
@@ -102,6 +149,21 @@ class ForgetfulFileSystem(FileSystem):
         kept = choose(len(new))
         zeros = choose(len(new) - kept) if choose(1) else 0
         return safe + new[:kept] + bytes(zeros)
+
+    def _hold(self, path: str) -> None:
+        """Keeps the file at `path` from being freed when it loses its name."""
+        if os.path.exists(path):
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            self._held[os.fstat(descriptor).st_ino] = descriptor
+
+    def _read_held(self, inode: int) -> bytes:
+        descriptor = self._held[inode]
+        return os.pread(descriptor, os.fstat(descriptor).st_size, 0)
+
+    def _let_go(self) -> None:
+        for descriptor in self._held.values():
+            os.close(descriptor)
+        self._held.clear()
 
     def _files(self) -> list[Path]:
         return [path for path in self._root.rglob("*") if path.is_file()]

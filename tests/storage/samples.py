@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pytest
 from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-defined]
 from google.protobuf.struct_pb2 import Struct
+from hypothesis import strategies as st
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 from viam.proto.common import GetReadingsResponse
 
+from holdfast.errors import DamagedFileError
+from holdfast.filesystem import FileSystem
 from holdfast.storage import frames
+from holdfast.storage.scan import CaptureReader
 
+VALUES: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=20),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=10), inner, max_size=4),
+    max_leaves=12,
+)
+READINGS = st.dictionaries(st.text(max_size=10), VALUES, max_size=6)
+"""What sensors answer."""
+BOTH = pytest.mark.parametrize("checked", [True, False], ids=["ours", "the builtin's"])
 START_NS = 1_700_000_000_123_456_789
 API = "rdk:component:sensor"
 
@@ -58,6 +72,15 @@ def builtin_file(header: DataCaptureMetadata, readings: Iterable[bytes]) -> byte
     return b"".join(frames.varint(len(part)) + part for part in parts)
 
 
+def file_of(checked: bool) -> Callable[[DataCaptureMetadata, list[bytes]], bytes]:
+    return our_file if checked else builtin_file
+
+
+def ends(header: DataCaptureMetadata, readings: list[bytes], *, checked: bool) -> list[int]:
+    """The offsets behind the header and behind each reading."""
+    return [len(file_of(checked)(header, readings[:count])) for count in range(len(readings) + 1)]
+
+
 def plain_messages(data: bytes) -> list[bytes]:
     """The messages of a whole capture file as protobuf's own reader cuts them."""
     found, offset = [], 0
@@ -66,6 +89,87 @@ def plain_messages(data: bytes) -> list[bytes]:
         found.append(data[offset : offset + size])
         offset += size
     return found
+
+
+class InMemory(FileSystem):
+    """One file, and it is `data`."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def open(self, path: str) -> int:
+        return 0
+
+    def size(self, descriptor: int, path: str) -> int:
+        return len(self._data)
+
+    def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
+        return self._data[offset : offset + size_bytes]
+
+    def close(self, descriptor: int, path: str) -> None:
+        """Nothing to close."""
+
+
+@dataclass
+class Scan:
+    """What a pass of `CaptureReader` over a whole file found."""
+
+    metadata: DataCaptureMetadata
+    checked: bool
+    readings: list[bytes]
+    damaged: list[tuple[int, int]]
+    damaged_readings: int
+    good_end: int
+    torn_bytes: int
+    torn_readings: int
+
+
+def scan(data: bytes) -> Scan:
+    """Reads a whole file, and checks that good frames, damage and torn end follow each other without a gap."""
+    reader = CaptureReader(InMemory(data), "data")
+    readings = list(reader)
+    assert reader.readings == len(readings)
+    found = Scan(
+        reader.metadata,
+        reader.checked,
+        readings,
+        reader.damaged,
+        reader.damaged_readings,
+        reader.good_end,
+        reader.torn_bytes,
+        reader.torn_readings,
+    )
+    _assert_covered(data, found)
+    return found
+
+
+def scan_or_refuse(data: bytes) -> Scan | None:
+    """None for a file whose header is not good: the only error that a scan may end with."""
+    try:
+        return scan(data)
+    except DamagedFileError:
+        return None
+
+
+def _assert_covered(data: bytes, found: Scan) -> None:
+    size, offset = frames.read_varint(data, 0)
+    offset += size
+    good_end, damaged, readings = offset, list(found.damaged), list(found.readings)
+    while damaged or readings:
+        if damaged and damaged[0][0] == offset:
+            _, end = damaged.pop(0)
+            assert end > offset
+            offset = end
+        else:
+            size, offset = frames.read_varint(data, offset)
+            reading = readings.pop(0)
+            assert len(reading) == size - (frames.CHECK_SIZE if found.checked else 0)
+            assert data[offset : offset + len(reading)] == reading
+            good_end = offset = offset + size
+    assert found.good_end == good_end
+    assert offset + found.torn_bytes == len(data)
+    assert found.damaged_readings >= len(found.damaged)
+    assert found.torn_readings <= min(1, found.torn_bytes)
 
 
 def number_of(reading: bytes) -> int:
@@ -84,7 +188,7 @@ def readings_under(folder: str | os.PathLike[str], extension: str = ".capture") 
     """All readings of all files, in the order of the files' names; fails when a file is not wholly good."""
     found = []
     for path in files_under(folder, extension):
-        result = frames.scan(path.read_bytes())
+        result = scan(path.read_bytes())
         assert (result.damaged, result.torn_bytes) == ([], 0), f"{path} is not whole"
         found += result.readings
     return found

@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.errors import StorageError
 from holdfast.storage.capture_file import CaptureFile
-from holdfast.storage.frames import FrameEncoder, scan
+from holdfast.storage.frames import FrameEncoder
 from tests.fakes import FaultyFileSystem
 
 from . import samples
@@ -40,7 +40,7 @@ def test_readings_keep_their_order(files: FaultyFileSystem, tmp_path: Path) -> N
     file.append(frames(4, 5))
     final = file.complete()
     assert final is not None
-    found = scan(Path(final).read_bytes())
+    found = samples.scan(Path(final).read_bytes())
     assert found.metadata == samples.metadata()
     assert found.readings == samples.messages(9)
     assert file.readings == 9
@@ -171,7 +171,7 @@ def test_a_failed_write_that_can_not_be_cut_off_costs_the_tail_alone(
         file.append(frames(2, 3))
     final = file.complete()
     assert final is not None
-    found = scan(Path(final).read_bytes())
+    found = samples.scan(Path(final).read_bytes())
     assert [samples.number_of(reading) for reading in found.readings] == [0, 1]
     assert found.torn_bytes == 10
 
@@ -204,7 +204,7 @@ def test_after_a_torn_frame_that_stayed_nothing_good_is_lost(files: FaultyFileSy
         file.append(frames(5, 1))
     final = file.complete()
     assert final is not None
-    found = scan(Path(final).read_bytes())
+    found = samples.scan(Path(final).read_bytes())
     assert [samples.number_of(reading) for reading in found.readings] == kept
 
 

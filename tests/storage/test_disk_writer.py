@@ -13,9 +13,10 @@ from viam.proto.app.datasync import SensorData, SensorMetadata
 
 from holdfast.clock import SystemClock
 from holdfast.storage import disk_writer, frames
+from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.disk_writer import Appender, DiskWriter
-from holdfast.storage.ledger import Ledger, ReadingCounts
-from tests.fakes import START_NS, FakeClock, FaultyFileSystem
+from holdfast.storage.ledger import Ledger
+from tests.fakes import FakeClock, FaultyFileSystem
 
 from . import samples
 
@@ -30,21 +31,21 @@ def files() -> FaultyFileSystem:
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger(START_NS)
+def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
+    return Ledger(files, SystemClock(), str(tmp_path))
 
 
 @pytest.fixture
-async def writer(files: FaultyFileSystem, ledger: Ledger) -> AsyncIterator[DiskWriter]:
+async def writer(files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> AsyncIterator[DiskWriter]:
     """It flushes when told to only."""
-    writer = DiskWriter(files, SystemClock(), ledger, NEVER_S)
+    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
     yield writer
     files.resume_writes()
     await writer.close()
 
 
-def open_lidar(writer: DiskWriter, folder: Path, max_bytes: int = SMALL) -> Appender:
-    return writer.open(str(folder), samples.metadata(), max_bytes)
+def open_lidar(writer: DiskWriter, max_bytes: int = SMALL) -> Appender:
+    return writer.open(samples.metadata(), max_bytes)
 
 
 def append(appender: Appender, count: int, first: int = 0) -> None:
@@ -56,7 +57,7 @@ def assert_sum(ledger: Ledger, folder: Path, extension: str = ".capture") -> Rea
     """Every captured reading is in a file or dropped, as the files themselves say."""
     for collector, counts in ledger.readings().items():
         found = [r for r in samples.files_under(folder, extension) if r.parent.parent.name == collector[1]]
-        on_disk = sum(len(frames.scan(path.read_bytes()).readings) for path in found)
+        on_disk = sum(len(samples.scan(path.read_bytes()).readings) for path in found)
         assert counts.captured == on_disk + sum(counts.dropped.values())
         assert counts.on_disk == on_disk
     return ledger.readings()[LIDAR]
@@ -67,7 +68,7 @@ async def set_in_thread(event: threading.Event) -> None:
 
 
 async def test_readings_come_to_the_disk_in_order(writer: DiskWriter, ledger: Ledger, tmp_path: Path) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     for first in range(0, 300, 100):
         append(appender, 100, first)
         await writer.flush()
@@ -77,7 +78,7 @@ async def test_readings_come_to_the_disk_in_order(writer: DiskWriter, ledger: Le
 
 
 async def test_after_a_flush_everything_appended_is_in_the_file(writer: DiskWriter, tmp_path: Path) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     append(appender, 7)
     assert writer.pending_bytes > 0
     await writer.flush()
@@ -86,18 +87,18 @@ async def test_after_a_flush_everything_appended_is_in_the_file(writer: DiskWrit
 
 
 async def test_a_collector_without_readings_makes_no_file(writer: DiskWriter, tmp_path: Path) -> None:
-    open_lidar(writer, tmp_path)
+    open_lidar(writer)
     await writer.flush()
     await writer.complete()
     assert list(tmp_path.iterdir()) == []
 
 
 async def test_files_lie_where_the_builtin_puts_them(writer: DiskWriter, tmp_path: Path) -> None:
-    append(open_lidar(writer, tmp_path), 1)
+    append(open_lidar(writer), 1)
     await writer.complete()
     (path,) = samples.files_under(tmp_path, ".capture")
     assert path.parent == tmp_path / "rdk_component_sensor" / "lidar" / "Readings"
-    assert frames.scan(path.read_bytes()).metadata == samples.metadata()
+    assert samples.scan(path.read_bytes()).metadata == samples.metadata()
 
 
 async def test_a_file_is_rotated_when_it_is_larger_than_the_maximum(
@@ -114,12 +115,12 @@ async def test_a_file_is_rotated_when_it_is_larger_than_the_maximum(
             size = len(encoder.header_frame)
         expected[-1] += 1
         size += frame_bytes
-    appender = open_lidar(writer, tmp_path, maximum)
+    appender = open_lidar(writer, maximum)
     append(appender, 40)
     await writer.flush()
     append(appender, 60, first=40)
     await writer.complete()
-    found = [frames.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
+    found = [samples.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
     assert [len(file.readings) for file in found] == expected
     assert samples.numbers_under(tmp_path) == list(range(100))
     assert_sum(ledger, tmp_path)
@@ -127,7 +128,7 @@ async def test_a_file_is_rotated_when_it_is_larger_than_the_maximum(
 
 async def test_a_file_of_just_the_maximum_is_not_rotated(writer: DiskWriter, tmp_path: Path) -> None:
     maximum = len(samples.our_file(samples.metadata(), samples.messages(3)))
-    appender = open_lidar(writer, tmp_path, maximum)
+    appender = open_lidar(writer, maximum)
     append(appender, 3)
     await writer.flush()
     append(appender, 1, first=3)
@@ -139,14 +140,14 @@ async def test_two_collectors_at_the_same_moment_keep_their_readings_apart(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
     """They share a folder (two sets of parameters) and, on a clock that stands, the time."""
-    writer = DiskWriter(files, FakeClock(), ledger, NEVER_S)
-    appenders = [writer.open(str(tmp_path), samples.metadata(tags=(tag,)), 200) for tag in ("a", "b")]
+    writer = DiskWriter(files, FakeClock(), ledger, str(tmp_path), NEVER_S)
+    appenders = [writer.open(samples.metadata(tags=(tag,)), 200) for tag in ("a", "b")]
     for number, appender in enumerate(appenders):
         append(appender, 20, first=100 * number)
     await writer.close()
     by_tag: dict[str, list[int]] = {"a": [], "b": []}
     for path in samples.files_under(tmp_path, ".capture"):
-        found = frames.scan(path.read_bytes())
+        found = samples.scan(path.read_bytes())
         by_tag[found.metadata.tags[0]] += map(samples.number_of, found.readings)
     assert {tag: sorted(numbers) for tag, numbers in by_tag.items()} == {
         "a": list(range(20)),
@@ -173,8 +174,8 @@ async def test_a_reading_waits_for_the_flush_interval_and_no_longer(
 ) -> None:
     interval_s = 0.05
     clock = WatchedClock()
-    writer = DiskWriter(files, clock, ledger, interval_s)
-    append(open_lidar(writer, tmp_path), 3)
+    writer = DiskWriter(files, clock, ledger, str(tmp_path), interval_s)
+    append(open_lidar(writer), 3)
     for _ in range(6):  # each look is at least one real wait of the thread
         await asyncio.to_thread(clock.looked.acquire)
     assert samples.files_under(tmp_path, ".prog") == []
@@ -191,8 +192,8 @@ async def test_a_reading_waits_for_the_flush_interval_and_no_longer(
 async def test_readings_are_flushed_again_and_again_without_being_told(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
-    writer = DiskWriter(files, SystemClock(), ledger, 0.01)
-    appender = open_lidar(writer, tmp_path)
+    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), 0.01)
+    appender = open_lidar(writer)
     for number in range(3):
         files.stall_writes()
         append(appender, 1, number)
@@ -206,7 +207,7 @@ async def test_readings_are_flushed_again_and_again_without_being_told(
 async def test_many_readings_are_written_before_the_interval_is_over(
     files: FaultyFileSystem, writer: DiskWriter, tmp_path: Path
 ) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     files.stall_writes()
     big = SensorData(metadata=SensorMetadata(), binary=bytes(300_000)).SerializeToString()
     for _ in range(5):
@@ -228,7 +229,7 @@ async def test_what_a_failing_disk_refuses_is_counted_and_capture_goes_on(
     reason: str,
     operation: str,
 ) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     append(appender, 3)
     await writer.flush()
     await writer.complete()
@@ -249,7 +250,7 @@ async def test_what_a_failing_disk_refuses_is_counted_and_capture_goes_on(
 async def test_a_write_that_fails_halfway_leaves_no_torn_frame_inside_a_file(
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path, partial_bytes: int
 ) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     append(appender, 3)
     await writer.flush()
     with files.failing("write", code=errno.ENOSPC, partial_bytes=partial_bytes):
@@ -264,7 +265,7 @@ async def test_a_write_that_fails_halfway_leaves_no_torn_frame_inside_a_file(
 async def test_a_torn_frame_that_can_not_be_cut_off_stays_at_the_end_of_its_file(
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     append(appender, 3)
     await writer.flush()
     with files.failing("write", "truncate", code=errno.EIO, partial_bytes=10):
@@ -272,7 +273,7 @@ async def test_a_torn_frame_that_can_not_be_cut_off_stays_at_the_end_of_its_file
         await writer.flush()
     append(appender, 3, first=7)
     await writer.complete()
-    found = [frames.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
+    found = [samples.scan(path.read_bytes()) for path in samples.files_under(tmp_path, ".capture")]
     assert [[samples.number_of(r) for r in file.readings] for file in found] == [[0, 1, 2], [7, 8, 9]]
     assert [file.torn_bytes for file in found] == [10, 0]
     assert_sum(ledger, tmp_path)
@@ -281,7 +282,7 @@ async def test_a_torn_frame_that_can_not_be_cut_off_stays_at_the_end_of_its_file
 async def test_a_reading_is_never_both_on_disk_and_dropped(
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     append(appender, 3)
     await writer.flush()
     with files.failing("write", "truncate", code=errno.EIO, partial_bytes=200):
@@ -294,7 +295,7 @@ async def test_a_reading_is_never_both_on_disk_and_dropped(
 async def test_one_collectors_bad_folder_does_not_stop_the_others(
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
-    lidar, radar = open_lidar(writer, tmp_path), writer.open(str(tmp_path), samples.metadata("radar"), SMALL)
+    lidar, radar = open_lidar(writer), writer.open(samples.metadata("radar"), SMALL)
     with files.failing("create", code=errno.EACCES, on=lambda path: "lidar" in path):
         append(lidar, 3)
         append(radar, 3)
@@ -309,7 +310,7 @@ async def test_a_stalled_disk_fills_the_buffers_and_then_readings_are_dropped_an
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(disk_writer, "MAX_PENDING_BYTES", 10_000)
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     files.stall_writes()
     append(appender, 1)
     flushed = asyncio.ensure_future(writer.flush())
@@ -332,7 +333,7 @@ async def test_a_stalled_disk_fills_the_buffers_and_then_readings_are_dropped_an
 async def test_appending_does_not_wait_for_a_stalled_disk(
     files: FaultyFileSystem, writer: DiskWriter, tmp_path: Path
 ) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     files.stall_writes()
     append(appender, 1)
     flushed = asyncio.ensure_future(writer.flush())
@@ -344,8 +345,8 @@ async def test_appending_does_not_wait_for_a_stalled_disk(
 
 
 async def test_close_completes_every_file(files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> None:
-    writer = DiskWriter(files, SystemClock(), ledger, NEVER_S)
-    appenders = [writer.open(str(tmp_path), samples.metadata(f"s{n}"), SMALL) for n in range(5)]
+    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
+    appenders = [writer.open(samples.metadata(f"s{n}"), SMALL) for n in range(5)]
     for appender in appenders:
         append(appender, 10)
     await writer.close()
@@ -358,8 +359,8 @@ async def test_close_completes_every_file(files: FaultyFileSystem, ledger: Ledge
 async def test_after_close_readings_are_dropped_and_counted_and_nothing_hangs(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
-    writer = DiskWriter(files, SystemClock(), ledger, NEVER_S)
-    appender = open_lidar(writer, tmp_path)
+    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
+    appender = open_lidar(writer)
     append(appender, 2)
     await writer.close()
     append(appender, 3, first=2)
@@ -372,8 +373,8 @@ async def test_after_close_readings_are_dropped_and_counted_and_nothing_hangs(
 async def test_a_flush_that_meets_the_close_returns(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
-    writer = DiskWriter(files, SystemClock(), ledger, NEVER_S)
-    append(open_lidar(writer, tmp_path), 2)
+    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
+    append(open_lidar(writer), 2)
     files.stall_writes()
     closed = asyncio.ensure_future(writer.close())
     await set_in_thread(files.stalled)
@@ -387,7 +388,7 @@ async def test_a_flush_that_meets_the_close_returns(
 async def test_release_completes_the_files_of_some_and_leaves_the_others(
     writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
-    lidar, radar = open_lidar(writer, tmp_path), writer.open(str(tmp_path), samples.metadata("radar"), SMALL)
+    lidar, radar = open_lidar(writer), writer.open(samples.metadata("radar"), SMALL)
     append(lidar, 3)
     append(radar, 3)
     await writer.flush()
@@ -402,7 +403,7 @@ async def test_release_completes_the_files_of_some_and_leaves_the_others(
 
 
 async def test_complete_of_some_leaves_the_others_open(writer: DiskWriter, tmp_path: Path) -> None:
-    lidar, radar = open_lidar(writer, tmp_path), writer.open(str(tmp_path), samples.metadata("radar"), SMALL)
+    lidar, radar = open_lidar(writer), writer.open(samples.metadata("radar"), SMALL)
     append(lidar, 1)
     append(radar, 1)
     await writer.flush()
@@ -414,7 +415,7 @@ async def test_complete_of_some_leaves_the_others_open(writer: DiskWriter, tmp_p
 
 
 async def test_the_files_that_are_open_are_known(writer: DiskWriter, tmp_path: Path) -> None:
-    append(open_lidar(writer, tmp_path), 1)
+    append(open_lidar(writer), 1)
     await writer.flush()
     (path,) = samples.files_under(tmp_path, ".prog")
     assert writer.is_open(str(path))
@@ -426,7 +427,7 @@ async def test_the_files_that_are_open_are_known(writer: DiskWriter, tmp_path: P
 async def test_a_file_that_can_not_be_renamed_is_completed_by_a_later_flush(
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
-    append(open_lidar(writer, tmp_path), 3)
+    append(open_lidar(writer), 3)
     await writer.flush()
     with files.failing("rename", code=errno.EIO):
         await writer.complete()
@@ -441,7 +442,7 @@ async def test_a_file_that_can_not_be_renamed_is_completed_by_a_later_flush(
 async def test_a_file_that_is_gone_is_not_completed_again_and_again(
     files: FaultyFileSystem, writer: DiskWriter, tmp_path: Path
 ) -> None:
-    append(open_lidar(writer, tmp_path), 3)
+    append(open_lidar(writer), 3)
     await writer.flush()
     (path,) = samples.files_under(tmp_path, ".prog")
     path.unlink()
@@ -454,8 +455,8 @@ async def test_a_file_that_is_gone_is_not_completed_again_and_again(
 async def test_close_completes_a_file_that_could_not_be_renamed_before(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
-    writer = DiskWriter(files, SystemClock(), ledger, NEVER_S)
-    append(open_lidar(writer, tmp_path), 3)
+    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
+    append(open_lidar(writer), 3)
     await writer.flush()
     with files.failing("rename", code=errno.EIO):
         await writer.complete()
@@ -466,7 +467,7 @@ async def test_close_completes_a_file_that_could_not_be_renamed_before(
 async def test_a_cancelled_flush_is_done_all_the_same(
     files: FaultyFileSystem, writer: DiskWriter, tmp_path: Path
 ) -> None:
-    append(open_lidar(writer, tmp_path), 3)
+    append(open_lidar(writer), 3)
     files.stall_writes()
     flushed = asyncio.ensure_future(writer.flush())
     await set_in_thread(files.stalled)
@@ -481,7 +482,7 @@ async def test_a_cancelled_flush_is_done_all_the_same(
 async def test_the_sum_holds_while_the_disk_comes_and_goes(
     files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
-    appenders = [writer.open(str(tmp_path), samples.metadata(name), 600) for name in ("lidar", "radar")]
+    appenders = [writer.open(samples.metadata(name), 600) for name in ("lidar", "radar")]
     faults = ["write", "create", "rename", "close", "make_folder"]
     for round_number in range(20):
         for appender in appenders:
@@ -505,7 +506,7 @@ async def test_the_sum_holds_while_the_disk_comes_and_goes(
 async def test_an_error_that_nobody_foresaw_is_the_callers_and_the_thread_goes_on(
     files: FaultyFileSystem, writer: DiskWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    appender = open_lidar(writer, tmp_path)
+    appender = open_lidar(writer)
     append(appender, 1)
     with monkeypatch.context() as patch:
         patch.setattr(files, "make_folder", lambda path: 1 / 0)

@@ -5,25 +5,27 @@ from __future__ import annotations
 import errno
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from holdfast.filesystem import FileSystem
+from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.ledger import Ledger
-from holdfast.storage.recovery import QUIET_S, Recovered, recover
-from tests.fakes import START_NS, FakeClock, FaultyFileSystem
+from holdfast.storage.recovery import QUIET_S, Recovered
+from tests.fakes import FakeClock, FaultyFileSystem
 
 from . import samples
-
-LIDAR = (samples.API, "lidar", "Readings")
-STEM = "2023-11-14T22_13_20.123456Z"
+from .crashes import STEM, leave, run
+from .ledgers import LIDAR, open_ledger
 
 
 @pytest.fixture
-def ledger() -> Ledger:
-    return Ledger(START_NS)
+def ledger(tmp_path: Path) -> Ledger:
+    return Ledger(FileSystem(), FakeClock(), str(tmp_path))
 
 
 @pytest.fixture
@@ -31,24 +33,6 @@ def folder(tmp_path: Path) -> Path:
     folder = tmp_path / "rdk_component_sensor" / "lidar" / "Readings"
     folder.mkdir(parents=True)
     return folder
-
-
-def leave(path: Path, data: bytes, age_s: float = 60.0) -> Path:
-    """A file that a crash left, `age_s` ago on the FakeClock's wall time."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_bytes(data)
-    written_ns = START_NS - round(age_s * 1e9)
-    os.utime(path, ns=(written_ns, written_ns))
-    return path
-
-
-def run(
-    tmp_path: Path,
-    ledger: Ledger,
-    files: FileSystem | None = None,
-    is_ours: Callable[[str], bool] = lambda path: False,
-) -> Recovered:
-    return recover(files or FileSystem(), FakeClock(), ledger, str(tmp_path), is_ours)
 
 
 @pytest.mark.parametrize("make", [samples.our_file, samples.builtin_file])
@@ -61,7 +45,8 @@ def test_a_whole_file_in_progress_becomes_complete(
     assert not path.exists()
     assert path.with_suffix(".capture").read_bytes() == data
     assert samples.numbers_under(tmp_path) == [0, 1, 2, 3, 4]
-    assert ledger.readings() == {}
+    ours = make is samples.our_file
+    assert ledger.readings()[LIDAR] == ReadingCounts(captured=5 if ours else 0)
 
 
 @pytest.mark.parametrize("make", [samples.our_file, samples.builtin_file])
@@ -73,8 +58,10 @@ def test_a_torn_tail_is_cut_off_and_counted_as_one_reading(
     assert run(tmp_path, ledger) == Recovered(files=1, readings=4, torn_readings=1)
     assert samples.numbers_under(tmp_path) == [0, 1, 2, 3]
     counts = ledger.readings()[LIDAR]
-    assert (counts.adopted, counts.dropped) == (1, {"torn": 1})
-    assert counts.on_disk == 0
+    if make is samples.our_file:
+        assert counts == ReadingCounts(captured=5, dropped={"torn": 1})
+    else:
+        assert counts == ReadingCounts(adopted=1, dropped={"torn": 1}), "the others are adopted with their fate"
 
 
 @pytest.mark.parametrize("make", [samples.our_file, samples.builtin_file])
@@ -165,6 +152,17 @@ def test_damage_inside_a_file_is_left_for_sync(tmp_path: Path, folder: Path, led
     assert path.with_suffix(".capture").read_bytes() == bytes(data)
 
 
+def test_a_file_whose_only_reading_is_damaged_is_kept_for_sync(
+    tmp_path: Path, folder: Path, ledger: Ledger
+) -> None:
+    data = bytearray(samples.our_file(samples.metadata(), samples.messages(1)))
+    data[-10] ^= 1
+    path = leave(folder / f"{STEM}.prog", bytes(data))
+    assert run(tmp_path, ledger) == Recovered(files=1)
+    assert path.with_suffix(".capture").read_bytes() == bytes(data)
+    assert ledger.readings()[LIDAR] == ReadingCounts(captured=1)
+
+
 def test_a_file_that_this_process_writes_is_not_touched(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
     torn = samples.our_file(samples.metadata(), samples.messages(2))[:-5]
     ours = leave(folder / "ours.prog", torn)
@@ -187,14 +185,18 @@ def test_a_file_from_the_future_does_not_wait_for_it(tmp_path: Path, folder: Pat
     assert run(tmp_path, ledger).files == 1
 
 
-def test_a_name_that_is_taken_leaves_both_files(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
+def test_a_name_that_is_taken_gives_the_next_one_and_leaves_both_files(
+    tmp_path: Path, folder: Path, ledger: Ledger
+) -> None:
     header = samples.metadata()
     complete = leave(folder / f"{STEM}.capture", samples.our_file(header, samples.messages(2)))
-    torn = samples.our_file(header, samples.messages(2, first=2))[:-1]
-    progress = leave(folder / f"{STEM}.prog", torn)
-    assert run(tmp_path, ledger).files == 0
+    leave(folder / f"{STEM.replace('456', '457')}.capture", b"taken too")
+    data = samples.our_file(header, samples.messages(2, first=2))
+    leave(folder / f"{STEM}.prog", data)
+    assert run(tmp_path, ledger).files == 1
     assert complete.read_bytes() == samples.our_file(header, samples.messages(2))
-    assert progress.read_bytes() == torn
+    assert (folder / f"{STEM.replace('456', '458')}.capture").read_bytes() == data
+    assert samples.files_under(tmp_path, ".prog") == []
 
 
 @pytest.mark.parametrize("name", [".holdfast", "failed", "datasetUpload"])
@@ -220,18 +222,20 @@ def test_links_and_pipes_are_left_alone(tmp_path: Path, folder: Path, ledger: Le
     assert outside.read_bytes() == b"garbage"
 
 
-@pytest.mark.parametrize("operation", ["list_folder", "read", "rename", "truncate", "stat"])
+@pytest.mark.parametrize("operation", ["list_folder", "open", "read_at", "rename", "truncate", "stat"])
 def test_one_bad_file_or_folder_does_not_stop_the_others(operation: str, tmp_path: Path, ledger: Ledger) -> None:
     torn = samples.our_file(samples.metadata(), samples.messages(3))[:-5]
     for name in ("a", "bad", "z"):
         leave(tmp_path / name / f"{STEM}.prog", torn)
     files = FaultyFileSystem()
     with files.failing(operation, code=errno.EIO, on=lambda path: "/bad" in path):
-        assert run(tmp_path, ledger, files).files == 2
+        run(tmp_path, ledger, files)
+    assert len(samples.readings_under(tmp_path)) == 4
     bad = tmp_path / "bad" / f"{STEM}.prog"
     leave(bad, bad.read_bytes())  # quiet again, should it have been cut
     assert run(tmp_path, ledger).files == 1
     assert len(samples.readings_under(tmp_path)) == 6
+    assert ledger.readings()[LIDAR] == ReadingCounts(captured=9, dropped={"torn": 3}), "each reading once"
 
 
 def test_a_folder_that_may_not_be_read_does_not_stop_the_others(tmp_path: Path, ledger: Ledger) -> None:
@@ -265,3 +269,135 @@ def test_a_file_with_a_living_owner_is_left_alone_however_long_it_was_quiet(tmp_
     assert run(tmp_path, ledger, files) == Recovered()
     files.close(descriptor, str(path))
     assert run(tmp_path, ledger, files).files == 1
+
+
+def test_a_file_of_another_living_process_is_left_alone(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
+    path = folder / f"{STEM}.prog"
+    program = (
+        "import sys; from holdfast.filesystem import FileSystem; files = FileSystem();"
+        "files.write(files.create(sys.argv[1]), sys.argv[1], bytes.fromhex(sys.argv[2]));"
+        "print('written', flush=True); sys.stdin.read()"
+    )
+    data = samples.our_file(samples.metadata(), samples.messages(2))
+    other = subprocess.Popen(
+        [sys.executable, "-c", program, str(path), data[:-3].hex()],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, "PYTHONPATH": "src"},
+    )
+    try:
+        assert other.stdout is not None and other.stdout.readline() == b"written\n"
+        os.utime(path, (1, 1))
+        assert run(tmp_path, ledger) == Recovered()
+        assert path.read_bytes() == data[:-3]
+        assert ledger.readings() == {}
+    finally:
+        other.kill()
+        other.communicate()
+    assert run(tmp_path, ledger) == Recovered(files=1, readings=1, torn_readings=1)
+
+
+class TestCounting:
+    """With the ledger of the process that was killed: each reading counts once."""
+
+    PATH = f"rdk_component_sensor/lidar/Readings/{STEM}.prog"
+
+    @pytest.fixture
+    def attached(self, tmp_path: Path) -> Ledger:
+        return open_ledger(tmp_path)
+
+    def counted(self, tmp_path: Path, ledger: Ledger, readings: int) -> Ledger:
+        """The file is counted, and the process killed before the file got its final name."""
+        path = leave(tmp_path / self.PATH, samples.our_file(samples.metadata(), samples.messages(readings)))
+        for _ in range(readings):
+            ledger.captured(LIDAR)
+        ledger.completing(LIDAR, str(path), readings)
+        ledger.save()
+        return open_ledger(tmp_path)
+
+    def lying(self, tmp_path: Path) -> int:
+        return len(samples.readings_under(tmp_path))
+
+    def test_a_file_that_was_counted_is_not_counted_again(self, tmp_path: Path, attached: Ledger) -> None:
+        ledger = self.counted(tmp_path, attached, 5)
+        assert run(tmp_path, ledger).readings == 5
+        assert ledger.readings()[LIDAR] == ReadingCounts(captured=5)
+        assert open_ledger(tmp_path).readings()[LIDAR] == ReadingCounts(captured=5)
+
+    def test_what_a_power_cut_took_from_a_counted_file_is_torn(self, tmp_path: Path, attached: Ledger) -> None:
+        ledger = self.counted(tmp_path, attached, 5)
+        path = tmp_path / self.PATH
+        leave(path, path.read_bytes()[: len(samples.our_file(samples.metadata(), samples.messages(3))) + 9])
+        run(tmp_path, ledger)
+        assert ledger.readings()[LIDAR] == ReadingCounts(captured=5, dropped={"torn": 2})
+        assert ledger.readings()[LIDAR].on_disk == self.lying(tmp_path) == 3
+
+    @pytest.mark.parametrize("size", [0, 4096])
+    def test_a_counted_file_of_which_nothing_is_left_is_torn(
+        self, size: int, tmp_path: Path, attached: Ledger
+    ) -> None:
+        ledger = self.counted(tmp_path, attached, 5)
+        leave(tmp_path / self.PATH, bytes(size))
+        run(tmp_path, ledger)
+        assert ledger.readings()[LIDAR] == ReadingCounts(captured=5, dropped={"torn": 5})
+        assert not (tmp_path / self.PATH).exists()
+        assert open_ledger(tmp_path).readings()[LIDAR].dropped == {"torn": 5}
+
+    def test_a_blank_file_of_an_unknown_collector_counts_nothing(self, tmp_path: Path, attached: Ledger) -> None:
+        leave(tmp_path / self.PATH, bytes(10))
+        run(tmp_path, attached)
+        assert attached.readings() == {}
+
+    def test_a_counted_file_with_a_damaged_header_is_quarantined_with_its_readings(
+        self, tmp_path: Path, attached: Ledger
+    ) -> None:
+        ledger = self.counted(tmp_path, attached, 5)
+        data = bytearray((tmp_path / self.PATH).read_bytes())
+        data[5] ^= 1
+        leave(tmp_path / self.PATH, bytes(data))
+        assert run(tmp_path, ledger).quarantined == 1
+        assert ledger.readings()[LIDAR] == ReadingCounts(captured=5, quarantined=5)
+        assert open_ledger(tmp_path).readings()[LIDAR].on_disk == 0
+        assert (tmp_path / "failed" / self.PATH).read_bytes() == data
+
+    def test_a_damaged_header_of_a_file_that_was_not_counted_hides_no_other_file(
+        self, tmp_path: Path, attached: Ledger
+    ) -> None:
+        ledger = self.counted(tmp_path, attached, 5)
+        data = bytearray(samples.our_file(samples.metadata(), samples.messages(3, first=5)))
+        data[5] ^= 1
+        leave((tmp_path / self.PATH).with_name("2023-11-14T22_13_30.000000Z.prog"), bytes(data))
+        run(tmp_path, ledger)
+        assert ledger.readings()[LIDAR].quarantined == 3
+        assert ledger.readings()[LIDAR].on_disk == self.lying(tmp_path) == 5
+
+    @pytest.mark.parametrize("known", [True, False], ids=["counted", "not counted"])
+    def test_a_damaged_reading_stays_on_disk_until_sync_has_put_it_into_quarantine(
+        self, known: bool, tmp_path: Path, attached: Ledger
+    ) -> None:
+        ledger = self.counted(tmp_path, attached, 5) if known else attached
+        data = bytearray(samples.our_file(samples.metadata(), samples.messages(5)))
+        data[len(samples.our_file(samples.metadata(), samples.messages(2))) + 10] ^= 1
+        leave(tmp_path / self.PATH, bytes(data))
+        assert run(tmp_path, ledger).readings == 4
+        assert ledger.readings()[LIDAR] == ReadingCounts(captured=5), "four that are good and one that is not"
+        assert open_ledger(tmp_path).readings()[LIDAR] == ReadingCounts(captured=5)
+
+    def test_a_recovery_that_is_killed_at_any_step_counts_nothing_twice(
+        self, tmp_path: Path, attached: Ledger
+    ) -> None:
+        attached.close()
+        torn = samples.our_file(samples.metadata(), samples.messages(3))[:-5]
+        leave(tmp_path / self.PATH, torn)
+        for operation in ("truncate", "rename"):
+            files = FaultyFileSystem()
+            ledger = open_ledger(tmp_path)
+            with files.failing(operation, code=errno.EIO):
+                run(tmp_path, ledger, files)
+            if operation == "truncate":
+                assert ledger.readings() == {}, "nothing is counted before the file is whole"
+        leave(tmp_path / self.PATH, (tmp_path / self.PATH).read_bytes())
+        ledger = open_ledger(tmp_path)
+        run(tmp_path, ledger)
+        assert ledger.readings()[LIDAR] == ReadingCounts(captured=3, dropped={"torn": 1})
+        assert ledger.readings()[LIDAR].on_disk == self.lying(tmp_path) == 2

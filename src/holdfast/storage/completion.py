@@ -25,6 +25,7 @@ from .counts import CollectorId
 from .ledger import Ledger
 
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the sync itself, so that the whole stays within the interval
+_MANY = 64  # files that wait for their names make a sync due before its interval is over: each is open
 _MAX_STRANDED = 1000
 _LONGEST_WAIT_S = 3600.0
 _RETRY_S = 1.0
@@ -95,11 +96,13 @@ class Completion:
     def hand(
         self, collector: CollectorId, file: FinishedFile, *, counted: bool = False, ours: bool = True
     ) -> None:
-        """Takes a file to which nothing is written any more; `counted` when the ledger knows its readings, `ours`
-        when we wrote it."""
+        """Takes a file to which nothing is written any more; it gets its name after the next sync, within
+        `interval_s`. `counted` when the ledger knows its readings, `ours` when we wrote it."""
         with self._condition:
             self._handed.append(_Finished(collector, file, counted, ours))
-            self._condition.notify()
+            self.wrote()
+            if len(self._handed) >= _MANY:
+                self._condition.notify()
 
     def holds(self, path: str) -> bool:
         """Whether the file at `path` waits for its final name."""
@@ -148,7 +151,7 @@ class Completion:
     def _run(self) -> None:
         while True:
             with self._condition:
-                while not (self._handed or self._settled or self._stopping) and (left := self._left_s()) > 0:
+                while not self._is_urgent() and (left := self._left_s()) > 0:
                     self._condition.wait(min(left, _LONGEST_WAIT_S))
                 if self._stranded and self._clock.monotonic() >= self._retry_at_s:
                     self._retry()
@@ -170,6 +173,9 @@ class Completion:
                     done.set_result(None)
             if self._ended:
                 return
+
+    def _is_urgent(self) -> bool:
+        return len(self._handed) >= _MANY or bool(self._settled) or self._stopping
 
     def _left_s(self) -> float:
         """Seconds until something is to be done without being told."""

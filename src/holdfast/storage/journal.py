@@ -2,10 +2,10 @@
 
 A text file of lines, each the CRC-32 of a JSON object in hexadecimal and the object. The first line is a checkpoint
 and says the version; each further one says what changed since. Its values are absolute, so reading the lines in
-order gives the last state, and a line that is damaged costs only itself. Invariants:
+order gives the last state, and a further line that is damaged costs itself alone. Invariants:
 
-- The file is made anew as a whole, by an atomic replacement, when it is opened and when it has grown to
-  `MAX_BYTES`. So it never grows further, and no line is ever applied twice.
+- The file is made anew as a whole, by an atomic replacement, when it is opened and when it has grown by
+  `MAX_BYTES`. So it stays bounded, and no line is ever applied twice.
 - A journal of a newer version is neither read nor overwritten.
 
 Blocks: belongs on a worker thread or the sync thread.

@@ -19,13 +19,14 @@ from collections.abc import Generator, Iterator
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import DataCaptureMetadata, SensorData
 
-from ..errors import DamagedFileError
+from ..errors import DamagedFileError, StorageError
 from ..filesystem import FileSystem
 from .frames import CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check
 
 WINDOW_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 """A frame that claims to be longer is damaged: gRPC brings no such reading."""
+_ZEROS = bytes(WINDOW_BYTES)
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_VARINT_BYTES = 10
 _MOST_UNFINISHED_BYTES = 4096  # what the builtin's buffers hold
@@ -79,7 +80,7 @@ class CaptureReader:
             elif offset < self.size_bytes:
                 resume = self._next_good_frame(offset, end) if self.checked else None
                 if resume is None:
-                    self._end_of_file(offset, unfinished=message is None)
+                    self._end_of_file(offset, end if message is not None else None)
                     return
                 self._damage(offset, resume)
                 offset = resume
@@ -168,9 +169,13 @@ class CaptureReader:
         ends = self._source.ends_of_checks(offset, end) if self.checked else ()
         self.damaged_readings += max(1, sum(1 for _ in ends))
 
-    def _end_of_file(self, offset: int, *, unfinished: bool) -> None:
-        """Files what follows the last good frame: an unfinished frame or zeros are torn, the rest is damage."""
+    def _end_of_file(self, offset: int, frame_end: int | None) -> None:
+        """Files what follows the last good frame: zeros and an unfinished frame are torn, the rest is damage.
+
+        A frame is unfinished when it is not all there (`frame_end` None), or zeros stand for its check.
+        """
         end = self._source.content_end(offset)
+        unfinished = frame_end is None or (self.checked and frame_end - end >= CHECK_SIZE)
         if end == offset or (unfinished and self._could_be_unfinished(offset, end)):
             self.torn_bytes = self.size_bytes - offset
             self.torn_readings = int(end > offset)
@@ -210,7 +215,11 @@ class _Source:
         self._files = files
         self._path = path
         self._descriptor = files.open(path)
-        self.size_bytes = files.size(self._descriptor, path)
+        try:
+            self.size_bytes = files.size(self._descriptor, path)
+        except StorageError:
+            self.close()
+            raise
 
     def close(self) -> None:
         self._files.close(self._descriptor, self._path)
@@ -250,9 +259,9 @@ class _Source:
         end = self.size_bytes
         while end > offset:
             start = max(offset, end - WINDOW_BYTES)
-            content = self.read(start, end - start).rstrip(b"\0")
-            if content:
-                return start + len(content)
+            window = self.read(start, end - start)
+            if not _ZEROS.startswith(window):
+                return start + len(window.rstrip(b"\0"))
             end = start
         return offset
 

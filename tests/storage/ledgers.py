@@ -1,0 +1,30 @@
+"""Ledgers for the tests: of a process that begins, and with readings in complete files."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from holdfast.filesystem import FileSystem
+from holdfast.storage.counts import CollectorId
+from holdfast.storage.ledger import Ledger
+from tests.fakes import FakeClock
+
+from . import samples
+
+LIDAR: CollectorId = (samples.API, "lidar", "Readings")
+RADAR: CollectorId = (samples.API, "radar", "Readings")
+
+
+def open_ledger(folder: Path, files: FileSystem | None = None) -> Ledger:
+    """As a process begins with it."""
+    ledger = Ledger(files or FileSystem(), FakeClock(), str(folder))
+    ledger.attach(lambda: None)
+    return ledger
+
+
+def capture(ledger: Ledger, readings: int, path: str = "", collector: CollectorId = LIDAR) -> None:
+    """Readings that are in a complete file."""
+    for _ in range(readings):
+        ledger.captured(collector)
+    ledger.completing(collector, path or f"/capture/{collector[1]}.prog", readings)
+    ledger.save()

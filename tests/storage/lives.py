@@ -1,0 +1,241 @@
+"""The lives of a process and its successors on one capture folder, each ended by a kill at any of its changes to
+the disk, and what is true of the folder whatever the ledger says of it."""
+
+from __future__ import annotations
+
+import errno
+import os
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from holdfast.clock import SystemClock
+from holdfast.storage.disk_writer import Appender, DiskWriter
+from holdfast.storage.layout import capture_file_stem
+from holdfast.storage.ledger import Acknowledged, Ledger
+from holdfast.storage.quarantine import quarantine
+from holdfast.storage.recovery import Recovery
+from tests.fakes import FaultyFileSystem
+
+from . import samples
+from .ledgers import LIDAR
+
+Step = tuple[str, int]
+NEVER_S = 3600.0
+MAX_BYTES = 700
+
+
+class Later(SystemClock):
+    """The time of the next start: files are not from a moment ago."""
+
+    def time_ns(self) -> int:
+        return SystemClock.time_ns() + 3600 * 1_000_000_000
+
+
+class MortalFileSystem(FaultyFileSystem):
+    """What the process changes on the disk after its `life` changes goes nowhere, as after SIGKILL.
+
+    The change with which it dies is one that was not begun; of a write, `torn_bytes` were.
+    """
+
+    def __init__(self, life: int | None, torn_bytes: int = 0) -> None:
+        super().__init__()
+        self.changes = 0
+        self.dead = False
+        self._life = life
+        self._torn_bytes = torn_bytes
+        self._lock = threading.Lock()
+
+    def _lives(self) -> bool:
+        with self._lock:
+            if not self.dead and self._life is not None and self.changes >= self._life:
+                self.dead = True
+            self.changes += not self.dead
+            return not self.dead
+
+    def make_folder(self, path: str) -> None:
+        if not self.dead:
+            super().make_folder(path)
+
+    def create(self, path: str) -> int:
+        return super().create(path) if self._lives() else os.open(os.devnull, os.O_WRONLY)
+
+    def write(self, descriptor: int, path: str, data: bytes) -> None:
+        was_dead = self.dead
+        if self._lives():
+            super().write(descriptor, path, data)
+        elif not was_dead:
+            os.write(descriptor, data[: self._torn_bytes % (len(data) + 1)])
+
+    def truncate(self, path: str, size_bytes: int) -> None:
+        if self._lives():
+            super().truncate(path, size_bytes)
+
+    def rename(self, source: str, target: str) -> None:
+        if self._lives():
+            super().rename(source, target)
+
+    def remove(self, path: str) -> None:
+        if self._lives():
+            super().remove(path)
+
+    def replace(self, path: str, data: bytes) -> None:
+        if not self.dead:
+            super().replace(path, data)
+
+    def open_to_append(self, path: str) -> int:
+        return os.open(os.devnull, os.O_WRONLY) if self.dead else super().open_to_append(path)
+
+
+@dataclass
+class World:
+    """A capture folder, a cloud, somebody with `rm`, and a builtin data manager that was there before."""
+
+    folder: Path
+    made: int = 0
+    """Readings, ours and the builtin's; each has its number."""
+    kills: int = 0
+    refused: int = 0
+    builtin_torn: int = 0
+    """Files of the builtin with a torn end."""
+    taken: int = 0
+    """Readings of ours that somebody removed and the cloud had not."""
+    delivered: int = 0
+    """Readings that the cloud took, and the ledger was told so by a process that lived on."""
+    in_doubt: int = 0
+    """Readings that the cloud took when the process was killed."""
+    cloud: list[int] = field(default_factory=list)
+
+    def left(self, ledger: Ledger) -> int:
+        """Readings of ours in complete files that the cloud does not have, as far as the ledger knows."""
+        count = 0
+        for path in samples.files_under(self.folder, ".capture"):
+            found = samples.scan(path.read_bytes())
+            assert (found.damaged, found.torn_bytes) == ([], 0)
+            if found.checked:
+                count += len(found.readings) - ledger.acknowledged(str(path), path.stat().st_mtime_ns)
+        return count
+
+    def moved(self) -> int:
+        """Readings in quarantine."""
+        paths = (self.folder / "failed").rglob("*.capture")
+        return sum(len(samples.scan(path.read_bytes()).readings) for path in paths)
+
+    def check(self, ledger: Ledger) -> None:
+        """Invariant 1 as the folder and the cloud see it, when nothing is unfinished."""
+        counts = ledger.readings().get(LIDAR)
+        if counts is None:
+            assert (self.left(ledger), self.moved(), self.taken, self.delivered) == (0, 0, 0, 0)
+            return
+        assert counts.unfinished == 0
+        assert counts.delivered - self.delivered in (0, self.in_doubt)
+        self.delivered, self.in_doubt = counts.delivered, 0
+        assert counts.quarantined <= self.moved()
+        assert (
+            counts.on_disk + counts.quarantined + counts.vanished == self.left(ledger) + self.moved() + self.taken
+        )
+        assert counts.captured + counts.adopted <= self.made
+        assert counts.dropped.get("no_space", 0) <= self.refused
+        assert counts.dropped.get("torn", 0) <= self.kills + self.builtin_torn
+        lying = samples.numbers_under(self.folder)
+        assert len(lying) == len(set(lying)) and set(lying) <= set(range(self.made))
+
+
+class Life:
+    """One process. `begin` as a start does, `play` steps until it is killed, `end`."""
+
+    def __init__(self, world: World, files: MortalFileSystem) -> None:
+        self.world = world
+        self.files = files
+        self.ledger = Ledger(files, SystemClock(), str(world.folder))
+        self.writer = DiskWriter(files, SystemClock(), self.ledger, str(world.folder), NEVER_S, NEVER_S)
+        self._appender: Appender = self.writer.open(samples.metadata(), MAX_BYTES)
+
+    async def begin(self) -> None:
+        self.ledger.attach(self.writer.completion.wrote)
+        folder = str(self.world.folder)
+        for left in Recovery(self.files, Later(), self.ledger, folder, self.writer.is_open):
+            self.writer.completion.hand(left.collector, left, counted=True, ours=left.ours)
+        await self.writer.completion.settled()
+        if not self.files.dead:
+            self.world.check(self.ledger)
+
+    async def play(self, steps: Sequence[Step]) -> None:
+        for step, count in steps:
+            await getattr(self, step)(count)
+            if self.files.dead:
+                return
+
+    async def end(self) -> None:
+        await self.writer.close()
+        self.ledger.close()
+        self.world.kills += self.files.dead
+        if not self.files.dead:
+            self.world.check(self.ledger)
+
+    async def read(self, count: int) -> None:
+        for _ in range(count):
+            self._appender.append(samples.message(self.world.made))
+            self.world.made += 1
+
+    async def flush(self, _: int) -> None:
+        await self.writer.flush()
+
+    async def complete(self, _: int) -> None:
+        await self.writer.complete()
+
+    async def refuse(self, count: int) -> None:
+        """The disk is full for a moment; the journal's write may fail as well."""
+        await self.read(count)
+        with self.files.failing("write", code=errno.ENOSPC, partial_bytes=count * 10):
+            await self.writer.flush()
+        self.world.refused += sum(c.dropped.get("no_space", 0) for c in self.ledger.readings().values())
+
+    async def deliver(self, count: int) -> None:
+        """As `sync.delivery`: the cloud's yes is in the ledger before anything else happens."""
+        for path in samples.files_under(self.world.folder, ".capture")[:1]:
+            found, modified_ns = samples.scan(path.read_bytes()), path.stat().st_mtime_ns
+            known = self.ledger.acknowledged(str(path), modified_ns)
+            part = found.readings[known : known + count]
+            if part:
+                self.world.cloud += map(samples.number_of, part)
+                acknowledged = Acknowledged(known + len(part), modified_ns)
+                self.ledger.delivered(LIDAR, str(path), acknowledged, len(part), ours=found.checked)
+                if self.files.dead:
+                    self.world.in_doubt += len(part)
+                    return
+                self.world.delivered += len(part)
+            if known + len(part) == len(found.readings):
+                self.files.remove(str(path))
+                self.ledger.forget(str(path))
+
+    async def quarantine(self, _: int) -> None:
+        for path in samples.files_under(self.world.folder, ".capture")[-1:]:
+            found = samples.scan(path.read_bytes())
+            if found.checked and not self.ledger.acknowledged(str(path), path.stat().st_mtime_ns):
+                quarantine(self.files, str(self.world.folder), str(path), "refused")
+                self.ledger.quarantined(LIDAR, len(found.readings), ours=True)
+
+    async def builtin(self, count: int) -> None:
+        """The builtin leaves a complete file, or one that a crash tore."""
+        readings = samples.messages(count, first=self.world.made)
+        self.world.made += count
+        data = samples.builtin_file(samples.metadata(), readings)
+        torn = count % 2 == 0
+        self.world.builtin_torn += torn
+        folder = self.world.folder / "rdk_component_sensor" / "lidar" / "Readings"
+        folder.mkdir(parents=True, exist_ok=True)
+        stem = capture_file_stem(1_600_000_000_000_000_000 + self.world.made * 1000)
+        (folder / (stem + (".prog" if torn else ".capture"))).write_bytes(data[:-1] if torn else data)
+
+    async def rm(self, _: int) -> None:
+        """Somebody empties the folder; a walk of everything finds that out."""
+        waiting = self.writer.completion.collectors()
+        for path in samples.files_under(self.world.folder, ".capture"):
+            found = samples.scan(path.read_bytes())
+            if found.checked:
+                known = self.ledger.acknowledged(str(path), path.stat().st_mtime_ns)
+                self.world.taken += len(found.readings) - known
+            path.unlink()
+        self.ledger.reconcile(self.ledger.readings(), (), waiting)
