@@ -7,64 +7,81 @@ same bytes as over the parent's socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Mapping
+from contextlib import suppress
 from typing import Any
 
 from google.protobuf.message import Message
 from grpclib import GRPCError, Status
 from grpclib.const import Handler
-from viam.errors import ViamGRPCError
+from viam.errors import ResourceNotFoundError, ViamGRPCError
 from viam.resource.base import ResourceBase
 from viam.resource.manager import ResourceManager
-from viam.resource.registry import Registry
+from viam.resource.registry import Registry, ResourceRegistration
+from viam.resource.types import API
 
-from holdfast.capture.client import NO_CAPTURE
+from holdfast.capture.client import MAX_ANSWER_BYTES, NO_CAPTURE, too_large
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 
 
 class DirectClient:
     """A `UnaryClient` over objects in this process."""
 
-    def __init__(self, resources: Iterable[ResourceBase]) -> None:
-        manager = ResourceManager(list(resources))
+    def __init__(self, resources: Collection[ResourceBase]) -> None:
+        apis: dict[API, ResourceRegistration[Any]] = {}
+        for resource in resources:
+            with suppress(ResourceNotFoundError):  # an API that the SDK does not know
+                apis[resource.API] = Registry.lookup_api(resource.API)
+        manager = ResourceManager([resource for resource in resources if resource.API in apis])
         self._handlers: dict[str, Handler] = {}
-        for api in {resource.API for resource in manager.resources.values()}:
-            self._handlers.update(Registry.lookup_api(api).rpc_service(manager).__mapping__())
+        for api in apis.values():
+            self._handlers.update(api.rpc_service(manager).__mapping__())
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        answers = await self.stream(method, request, timeout_s)
+        if not answers:
+            raise ResourceCallError(ResourceErrorKind.FAILED, f"{method} ended without an answer")
+        return answers[-1]
+
+    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
         handler = self._handlers.get(method)
         if handler is None:
             raise ResourceCallError(ResourceErrorKind.FAILED, f"no resource here serves {method}")
-        stream = _Stream(handler.request_type.FromString(request))
+        stream = _Stream(method, handler.request_type.FromString(request))
         try:
             await asyncio.wait_for(handler.func(stream), timeout_s)
         except asyncio.TimeoutError as error:
             raise ResourceCallError(ResourceErrorKind.TIMEOUT, f"no answer within {timeout_s:g} s") from error
         except Exception as error:
             raise _translate(error) from error
-        if stream.answer is None:
-            raise ResourceCallError(ResourceErrorKind.FAILED, f"{method} ended without an answer")
-        return stream.answer.SerializeToString()
+        if stream.size_bytes > MAX_ANSWER_BYTES:  # where the SDK has caught what the stream raised
+            raise too_large(method)
+        return stream.answers
 
     async def close(self) -> None:
         """Nothing is open."""
 
 
 class _Stream:
-    """As much of grpclib's server stream as a unary handler uses."""
+    """As much of grpclib's server stream as a handler of one request uses."""
 
     deadline = None
     metadata: Mapping[str, Any] | None = None
 
-    def __init__(self, request: Message) -> None:
+    def __init__(self, method: str, request: Message) -> None:
+        self._method = method
         self._request = request
-        self.answer: Message | None = None
+        self.size_bytes = 0
+        self.answers: list[bytes] = []
 
     async def recv_message(self) -> Message:
         return self._request
 
     async def send_message(self, answer: Message) -> None:
-        self.answer = answer
+        self.answers.append(answer.SerializeToString())
+        self.size_bytes += len(self.answers[-1])
+        if self.size_bytes > MAX_ANSWER_BYTES:
+            raise too_large(self._method)
 
 
 def _translate(error: Exception) -> ResourceCallError:

@@ -10,6 +10,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
+from google.protobuf.struct_pb2 import Struct, Value
 from grpclib import GRPCError, Status
 from viam.proto.app.datasync import MimeType
 from viam.proto.app.robot import ComponentConfig
@@ -17,7 +18,6 @@ from viam.proto.common import ResourceName
 from viam.resource.base import ResourceBase
 from viam.resource.registry import Registry, ResourceCreatorRegistration
 from viam.resource.types import Model, ModelFamily
-from viam.utils import struct_to_dict
 
 from holdfast import commands, config
 from holdfast.capture.client import GrpcioClient, UnaryClient
@@ -87,13 +87,13 @@ class Durable(DataManager):
     @classmethod
     def validate_config(cls, request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
         """No required dependencies; everything that is captured or asked is optional. Raises ConfigError."""
-        return [], config.parse(struct_to_dict(request.attributes), os.environ).dependencies
+        return [], config.parse(_plain(request.attributes), os.environ).dependencies
 
     def reconfigure(
         self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
     ) -> None:
         """Builds the collectors from the dependencies that are there; unchanged ones go on untouched."""
-        parsed = config.parse(struct_to_dict(request.attributes), os.environ)
+        parsed = config.parse(_plain(request.attributes), os.environ)
         PROCESS.manager.apply(parsed, PROCESS.resources(dependencies))
 
     async def close(self) -> None:
@@ -144,6 +144,20 @@ class Durable(DataManager):
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
         return status(PROCESS.manager)
+
+
+def _plain(struct: Struct) -> dict[str, Any]:
+    """A `Struct` as plain values. The SDK's struct_to_dict makes null a 0."""
+
+    def value_of(value: Value) -> Any:
+        kind = value.WhichOneof("kind")
+        if kind == "struct_value":
+            return _plain(value.struct_value)
+        if kind == "list_value":
+            return [value_of(item) for item in value.list_value.values]
+        return None if kind in (None, "null_value") else getattr(value, kind)
+
+    return {name: value_of(value) for name, value in struct.fields.items()}
 
 
 def _some(names: Iterable[str]) -> str:

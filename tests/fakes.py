@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfast.errors import ResourceCallError, StorageError
-from holdfast.filesystem import Entry, FileSystem
+from holdfast.filesystem import Buffer, Entry, FileSystem
 
 _NS = 1_000_000_000
 START_NS = 1_700_000_000 * _NS
@@ -129,7 +129,7 @@ class FaultyFileSystem(FileSystem):
         self._check("create", path)
         return super().create(path)
 
-    def write(self, descriptor: int, path: str, data: bytes) -> None:
+    def write(self, descriptor: int, path: str, data: Buffer) -> None:
         if not self._may_write.is_set():
             self.stalled.set()
             self._may_write.wait()
@@ -197,10 +197,11 @@ class FaultyFileSystem(FileSystem):
 class FakeClient:
     """A resource behind UnaryClient: answers bytes, raises, or hangs until told otherwise.
 
-    `outcome` is what every call gets; `calls` are the methods, requests and timeouts of all calls so far.
+    `outcome` is what every call gets, or what every stream consists of; `calls` are the methods, requests and
+    timeouts of all calls so far.
     """
 
-    def __init__(self, outcome: bytes | BaseException = b"") -> None:
+    def __init__(self, outcome: bytes | list[bytes] | BaseException = b"") -> None:
         self.outcome = outcome
         self.calls: list[tuple[str, bytes, float]] = []
         self.in_flight = 0
@@ -210,6 +211,16 @@ class FakeClient:
         self._go_on.set()
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        outcome = await self._outcome(method, request, timeout_s)
+        assert isinstance(outcome, bytes), "this method does not answer with a stream"
+        return outcome
+
+    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+        outcome = await self._outcome(method, request, timeout_s)
+        assert isinstance(outcome, list), "this method answers with a stream"
+        return outcome
+
+    async def _outcome(self, method: str, request: bytes, timeout_s: float) -> bytes | list[bytes]:
         self.calls.append((method, request, timeout_s))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
@@ -231,7 +242,7 @@ class FakeClient:
         """Calls get no answer from now on, until `answer`."""
         self._go_on.clear()
 
-    def answer(self, outcome: bytes | ResourceCallError | None = None) -> None:
+    def answer(self, outcome: bytes | list[bytes] | ResourceCallError | None = None) -> None:
         """Every call that hangs, and every later one, gets its outcome."""
         if outcome is not None:
             self.outcome = outcome

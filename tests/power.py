@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.filesystem import FileSystem
+from holdfast.filesystem import Buffer, FileSystem
 
 Choose = Callable[[int], int]
 """Gives a number from 0 up to the argument, both included."""
@@ -46,7 +46,7 @@ class ForgetfulFileSystem(FileSystem):
                 self._safe_times_ns[status.st_ino] = status.st_mtime_ns
                 self._safe_names[str(path)] = status.st_ino
 
-    def write(self, descriptor: int, path: str, data: bytes) -> None:
+    def write(self, descriptor: int, path: str, data: Buffer) -> None:
         with self._lock:
             if not self._off:
                 super().write(descriptor, path, data)

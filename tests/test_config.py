@@ -442,3 +442,27 @@ def test_no_entry_keeps_a_good_one_from_being_captured(entries: list[Any]) -> No
     found = with_methods(*entries, good)
     assert found.methods[-1].name == "the good one"
     assert all(0 < method.frequency_hz <= 5000 for method in found.methods)
+
+
+def test_a_method_may_have_a_capture_directory_of_its_own() -> None:
+    found = with_methods(
+        {**READINGS, "capture_directory": "~/fast"},
+        {**READINGS, "name": "radar", "capture_directory": "/other/../mnt/ssd/"},
+        {**READINGS, "name": "sonar"},
+        {**READINGS, "name": "gps", "capture_directory": "~/fast"},
+    )
+    assert found.problems == ()
+    directories = [method.capture_directory for method in found.methods]
+    assert directories == ["/home/user/fast", "/mnt/ssd", "", "/home/user/fast"]
+    assert found.capture_dirs == ("/home/user/.viam/capture", "/home/user/fast", "/mnt/ssd")
+
+
+@pytest.mark.parametrize(
+    ("attribute", "value"),
+    [("capture_directory", 7.0), ("capture_queue_size", -1.0), ("capture_buffer_size", -1.0)],
+)
+def test_a_method_with_a_bad_attribute_is_a_problem_by_its_name(attribute: str, value: object) -> None:
+    found = with_methods({**READINGS, attribute: value}, {**READINGS, "name": "radar"})
+    assert [method.name for method in found.methods] == ["radar"]
+    (problem,) = found.problems
+    assert attribute in problem and "lidar" in problem

@@ -47,6 +47,9 @@ class CountingClient:
         response.readings["seq"].number_value = self.served[name]
         return response.SerializeToString()
 
+    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+        raise AssertionError("no method here answers with a stream")
+
     async def close(self) -> None:
         pass
 
@@ -214,6 +217,23 @@ async def test_sync_flushes_what_was_captured_and_the_sum_holds(world: World) ->
     found = status(world.manager)["readings"]
     assert found["captured"] == found["delivered"] + found["on_disk"]
     assert found["delivered"] == world.cloud.readings_count
+
+
+async def test_a_methods_own_folder_is_filled_and_synced_like_the_capture_folder(world: World) -> None:
+    own = {"name": "b", "method": "Readings", "capture_frequency_hz": 200, "capture_directory": "~/fast"}
+    world.apply("a", "b", capture_methods=[{**own, "name": "a", "capture_directory": None}, own])
+    await world.served(20, "b")
+    await eventually(lambda: all(store.owned for store in world.manager.engine.all_stores))  # type: ignore[union-attr]
+    folder = world.folder / "fast" / "rdk_component_sensor" / "b" / "Readings"
+    await eventually(lambda: list(folder.glob("*.prog")))
+    before = world.client.served["b"]
+    await world.manager.sync()
+    await world.manager.stop()
+    arrived = world.cloud.readings_count
+    assert set(world.stored()) <= {"a"} and set(world.stored("fast")) <= {"b"}
+    left = sum(len(numbers) for folder in ("capture", "fast") for numbers in world.stored(folder).values())
+    assert arrived + left == sum(world.client.served.values())
+    assert (world.folder / "cloud" / "readings" / "b" / "Readings.jsonl").read_text().count("\n") >= before - 1
 
 
 async def test_while_another_process_has_the_lock_capture_goes_on_and_sync_waits(world: World) -> None:

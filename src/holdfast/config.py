@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -41,7 +41,7 @@ _CLOUD_SIDE = frozenset(
 _METHOD_ATTRIBUTES = frozenset(
     {
         "name", "method", "capture_frequency_hz", "additional_params", "disabled", "capture_queue_size",
-        "capture_buffer_size", "tags", "timeout_ms", "type", "model",
+        "capture_buffer_size", "capture_directory", "tags", "timeout_ms", "type", "model",
     }
 )  # fmt: skip
 
@@ -144,7 +144,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),
         flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
         fsync_interval_s=reader.number("capture_fsync_interval_ms", 5000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
-        methods=reader.methods(),
+        methods=reader.methods(path),
         sync_disabled=reader.flag("sync_disabled"),
         sync_interval_s=interval_mins * 60,
         additional_sync_paths=tuple(path(p) for p in reader.texts("additional_sync_paths") if p),
@@ -227,14 +227,14 @@ class _Reader:
     def mapping(self, name: str) -> Mapping[str, Any]:
         return dict(self._take(name, Mapping, "an object") or {})
 
-    def methods(self) -> tuple[CaptureMethod, ...]:
-        """The usable entries of `capture_methods`; each other one becomes a problem."""
+    def methods(self, path: Callable[[str], str]) -> tuple[CaptureMethod, ...]:
+        """The usable entries of `capture_methods`; each other one becomes a problem. `path` completes paths."""
         entries = self._take("capture_methods", (list, tuple), "a list of capture methods")
         methods: dict[tuple[str, str, str], CaptureMethod] = {}
         for index, entry in enumerate(entries or ()):
             where = f"capture_methods[{index}]"
             try:
-                method = self._method(where, entry)
+                method = self._method(where, entry, path)
             except ConfigError as error:
                 self.problems.append(f"{error}; this entry is not captured, the others are")
                 continue
@@ -250,7 +250,7 @@ class _Reader:
             methods[key] = method
         return tuple(methods.values())
 
-    def _method(self, where: str, entry: object) -> CaptureMethod | None:
+    def _method(self, where: str, entry: object, path: Callable[[str], str]) -> CaptureMethod | None:
         if not isinstance(entry, Mapping):
             raise ConfigError(where, f"must be an object with name, method and capture_frequency_hz, not {entry!r}")
         reader = _Reader(entry)
@@ -262,6 +262,9 @@ class _Reader:
             frequency = self._frequency(where, entry.get("capture_frequency_hz"))
             tags = reader.texts("tags")
             timeout_s = reader.number("timeout_ms", 5000.0) / 1000
+            directory = reader.text("capture_directory", "")
+            for unused in ("capture_queue_size", "capture_buffer_size"):
+                reader.number(unused, 0.0)
             disabled = reader.flag("disabled")
         except ConfigError as error:
             raise (
@@ -272,7 +275,15 @@ class _Reader:
         self.problems += [_unknown(key, reader.known | _CLOUD_SIDE, f"{where}.") for key in reader.unknown()]
         if disabled or frequency is None:
             return None
-        return CaptureMethod(name, method, frequency, tuple(sorted(params.items())), tags, timeout_s)
+        return CaptureMethod(
+            name,
+            method,
+            frequency,
+            tuple(sorted(params.items())),
+            tags,
+            timeout_s,
+            path(directory) if directory else "",
+        )
 
     def _required(self, name: str) -> str:
         value = self.text(name, "")

@@ -20,6 +20,8 @@ from .errors import StorageError
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Linux's sync of one file system; Python has none. Missing elsewhere."""
 
+Buffer = bytes | memoryview
+
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
@@ -90,7 +92,7 @@ class FileSystem:
             os.close(descriptor)
         return False
 
-    def write(self, descriptor: int, path: str, data: bytes) -> None:
+    def write(self, descriptor: int, path: str, data: Buffer) -> None:
         """Hands all of `data` to the operating system, or raises with an unknown part of it written."""
         view = memoryview(data)
         with _translated("write", path):

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
+
+from viam.proto.app.datasync import SensorData
 
 from holdfast.capture.client import UnaryClient
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
+from holdfast.filesystem import Buffer
 from holdfast.storage.disk_writer import DiskWriter
 
 API = "rdk:component:sensor"
@@ -17,18 +20,34 @@ NOWHERE = cast(DiskWriter, None)
 """For collectors whose readings the test takes itself."""
 
 
+class FakeSink:
+    """Keeps what a collector hands over: `SensorData`, and those with a payload by their MIME type."""
+
+    def __init__(self) -> None:
+        self.messages: list[bytes] = []
+        self.binaries: list[tuple[SensorData, str]] = []
+
+    def append(self, message: bytes) -> None:
+        self.messages.append(message)
+
+    def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
+        self.binaries.append((SensorData.FromString(b"".join((head, *payload))), mime_type))
+
+
 def spec(
     client: UnaryClient,
     writer: DiskWriter,
     name: str = "lidar",
+    method_name: str = "Readings",
     *,
+    api: str = API,
     hz: float = 10.0,
     params: Mapping[str, Any] | None = None,
     tags: tuple[str, ...] = (),
     timeout_s: float = 5.0,
     max_file_bytes: int = 256 * 1024,
 ) -> CollectorSpec:
-    table = lookup(API, "Readings")
+    table = lookup(api, method_name)
     assert table is not None
-    method = CaptureMethod(name, "Readings", hz, tuple(sorted((params or {}).items())), (), timeout_s)
-    return CollectorSpec(API, method, table, client, tags, writer, max_file_bytes)
+    method = CaptureMethod(name, method_name, hz, tuple(sorted((params or {}).items())), (), timeout_s)
+    return CollectorSpec(api, method, table, client, tags, writer, max_file_bytes)

@@ -18,7 +18,7 @@ from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import response
 
-from .specs import API, NOWHERE, spec
+from .specs import API, NOWHERE, FakeSink, spec
 
 FAILED = ResourceCallError(ResourceErrorKind.FAILED, "resource not found")
 TIMED_OUT = ResourceCallError(ResourceErrorKind.TIMEOUT, "Deadline Exceeded")
@@ -29,8 +29,9 @@ class Setup:
     def __init__(self, client: FakeClient, clock: FakeClock, spec: CollectorSpec) -> None:
         self.client = client
         self.clock = clock
-        self.stored: list[bytes] = []
-        self.collector = Collector(spec, clock, self.stored.append, Throttle(clock, 60.0).allows)
+        self.sink = FakeSink()
+        self.stored = self.sink.messages
+        self.collector = Collector(spec, clock, self.sink, Throttle(clock, 60.0).allows)
 
     async def read(self) -> bool:
         """Reads, and lets an answer that comes at once be stored."""

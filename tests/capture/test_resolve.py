@@ -24,10 +24,18 @@ def test_a_resource_that_is_there_runs(name: str) -> None:
     assert (found.api, found.waiting, found.problem) == (SENSOR, False, "")
 
 
-@pytest.mark.parametrize("name", ["lidar", f"{SENSOR}/lidar", "rem:lidar"])
+@pytest.mark.parametrize("name", ["lidar", f"{SENSOR}/lidar"])
 def test_a_resource_that_is_not_there_waits(name: str) -> None:
     found = resolved(name, radar=(SENSOR,))
     assert (found.waiting, found.table, found.problem) == (True, None, "")
+
+
+@pytest.mark.parametrize("name", ["rem:lidar", f"{SENSOR}/rem:lidar"])
+def test_a_resource_by_its_remotes_name_is_a_problem_that_says_how_it_is_called(name: str) -> None:
+    found = resolved(name, lidar=(SENSOR,))
+    assert (found.waiting, found.table) == (False, None)
+    for part in ("rem:lidar", "prefix", "'rem'", "'lidar'"):
+        assert part in found.problem
 
 
 def test_a_resource_of_another_api_than_configured_is_a_problem() -> None:
@@ -82,3 +90,45 @@ def test_a_resource_configured_by_short_and_by_full_name_runs_once_and_says_so()
     assert first.table is not None
     assert second.table is None
     assert second.problem
+
+
+BOARD, VISION = "rdk:component:board", "rdk:service:vision"
+
+
+@pytest.mark.parametrize(
+    ("api", "method", "params", "named"),
+    [
+        (BOARD, "Analogs", {}, "additional_params.reader_name is missing"),
+        (BOARD, "Analogs", {"reader_name": 7.0}, "additional_params.reader_name must be a text, not 7.0"),
+        (BOARD, "Gpios", {"reader_name": "a"}, "additional_params.pin_name is missing"),
+        (BOARD, "Gpios", {"pin_name": ""}, "additional_params.pin_name must be a text"),
+        (SENSOR, "DoCommand", {}, "additional_params.docommand_input is missing"),
+        (SENSOR, "DoCommand", {"docommand_input": "go"}, "additional_params.docommand_input must be an object"),
+        (CAMERA, "GetImages", {"filter_source_names": "left"}, "filter_source_names must be a list of texts"),
+        (CAMERA, "GetImages", {"filter_source_names": ["a", 1.0]}, "filter_source_names must be a list"),
+        (CAMERA, "GetImages", {"filter_source_names": None}, "filter_source_names must be a list of texts"),
+        (VISION, "CaptureAllFromCamera", {}, "additional_params.camera_name is missing"),
+        (VISION, "CaptureAllFromCamera", {"camera_name": "c", "min_confidence_score": 1.5}, "between 0 and 1"),
+    ],
+)
+def test_parameters_that_can_not_work_are_a_problem_by_name(
+    api: str, method: str, params: dict[str, object], named: str
+) -> None:
+    (found,) = resolve([CaptureMethod("it", method, 1.0, tuple(params.items()))], {"it": (api,)})
+    assert (found.table, found.waiting) == (None, False)
+    assert found.problem.startswith(f"{method} of it: ") and named in found.problem
+
+
+@pytest.mark.parametrize(
+    ("api", "method", "params"),
+    [
+        (BOARD, "Analogs", {"reader_name": "a"}),
+        (SENSOR, "DoCommand", {"docommand_input": {}}),
+        (CAMERA, "GetImages", {}),
+        (CAMERA, "GetImages", {"filter_source_names": ["a"]}),
+        (VISION, "CaptureAllFromCamera", {"camera_name": "c", "min_confidence_score": 1.0, "mime_type": "x"}),
+    ],
+)
+def test_parameters_that_are_right_run(api: str, method: str, params: dict[str, object]) -> None:
+    (found,) = resolve([CaptureMethod("it", method, 1.0, tuple(params.items()))], {"it": (api,)})
+    assert (found.table, found.problem) == (lookup(api, method), "")

@@ -174,6 +174,20 @@ async def test_fast_tickers_of_several_frequencies_share_their_wake_ups(
     assert set(slow.times[1:]) <= set(fast.times)
 
 
+async def test_tickers_with_large_answers_are_spread_at_any_frequency_that_has_room(
+    clock: FakeClock, scheduler: Scheduler
+) -> None:
+    fired = [Fired(clock) for _ in range(6)]
+    for number, one in enumerate(fired):
+        scheduler.add(f"camera {number}", 1 / 20, one, large=True)
+    await clock.advance(4.0)
+    times = [{round(time_s, 6) for time_s in one.times[-20:]} for one in fired]
+    assert len(set.union(*times)) > 60
+    fast = scheduler.add("fast", 0.002, Fired(clock), large=True)
+    await clock.advance(1.0)
+    assert fast.missed == 0
+
+
 async def _calls_per_wake_up(
     clock: FakeClock, scheduler: Scheduler, interval_s: float, count: int, key: Callable[[int], str]
 ) -> Counter[float]:

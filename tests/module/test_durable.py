@@ -9,19 +9,26 @@ from typing import Any
 import pytest
 from grpclib import GRPCError, Status
 from grpclib.testing import ChannelFor
+from viam.components.audio_in import AudioIn, AudioInfo, AudioResponse
+from viam.components.component_base import ComponentBase
 from viam.components.sensor import Sensor
 from viam.proto.app.datasync import MimeType
 from viam.proto.app.robot import ComponentConfig
 from viam.proto.common import ResourceName
+from viam.proto.component.audioin import AudioChunk
 from viam.resource.base import ResourceBase
 from viam.resource.manager import ResourceManager
+from viam.resource.types import API
 from viam.utils import dict_to_struct
 
+from holdfast import config as config_module
 from module import durable
 from module.data_manager import DataManager, DataManagerClient
 from module.data_manager.service import DataManagerRPCService
 from module.durable import Durable, Process
 from tests.waiting import eventually
+
+COMMAND = {"docommand_input": {"nothing": None, "list": [None, 1.0, True, {"deep": None}]}}
 
 
 class Thermometer(Sensor):
@@ -37,6 +44,32 @@ class Thermometer(Sensor):
         if self.broken:
             raise RuntimeError("out of mercury")
         return {"celsius": 21.5}
+
+
+class Microphone(AudioIn):
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.asked: list[tuple[str, int]] = []
+
+    async def get_audio(
+        self, codec: str, duration_seconds: float, previous_timestamp_ns: int, **kwargs: Any
+    ) -> AsyncIterator[AudioResponse]:
+        self.asked.append((codec, previous_timestamp_ns))
+
+        async def chunks() -> AsyncIterator[AudioResponse]:
+            for number, data in enumerate((b"one", b"two"), 1):
+                info = AudioInfo(codec=codec, sample_rate_hz=8000, num_channels=1)
+                chunk = AudioChunk(audio_data=data, audio_info=info, end_timestamp_nanoseconds=number)
+                yield AudioResponse(audio=chunk, request_id="r")
+
+        return chunks()
+
+    async def get_properties(self, **kwargs: Any) -> Any:
+        raise NotImplementedError
+
+
+class Strange(ComponentBase):
+    API = API("acme", "component", "strange")
 
 
 def config(folder: Path, **attributes: Any) -> ComponentConfig:
@@ -76,6 +109,33 @@ async def test_a_broken_object_is_an_error_of_its_own(process: Process, tmp_path
     await eventually(lambda: len(thermometer.asked) >= 3)
     (collector,) = (await service.get_status())["capture"]["collectors"]
     assert "out of mercury" in collector["last_error"] and collector["captured"] == 0
+
+
+async def test_a_stream_of_an_object_is_captured_and_an_api_of_ones_own_stops_nothing(
+    process: Process, tmp_path: Path
+) -> None:
+    methods = [
+        {"name": "mic", "method": "GetAudio", "capture_frequency_hz": 100, "additional_params": {"codec": "mp3"}}
+    ]
+    microphone, strange = Microphone("mic"), Strange("strange")
+    name = ResourceName(namespace="rdk", type="component", subtype="audio_in", name="mic")
+    Durable.new(config(tmp_path, capture_methods=methods), {name: microphone, name_of("strange"): strange})
+    await eventually(lambda: len(microphone.asked) >= 3)
+    await process.end()
+    data = [path.read_bytes() for path in tmp_path.rglob("*.capture")]
+    assert len(data) >= 2 and all(b"onetwo" in each and b"audio/mpeg" in each for each in data)
+    assert microphone.asked[:3] == [("mp3", 0), ("mp3", 2), ("mp3", 2)]
+
+
+async def test_a_null_in_a_config_is_none(tmp_path: Path) -> None:
+    methods = [{"name": "t", "method": "DoCommand", "capture_frequency_hz": 1, "additional_params": COMMAND}]
+    request = config(
+        tmp_path, capture_methods=methods, sync_interval_mins=None, tags=None, mongo_capture_config=None
+    )
+    assert Durable.validate_config(request) == ([], ("t",))
+    parsed = config_module.parse(durable._plain(request.attributes), {})
+    assert (parsed.problems, parsed.tags) == ((), ())
+    assert dict(parsed.methods[0].params) == COMMAND
 
 
 async def test_validate_declares_everything_optional(tmp_path: Path) -> None:

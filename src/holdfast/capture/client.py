@@ -1,7 +1,7 @@
 """The one way to a resource: bytes in, bytes out.
 
-`UnaryClient` is the seam; `GrpcioClient` speaks to the machine's own socket. Requests and answers are never decoded
-here. gRPC's errors become `ResourceCallError` at this door.
+`UnaryClient` is the seam, for methods that answer with a stream too; `GrpcioClient` speaks to the machine's own
+socket. Requests and answers are never decoded here. gRPC's errors become `ResourceCallError` at this door.
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ import grpc.aio
 from ..errors import ResourceCallError, ResourceErrorKind
 
 NO_CAPTURE = "no capture from filter module"
-MAX_ANSWER_BYTES = 64 * 1024 * 1024
+MAX_ANSWER_BYTES = 40 * 1024 * 1024
+"""Above the 32 MiB that viam-server takes from a module, below what the disk writer keeps in memory."""
 
 
 class UnaryClient(Protocol):
-    """Calls one gRPC method."""
+    """Calls gRPC methods."""
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         """The serialized answer of `method` ("/package.Service/Method"), or ResourceCallError.
 
         When cancelled, the call is cancelled on its way and its answer is never seen.
         """
+
+    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+        """As `call`, for a method that answers with a stream: all of its answers, together at most
+        `MAX_ANSWER_BYTES`; more are a ResourceCallError."""
 
     async def close(self) -> None:
         """Ends every call that is under way. Safe to call twice."""
@@ -46,6 +51,7 @@ class GrpcioClient:
             ],
         )
         self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._streams: dict[str, grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {}
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
         callable_ = self._methods.get(method)
@@ -56,8 +62,33 @@ class GrpcioClient:
         except grpc.aio.AioRpcError as error:
             raise _translate(error) from error
 
+    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+        callable_ = self._streams.get(method)
+        if callable_ is None:
+            callable_ = self._streams[method] = self._channel.unary_stream(method)
+        answers: list[bytes] = []
+        size_bytes = 0
+        call = callable_(request, timeout=timeout_s)
+        try:
+            async for answer in call:
+                size_bytes += len(answer)
+                if size_bytes > MAX_ANSWER_BYTES:
+                    raise too_large(method)
+                answers.append(answer)
+        except grpc.aio.AioRpcError as error:
+            raise _translate(error) from error
+        finally:
+            call.cancel()
+        return answers
+
     async def close(self) -> None:
         await self._channel.close()
+
+
+def too_large(method: str) -> ResourceCallError:
+    """What is raised when a stream does not end in time to be kept in memory."""
+    why = f"{method} answered with more than {MAX_ANSWER_BYTES >> 20} MiB"
+    return ResourceCallError(ResourceErrorKind.FAILED, why)
 
 
 def _translate(error: grpc.aio.AioRpcError) -> ResourceCallError:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Struct
@@ -19,15 +20,26 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ..clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
+from ..filesystem import Buffer
 from ..storage.disk_writer import DiskWriter
-from ..storage.frames import tabular_message
+from ..storage.frames import binary_head, tabular_message
 from .client import UnaryClient
-from .methods import TabularMethod
+from .methods import BinaryAnswer, BinaryMethod, Method, TabularMethod, Target
 
 logger = logging.getLogger(__name__)
 
 _STOP_TIMEOUT_S = 0.5
 _MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may find new words for each failure
+
+
+class Sink(Protocol):
+    """Where readings go. Neither method may block."""
+
+    def append(self, message: bytes) -> None:
+        """Takes a reading: a serialized `SensorData`."""
+
+    def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
+        """Takes a reading that becomes a file: a serialized `SensorData` up to its payload, and the payload."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +48,7 @@ class CollectorSpec:
 
     api: str
     method: CaptureMethod
-    table: TabularMethod
+    table: Method
     client: UnaryClient
     tags: tuple[str, ...]
     writer: DiskWriter
@@ -50,16 +62,24 @@ class CollectorSpec:
     def key(self) -> str:
         return f"{self.api}/{self.resource} {self.method.method} {self.method.params!r}"
 
+    @property
+    def target(self) -> Target:
+        return Target(self.resource, dict(self.method.params), self.method.frequency_hz)
+
     def metadata(self) -> DataCaptureMetadata:
-        """The header of this collector's files."""
+        """The header of this collector's files; that of a binary payload has its MIME type too."""
         metadata = DataCaptureMetadata(
             component_type=self.api,
             component_name=self.resource,
             method_name=self.method.method,
-            type=DataType.DATA_TYPE_TABULAR_SENSOR,
-            file_extension=".dat",
             tags=self.tags,
         )
+        if isinstance(self.table, BinaryMethod):
+            metadata.type = DataType.DATA_TYPE_BINARY_SENSOR
+            metadata.file_extension = self.table.extension(dict(self.method.params))
+        else:
+            metadata.type = DataType.DATA_TYPE_TABULAR_SENSOR
+            metadata.file_extension = ".dat"
         params = Struct()
         params.update(dict(self.method.params))
         for name, value in params.fields.items():
@@ -70,12 +90,9 @@ class CollectorSpec:
 
 
 class Collector:
-    """Reads when told to. `append` takes each reading as a serialized `SensorData` and must not block;
-    `may_warn` says whether a failure, given as a text, should be logged now."""
+    """Reads when told to, into `sink`. `may_warn` says whether a failure, given as a text, should be logged now."""
 
-    def __init__(
-        self, spec: CollectorSpec, clock: Clock, append: Callable[[bytes], None], may_warn: Callable[[str], bool]
-    ) -> None:
+    def __init__(self, spec: CollectorSpec, clock: Clock, sink: Sink, may_warn: Callable[[str], bool]) -> None:
         self.spec = spec
         self.readings = 0
         self.errors = 0
@@ -84,40 +101,80 @@ class Collector:
         self.last_reading_s: float | None = None
         """When the last reading came, on the monotonic clock."""
         self._clock = clock
-        self._append = append
+        self._sink = sink
         self._may_warn = may_warn
-        self._request = spec.table.request(spec.resource, dict(spec.method.params))
+        self._target = spec.target
+        self._request = spec.table.request(self._target)
         self._warned_s: deque[float] = deque(maxlen=_MOST_WARNINGS)
         self._call: asyncio.Task[None] | None = None
+        self._again = False
+        """A deadline came while a gapless call was in flight: the next one follows it at once."""
 
     def read(self) -> bool:
         """Starts a reading; False when the previous one has not come yet."""
-        if self._call is not None:
-            return False
-        self._call = asyncio.get_running_loop().create_task(self._read())
-        return True
+        if self._call is None:
+            self._call = asyncio.get_running_loop().create_task(self._read())
+            return True
+        table = self.spec.table
+        if isinstance(table, BinaryMethod) and table.gapless and not self._again:
+            self._again = True
+            return True
+        return False
 
     async def stop(self) -> None:
         """Waits for the reading in flight, for at most half a second; then it is given up."""
+        self._again = False
         if self._call is not None:
             await asyncio.wait([self._call], timeout=_STOP_TIMEOUT_S)
         if self._call is not None:
             self._call.cancel()
 
     async def _read(self) -> None:
-        method = self.spec.method
         requested_ns = self._clock.time_ns()
         try:
-            answer = await self.spec.client.call(self.spec.table.rpc, self._request, method.timeout_s)
+            if isinstance(self.spec.table, TabularMethod):
+                await self._read_tabular(self.spec.table, requested_ns)
+            else:
+                await self._read_binary(self.spec.table, requested_ns)
         except ResourceCallError as error:
             self._failed(error)
         else:
-            received_ns = self._clock.time_ns()
-            self._append(tabular_message(requested_ns, received_ns, self.spec.table.payload(answer)))
             self.readings += 1
             self.last_reading_s = self._clock.monotonic()
         finally:
             self._call = None
+            again, self._again = self._again, False
+        if again:
+            self.read()
+
+    async def _read_tabular(self, table: TabularMethod, requested_ns: int) -> None:
+        answer = await self.spec.client.call(table.rpc, self._request, self.spec.method.timeout_s)
+        received_ns = self._clock.time_ns()
+        self._sink.append(tabular_message(requested_ns, received_ns, table.payload(answer)))
+
+    async def _read_binary(self, table: BinaryMethod, requested_ns: int) -> None:
+        answer = table.answer(self._target, await self._answers(table))
+        received_ns = answer.received_ns or self._clock.time_ns()
+        self._check(answer)
+        for binary in answer.binaries:
+            size_bytes = sum(map(len, binary.parts))
+            head = binary_head(requested_ns, received_ns, binary.annotations, size_bytes)
+            self._sink.append_binary(head, binary.parts, binary.mime_type)
+        if table.gapless:
+            self._target = replace(self._target, after_ns=answer.end_ns)
+            self._request = table.request(self._target)
+
+    async def _answers(self, table: BinaryMethod) -> list[bytes]:
+        client, method = self.spec.client, self.spec.method
+        if not table.streamed:
+            return [await client.call(table.rpc, self._request, method.timeout_s)]
+        lasts_s = method.interval_s if table.gapless else 0.0
+        return await client.stream(table.rpc, self._request, lasts_s + method.timeout_s)
+
+    def _check(self, answer: BinaryAnswer) -> None:
+        """As the builtin does, an answer with nothing in it, or in one of its payloads, is refused whole."""
+        if not answer.binaries or not all(any(map(len, binary.parts)) for binary in answer.binaries):
+            raise ResourceCallError(ResourceErrorKind.FAILED, "the answer, or a part of it, is empty")
 
     def _failed(self, error: ResourceCallError) -> None:
         if error.kind is ResourceErrorKind.FILTERED:

@@ -14,6 +14,7 @@ from ..clock import Clock
 from ..storage.disk_writer import Appender, DiskWriter
 from ..throttle import Throttle
 from .collector import Collector, CollectorSpec
+from .methods import BinaryMethod
 from .scheduler import Scheduler, Ticker
 
 _LOG_INTERVAL_S = 60.0
@@ -71,8 +72,9 @@ class Capture:
 
     def _start(self, spec: CollectorSpec) -> RunningCollector:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
-        collector = Collector(spec, self._clock, appender.append, self._may_warn)
-        ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read)
+        collector = Collector(spec, self._clock, appender, self._may_warn)
+        large = isinstance(spec.table, BinaryMethod)
+        ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
         return RunningCollector(collector, ticker, appender)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..config import CaptureMethod, short_name
-from .methods import TabularMethod, lookup, methods_of
+from .methods import Method, lookup, methods_of
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,7 @@ class Resolution:
 
     method: CaptureMethod
     api: str = ""
-    table: TabularMethod | None = None
+    table: Method | None = None
     waiting: bool = False
     """The resource is not there (yet); its appearance brings a new configuration."""
     problem: str = ""
@@ -40,6 +40,8 @@ def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[s
 
 
 def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:
+    if not apis and ":" in short_name(method.name):
+        return Resolution(method, problem=_of_a_remote(short_name(method.name)))
     if not apis:
         return Resolution(method, waiting=True)
     wanted_api = method.name.rpartition("/")[0]
@@ -49,8 +51,19 @@ def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:
     for api in [wanted_api] if wanted_api else apis:
         table = lookup(api, method.method)
         if table is not None:
+            wrong = table.problem(dict(method.params))
+            if wrong:
+                return Resolution(method, api, problem=f"{method.method} of {short_name(method.name)}: {wrong}")
             return Resolution(method, api, table)
     return Resolution(method, apis[0], problem=_unknown_method(method, wanted_api or apis[0]))
+
+
+def _of_a_remote(name: str) -> str:
+    remote, _, local = name.rpartition(":")
+    return (
+        f"{name}: viam-server tells modules no remote's name; write the name that the machine lists, "
+        f"which is the prefix of the remote {remote!r} followed by {local!r}"
+    )
 
 
 def _unknown_method(method: CaptureMethod, api: str) -> str:

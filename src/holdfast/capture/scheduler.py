@@ -27,7 +27,8 @@ _EPSILON_S = 1e-6  # above the resolution of a float that counts the seconds of 
 _SPREAD_SLOTS = round(_SPREAD_S / SLOT_S)
 MAX_CALLS_PER_SLOT = 32
 TOGETHER_HZ = 10.0
-"""From this frequency on collectors share their phase, so that calls due together leave together."""
+"""From this frequency on collectors share their phase, so that calls due together leave together; but not those
+with large answers, which would all be in memory together."""
 
 
 class Ticker:
@@ -76,10 +77,11 @@ class Scheduler:
         self._slots: Counter[int] = Counter()
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, key: str, interval_s: float, fire: Callable[[], bool]) -> Ticker:
-        """Starts a ticker. Below `TOGETHER_HZ` its place within a second follows from `key`."""
+    def add(self, key: str, interval_s: float, fire: Callable[[], bool], *, large: bool = False) -> Ticker:
+        """Starts a ticker. Below `TOGETHER_HZ`, or where its answers are `large`, its place within a second follows
+        from `key`."""
         now = self._clock.monotonic()
-        if 1.0 / interval_s >= TOGETHER_HZ:
+        if 1.0 / interval_s >= TOGETHER_HZ and not (large and interval_s > SLOT_S):
             slots: tuple[int, ...] = ()
             start = math.ceil(now / interval_s) * interval_s
         else:

@@ -8,9 +8,10 @@ from __future__ import annotations
 import errno
 import itertools
 import os
+from collections.abc import Sequence
 
 from ..errors import StorageError
-from ..filesystem import FileSystem
+from ..filesystem import Buffer, FileSystem
 from . import layout
 
 _NAME_TRIES = 1000
@@ -63,12 +64,17 @@ class CaptureFile:
         if self._torn:
             raise StorageError("write", self.path, OSError(errno.EIO, "its end is torn by an earlier failure"))
         try:
-            self._write(frames)
+            self._write([b"".join(frames)])
         except StorageError:
             if self._torn:
                 self.readings += self._whole_frames(frames)
             raise
         self.readings += len(frames)
+
+    def append_whole(self, parts: Sequence[Buffer]) -> None:
+        """Hands one frame to the operating system, part by part: a large one is never copied."""
+        self._write(parts)
+        self.readings += 1
 
     def complete(self) -> str | None:
         """Closes the file and gives it its final name, which is returned; an empty one is removed (None).
@@ -85,18 +91,18 @@ class CaptureFile:
         self._files.rename(self.path, final)
         return final
 
-    def _write(self, frames: list[bytes]) -> None:
+    def _write(self, parts: Sequence[Buffer]) -> None:
         assert self._descriptor is not None, "written after complete()"
-        data = b"".join(frames)
         try:
-            self._files.write(self._descriptor, self.path, data)
+            for part in parts:
+                self._files.write(self._descriptor, self.path, part)
         except StorageError:
             try:
                 self._files.truncate(self.path, self.size_bytes)
             except StorageError:
                 self._torn = True
             raise
-        self.size_bytes += len(data)
+        self.size_bytes += sum(map(len, parts))
 
     def _whole_frames(self, frames: list[bytes]) -> int:
         """How many of `frames` a failed write left in the file whole."""

@@ -93,9 +93,7 @@ class Completion:
                 self._condition.notify()
             self._unsynced = True
 
-    def hand(
-        self, collector: CollectorId, file: FinishedFile, *, counted: bool = False, ours: bool = True
-    ) -> None:
+    def hand(self, collector: CollectorId, file: FinishedFile, *, counted: bool = False, ours: bool = True) -> None:
         """Takes a file to which nothing is written any more; it gets its name after the next sync, within
         `interval_s`. `counted` when the ledger knows its readings, `ours` when we wrote it."""
         with self._condition:

@@ -13,14 +13,15 @@ import asyncio
 import logging
 import threading
 from collections import deque
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
+from dataclasses import dataclass
 
 from viam.proto.app.datasync import DataCaptureMetadata
 
 from ..clock import Clock
 from ..errors import StorageError
-from ..filesystem import FileSystem
+from ..filesystem import Buffer, FileSystem
 from ..throttle import Throttle
 from . import layout
 from .capture_file import CaptureFile
@@ -29,7 +30,8 @@ from .counts import collector_of
 from .frames import FrameEncoder
 from .ledger import Ledger
 
-MAX_PENDING_BYTES = 32 * 1024 * 1024
+MAX_PENDING_BYTES = 48 * 1024 * 1024
+"""Room for one answer of 32 MiB, the most that a module's resource gives, beside what the others give."""
 _WAKE_EARLY_BYTES = 1024 * 1024
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the write itself, so that the whole stays within the interval
 DEFAULT_FSYNC_INTERVAL_S = 5.0
@@ -40,8 +42,19 @@ _LOG_INTERVAL_S = 60.0
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class _Payload:
+    """One binary reading: `parts` are its `SensorData`."""
+
+    parts: Sequence[Buffer]
+    mime_type: str
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
 class Appender:
-    """Where one collector puts its readings. `append` belongs to the event loop, the rest to the disk thread."""
+    """Where one collector puts its readings. `append…` belong to the event loop, the rest to the disk thread."""
 
     def __init__(self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int) -> None:
         self.collector = collector_of(metadata)
@@ -50,12 +63,27 @@ class Appender:
         self.file: CaptureFile | None = None
         self.closed = False
         self.pending: deque[bytes] = deque()
+        self.payloads: deque[_Payload] = deque()
         self.encoder = FrameEncoder(metadata)
+        self._metadata = metadata
         self._writer = writer
 
     def append(self, message: bytes) -> None:
         """Takes one serialized `SensorData`; never blocks, never raises."""
         self._writer.take(self, self.encoder.encode(message))
+
+    def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
+        """Takes one `SensorData`, serialized up to its payload, and the payload; never blocks, never raises.
+
+        It becomes a file of its own, whose header tells `mime_type`. The payload is kept as it is, not copied.
+        """
+        self._writer.take(self, _Payload((head, *payload), mime_type))
+
+    def encoder_of(self, mime_type: str) -> FrameEncoder:
+        """Makes the frames of a file with one payload of this type."""
+        metadata = DataCaptureMetadata(mime_type=mime_type)
+        metadata.MergeFrom(self._metadata)
+        return FrameEncoder(metadata)
 
 
 class DiskWriter:
@@ -113,15 +141,19 @@ class DiskWriter:
             written = any(a.file is not None and a.file.path == path for a in self._appenders)
         return written or self.completion.holds(path)
 
-    def take(self, appender: Appender, frame: bytes) -> None:
-        """Buffers a frame for the next flush, or drops and counts it when the buffers are full."""
+    def take(self, appender: Appender, reading: bytes | _Payload) -> None:
+        """Buffers a frame or a payload for the next flush, or drops and counts it when the buffers are full."""
         self._ledger.captured(appender.collector)
+        size_bytes = len(reading)
         with self._condition:
-            full = self._pending_bytes + len(frame) > MAX_PENDING_BYTES
+            full = self._pending_bytes + size_bytes > MAX_PENDING_BYTES
             refused = full or self._stopping or appender.closed
             if not refused:
-                self._pending_bytes += len(frame)
-                appender.pending.append(frame)
+                self._pending_bytes += size_bytes
+                if isinstance(reading, _Payload):
+                    appender.payloads.append(reading)
+                else:
+                    appender.pending.append(reading)
                 early = self._pending_bytes > _WAKE_EARLY_BYTES and not self._early
                 if early or not self._armed:
                     self._armed, self._early = True, early
@@ -222,6 +254,23 @@ class DiskWriter:
             appenders = list(self._appenders)
         for appender in appenders:
             self._write(appender)
+            self._write_payloads(appender)
+
+    def _write_payloads(self, appender: Appender) -> None:
+        """Gives each payload a file of its own, which is finished with it. One that fails stops no other."""
+        for _ in range(len(appender.payloads)):
+            payload = appender.payloads.popleft()
+            try:
+                encoder = appender.encoder_of(payload.mime_type)
+                appender.file = CaptureFile.create(
+                    self._files, appender.folder, self._clock.time_ns(), encoder.header_frame
+                )
+                appender.file.append_whole(encoder.encode_parts(payload.parts))
+            except StorageError as error:
+                self._report(appender, error, 1)
+            with self._condition:
+                self._pending_bytes -= len(payload)
+            self._finish_file(appender)
 
     def _write(self, appender: Appender) -> None:
         frames = [appender.pending.popleft() for _ in range(len(appender.pending))]
@@ -255,6 +304,7 @@ class DiskWriter:
                 appenders = list(self._appenders)
         for appender in appenders:
             self._write(appender)
+            self._write_payloads(appender)
             self._finish_file(appender)
 
     def _release(self, appenders: Collection[Appender]) -> None:

@@ -10,8 +10,11 @@ from __future__ import annotations
 
 import struct
 import zlib
+from collections.abc import Sequence
 
 from viam.proto.app.datasync import DataCaptureMetadata
+
+from ..filesystem import Buffer
 
 CHECK_FIELD = 19999
 CHECK_TAG = b"\xfd\xe1\x09"  # the varint of (19999 << 3 | 5): a fixed 32-bit number follows
@@ -43,7 +46,7 @@ def varint(value: int) -> bytes:
     return bytes(out)
 
 
-def read_varint(data: bytes, offset: int) -> tuple[int, int]:
+def read_varint(data: Buffer, offset: int) -> tuple[int, int]:
     """The number at `offset` and the offset behind it; IndexError or ValueError when there is none."""
     value = shift = 0
     while True:
@@ -92,6 +95,14 @@ class FrameEncoder:
         """The frame of one serialized `SensorData`."""
         return _with_check(message, self._seed)
 
+    def encode_parts(self, parts: Sequence[Buffer]) -> list[Buffer]:
+        """The frame of one serialized `SensorData` that is given in parts, in parts: none of them is copied."""
+        check = self._seed
+        for part in parts:
+            check = zlib.crc32(part, check)
+        size = sum(map(len, parts)) + CHECK_SIZE
+        return [varint(size), *parts, CHECK_TAG + struct.pack("<I", check)]
+
 
 def timestamp(time_ns: int) -> bytes:
     """A serialized `google.protobuf.Timestamp`."""
@@ -105,6 +116,18 @@ def tabular_message(requested_ns: int, received_ns: int, payload: bytes) -> byte
     requested, received = timestamp(requested_ns), timestamp(received_ns)
     metadata = b"\x0a%c%b\x12%c%b" % (len(requested), requested, len(received), received)
     return b"\x0a%c%b\x12%b%b" % (len(metadata), metadata, varint(len(payload)), payload)
+
+
+def binary_head(requested_ns: int, received_ns: int, annotations: bytes, size_bytes: int) -> bytes:
+    """A serialized `SensorData` up to its payload of `size_bytes`, which is to follow.
+
+    `annotations` is a serialized `Annotations`.
+    """
+    requested, received = timestamp(requested_ns), timestamp(received_ns)
+    metadata = b"\x0a%c%b\x12%c%b" % (len(requested), requested, len(received), received)
+    if annotations:
+        metadata += b"\x22" + varint(len(annotations)) + annotations
+    return b"\x0a" + varint(len(metadata)) + metadata + b"\x1a" + varint(size_bytes)
 
 
 def readings_payload(response: bytes) -> bytes:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import mimetypes
 import os
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -109,7 +108,7 @@ def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetada
 
 def extension_of(mime_type: str) -> str:
     """The file extension for a MIME type, with its dot; empty when it is not known."""
-    return _EXTENSIONS.get(mime_type) or mimetypes.guess_extension(mime_type) or ""
+    return _EXTENSIONS.get(mime_type, "")
 
 
 def file_metadata(found: Found, part_id: str, tags: tuple[str, ...]) -> bytes:

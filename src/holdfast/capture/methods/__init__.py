@@ -8,19 +8,59 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from . import sensor
-from .method import TabularMethod
+from . import (
+    arm,
+    audio_in,
+    board,
+    camera,
+    encoder,
+    gantry,
+    motor,
+    movement_sensor,
+    others,
+    power_sensor,
+    sensor,
+    servo,
+    slam,
+    vision,
+)
+from .method import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, Target
 
-__all__ = ["TabularMethod", "lookup", "methods_of"]
+__all__ = [
+    "TABLES",
+    "Binary",
+    "BinaryAnswer",
+    "BinaryMethod",
+    "Method",
+    "TabularMethod",
+    "Target",
+    "lookup",
+    "methods_of",
+]
 
-_TABLES: Mapping[str, Mapping[str, TabularMethod]] = {sensor.API: sensor.METHODS}
+TABLES: Mapping[str, Mapping[str, Method]] = {
+    arm.API: arm.METHODS,
+    audio_in.API: audio_in.METHODS,
+    board.API: board.METHODS,
+    camera.API: camera.METHODS,
+    encoder.API: encoder.METHODS,
+    gantry.API: gantry.METHODS,
+    motor.API: motor.METHODS,
+    movement_sensor.API: movement_sensor.METHODS,
+    power_sensor.API: power_sensor.METHODS,
+    sensor.API: sensor.METHODS,
+    servo.API: servo.METHODS,
+    slam.API: slam.METHODS,
+    vision.API: vision.METHODS,
+    **others.TABLES,
+}
 
 
-def lookup(api: str, method: str) -> TabularMethod | None:
+def lookup(api: str, method: str) -> Method | None:
     """The row for `method` of `api`, or None when it can't be captured."""
-    return _TABLES.get(api, {}).get(method)
+    return TABLES.get(api, {}).get(method)
 
 
 def methods_of(api: str) -> list[str]:
     """The names of what can be captured of `api`, sorted."""
-    return sorted(_TABLES.get(api, {}))
+    return sorted(TABLES.get(api, {}))

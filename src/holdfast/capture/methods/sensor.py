@@ -3,24 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 from viam.proto.common import GetReadingsRequest
 
 from ...storage.frames import readings_payload
-from .method import TabularMethod, from_data_management
+from .common import of_component
+from .method import Method, TabularMethod, Target, from_data_management
 
 API = "rdk:component:sensor"
+SERVICE = "viam.component.sensor.v1.SensorService"
 
 
-def _readings(name: str, params: Mapping[str, Any]) -> bytes:
-    return GetReadingsRequest(name=name, extra=from_data_management()).SerializeToString()
+def _request(target: Target) -> bytes:
+    """A sensor is told the parameters too."""
+    extra = from_data_management()
+    extra.update(dict(target.params))
+    return GetReadingsRequest(name=target.name, extra=extra).SerializeToString()
 
 
-METHODS = {
-    "Readings": TabularMethod(
-        rpc="/viam.component.sensor.v1.SensorService/GetReadings",
-        request=_readings,
-        payload=readings_payload,
-    ),
+METHODS: Mapping[str, Method] = {
+    # {"readings": {…}}, the bytes as they came
+    "Readings": TabularMethod(f"/{SERVICE}/GetReadings", _request, readings_payload),
+    **of_component(SERVICE),
 }

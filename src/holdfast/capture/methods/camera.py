@@ -1,0 +1,131 @@
+"""rdk:component:camera. Images are stored byte for byte as they come; they are never decoded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from viam.proto.app.data import Annotations, Classification
+from viam.proto.common import ResponseMetadata
+from viam.proto.component.camera import GetImagesRequest, GetPointCloudRequest
+
+from .. import wire
+from .common import of_component
+from .method import (
+    Binary,
+    BinaryAnswer,
+    BinaryMethod,
+    Method,
+    Params,
+    Target,
+    by_name,
+    decoded,
+    from_data_management,
+    unusable,
+)
+from .mime import JPEG, PCD, PNG
+
+API = "rdk:component:camera"
+SERVICE = "viam.component.camera.v1.CameraService"
+_IMAGES, _RESPONSE_METADATA = 1, 84260
+_SOURCE_NAME, _IMAGE, _MIME_TYPE, _ANNOTATIONS = 1, 3, 4, 5
+_PCD_MIME_TYPE, _POINT_CLOUD = 1, 2
+_EXTENSIONS = {JPEG: ".jpeg", PNG: ".png", PCD: ".pcd"}
+
+
+@dataclass
+class Image:
+    """One image of an answer, in place."""
+
+    source: str
+    mime_type: str
+    data: memoryview
+    annotations: bytes
+
+    @classmethod
+    def read(cls, message: memoryview) -> Image:
+        """From a serialized `viam.component.camera.v1.Image`."""
+        return cls(
+            source=wire.last_text(message, _SOURCE_NAME),
+            mime_type=wire.last_text(message, _MIME_TYPE),
+            data=wire.last(message, _IMAGE),
+            annotations=bytes(wire.last(message, _ANNOTATIONS)),
+        )
+
+
+def _images(answer: memoryview) -> Iterator[Image]:
+    for number, value in wire.fields(answer):
+        if number == _IMAGES and isinstance(value, memoryview):
+            yield Image.read(value)
+
+
+def _captured_ns(answer: memoryview) -> int:
+    """When the camera says that it took the images; 0 when it does not, or tells a time before 1970."""
+    metadata = decoded(ResponseMetadata, bytes(wire.last(answer, _RESPONSE_METADATA)))
+    return max(0, metadata.captured_at.ToNanoseconds())
+
+
+def _images_request(target: Target) -> bytes:
+    """A source that is named twice is asked for once: viam-server refuses a request that repeats a name."""
+    return GetImagesRequest(
+        name=target.name,
+        filter_source_names=dict.fromkeys(target.params.get("filter_source_names", ())),
+        extra=from_data_management(),
+    ).SerializeToString()
+
+
+def _all_images(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+    answer = memoryview(answers[0])
+    binaries = (
+        Binary((image.data,), image.mime_type, image.annotations + _classified(image.source))
+        for image in _images(answer)
+    )
+    return BinaryAnswer(tuple(binaries), _captured_ns(answer))
+
+
+def _classified(label: str) -> bytes:
+    """Serialized `Annotations` to append to others: the source's name as one classification more."""
+    return Annotations(classifications=[Classification(label=label)]).SerializeToString()
+
+
+def _one_image(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+    answer = memoryview(answers[0])
+    images = list(_images(answer))
+    if not images:
+        raise unusable("the camera returned no images")
+    wanted = target.params.get("mime_type", JPEG)
+    image = next((image for image in images if image.mime_type == wanted), images[0])
+    return BinaryAnswer((Binary((image.data,), image.mime_type, image.annotations),), _captured_ns(answer))
+
+
+def _cloud_request(target: Target) -> bytes:
+    return GetPointCloudRequest(name=target.name, mime_type=PCD, extra=from_data_management()).SerializeToString()
+
+
+def _cloud(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+    answer = memoryview(answers[0])
+    mime_type = wire.last_text(answer, _PCD_MIME_TYPE)
+    if mime_type != PCD:
+        raise unusable(f"the camera returned a point cloud of the unknown type {mime_type!r}")
+    return BinaryAnswer((Binary((wire.last(answer, _POINT_CLOUD),), PCD),))
+
+
+def _filter_problem(params: Params) -> str:
+    names = params.get("filter_source_names", ())
+    if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
+        return ""
+    return f"additional_params.filter_source_names must be a list of texts, not {names!r}"
+
+
+def _image_extension(params: Params) -> str:
+    return _EXTENSIONS.get(str(params.get("mime_type", "")), "")
+
+
+METHODS: Mapping[str, Method] = {
+    # filter_source_names → a file for each image, with the source's name as a classification
+    "GetImages": BinaryMethod(f"/{SERVICE}/GetImages", _images_request, _all_images, problem=_filter_problem),
+    # mime_type → the first image of that type, or else the first of all
+    "ReadImage": BinaryMethod(f"/{SERVICE}/GetImages", by_name(GetImagesRequest), _one_image, _image_extension),
+    "NextPointCloud": BinaryMethod(f"/{SERVICE}/GetPointCloud", _cloud_request, _cloud, lambda params: ".pcd"),
+    **of_component(SERVICE),
+}

@@ -1,0 +1,81 @@
+"""What RDK captures of every component, and of some services: DoCommand and GetWorldPose."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from google.protobuf.message import Message
+from google.protobuf.struct_pb2 import Struct
+from viam.proto.common import DoCommandRequest
+from viam.proto.robot import GetPoseRequest, GetPoseResponse
+
+from ...storage.frames import varint
+from .. import wire
+from .method import (
+    Method,
+    Params,
+    TabularMethod,
+    Target,
+    by_name,
+    decoded,
+    fields_of,
+    from_data_management,
+    struct_of,
+)
+
+_RESULT = 1
+"""DoCommandResponse.result"""
+
+
+def row(service: str, rpc: str, request_type: Callable[..., Message], answer_type: type[Message]) -> TabularMethod:
+    """The usual row: asked by the resource's name, stored field by field."""
+    return TabularMethod(f"/{service}/{rpc}", by_name(request_type), fields_of(answer_type))
+
+
+def of_component(service: str) -> Mapping[str, Method]:
+    """The rows of any component whose gRPC service is `service`."""
+    return {"DoCommand": do_command(service), "GetWorldPose": WORLD_POSE}
+
+
+def do_command(service: str) -> TabularMethod:
+    """docommand_input is the command → {"docommand_output": what it returned}"""
+    return TabularMethod(f"/{service}/DoCommand", _command, _command_output, _command_problem)
+
+
+def _command(target: Target) -> bytes:
+    command = Struct()
+    command.update(dict(target.params["docommand_input"]))
+    return DoCommandRequest(name=target.name, command=command).SerializeToString()
+
+
+def _command_output(answer: bytes) -> bytes:
+    """{"docommand_output": …} around the bytes of the result, which may be nested deeper than protobuf decodes."""
+    result = wire.last(memoryview(answer), _RESULT)
+    value = b"\x2a" + varint(len(result)) + result
+    entry = b"\x0a\x10docommand_output\x12" + varint(len(value)) + value
+    return b"\x0a" + varint(len(entry)) + entry
+
+
+def _command_problem(params: Params) -> str:
+    if "docommand_input" not in params:
+        return "additional_params.docommand_input is missing: give the command, {} for an empty one"
+    if not isinstance(params["docommand_input"], Mapping):
+        return f"additional_params.docommand_input must be an object, not {params['docommand_input']!r}"
+    return ""
+
+
+def _pose_request(target: Target) -> bytes:
+    return GetPoseRequest(
+        component_name=target.name, destination_frame="world", extra=from_data_management()
+    ).SerializeToString()
+
+
+def _pose_payload(answer: bytes) -> bytes:
+    pose = decoded(GetPoseResponse, answer).pose.pose
+    payload = Struct()
+    payload.fields["pose"].struct_value.CopyFrom(struct_of(pose))
+    return payload.SerializeToString()
+
+
+WORLD_POSE = TabularMethod("/viam.robot.v1.RobotService/GetPose", _pose_request, _pose_payload)
+"""The frame system's answer → {"pose": {"x", "y", "z", "o_x", "o_y", "o_z", "theta"}}"""
