@@ -11,7 +11,7 @@ import inspect
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -42,7 +42,7 @@ Value = TypeVar("Value")
 
 _POLL_S = 0.02
 _CALL_TIMEOUT_S = 20.0
-_RUN = Path(__file__).parent.parent.parent / "module" / "run.sh"
+RUN = Path(__file__).parent.parent.parent / "module" / "run.sh"
 _IN_PROGRESS, _COMPLETE = ".prog", ".capture"
 
 
@@ -149,14 +149,14 @@ def delimited(message: bytes) -> bytes:
 
 def readings_in(path: Path) -> list[Reading]:
     """The whole readings of a capture file, whoever wrote it; an unfinished end is left out."""
-    frames = list(_frames(path.read_bytes()))
+    frames = list(frames_in(path.read_bytes()))
     if not frames:
         return []
     about = DataCaptureMetadata.FromString(frames[0])
     return [_reading(about, SensorData.FromString(frame)) for frame in frames[1:]]
 
 
-def _frames(data: bytes) -> list[bytes]:
+def frames_in(data: bytes) -> list[bytes]:
     frames, offset = [], 0
     while offset < len(data):
         size = shift = 0
@@ -208,7 +208,7 @@ class Machine:
         }
         return {
             "modules": [
-                {"name": MODULE, "type": "local", "executable_path": str(_RUN)},
+                {"name": MODULE, "type": "local", "executable_path": str(RUN)},
                 *([sensors_module()] if any("holdfast:test" in c["model"] for c in self.components) else []),
             ],
             "components": list(self.components),
@@ -346,7 +346,9 @@ class Machine:
 
     def on_disk(self, component: str) -> list[Reading]:
         """Readings in the capture files of one component, oldest file first."""
-        return [reading for path in self.capture_files_of(component) for reading in readings_in(path)]
+        while True:
+            with suppress(FileNotFoundError):  # one got its final name, or was delivered, since they were listed
+                return [reading for path in self.capture_files_of(component) for reading in readings_in(path)]
 
     def note_reading(self, about: UploadMetadata, message: SensorData) -> None:
         self.arrived.append(_reading(about, message))
