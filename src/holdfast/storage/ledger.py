@@ -71,8 +71,10 @@ class Ledger:
     def attach(self, wrote: Callable[[], None]) -> None:
         """Adds what the folder's journal says, and keeps it from here on; the folder's lock must be ours.
 
-        `wrote` is told of each write. Never raises: the state says what is wrong.
+        `wrote` is told of each write. Never raises: the state says what is wrong. A second time does nothing.
         """
+        if self._journal is not None:
+            return
         journal = Journal(self._disk, self._capture_dir, self._checkpoint)
         try:
             records = journal.read()

@@ -128,7 +128,8 @@ class Store:
     def found_in_progress(self, paths: Iterable[str]) -> None:
         """The walk saw these `.prog` files: one that we don't write may be what a crash left since the last pass.
         Thread-safe; blocks."""
-        if any(self.holds(path) and not self.writer.is_open(path) for path in paths):
+        ours = (self.capture_dir + path[len(self.root) :] for path in paths if self.holds(path))
+        if not all(map(self.writer.is_open, ours)):
             self._loop.call_soon_threadsafe(self._left_over.set)
 
     async def close(self) -> None:

@@ -1,0 +1,104 @@
+"""A store: one capture folder, ours when its lock is, and let go whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.clock import SystemClock
+from holdfast.filesystem import FileSystem
+from holdfast.storage import store as store_module
+from holdfast.storage.lock import FolderLock
+from holdfast.storage.store import Store
+from holdfast.throttle import Throttle
+from tests.waiting import eventually
+
+from . import samples
+
+NEVER_S = 3600.0
+
+
+def a_store(folder: Path) -> Store:
+    clock = SystemClock()
+    return Store(FileSystem(), clock, Throttle(clock, 60), str(folder), NEVER_S, NEVER_S)
+
+
+@pytest.fixture
+async def linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
+    """Its folder is reached by a symbolic link, as one that lies on another disk often is."""
+    monkeypatch.setattr(store_module, "_RECOVER_AGAIN_S", 0.0)
+    (tmp_path / "disk").mkdir()
+    (tmp_path / "capture").symlink_to(tmp_path / "disk")
+    store = a_store(tmp_path / "capture")
+    await eventually(lambda: store.recovered_all)
+    yield store
+    await store.close()
+
+
+async def write(store: Store) -> str:
+    """Captures a reading; returns the file in progress, as a walk finds it."""
+    store.writer.open(samples.metadata(), 256 * 1024).append(samples.message(0))
+    await store.writer.flush()
+    (path,) = Path(store.root).rglob("rdk*/**/*.prog")
+    return str(path)
+
+
+async def test_a_folder_behind_a_link_is_known_by_the_paths_that_a_walk_finds(
+    linked: Store, tmp_path: Path
+) -> None:
+    path = await write(linked)
+    assert path.startswith(str(tmp_path / "disk")) and linked.holds(path)
+    assert not linked.holds(str(tmp_path / "disk-2" / "a.capture"))
+
+
+async def test_a_file_that_we_write_is_no_reason_to_recover(linked: Store) -> None:
+    path = await write(linked)
+    passes = []
+    linked._left_over.set = lambda: passes.append(1)  # type: ignore[method-assign]
+    linked.found_in_progress([path, "/elsewhere/a.prog"])
+    left = os.path.join(os.path.dirname(path), "2023-11-14T22_13_20.123456Z.prog")
+    Path(left).write_bytes(b"")
+    await linked.writer.flush()
+    assert passes == []
+    linked.found_in_progress([path, left])
+    await eventually(lambda: passes)
+
+
+async def test_counts_of_the_journal_are_added_once(linked: Store) -> None:
+    await write(linked)
+    await linked.writer.complete()
+    linked.ledger.attach(linked.writer.completion.wrote)
+    (counts,) = linked.ledger.readings().values()
+    assert counts.captured == 1
+
+
+async def test_closing_completes_the_files_and_frees_the_lock_for_good(tmp_path: Path) -> None:
+    store = a_store(tmp_path)
+    await eventually(lambda: store.owned)
+    await write(store)
+    await store.close()
+    await store.close()
+    assert len(samples.readings_under(tmp_path)) == 1
+    assert not store.owned
+    assert FolderLock(FileSystem(), str(tmp_path)).try_acquire()
+
+
+async def test_without_the_lock_readings_are_kept_and_the_folder_is_not_ours(tmp_path: Path) -> None:
+    other = FolderLock(FileSystem(), str(tmp_path))
+    assert other.try_acquire()
+    store = a_store(tmp_path)
+    await eventually(lambda: "has the lock" in store.waiting_for)
+    await write(store)
+    assert not store.owned and "in memory" in store.ledger.state
+    other.release()
+    await eventually(lambda: store.owned)
+    await store.writer.complete()
+    await store.close()
+    again = a_store(tmp_path)
+    await eventually(lambda: again.owned)
+    (counts,) = again.ledger.readings().values()
+    assert counts.captured == counts.in_files == 1
+    await again.close()
