@@ -236,6 +236,25 @@ async def test_a_methods_own_folder_is_filled_and_synced_like_the_capture_folder
     assert (world.folder / "cloud" / "readings" / "b" / "Readings.jsonl").read_text().count("\n") >= before - 1
 
 
+async def test_a_methods_own_folder_is_locked_recovered_counted_and_drained(world: World) -> None:
+    own = {"name": "b", "method": "Readings", "capture_frequency_hz": 200, "capture_directory": "~/fast"}
+    left = world.folder / "fast" / "rdk_component_sensor" / "b" / "Readings" / "2023-11-14T22_13_20.123456Z.prog"
+    left.parent.mkdir(parents=True)
+    left.write_bytes(samples.our_file(samples.metadata("b"), samples.messages(5)))
+    os.utime(left, (1, 1))
+    fast = {"sync_disabled": False, "sync_interval_mins": 0.0002}
+    world.apply("b", capture_methods=[own], **fast)
+    await eventually(lambda: not left.exists())
+    await world.served(5, "b")
+    lock = FolderLock(FileSystem(), str(world.folder / "fast"))
+    assert not lock.try_acquire()
+    world.apply("b", capture_methods=[], **fast)
+    assert status(world.manager)["sync"]["draining"] == [str(world.folder / "fast")]
+    await eventually(lock.try_acquire)
+    assert world.stored("fast") == {}
+    await eventually(lambda: world.cloud.readings_count == world.client.served["b"] + 5)
+
+
 async def test_while_another_process_has_the_lock_capture_goes_on_and_sync_waits(world: World) -> None:
     other = FolderLock(FileSystem(), str(world.folder / "capture"))
     assert other.try_acquire()
