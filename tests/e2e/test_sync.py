@@ -160,7 +160,7 @@ async def test_with_sync_disabled_files_stay_and_nothing_arrives(viam_server: Se
         )
         # Two seconds: six intervals of sync, some files complete, the last one still written.
         await machine.until_captured("counting", 200)
-        assert len(machine.capture_files(".capture")) >= 2
+        await until(lambda: len(machine.capture_files(".capture")) >= 2, "files are complete")
         assert await machine.stop()
         assert machine.uploads == 0
         assert (folder / "notes.txt").exists()
