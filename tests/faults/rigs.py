@@ -1,4 +1,4 @@
-"""The two machines of the kill loop, one interface: `Rig`.
+"""The two machines of the kill loop, one interface: `Rig`; the second is that of the torture too.
 
 `LocalRig` hosts the sensor in this process, which nobody kills; `ServerRig` is a real viam-server, whose sensor
 lives in a module of its own. In both the sensor's ledger is the source's account.
@@ -10,8 +10,10 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -48,6 +50,7 @@ FLUSH_INTERVAL_MS = 1000
 DRAIN_TIMEOUT_S = 30.0
 
 _RUN = Path(__file__).parent.parent.parent / "module" / "run.sh"
+_BUILD = Path(__file__).parent.parent / "viam_server" / "build.sh"
 _POLL_S = 0.01
 _CALL_TIMEOUT_S = 10.0
 _NOT_UP = (ModuleFailedError, GRPCError, StreamTerminatedError, OSError, asyncio.TimeoutError, KeyError)
@@ -210,21 +213,21 @@ class ServerRig:
         self.cloud = LocalCloud(
             folder / "cloud", part_id=PART_ID, api_keys={KEY_ID: KEY}, on_reading=account.note_reading
         )
-        self._folder = folder
-        self._server = ViamServer(binary, folder / "server", CREDENTIALS)
-        self._machine: Machine
+        self.folder = folder
+        self.server = ViamServer(binary, folder / "server", CREDENTIALS)
+        self.machine: Machine
         self.capture_dir = folder / "captured"
-        self._source = Source(SENSOR, folder)
+        self.source = Source(SENSOR, folder)
 
     @property
     def served(self) -> list[Served]:
-        return self._source.served
+        return self.source.served
 
     async def start(self) -> None:
         await self.cloud.start()
-        self._machine = Machine(self._server, self.cloud, self._folder, connected=False)
-        await self._machine.start(
-            components=[self._source.component], **_attributes(self.capture_dir, self.cloud, max_file_bytes=1024)
+        self.machine = Machine(self.server, self.cloud, self.folder, connected=False)
+        await self.machine.start(
+            components=[self.source.component], **_attributes(self.capture_dir, self.cloud, max_file_bytes=1024)
         )
 
     async def next_process(self, previous: int, timeout_s: float) -> int:
@@ -240,7 +243,7 @@ class ServerRig:
 
     async def _until_status(self, condition: Callable[[Status], object], what: str, timeout_s: float) -> Status:
         try:
-            return await self._machine.until_status(condition, what, timeout_s)
+            return await self.machine.until_status(condition, what, timeout_s)
         except AssertionError as error:
             raise asyncio.TimeoutError(str(error)) from error
 
@@ -249,26 +252,38 @@ class ServerRig:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if kind in ("server", "both"):
-            self._server.sigkill()
-            await self._machine.start_again()
+            self.server.sigkill()
+            await self.machine.start_again()
 
     async def drain(self) -> Status:
-        await self._machine.stop_capture_and_sync()
-        return await self._machine.status()
+        await self.machine.stop_capture_and_sync()
+        return await self.machine.status()
 
     async def stop(self) -> None:
-        await self._machine.disconnect()
-        await self._server.stop()
+        await self.machine.disconnect()
+        await self.server.stop()
         await self.cloud.stop()
 
 
-def on_disk(capture_dir: Path) -> set[int]:
-    """The numbers of the readings in capture files, complete or not; files that go meanwhile may be left out."""
-    found: set[int] = set()
+def find_viam_server() -> Path:
+    """The viam-server of the end-to-end tests, built when it is not there."""
+    built = subprocess.run([str(_BUILD)], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode != 0:
+        sys.exit(built.returncode)
+    return Path(built.stdout.strip())
+
+
+def on_disk(capture_dir: Path, but: Collection[Path] = ()) -> set[tuple[str, int]]:
+    """Component and number of the readings in capture files, complete or not, which are to be sent.
+
+    Files in `but` are left out, and those that go meanwhile may be.
+    """
+    found: set[tuple[str, int]] = set()
     for path in capture_dir.rglob("*"):
-        if path.suffix in (".prog", ".capture") and ".holdfast" not in path.relative_to(capture_dir).parts:
+        parts = path.relative_to(capture_dir).parts
+        if path.suffix in (".prog", ".capture") and parts[0] not in (".holdfast", "failed") and path not in but:
             with contextlib.suppress(FileNotFoundError):
-                found |= {reading.seq for reading in readings_in(path)}
+                found |= {(reading.component, reading.seq) for reading in readings_in(path)}
     return found
 
 

@@ -10,7 +10,8 @@ from viam.proto.app.datasync import SensorData, UploadMetadata
 
 from tests.e2e.machines import Served
 
-from .account import SECOND_NS, Account, Interruption, Verdict
+from .account import Account, Verdict
+from .calls import SECOND_NS, Calls, Interruption
 
 START_NS = 1_000 * SECOND_NS
 STEP_NS = SECOND_NS // 10
@@ -31,16 +32,16 @@ def reading(seq: int, **values: int) -> SensorData:
 
 
 def an_account(killed: bool = True) -> Account:
-    account = Account("counting", lambda seq: {"seq": seq}, random.Random(1))
+    account = Account("counting", lambda seq: {"seq": seq}, Calls(random.Random(1)))
     if killed:
-        account.interruptions.append(Interruption(1, "module", KILLED_NS, SECOND_NS))
+        account.calls.interruptions.append(Interruption(1, "module", KILLED_NS, SECOND_NS))
     return account
 
 
 async def upload(account: Account, *readings: SensorData) -> None:
     for each in readings:
         account.note_reading(UploadMetadata(component_name="counting", method_name="Readings"), each)
-    await account.before_answer()
+    await account.calls.before_answer()
 
 
 async def judged(account: Account, seqs: Sequence[int]) -> Verdict:
@@ -85,8 +86,8 @@ async def test_what_was_on_the_disk_at_a_kill_may_not_be_lost() -> None:
 async def test_a_call_that_was_under_way_at_a_kill_may_come_twice() -> None:
     account = an_account(killed=False)
     await upload(account, reading(1), reading(2))
-    account.interruptions.append(Interruption(1, "module", time.time_ns(), SECOND_NS))
-    account.fail_while("Authenticate", None)
+    account.calls.interruptions.append(Interruption(1, "module", time.time_ns(), SECOND_NS))
+    account.calls.note_login()
     verdict = await judged(account, range(1, 30))
     assert (verdict.twice, verdict.twice_allowed, verdict.twice_beyond) == (2, 2, 0)
 
@@ -94,14 +95,14 @@ async def test_a_call_that_was_under_way_at_a_kill_may_come_twice() -> None:
 async def test_a_call_that_was_answered_long_before_a_kill_may_not_come_twice() -> None:
     account = an_account(killed=False)
     await upload(account, reading(1), reading(2))
-    account.interruptions.append(Interruption(1, "module", time.time_ns() + SECOND_NS, SECOND_NS))
+    account.calls.interruptions.append(Interruption(1, "module", time.time_ns() + SECOND_NS, SECOND_NS))
     assert (await judged(account, range(1, 30))).twice_beyond == 2
 
 
 async def test_a_call_of_the_next_process_may_not_come_twice() -> None:
     account = an_account(killed=False)
-    account.interruptions.append(Interruption(1, "module", time.time_ns(), SECOND_NS))
-    account.fail_while("Authenticate", None)
+    account.calls.interruptions.append(Interruption(1, "module", time.time_ns(), SECOND_NS))
+    account.calls.note_login()
     await upload(account, reading(1), reading(2))
     assert (await judged(account, range(1, 30))).twice_beyond == 2
 
