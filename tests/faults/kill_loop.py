@@ -161,7 +161,11 @@ class KillLoop:
         rng = random.Random(seed)
         self._calls = Calls(random.Random(seed + 1))
         self._account = Account("counting", bare if server else numbered, self._calls)
-        self._rig: Rig = ServerRig(folder, self._account, server) if server else LocalRig(folder, self._account)
+        self._rig: Rig = (
+            ServerRig(folder, server, self._account.note_reading)
+            if server
+            else LocalRig(folder, self._account.note_reading)
+        )
         no_strace = (strace.problem() or "") if trap_share else ""
         share = 0.0 if no_strace else trap_share
         self._plans = [_plan(rng, self._rig.kinds, share, early=not server) for _ in range(rounds)]

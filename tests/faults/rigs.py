@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 from grpclib import GRPCError
 from grpclib.exceptions import StreamTerminatedError
+from viam.proto.app.datasync import SensorData, UploadMetadata
 from viam.proto.common import DoCommandRequest, GetStatusRequest
 from viam.proto.service.datamanager import DataManagerServiceStub
 from viam.utils import SensorReading, dict_to_struct, struct_to_dict
@@ -42,11 +43,12 @@ from tests.e2e.machines import (
 from tests.e2e.sensors.main import Counting
 from tests.e2e.viam_server import ViamServer
 
-from .account import Account
+OnReading = Callable[[UploadMetadata, SensorData], None]
 
 SENSOR = "counting"
 HZ = 100
 FLUSH_INTERVAL_MS = 1000
+SERVER_FILE_BYTES = 1024
 DRAIN_TIMEOUT_S = 30.0
 
 _RUN = Path(__file__).parent.parent.parent / "module" / "run.sh"
@@ -104,7 +106,7 @@ class _Numbered(Counting):
         return numbered(int(counted["seq"]))
 
 
-def _attributes(capture_dir: Path, cloud: LocalCloud, max_file_bytes: int) -> dict[str, Any]:
+def attributes(capture_dir: Path, cloud: LocalCloud, max_file_bytes: int) -> dict[str, Any]:
     return {
         "capture_dir": str(capture_dir),
         "cloud_address": cloud.address,
@@ -120,9 +122,9 @@ class LocalRig:
 
     kinds = ("module",)
 
-    def __init__(self, folder: Path, account: Account) -> None:
+    def __init__(self, folder: Path, on_reading: OnReading) -> None:
         self.capture_dir = folder / "captured"
-        self.cloud = LocalCloud(folder / "cloud", on_reading=account.note_reading)
+        self.cloud = LocalCloud(folder / "cloud", on_reading=on_reading)
         self._source = Source(SENSOR, folder)
         self._folder = folder
         self._machine: LocalMachine
@@ -135,7 +137,7 @@ class LocalRig:
         await self.cloud.start()
         sensor = _Numbered(SENSOR)
         sensor.take({"ledger": str(self._source.path)})
-        self._attributes = _attributes(self.capture_dir, self.cloud, max_file_bytes=4096)
+        self._attributes = attributes(self.capture_dir, self.cloud, max_file_bytes=4096)
         self._machine = LocalMachine(
             _RUN,
             "holdfast:data-manager:durable",
@@ -209,9 +211,15 @@ class ServerRig:
 
     kinds = ("module", "server", "both")
 
-    def __init__(self, folder: Path, account: Account, binary: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binary: Path,
+        on_reading: OnReading,
+        on_file: Callable[[UploadMetadata, Path], None] | None = None,
+    ) -> None:
         self.cloud = LocalCloud(
-            folder / "cloud", part_id=PART_ID, api_keys={KEY_ID: KEY}, on_reading=account.note_reading
+            folder / "cloud", part_id=PART_ID, api_keys={KEY_ID: KEY}, on_reading=on_reading, on_file=on_file
         )
         self.folder = folder
         self.server = ViamServer(binary, folder / "server", CREDENTIALS)
@@ -227,7 +235,7 @@ class ServerRig:
         await self.cloud.start()
         self.machine = Machine(self.server, self.cloud, self.folder, connected=False)
         await self.machine.start(
-            components=[self.source.component], **_attributes(self.capture_dir, self.cloud, max_file_bytes=1024)
+            components=[self.source.component], **attributes(self.capture_dir, self.cloud, SERVER_FILE_BYTES)
         )
 
     async def next_process(self, previous: int, timeout_s: float) -> int:
