@@ -86,6 +86,8 @@ class Account:
         """Those in complete files that somebody removed; some may be in the cloud."""
         self.damaged: set[int] = set()
         """Those in frames that somebody damaged, or in files that he made unreadable; some may be in the cloud."""
+        self.headers_damaged = 0
+        """Files whose readings the module can only estimate."""
         self.full_ns: list[tuple[int, int]] = []
         """From when to when readings found no room on the disk."""
         self._expected = expected
@@ -167,17 +169,23 @@ class Account:
     def _miscounted(self, ledger: Mapping[str, Any], verdict: Verdict) -> list[str]:
         """Everything has its fate: a reading counts once, however often it was sent.
 
-        What was taken away or damaged while it was sent may be in the cloud without the module's knowing.
+        What was taken away or damaged while it was sent may be in the cloud without the module's knowing. Where the
+        header's own check is damaged, the module misses one reading of the file and counts it as vanished.
         """
         arrived = {each.seq for each in self.arrived}
         unknown = len(arrived & (self.taken_away | self.damaged))
+        missed = self.headers_damaged
         dropped = ledger["dropped"]
         kills = sum(1 for each in self.calls.interruptions if each.is_kill)
         gone = ledger["delivered"] + ledger["quarantined"] + ledger["vanished"] + sum(dropped.values())
         facts = {
             f"delivered is {len(arrived)}": _at_most(unknown, len(arrived) - ledger["delivered"]),
-            f"quarantined is {verdict.damaged}": _at_most(unknown, ledger["quarantined"] - verdict.damaged),
-            f"vanished is {verdict.taken_away}": _at_most(unknown, ledger["vanished"] - verdict.taken_away),
+            f"quarantined is {verdict.damaged}": (
+                _at_most(unknown + missed, ledger["quarantined"] - verdict.damaged + missed)
+            ),
+            f"vanished is {verdict.taken_away}": (
+                _at_most(unknown + missed, ledger["vanished"] - verdict.taken_away)
+            ),
             f"{len(arrived) + verdict.damaged + verdict.taken_away} are delivered, quarantined and vanished": (
                 ledger["delivered"] + ledger["quarantined"] + ledger["vanished"]
                 == len(arrived) + verdict.damaged + verdict.taken_away

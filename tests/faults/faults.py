@@ -71,7 +71,9 @@ async def _collector_comes_or_goes(rig: TortureRig, rng: random.Random) -> None:
 
 async def _damage(rig: TortureRig, rng: random.Random) -> None:
     done = await _once_there_is(lambda: _ruin(rig, rng, lambda path: damage(path, rng)))
-    rig.accounts[done.resource].damaged.update(done.seqs)
+    account = rig.accounts[done.resource]
+    account.damaged.update(done.seqs)
+    account.headers_damaged += done.is_header
 
 
 async def _take_away(rig: TortureRig, rng: random.Random) -> None:

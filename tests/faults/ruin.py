@@ -21,6 +21,7 @@ class Ruined:
     path: Path
     resource: str
     seqs: tuple[int, ...]
+    is_header: bool = False
 
 
 def damage(path: Path, rng: random.Random) -> Ruined | None:
@@ -51,7 +52,9 @@ def damage(path: Path, rng: random.Random) -> Ruined | None:
     finally:
         os.close(descriptor)
     seqs = [reading.seq for reading in readings]
-    return Ruined(path, readings[0].component, tuple(seqs if frame == 0 else seqs[frame - 1 : frame]))
+    is_header = frame == 0
+    lost = seqs if is_header else seqs[frame - 1 : frame]
+    return Ruined(path, readings[0].component, tuple(lost), is_header)
 
 
 def take_away(path: Path) -> Ruined | None:

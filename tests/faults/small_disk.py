@@ -1,4 +1,8 @@
-"""A disk that can be full: a small tmpfs of its own, mounted here and gone with the block."""
+"""A disk that can be full: a small tmpfs of its own, mounted here and gone with the block.
+
+Its name in the list of mounts tells whose it is: what a run left that was killed before it could unmount, the next
+one unmounts.
+"""
 
 from __future__ import annotations
 
@@ -14,6 +18,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 SIZE = "16m"
+_NAME = "holdfast-test-of-"
 _CHUNK_BYTES = 64 * 1024
 _SMALLEST_BYTES = 64
 _REFILL_S = 0.02
@@ -39,6 +44,7 @@ def problem() -> str | None:
 @contextmanager
 def small_disk(folder: Path) -> Iterator[SmallDisk]:
     """Mounts a tmpfs at `folder`, which is made, and unmounts it whatever happens."""
+    _unmount_what_is_nobodys()
     folder.mkdir(mode=0o700)
     mounted = _mount(folder)
     if mounted.returncode != 0:
@@ -89,7 +95,7 @@ class SmallDisk:
 def _mount(folder: Path) -> subprocess.CompletedProcess[str]:
     options = f"size={SIZE},mode=0700,nosuid,nodev,noexec"
     return subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", options, "holdfast-test", str(folder)],
+        ["mount", "-t", "tmpfs", "-o", options, f"{_NAME}{os.getpid()}", str(folder)],
         capture_output=True,
         text=True,
         check=False,
@@ -101,3 +107,11 @@ def _unmount(folder: Path) -> None:
     if subprocess.run(["umount", str(folder)], capture_output=True, check=False).returncode != 0:
         with contextlib.suppress(subprocess.CalledProcessError):
             subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
+def _unmount_what_is_nobodys() -> None:
+    for line in Path("/proc/mounts").read_text().splitlines():
+        name, folder = line.split()[:2]
+        pid = name.removeprefix(_NAME)
+        if pid != name and not Path("/proc", pid).exists():
+            _unmount(Path(folder))

@@ -18,6 +18,7 @@ import asyncio
 import contextlib
 import random
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -232,6 +233,14 @@ class Torture:
         result.wrong += [*rig.wrong, *(f"left: {each}" for each in rig.left()), *rig.misplaced()]
 
 
+async def _until_sigterm(torture: Torture) -> Result:
+    """SIGTERM ends it as Ctrl-C does: nothing stays mounted, and no process stays."""
+    task = asyncio.current_task()
+    assert task is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    return await torture.run()
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         prog="python -m tests.faults.torture",
@@ -246,7 +255,7 @@ def main() -> int:
     folder = Path(tempfile.mkdtemp(prefix="torture-"))
     say = print if arguments.verbose else lambda _: None
     torture = Torture(folder, find_viam_server(), arguments.seed, arguments.minutes * 60, say=say)
-    result = asyncio.run(torture.run())
+    result = asyncio.run(_until_sigterm(torture))
     print(result)
     if result.good:
         shutil.rmtree(folder)
