@@ -9,6 +9,7 @@ import pytest
 
 from .faults import FAULTS, FULL_DISK
 from .small_disk import small_disk
+from .strace import IS_CI
 from .torture import Torture, plan
 
 SEED = 5
@@ -56,11 +57,11 @@ async def test_a_small_disk_is_full_until_it_is_freed_and_gone_in_the_end(tmp_pa
     assert not (tmp_path / "disk").is_mount()
 
 
-@pytest.mark.usefixtures("needs_small_disk")
 async def test_many_faults_at_once_cost_what_each_may_cost_and_no_more(
     viam_server_binary: Path, tmp_path: Path
 ) -> None:
     result = await Torture(tmp_path, viam_server_binary, SEED, SECONDS).run()
     print(result)
     assert result.good, f"seed {SEED}, {SECONDS:g} s\n{result}"
+    assert not (result.no_small_disk and IS_CI), result.no_small_disk
     assert all(verdict.arrived for verdict in result.verdicts.values())
