@@ -3,8 +3,9 @@ SHELL := /bin/bash
 VENV := .venv/bin
 PYTEST := $(VENV)/python -m pytest
 MACHINE ?= local
+MINUTES ?= 5
 
-.PHONY: help demo test setup lint types unit e2e kill-loop module bench-capture clean
+.PHONY: help demo test setup lint types unit e2e kill-loop torture module bench-capture clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -28,12 +29,15 @@ types: setup
 unit: setup
 	$(PYTEST) -q --ignore=tests/e2e --ignore=tests/faults
 
-e2e: setup  ## the module in the real viam-server, which is built once (needs Go; skipped without), and killed (needs strace)
+e2e: setup  ## the module in the real viam-server, which is built once (needs Go; skipped without), and killed (needs strace), with faults (needs root)
 	$(PYTEST) -q tests/e2e tests/faults
 
 kill-loop: setup  ## 500 kills of the module and of viam-server, and what they cost
 	PYTHONPATH=src:. $(VENV)/python -m tests.faults.kill_loop --rounds 450 --seed 1
 	VIAM_SERVER=$$(tests/viam_server/build.sh) PYTHONPATH=src:. $(VENV)/python -m tests.faults.kill_loop --rounds 50 --seed 1 --machine viam-server
+
+torture: setup  ## faults of every kind in random order on viam-server, judged reading by reading; MINUTES=n SEED=s
+	VIAM_SERVER=$$(tests/viam_server/build.sh) PYTHONPATH=src:. $(VENV)/python -m tests.faults.torture --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
 bench-capture: setup  ## what a captured reading costs, on the real viam-server
 	PYTHONPATH=src:. $(VENV)/python -m bench.capture

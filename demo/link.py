@@ -1,4 +1,4 @@
-"""A network link that can fail: a TCP relay on loopback that is cut, dead or well, as a test says.
+"""A network link that can fail: a TCP relay on loopback that is cut, dead, slow or well, as a test says.
 
 Invariants:
 - From `start` to `stop` the address stays the same and nobody else gets the port, whatever the state.
@@ -13,20 +13,28 @@ import asyncio
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 CHUNK_BYTES = 64 * 1024
+_MAX_UNDER_WAY = 8
+"""Chunks of one connection and direction between the two ends of the link."""
 # A linger time of zero: close() sends a reset instead of an orderly end.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Link:
-    """Relays connections from a free port on 127.0.0.1 to `target_port`. Use from one event loop only."""
+    """Relays connections from a free port on 127.0.0.1 to `target_port`. Use from one event loop only.
+
+    `delay_s` (one way) and `bytes_per_s` (of each connection and direction; 0: no limit) may be set at any time.
+    """
 
     def __init__(self, target_port: int, *, scheme: str = "http", target_host: str = "127.0.0.1") -> None:
         self.bytes_up = 0
         self.bytes_down = 0
+        self.delay_s = 0.0
+        self.bytes_per_s = 0.0
         self._target = (target_host, target_port)
         self._scheme = scheme
         self._port = 0
@@ -127,12 +135,32 @@ class Link:
         # drain() shall wait until all is handed to the kernel: what lies in a buffer of ours would
         # still go out after blackhole().
         writer.transport.set_write_buffer_limits(high=0)
-        while chunk := await reader.read(CHUNK_BYTES):
+        under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MAX_UNDER_WAY)
+        await _both(self._take(reader, under_way), self._give(under_way, writer, count))
+
+    async def _take(self, reader: asyncio.StreamReader, under_way: asyncio.Queue[tuple[float, bytes]]) -> None:
+        chunk = None
+        while chunk != b"":
+            chunk = await reader.read(CHUNK_BYTES)
+            await under_way.put((time.monotonic(), chunk))
+
+    async def _give(
+        self,
+        under_way: asyncio.Queue[tuple[float, bytes]],
+        writer: asyncio.StreamWriter,
+        count: Callable[[int], None],
+    ) -> None:
+        while True:
+            sent_s, chunk = await under_way.get()
+            await asyncio.sleep(sent_s + self.delay_s - time.monotonic())
             await self._flowing.wait()
+            if not chunk:
+                break
             writer.write(chunk)
             await writer.drain()
             count(len(chunk))
-        await self._flowing.wait()
+            if self.bytes_per_s:
+                await asyncio.sleep(len(chunk) / self.bytes_per_s)
         writer.write_eof()
 
     def _count_up(self, size_bytes: int) -> None:

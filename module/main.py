@@ -11,18 +11,25 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 
+from grpclib.metadata import Deadline
 from viam.logging import getLogger
 from viam.module.module import Module
 from viam.proto.common import ResourceName
-from viam.proto.module import ReadyRequest, ReadyResponse, ValidateConfigRequest, ValidateConfigResponse
+from viam.proto.module import (
+    AddResourceRequest,
+    ReadyRequest,
+    ReadyResponse,
+    ValidateConfigRequest,
+    ValidateConfigResponse,
+)
 from viam.resource.base import ResourceBase
-from viam.resource.types import resource_name_from_string
+from viam.resource.types import API, resource_name_from_string
 
 from . import durable
 
 
 class HoldfastModule(Module):
-    """The SDK's module, but for dependencies, which are names here, and for its end."""
+    """The SDK's module, but for dependencies, which are names here, for what is added twice, and for its end."""
 
     async def ready(self, request: ReadyRequest) -> ReadyResponse:
         durable.PROCESS.set_parent(request.parent_address)
@@ -31,6 +38,21 @@ class HoldfastModule(Module):
     async def _get_dependencies(self, dependencies: Sequence[str]) -> Mapping[ResourceName, ResourceBase]:
         """Names only: the SDK would make a client of each by calls of its own, and fail for APIs it lacks."""
         return {resource_name_from_string(name): None for name in dependencies}  # type: ignore[misc]
+
+    async def add_resource(self, request: AddResourceRequest, *, deadline: Deadline | None = None) -> None:
+        """As the SDK's, but a service that is here already gives way to the new one.
+
+        When its config changes while viam-server restarts a module that crashed, viam-server adds a resource twice
+        without removing it between. Refused, it would try that again each five seconds for ever, and leave the
+        resource without a status, commands and further changes.
+        """
+        api = API.from_string(request.config.api)
+        name = ResourceName(
+            namespace=api.namespace, type=api.resource_type, subtype=api.resource_subtype, name=request.config.name
+        )
+        if name in self.server.resources:
+            await self.server.remove_resource(name)
+        await super().add_resource(request, deadline=deadline)
 
     async def validate_config(self, request: ValidateConfigRequest) -> ValidateConfigResponse:
         """As the SDK's, with the message of the error alone."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import suppress
 from typing import Any
@@ -233,3 +234,30 @@ async def test_a_stopped_link_gives_its_port_back(link: Link) -> None:
     await link.stop()
     with socket.socket() as heir:
         heir.bind(("127.0.0.1", link.port))
+
+
+async def test_what_is_sent_over_a_slow_link_arrives_in_order_and_not_before_its_delay(
+    far: Far, link: Link, connect: Callable[[], Coroutine[Any, Any, Connection]]
+) -> None:
+    link.delay_s = QUIET_S
+    _, writer = await connect()
+    far_reader, _ = await far.connections.get()
+    sent_s = time.monotonic()
+    writer.write(b"one")
+    await writer.drain()
+    writer.write(b"two")
+    assert await far_reader.readexactly(6) == b"onetwo"
+    assert time.monotonic() - sent_s >= QUIET_S
+
+
+async def test_a_throttled_link_moves_no_more_than_it_is_told(
+    far: Far, link: Link, connect: Callable[[], Coroutine[Any, Any, Connection]]
+) -> None:
+    link.bytes_per_s = 10 * CHUNK_BYTES
+    _, writer = await connect()
+    far_reader, _ = await far.connections.get()
+    sent_s = time.monotonic()
+    writer.write(bytes(4 * CHUNK_BYTES))
+    await far_reader.readexactly(4 * CHUNK_BYTES)
+    # What was read last need not have been waited for.
+    assert time.monotonic() - sent_s >= 0.3 - CHUNK_BYTES / link.bytes_per_s

@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: the viam-server of the end-to-end tests, and strace."""
+"""Fixtures of the fault tests: the viam-server of the end-to-end tests, strace, a disk that fills up."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import viam_server_binary
 
-from . import strace
+from . import small_disk, strace
 
 __all__ = ["viam_server_binary"]
 
@@ -24,7 +24,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def needs_strace() -> None:
     """Without a strace that may attach the test is skipped; in CI it fails."""
-    reason = strace.problem()
+    _skip_for(strace.problem())
+
+
+@pytest.fixture(scope="session")
+def needs_small_disk() -> None:
+    """Where no tmpfs can be mounted the test is skipped; in CI it fails."""
+    _skip_for(small_disk.problem())
+
+
+def _skip_for(reason: str | None) -> None:
     if reason and strace.IS_CI:
         pytest.fail(reason)
     if reason:

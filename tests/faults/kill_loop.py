@@ -15,7 +15,6 @@ import argparse
 import asyncio
 import random
 import shutil
-import subprocess
 import sys
 import tempfile
 import time
@@ -29,14 +28,15 @@ from unittest.mock import patch
 import demo.machine
 
 from . import strace
-from .account import SECOND_NS, Account, Interruption, Verdict
-from .rigs import FLUSH_INTERVAL_MS, LocalRig, Rig, ServerRig, bare, left, numbered, on_disk
+from .account import Account, Verdict
+from .calls import SECOND_NS, Calls, Interruption
+from .rigs import FLUSH_INTERVAL_MS, LocalRig, Rig, ServerRig, bare, find_viam_server, left, numbered, on_disk
+from .tables import counted, rows_of
 
 START_LIMIT_S = 20.0
 GIVE_UP_S = 60.0
 TRAP_SHARE = 0.6
 
-_BUILD = Path(__file__).parent.parent / "viam_server" / "build.sh"
 _MAX_LIFE_S = 1.3
 _LONG_SHARE = 0.1
 _LONG_LIFE_S = (2.0, 4.0)
@@ -95,9 +95,9 @@ class Result:
         rows = [
             ("machine, seed", f"{self.machine}, {self.seed}"),
             ("rounds", f"{self.rounds}"),
-            ("kills", _counts(self.kills)),
-            ("at the call", _counts(self.calls)),
-            ("the call did not come", _counts(self.unsprung)),
+            ("kills", counted(self.kills)),
+            ("at the call", counted(self.calls)),
+            ("the call did not come", counted(self.unsprung)),
             ("cuts", f"{self.cuts}"),
             ("served", f"{verdict.served}"),
             ("arrived", f"{verdict.arrived}"),
@@ -119,16 +119,12 @@ class Result:
         wrong = [*self.failed_starts, *undrained, *self.left, *verdict.miscounted, *verdict.examples]
         return "\n".join(
             [
-                *(f"{name:32}{value}" for name, value in rows),
+                *rows_of(rows),
                 *([f"without strace: {self.no_strace}"] if self.no_strace else []),
                 *(f"WRONG: {each}" for each in wrong),
                 *([] if self.good else [f"everything is kept in {self.folder}"]),
             ]
         )
-
-
-def _counts(counter: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in sorted(counter.items())) or "-"
 
 
 def _plan(rng: random.Random, kinds: Sequence[str], trap_share: float, *, early: bool) -> Plan:
@@ -163,8 +159,13 @@ class KillLoop:
         """`server` is a viam-server to run; None is the local machine. `trap_share` of the rounds, 0 to 1, end at a
         system call; without strace none does, and the result says so."""
         rng = random.Random(seed)
-        self._account = Account("counting", bare if server else numbered, random.Random(seed + 1))
-        self._rig: Rig = ServerRig(folder, self._account, server) if server else LocalRig(folder, self._account)
+        self._calls = Calls(random.Random(seed + 1))
+        self._account = Account("counting", bare if server else numbered, self._calls)
+        self._rig: Rig = (
+            ServerRig(folder, server, self._account.note_reading)
+            if server
+            else LocalRig(folder, self._account.note_reading)
+        )
         no_strace = (strace.problem() or "") if trap_share else ""
         share = 0.0 if no_strace else trap_share
         self._plans = [_plan(rng, self._rig.kinds, share, early=not server) for _ in range(rounds)]
@@ -178,8 +179,8 @@ class KillLoop:
         """Everything that it started has ended when it returns."""
         result = self._result
         started_s = time.monotonic()
-        self._rig.cloud.before_answer = self._account.before_answer
-        self._rig.cloud.fail_while = self._account.fail_while
+        self._rig.cloud.before_answer = self._calls.before_answer
+        self._rig.cloud.fail_while = self._note_login
         # A module that was killed before it was up is started again at once.
         with patch.multiple(demo.machine, RESTART_INTERVAL_S=0.1, READY_POLL_S=0.02):
             await self._rig.start()
@@ -205,6 +206,10 @@ class KillLoop:
         result.seconds = time.monotonic() - started_s
         return result
 
+    def _note_login(self, method: str, _request: bytes | None) -> None:
+        if method == "Authenticate":
+            self._calls.note_login()
+
     async def _round(self, number: int, plan: Plan) -> None:
         self._pid = await self._rig.next_process(self._pid, GIVE_UP_S)
         trap = None
@@ -227,7 +232,7 @@ class KillLoop:
         finally:
             if trap is not None:
                 await trap.close()
-        self._account.on_disk |= on_disk(self._rig.capture_dir)
+        self._account.on_disk |= {seq for _, seq in on_disk(self._rig.capture_dir)}
         if self._cloud_is_away:
             self._cloud_is_away = False
             await self._rig.cloud.start()
@@ -250,7 +255,7 @@ class KillLoop:
             elif (death := await trap.sprung(wait_s)) is not None:
                 return death
             if cut:
-                self._account.interruptions.append(Interruption(number, "cut", time.time_ns(), 0))
+                self._calls.interruptions.append(Interruption(number, "cut", time.time_ns(), 0, is_kill=False))
                 self._result.cuts += 1
                 self._cloud_is_away = True
                 await self._rig.cloud.stop()
@@ -265,7 +270,7 @@ class KillLoop:
     def _note(self, number: int, kind: str, at_ns: int, call: str = "") -> None:
         # When viam-server alone dies, the module has time to write everything down.
         exposure_ns = 0 if kind == "server" else FLUSH_INTERVAL_MS * SECOND_NS // 1000
-        self._account.interruptions.append(Interruption(number, kind, at_ns, exposure_ns, call))
+        self._calls.interruptions.append(Interruption(number, kind, at_ns, exposure_ns, call))
         self._down_since_s = time.monotonic()
         self._result.kills[kind] += 1
         if call:
@@ -277,14 +282,6 @@ class KillLoop:
         took_s = time.monotonic() - self._down_since_s
         if took_s > START_LIMIT_S:
             self._result.failed_starts.append(f"round {number}: it took {took_s:.1f} s until the module captured")
-
-
-def find_viam_server() -> Path:
-    """The viam-server of the end-to-end tests, built when it is not there."""
-    built = subprocess.run([str(_BUILD)], stdout=subprocess.PIPE, text=True, check=False)
-    if built.returncode != 0:
-        sys.exit(built.returncode)
-    return Path(built.stdout.strip())
 
 
 def main() -> int:

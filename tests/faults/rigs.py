@@ -1,4 +1,4 @@
-"""The two machines of the kill loop, one interface: `Rig`.
+"""The two machines of the kill loop, one interface: `Rig`; the second is that of the torture too.
 
 `LocalRig` hosts the sensor in this process, which nobody kills; `ServerRig` is a real viam-server, whose sensor
 lives in a module of its own. In both the sensor's ledger is the source's account.
@@ -10,13 +10,16 @@ import asyncio
 import contextlib
 import os
 import signal
+import subprocess
+import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 from grpclib import GRPCError
 from grpclib.exceptions import StreamTerminatedError
+from viam.proto.app.datasync import SensorData, UploadMetadata
 from viam.proto.common import DoCommandRequest, GetStatusRequest
 from viam.proto.service.datamanager import DataManagerServiceStub
 from viam.utils import SensorReading, dict_to_struct, struct_to_dict
@@ -40,14 +43,16 @@ from tests.e2e.machines import (
 from tests.e2e.sensors.main import Counting
 from tests.e2e.viam_server import ViamServer
 
-from .account import Account
+OnReading = Callable[[UploadMetadata, SensorData], None]
 
 SENSOR = "counting"
 HZ = 100
 FLUSH_INTERVAL_MS = 1000
+SERVER_FILE_BYTES = 1024
 DRAIN_TIMEOUT_S = 30.0
 
 _RUN = Path(__file__).parent.parent.parent / "module" / "run.sh"
+_BUILD = Path(__file__).parent.parent / "viam_server" / "build.sh"
 _POLL_S = 0.01
 _CALL_TIMEOUT_S = 10.0
 _NOT_UP = (ModuleFailedError, GRPCError, StreamTerminatedError, OSError, asyncio.TimeoutError, KeyError)
@@ -101,7 +106,7 @@ class _Numbered(Counting):
         return numbered(int(counted["seq"]))
 
 
-def _attributes(capture_dir: Path, cloud: LocalCloud, max_file_bytes: int) -> dict[str, Any]:
+def attributes(capture_dir: Path, cloud: LocalCloud, max_file_bytes: int) -> dict[str, Any]:
     return {
         "capture_dir": str(capture_dir),
         "cloud_address": cloud.address,
@@ -117,9 +122,9 @@ class LocalRig:
 
     kinds = ("module",)
 
-    def __init__(self, folder: Path, account: Account) -> None:
+    def __init__(self, folder: Path, on_reading: OnReading) -> None:
         self.capture_dir = folder / "captured"
-        self.cloud = LocalCloud(folder / "cloud", on_reading=account.note_reading)
+        self.cloud = LocalCloud(folder / "cloud", on_reading=on_reading)
         self._source = Source(SENSOR, folder)
         self._folder = folder
         self._machine: LocalMachine
@@ -132,7 +137,7 @@ class LocalRig:
         await self.cloud.start()
         sensor = _Numbered(SENSOR)
         sensor.take({"ledger": str(self._source.path)})
-        self._attributes = _attributes(self.capture_dir, self.cloud, max_file_bytes=4096)
+        self._attributes = attributes(self.capture_dir, self.cloud, max_file_bytes=4096)
         self._machine = LocalMachine(
             _RUN,
             "holdfast:data-manager:durable",
@@ -206,25 +211,31 @@ class ServerRig:
 
     kinds = ("module", "server", "both")
 
-    def __init__(self, folder: Path, account: Account, binary: Path) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binary: Path,
+        on_reading: OnReading,
+        on_file: Callable[[UploadMetadata, Path], None] | None = None,
+    ) -> None:
         self.cloud = LocalCloud(
-            folder / "cloud", part_id=PART_ID, api_keys={KEY_ID: KEY}, on_reading=account.note_reading
+            folder / "cloud", part_id=PART_ID, api_keys={KEY_ID: KEY}, on_reading=on_reading, on_file=on_file
         )
-        self._folder = folder
-        self._server = ViamServer(binary, folder / "server", CREDENTIALS)
-        self._machine: Machine
+        self.folder = folder
+        self.server = ViamServer(binary, folder / "server", CREDENTIALS)
+        self.machine: Machine
         self.capture_dir = folder / "captured"
-        self._source = Source(SENSOR, folder)
+        self.source = Source(SENSOR, folder)
 
     @property
     def served(self) -> list[Served]:
-        return self._source.served
+        return self.source.served
 
     async def start(self) -> None:
         await self.cloud.start()
-        self._machine = Machine(self._server, self.cloud, self._folder, connected=False)
-        await self._machine.start(
-            components=[self._source.component], **_attributes(self.capture_dir, self.cloud, max_file_bytes=1024)
+        self.machine = Machine(self.server, self.cloud, self.folder, connected=False)
+        await self.machine.start(
+            components=[self.source.component], **attributes(self.capture_dir, self.cloud, SERVER_FILE_BYTES)
         )
 
     async def next_process(self, previous: int, timeout_s: float) -> int:
@@ -240,7 +251,7 @@ class ServerRig:
 
     async def _until_status(self, condition: Callable[[Status], object], what: str, timeout_s: float) -> Status:
         try:
-            return await self._machine.until_status(condition, what, timeout_s)
+            return await self.machine.until_status(condition, what, timeout_s)
         except AssertionError as error:
             raise asyncio.TimeoutError(str(error)) from error
 
@@ -249,26 +260,38 @@ class ServerRig:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGKILL)
         if kind in ("server", "both"):
-            self._server.sigkill()
-            await self._machine.start_again()
+            self.server.sigkill()
+            await self.machine.start_again()
 
     async def drain(self) -> Status:
-        await self._machine.stop_capture_and_sync()
-        return await self._machine.status()
+        await self.machine.stop_capture_and_sync()
+        return await self.machine.status()
 
     async def stop(self) -> None:
-        await self._machine.disconnect()
-        await self._server.stop()
+        await self.machine.disconnect()
+        await self.server.stop()
         await self.cloud.stop()
 
 
-def on_disk(capture_dir: Path) -> set[int]:
-    """The numbers of the readings in capture files, complete or not; files that go meanwhile may be left out."""
-    found: set[int] = set()
+def find_viam_server() -> Path:
+    """The viam-server of the end-to-end tests, built when it is not there."""
+    built = subprocess.run([str(_BUILD)], stdout=subprocess.PIPE, text=True, check=False)
+    if built.returncode != 0:
+        sys.exit(built.returncode)
+    return Path(built.stdout.strip())
+
+
+def on_disk(capture_dir: Path, but: Collection[Path] = ()) -> set[tuple[str, int]]:
+    """Component and number of the readings in capture files, complete or not, which are to be sent.
+
+    Files in `but` are left out, and those that go meanwhile may be.
+    """
+    found: set[tuple[str, int]] = set()
     for path in capture_dir.rglob("*"):
-        if path.suffix in (".prog", ".capture") and ".holdfast" not in path.relative_to(capture_dir).parts:
+        parts = path.relative_to(capture_dir).parts
+        if path.suffix in (".prog", ".capture") and parts[0] not in (".holdfast", "failed") and path not in but:
             with contextlib.suppress(FileNotFoundError):
-                found |= {reading.seq for reading in readings_in(path)}
+                found |= {(reading.component, reading.seq) for reading in readings_in(path)}
     return found
 
 

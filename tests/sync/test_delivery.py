@@ -225,6 +225,14 @@ async def test_a_file_that_somebody_removed_is_no_failure(world: World) -> None:
     assert world.ledger.files.vanished == 1
 
 
+async def test_a_file_that_two_walks_found_is_delivered_and_has_not_vanished(world: World) -> None:
+    write_old_file(world.folder / "a.txt", b"x")
+    found = only_file(world)
+    assert await attempt(world, found) is Outcome.DELIVERED
+    assert await attempt(world, found) is Outcome.GONE
+    assert (world.ledger.files.delivered, world.ledger.files.vanished) == (1, 0)
+
+
 async def test_a_file_that_can_not_be_read_waits_and_stops_nobody(tmp_path: Path) -> None:
     class Unreadable(FileSystem):
         def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:

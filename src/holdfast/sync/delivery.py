@@ -88,6 +88,8 @@ class Delivery:
         self._cloud = cloud
         self._link = link
         self._retries: OrderedDict[str, _Retry] = OrderedDict()
+        self._taken_care_of: OrderedDict[tuple[str, int], None] = OrderedDict()
+        """Arbitrary files that went a moment ago, and when they were last changed: a walk may still list them."""
         self.last_error: str | None = None
         self.tags: tuple[str, ...] = ()
 
@@ -119,6 +121,7 @@ class Delivery:
         except StorageError as error:
             return self._unreadable(found, error)
         self._retries.pop(found.path, None)
+        self._note_end(found, outcome)
         return outcome
 
     async def _capture_file(self, found: Found, wait: bool) -> Outcome:
@@ -215,9 +218,11 @@ class Delivery:
         verdict = self._link.failed(found.path, error)
         if verdict is Verdict.QUARANTINE:
             try:
-                return await asyncio.to_thread(self._quarantine, found, str(error))
+                outcome = await asyncio.to_thread(self._quarantine, found, str(error))
             except StorageError as refused:
                 return self._unreadable(found, refused)
+            self._note_end(found, outcome)
+            return outcome
         if verdict is Verdict.RETRY:
             wait_s = self._retry_later(found)
             if self._throttle.allows(f"{os.path.dirname(found.path)} {error.code}"):
@@ -248,7 +253,8 @@ class Delivery:
     def _unreadable(self, found: Found, error: StorageError) -> Outcome:
         if error.reason == "no_such_file":
             self._retries.pop(found.path, None)
-            if found.kind is FileKind.ARBITRARY:
+            known = (found.path, found.modified_ns) in self._taken_care_of
+            if found.kind is FileKind.ARBITRARY and not known:
                 self._store_of(found).ledger.file_vanished()
             return Outcome.GONE
         self.last_error = str(error)
@@ -256,6 +262,12 @@ class Delivery:
         if self._throttle.allows(str(error)):
             logger.warning("%s; tried again in %.1f s", error, wait_s)
         return Outcome.WAITING
+
+    def _note_end(self, found: Found, outcome: Outcome) -> None:
+        if found.kind is FileKind.ARBITRARY and outcome is not Outcome.WAITING:
+            self._taken_care_of[found.path, found.modified_ns] = None
+            if len(self._taken_care_of) > MAX_REMEMBERED:
+                self._taken_care_of.popitem(last=False)
 
     def _store_of(self, found: Found) -> Store:
         """The store in which a file lies; what lies elsewhere belongs to that of `capture_dir`."""

@@ -1,0 +1,219 @@
+"""The faults of the torture: one row each in `FAULTS`. See there how to add one.
+
+A fault that happens is a coroutine function; one that lasts is an async context manager, the time in it being the
+time that it lasts. Both are given the rig and their own random numbers. A fault that found nothing to do raises
+`NothingToDo`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from .calls import Interruption
+from .ruin import Ruined, damage, take_away
+from .torture_rig import TortureRig, pick
+
+_FIND_TIMEOUT_S = 1.5
+_POLL_S = 0.003
+
+Happens = Callable[[TortureRig, random.Random], Coroutine[Any, Any, None]]
+Lasts = Callable[[TortureRig, random.Random], AbstractAsyncContextManager[None]]
+
+
+class NothingToDo(Exception):
+    """There was, for example, no file to damage."""
+
+
+@dataclass(frozen=True)
+class Fault:
+    """`group`: of the faults of one group only one lasts at a time. `ends_process`: kept out of `apart` ones."""
+
+    name: str
+    weight: int
+    happens: Happens | None = None
+    lasts: Lasts | None = None
+    group: str = ""
+    ends_process: bool = False
+    needs_small_disk: bool = False
+
+
+def _kill(kind: str) -> Happens:
+    return lambda rig, rng: rig.kill_now(kind)
+
+
+async def _restart(rig: TortureRig, rng: random.Random) -> None:
+    await rig.restart()
+
+
+async def _revoke(rig: TortureRig, rng: random.Random) -> None:
+    rig.cloud.revoke_tokens()
+
+
+async def _other_tags(rig: TortureRig, rng: random.Random) -> None:
+    rig.reconfigure(tags=[f"tag-{rng.randrange(1000)}"])
+
+
+async def _other_frequency(rig: TortureRig, rng: random.Random) -> None:
+    rig.reconfigure(second_hz=rng.choice([1.0, 5.0, 10.0, 50.0]))
+
+
+async def _collector_comes_or_goes(rig: TortureRig, rng: random.Random) -> None:
+    rig.reconfigure(second_hz=None if rig.config["second_hz"] else 20.0)
+
+
+async def _damage(rig: TortureRig, rng: random.Random) -> None:
+    done = await _once_there_is(lambda: _ruin(rig, rng, lambda path: damage(path, rng)))
+    account = rig.accounts[done.resource]
+    account.damaged.update(done.seqs)
+    account.headers_damaged += done.is_header
+
+
+async def _take_away(rig: TortureRig, rng: random.Random) -> None:
+    done = await _once_there_is(lambda: _ruin(rig, rng, take_away))
+    rig.accounts[done.resource].taken_away.update(done.seqs)
+
+
+def _ruin(rig: TortureRig, rng: random.Random, how: Callable[..., Ruined | None]) -> Ruined | None:
+    path = pick(rng, rig.complete_files())
+    done = how(path) if path else None
+    if done:
+        rig.ruined.append(done)
+    return done
+
+
+async def _file_appears(rig: TortureRig, rng: random.Random) -> None:
+    rig.files.put(rng)
+
+
+async def _file_changes(rig: TortureRig, rng: random.Random) -> None:
+    """A file that is changed as its upload begins, or soon after."""
+    name, delay_s = rig.files.put(rng), rng.choice([0.0, 0.0, 0.005, 0.02])
+
+    def when_sent(sent: str) -> None:
+        if sent == name:
+            rig.when_sent = None
+            if delay_s:
+                asyncio.get_running_loop().call_later(delay_s, rig.files.append, name, rng)
+            else:
+                rig.files.append(name, rng)
+
+    rig.when_sent = when_sent
+
+
+async def _file_is_taken_away(rig: TortureRig, rng: random.Random) -> None:
+    name = rig.files.put(rng)
+    await asyncio.sleep(rng.uniform(0, 1.0))
+    if not rig.files.remove(name):
+        raise NothingToDo
+
+
+async def _once_there_is(attempt: Callable[[], Ruined | None]) -> Ruined:
+    """Complete files are short-lived while all is well: waits for one."""
+    deadline_s = time.monotonic() + _FIND_TIMEOUT_S
+    while (done := attempt()) is None:
+        if time.monotonic() > deadline_s:
+            raise NothingToDo
+        await asyncio.sleep(_POLL_S)
+    return done
+
+
+@asynccontextmanager
+async def _cut(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    async with _trouble(rig, "cut"):
+        await rig.link.cut()
+        yield
+        await rig.link.restore()
+
+
+@asynccontextmanager
+async def _black_hole(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    async with _trouble(rig, "black hole"):
+        await rig.link.blackhole()
+        yield
+        await rig.link.restore()
+
+
+@asynccontextmanager
+async def _trouble(rig: TortureRig, kind: str) -> AsyncIterator[None]:
+    """What is in flight when it begins, while it lasts, or at once behind it may come twice."""
+    begin_ns = time.time_ns()
+    rig.trouble = True
+    yield
+    rig.trouble = False
+    rig.calls.interruptions.append(Interruption(0, kind, begin_ns, 0, is_kill=False, until_ns=time.time_ns()))
+
+
+@asynccontextmanager
+async def _delay(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    rig.trouble, rig.link.delay_s = True, rng.uniform(0.05, 0.5)
+    yield
+    rig.trouble, rig.link.delay_s = False, 0.0
+
+
+@asynccontextmanager
+async def _throttling(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    rig.trouble, rig.link.bytes_per_s = True, rng.uniform(20_000, 200_000)
+    yield
+    rig.trouble, rig.link.bytes_per_s = False, 0.0
+
+
+def _code(code: grpc.StatusCode) -> Lasts:
+    @asynccontextmanager
+    async def lasts(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+        rig.code = code
+        yield
+        rig.code = None
+
+    return lasts
+
+
+@asynccontextmanager
+async def _elsewhere(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    rig.reconfigure(elsewhere=True)
+    yield
+    rig.reconfigure(elsewhere=False)
+
+
+@asynccontextmanager
+async def _full_disk(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    free = await rig.fill_disk()
+    yield
+    await free()
+
+
+FULL_DISK = "full disk"
+FAULTS = (
+    Fault("kill: module", 4, happens=_kill("module"), ends_process=True),
+    Fault("kill: viam-server", 2, happens=_kill("server"), ends_process=True),
+    Fault("kill: both", 2, happens=_kill("both"), ends_process=True),
+    Fault("orderly restart", 1, happens=_restart, ends_process=True),
+    Fault("tokens revoked", 3, happens=_revoke),
+    Fault("other tags", 2, happens=_other_tags),
+    Fault("other frequency", 2, happens=_other_frequency),
+    Fault("a collector comes or goes", 3, happens=_collector_comes_or_goes),
+    Fault("capture file damaged", 6, happens=_damage),
+    Fault("capture file removed", 4, happens=_take_away),
+    Fault("file appears", 4, happens=_file_appears),
+    Fault("file changes while sent", 4, happens=_file_changes),
+    Fault("file removed", 2, happens=_file_is_taken_away),
+    Fault("link cut", 4, lasts=_cut, group="link"),
+    Fault("black hole", 3, lasts=_black_hole, group="link"),
+    Fault("slow answers", 3, lasts=_delay, group="link"),
+    Fault("throttled", 3, lasts=_throttling, group="link"),
+    Fault("UNAVAILABLE", 2, lasts=_code(grpc.StatusCode.UNAVAILABLE), group="code"),
+    Fault("INTERNAL", 2, lasts=_code(grpc.StatusCode.INTERNAL), group="code"),
+    Fault("RESOURCE_EXHAUSTED", 2, lasts=_code(grpc.StatusCode.RESOURCE_EXHAUSTED), group="code"),
+    Fault("UNAUTHENTICATED", 2, lasts=_code(grpc.StatusCode.UNAUTHENTICATED), group="code"),
+    Fault("capture_dir elsewhere", 3, lasts=_elsewhere, group="folder"),
+    Fault(FULL_DISK, 3, lasts=_full_disk, group="folder", needs_small_disk=True),
+)
+"""To add a fault: a function above and a row here. What it may cost an account has to know, which it does through
+the rig. Each step has random numbers of its own; a new row changes what the plans of all seeds draw."""

@@ -1,0 +1,160 @@
+"""The account of arbitrary files: what somebody put into a sync path, changed and took away, and what arrived.
+
+The last that arrived of a file is what it was in the end. Before that a file that was changed may have arrived as
+it was earlier, or mixed, since it is sent again whole. A file arrives again only when its call was under way at an
+interruption (see `calls`), or when it was changed between being found and being sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from viam.proto.app.datasync import UploadMetadata
+
+from .calls import Calls
+
+_MOST_BYTES = 300_000
+_MOST_EXAMPLES = 12
+
+
+@dataclass
+class _File:
+    """One file; `versions` are the hashes of all its contents so far."""
+
+    path: Path
+    versions: list[str]
+    arrived: list[str] = field(default_factory=list)
+    removed: bool = False
+
+
+@dataclass
+class FileVerdict:
+    """`good` when everything that must be nothing is."""
+
+    put: int = 0
+    changed: int = 0
+    removed: int = 0
+    arrived: int = 0
+    lost: int = 0
+    twice: int = 0
+    twice_beyond: int = 0
+    altered: int = 0
+    invented: int = 0
+    miscounted: list[str] = field(default_factory=list)
+    examples: list[str] = field(default_factory=list)
+
+    @property
+    def good(self) -> bool:
+        return not (self.lost or self.twice_beyond or self.altered or self.invented or self.miscounted)
+
+
+class FileAccount:
+    """Puts, changes and removes files in `folder`, a sync path of its own."""
+
+    def __init__(self, folder: Path, calls: Calls) -> None:
+        self.folder = folder
+        self._calls = calls
+        self._files: dict[str, _File] = {}
+        self._strangers: list[str] = []
+        folder.mkdir(exist_ok=True)
+
+    def put(self, rng: random.Random) -> str:
+        """Writes a new file; returns its name."""
+        name = f"file-{len(self._files)}.bin"
+        content = rng.randbytes(rng.randint(1, _MOST_BYTES))
+        path = self.folder / name
+        path.write_bytes(content)
+        self._files[name] = _File(path, [_hash(content)])
+        return name
+
+    def append(self, name: str, rng: random.Random) -> bool:
+        """Makes a file longer; False when it is gone."""
+        file = self._files[name]
+        try:
+            with file.path.open("r+b") as stream:
+                content = stream.read() + rng.randbytes(100)
+                stream.seek(0)
+                stream.write(content)
+        except FileNotFoundError:
+            return False
+        file.versions.append(_hash(content))
+        return True
+
+    def remove(self, name: str) -> bool:
+        """Takes a file away; False when it is gone."""
+        file = self._files[name]
+        try:
+            file.path.unlink()
+        except FileNotFoundError:
+            return False
+        file.removed = True
+        return True
+
+    @property
+    def there(self) -> list[str]:
+        """The names of the files that are in the folder."""
+        return [name for name, file in self._files.items() if file.path.exists()]
+
+    def note_file(self, about: UploadMetadata, path: Path) -> None:
+        """For `LocalCloud(on_file=…)`."""
+        file = self._files.get(Path(about.file_name).name)
+        if file is None:
+            self._strangers.append(about.file_name)
+            return
+        self._calls.carries(("file", file.path.name))
+        file.arrived.append(_hash(path.read_bytes()))
+
+    def verdict(self, ledger: Mapping[str, Any] | None) -> FileVerdict:
+        """The judgement, when nothing is under way any more; `ledger` are the counts of files in the status."""
+        verdict = FileVerdict(put=len(self._files), invented=len(self._strangers))
+        verdict.examples += [f"invented: {each}" for each in self._strangers]
+        allowed, _ = self._calls.repeatable()
+        for name, file in self._files.items():
+            self._judge(name, file, allowed["file", name], verdict)
+        if ledger is not None:
+            verdict.miscounted = self._miscounted(ledger)
+        del verdict.examples[_MOST_EXAMPLES:]
+        return verdict
+
+    def _judge(self, name: str, file: _File, allowed: int, verdict: FileVerdict) -> None:
+        changes = len(file.versions) - 1
+        last = file.versions[-1]
+        again = max(0, file.arrived.count(last) - 1)
+        verdict.changed += changes > 0
+        verdict.removed += file.removed
+        verdict.arrived += len(file.arrived)
+        verdict.twice += again
+        if again > allowed + changes:
+            verdict.twice_beyond += again - allowed - changes
+            verdict.examples.append(f"{again + 1} times: {name}, {self._calls.story_of(('file', name))}")
+        if not file.arrived and not file.removed:
+            verdict.lost += 1
+            verdict.examples.append(f"lost: {name}")
+        strange = [each for each in file.arrived if each not in file.versions]
+        if (strange and not changes) or (file.arrived and file.arrived[-1] != last and not file.removed):
+            verdict.altered += 1
+            verdict.examples.append(f"altered: {name}: {file.arrived} arrived, it was {file.versions}")
+
+    def _miscounted(self, ledger: Mapping[str, Any]) -> list[str]:
+        """Of a removed file it may be unknown whether it was sent before: the module may not know it either."""
+        whole = sum(1 for file in self._files.values() if not file.removed)
+        removed = len(self._files) - whole
+        facts = {
+            f"{whole} files are delivered, and at most {removed} more": (
+                0 <= ledger["delivered"] - whole <= removed
+            ),
+            f"at most {removed} files have vanished": ledger["vanished"] <= removed,
+            "no file is quarantined": not ledger["quarantined"],
+        }
+        return [
+            f"miscounted: files: not so that {fact}: {dict(ledger)}" for fact, holds in facts.items() if not holds
+        ]
+
+
+def _hash(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:16]

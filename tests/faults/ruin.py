@@ -1,0 +1,69 @@
+"""What others do to complete capture files: a few bytes that are not what was written, or no file any more."""
+
+from __future__ import annotations
+
+import os
+import random
+from dataclasses import dataclass
+from itertools import accumulate
+from pathlib import Path
+
+from tests.e2e.machines import delimited, frames_in, readings_in
+
+HEADER_SHARE = 0.1
+_MOST_BYTES = 3
+
+
+@dataclass(frozen=True)
+class Ruined:
+    """A file, and the readings in it that are lost with what was done to it."""
+
+    path: Path
+    resource: str
+    seqs: tuple[int, ...]
+    is_header: bool = False
+
+
+def damage(path: Path, rng: random.Random) -> Ruined | None:
+    """Changes one to three bytes of one frame; of the header it costs the file. The file's times stay: so does a
+    bad card. None when there is no such file, or nothing in it."""
+    try:
+        data = path.read_bytes()
+        readings = readings_in(path)
+        status = path.stat()
+    except FileNotFoundError:
+        return None
+    if not readings:
+        return None
+    ends = list(accumulate(len(delimited(frame)) for frame in frames_in(data)))
+    frame = 0 if rng.random() < HEADER_SHARE else rng.randrange(1, len(ends))
+    start, end = (0, *ends)[frame], ends[frame]
+    first = rng.randrange(start, end)
+    changed = bytes(
+        byte ^ rng.randint(1, 255) for byte in data[first : min(end, first + rng.randint(1, _MOST_BYTES))]
+    )
+    try:
+        descriptor = os.open(path, os.O_WRONLY)
+    except FileNotFoundError:
+        return None
+    try:
+        os.pwrite(descriptor, changed, first)
+        os.utime(descriptor, ns=(status.st_atime_ns, status.st_mtime_ns))
+    finally:
+        os.close(descriptor)
+    seqs = [reading.seq for reading in readings]
+    is_header = frame == 0
+    lost = seqs if is_header else seqs[frame - 1 : frame]
+    return Ruined(path, readings[0].component, tuple(lost), is_header)
+
+
+def take_away(path: Path) -> Ruined | None:
+    """Removes a file; None when there is no such file, or nothing in it."""
+    try:
+        readings = readings_in(path)
+        if not readings:
+            return None
+        path.unlink()
+    except FileNotFoundError:
+        return None
+    return Ruined(path, readings[0].component, tuple(reading.seq for reading in readings))

@@ -1,0 +1,262 @@
+"""The machine of the torture: a real viam-server, a link and a disk that fail, and an account of everything.
+
+Two sensors are captured, the second one at times; a folder of arbitrary files is synced beside them. What a fault
+does goes through here, so that the accounts know of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import grpc
+from grpclib.exceptions import GRPCError, StreamTerminatedError
+from viam.proto.app.datasync import FileUploadRequest, SensorData, UploadMetadata
+
+from demo.link import Link
+from tests.e2e.machines import MODULE, Machine, Source, Status, readings_of, until
+
+from .account import Account
+from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
+from .file_account import FileAccount
+from .rigs import FLUSH_INTERVAL_MS, HZ, SENSOR, SERVER_FILE_BYTES, ServerRig, attributes, bare, left, on_disk
+from .ruin import Ruined
+from .small_disk import SmallDisk
+
+SECOND = "second"
+UP_TIMEOUT_S = 60.0
+_DRAIN_TIMEOUT_S = 60.0
+_SUM_TIMEOUT_S = 20.0
+_FLUSH_NS = FLUSH_INTERVAL_MS * SECOND_NS // 1000
+_AWAY = (GRPCError, StreamTerminatedError, OSError, KeyError)
+Config = dict[str, Any]
+
+
+class TortureRig(ServerRig):
+    """`start`, then whatever the faults do, then `finish` and `stop`."""
+
+    def __init__(self, folder: Path, binary: Path, calls: Calls, disk: SmallDisk | None) -> None:
+        self.calls = calls
+        self.disk = disk
+        self.accounts = {name: Account(name, bare, calls) for name in (SENSOR, SECOND)}
+        self.files = FileAccount(folder / "files", calls)
+        super().__init__(folder, binary, self._note_reading, self.files.note_file)
+        self.second = Source(SECOND, folder)
+        self.capture_dir = disk.folder / "captured" if disk else folder / "captured"
+        self.other_dir = folder / "elsewhere"
+        self.link: Link
+        self.trouble = False
+        """Whether something is wrong with the link."""
+        self.code: grpc.StatusCode | None = None
+        """What every upload is answered with."""
+        self.when_sent: Callable[[str], None] | None = None
+        """Is told the name of each arbitrary file whose upload begins."""
+        self.config: Config = {"elsewhere": False, "second_hz": 20.0, "tags": []}
+        """What reconfiguring has changed so far."""
+        self.ruined: list[Ruined] = []
+        self.wrong: list[str] = []
+
+    async def start(self) -> None:
+        await self.cloud.start()
+        self.cloud.before_answer = self.calls.before_answer
+        self.cloud.fail_while = self._fail_while
+        self.link = Link(urlsplit(self.cloud.address).port or 0)
+        await self.link.start()
+        self.machine = Machine(self.server, self.cloud, self.folder, connected=False)
+        await self.machine.start(
+            components=[self.source.component, self.second.component],
+            **attributes(self.capture_dir, self.cloud, SERVER_FILE_BYTES)
+            | {"cloud_address": self.link.address, "additional_sync_paths": [str(self.files.folder)]}
+            | self._changing(),
+        )
+        await self.until_captures(0, UP_TIMEOUT_S)
+
+    def reconfigure(self, **changes: Any) -> None:
+        self.config |= changes
+        self.machine.change(**self._changing())
+
+    def _changing(self) -> dict[str, Any]:
+        second_hz = self.config["second_hz"]
+        return {
+            "capture_dir": str(self.other_dir if self.config["elsewhere"] else self.capture_dir),
+            "tags": self.config["tags"],
+            "capture_methods": [
+                readings_of(SENSOR, HZ),
+                *([readings_of(SECOND, second_hz)] if second_hz else []),
+            ],
+        }
+
+    def _note_reading(self, about: UploadMetadata, message: SensorData) -> None:
+        account = self.accounts.get(about.component_name, self.accounts[SENSOR])  # which knows strangers
+        account.note_reading(about, message)
+
+    def _fail_while(self, method: str, request: bytes | None) -> grpc.StatusCode | None:
+        if method == "Authenticate":
+            self.calls.note_login()
+            return None
+        if method == "FileUpload" and self.when_sent is not None:
+            self.when_sent(Path(FileUploadRequest.FromString(request or b"").metadata.file_name).name)
+        return self.code
+
+    def note(self, kind: str, **more: Any) -> None:
+        self.calls.interruptions.append(
+            Interruption(len(self.calls.interruptions) + 1, kind, time.time_ns(), **{"exposure_ns": 0, **more})
+        )
+
+    async def kill_now(self, kind: str) -> None:
+        """SIGKILL for whatever processes there are; returns when viam-server is up again, if it died."""
+        if kind == "module":
+            await until(self._module_pids, "there is a process of the module", UP_TIMEOUT_S)
+        lag_ns = self._lag_ns()
+        until_ns = time.time_ns() + lag_ns if lag_ns else 0
+        # When viam-server alone dies, the module has time to write everything down.
+        exposure_ns = 0 if kind == "server" else _FLUSH_NS
+        self.note(kind, exposure_ns=exposure_ns, lag_ns=lag_ns, until_ns=until_ns)
+        if kind in ("module", "both"):
+            for pid in self._module_pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+        if kind in ("server", "both"):
+            self.server.sigkill()
+        self._see_what_is_on_disk()
+        if kind in ("server", "both"):
+            await self.machine.start_again()
+
+    async def restart(self) -> None:
+        """An orderly end, which costs nothing and sends nothing twice while the link is well."""
+        begin_ns = time.time_ns()
+        troubled = self.trouble
+        if not await self.machine.stop():
+            self.wrong.append("viam-server and its modules did not end by themselves")
+        if troubled:
+            self.calls.interruptions.append(
+                Interruption(0, "stop", begin_ns, 0, is_kill=False, until_ns=time.time_ns())
+            )
+        await self.machine.start_again()
+
+    def _module_pids(self) -> list[int]:
+        return self.server.module_pids(MODULE)
+
+    def _lag_ns(self) -> int:
+        """How long bytes may be under way on the link as it is."""
+        if not (self.link.delay_s or self.link.bytes_per_s):
+            return 0
+        held_bytes = 400_000.0
+        queue_s = held_bytes / self.link.bytes_per_s if self.link.bytes_per_s else 0.0
+        return int((2 * self.link.delay_s + queue_s) * SECOND_NS)
+
+    def _see_what_is_on_disk(self) -> None:
+        for folder in (self.capture_dir, self.other_dir):
+            for resource, seq in on_disk(folder, [each.path for each in self.ruined]):
+                if resource in self.accounts:
+                    self.accounts[resource].on_disk.add(seq)
+
+    def complete_files(self) -> list[Path]:
+        """Complete capture files to which nothing has been done yet."""
+        known = {each.path for each in self.ruined}
+        return [
+            path
+            for folder in (self.capture_dir, self.other_dir)
+            for path in sorted(folder.rglob("*.capture"))
+            if path not in known and path.relative_to(folder).parts[0] != "failed"
+        ]
+
+    async def fill_disk(self) -> Callable[[], Any]:
+        """Returns what frees it again. Before and after, the module is given the time to write everything down."""
+        assert self.disk is not None
+        await self._until_kept()
+        begin_ns = time.time_ns() - _FLUSH_NS - SLACK_NS
+        self.disk.fill()
+
+        async def free() -> None:
+            assert self.disk is not None
+            await self.disk.free()
+            for account in self.accounts.values():
+                account.full_ns.append((begin_ns, time.time_ns() + SLACK_NS))
+            await self._until_kept()
+
+        return free
+
+    async def _until_kept(self) -> None:
+        """Returns when the counts of everything until now are in the journal."""
+        before = await self.machine.until_status(
+            lambda status: status["sync"]["recovery"].startswith("done"), "the folder is the module's", UP_TIMEOUT_S
+        )
+        uptime_s = before["process"]["uptime_s"] + 3 * FLUSH_INTERVAL_MS / 1000
+        await self.machine.until_status(
+            lambda status: (
+                status["process"]["uptime_s"] > uptime_s and status["ledger"]["state"].startswith("kept")
+            ),
+            "the ledger is kept in its journal",
+            UP_TIMEOUT_S,
+        )
+
+    async def finish(self) -> Status:
+        """Ends capture and returns the status when everything has its fate; AssertionError when it never has."""
+        self.reconfigure(elsewhere=False)
+        both = [readings_of(SENSOR, HZ), readings_of(SECOND, HZ, capture_directory=str(self.other_dir))]
+        self.machine.change(capture_disabled=True, capture_methods=both)
+        await self.machine.until_status(
+            lambda status: not status["capture"]["enabled"] and not status["capture"]["buffered_bytes"],
+            "capture is disabled",
+            UP_TIMEOUT_S,
+        )
+
+        async def nothing_is_left() -> bool:
+            with contextlib.suppress(*_AWAY):
+                await self.machine.sync()
+            return not self.left() and not self.files.there
+
+        await until(nothing_is_left, "everything is delivered or in quarantine", _DRAIN_TIMEOUT_S)
+        with contextlib.suppress(AssertionError):  # which the account then says better
+            return await self.machine.until_status(
+                lambda status: not status["readings"]["on_disk"] and not status["sync"]["in_flight"],
+                "every reading has its fate",
+                _SUM_TIMEOUT_S,
+            )
+        return await self.machine.status()
+
+    def left(self) -> list[str]:
+        """What lies in the capture folders and neither is the module's own nor in quarantine."""
+        return [
+            f"{folder.name}/{name}"
+            for folder in (self.capture_dir, self.other_dir)
+            for name in left(folder)
+            if not name.startswith("failed/")
+        ]
+
+    def misplaced(self) -> list[str]:
+        """What should be in quarantine and is not, and what is there and should not be."""
+        wrong, known = [], set()
+        for each in self.ruined:
+            folder = next(f for f in (self.capture_dir, self.other_dir) if each.path.is_relative_to(f))
+            kept = folder / "failed" / each.path.relative_to(folder)
+            cause = kept.with_name(kept.name + ".cause.json")
+            known |= {kept, cause}
+            account = self.accounts[each.resource]
+            arrived = {reading.seq for reading in account.arrived}
+            if set(each.seqs) & account.damaged - arrived and not (kept.exists() and cause.exists()):
+                wrong.append(f"damaged and not in quarantine: {each}")
+        for folder in (self.capture_dir, self.other_dir):
+            found = {path for path in (folder / "failed").rglob("*") if not path.is_dir()}
+            wrong += [f"in quarantine and not damaged: {path}" for path in sorted(found - known)]
+        return wrong
+
+    async def stop(self) -> None:
+        if self.disk is not None:
+            await self.disk.free()
+        await self.machine.disconnect()
+        await self.server.stop()
+        await self.link.stop()
+        await self.cloud.stop()
+
+
+def pick(rng: random.Random, paths: list[Path]) -> Path | None:
+    return rng.choice(paths) if paths else None

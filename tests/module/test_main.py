@@ -1,0 +1,46 @@
+"""The module's program as viam-server uses it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from viam.proto.app.robot import ComponentConfig
+from viam.proto.module import AddResourceRequest, RemoveResourceRequest
+from viam.utils import dict_to_struct
+
+from module import durable
+from module.durable import Process
+from module.main import HoldfastModule
+
+NAME = "rdk:service:data_manager/data"
+
+
+async def test_a_service_that_is_added_again_replaces_the_one_before(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    process = Process()
+    monkeypatch.setattr(durable, "PROCESS", process)
+    module = HoldfastModule(str(tmp_path / "socket"))
+
+    async def add(**attributes: object) -> None:
+        attributes["capture_dir"] = str(tmp_path / "captured")
+        service = ComponentConfig(
+            name="data",
+            api="rdk:service:data_manager",
+            model=str(durable.Durable.MODEL),
+            attributes=dict_to_struct(attributes),
+        )
+        await module.add_resource(AddResourceRequest(config=service))
+
+    try:
+        await add(tags=["first"])
+        await add(tags=["second"])
+        manager = process.manager
+        assert manager.config is not None and manager.config.tags == ("second",)
+        assert manager.engine is not None
+        assert [name.name for name in module.server.resources] == ["data"]
+        await module.remove_resource(RemoveResourceRequest(name=NAME))
+        assert not module.server.resources
+    finally:
+        await process.end()
