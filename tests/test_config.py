@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import config
-from holdfast.config import CaptureMethod, Config
+from holdfast.config import CaptureMethod, Config, MongoSettings
 from holdfast.errors import ConfigError
 
 from .documented import DOCUMENTED
@@ -52,6 +52,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "maximum_num_sync_threads": 8,
         "cloud_address": "https://app.viam.com:443",
         "allow_plaintext": False,
+        "mongo_capture_config": None,
         "problems": (),
     }
 
@@ -231,13 +232,63 @@ def test_what_the_cloud_acts_on_is_accepted_without_a_word(attribute: str, value
         ("delete_every_nth_when_disk_full", 5.0),
         ("disk_usage_deletion_threshold", 0.8),
         ("capture_dir_deletion_threshold", 0.4),
-        ("mongo_capture_config", {"uri": "mongodb://localhost"}),
         ("capture_control_sensor", {"name": "gate", "key": "controls"}),
     ],
 )
 def test_an_attribute_that_does_not_work_yet_says_so(attribute: str, value: object) -> None:
     (problem,) = parsed(**{attribute: value}).problems
     assert problem.startswith(f"{attribute}: ")
+
+
+def test_a_mongo_config_has_the_builtins_defaults() -> None:
+    found = parsed(mongo_capture_config={"uri": "mongodb://localhost"})
+    assert found.mongo_capture_config == MongoSettings("mongodb://localhost", "sensorData", "readings")
+    whole = {"uri": "mongodb+srv://a.b.c/x?w=1", "database": "d", "collection": "c"}
+    found = parsed(mongo_capture_config=whole)
+    assert found.mongo_capture_config == MongoSettings(**whole)
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({}, "mongo_capture_config.uri: is missing"),
+        ({"uri": None}, "mongo_capture_config.uri: is missing"),
+        ({"database": "d"}, "mongo_capture_config.uri: is missing"),
+        ({"uri": "localhost:27017"}, "mongo_capture_config.uri: must begin with mongodb://"),
+    ],
+)
+def test_a_mongo_config_that_can_not_work_is_a_problem(value: object, words: str) -> None:
+    found = parsed(mongo_capture_config=value)
+    assert found.mongo_capture_config is None
+    (problem,) = found.problems
+    assert problem.startswith(words)
+
+
+def test_an_unknown_attribute_of_a_mongo_config_is_a_problem() -> None:
+    found = parsed(mongo_capture_config={"uri": "mongodb://a", "colection": "x"})
+    assert found.mongo_capture_config == MongoSettings("mongodb://a")
+    (problem,) = found.problems
+    assert problem.startswith("mongo_capture_config.colection: ")
+    assert "'collection'" in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "attribute"),
+    [
+        ("mongodb://u:secret@h", "mongo_capture_config"),
+        (["mongodb://u:secret@h"], "mongo_capture_config"),
+        ({"uri": ["mongodb://u:secret@h"]}, "mongo_capture_config.uri"),
+        ({"uri": "mongodb://h", "database": {"secret": "secret"}}, "mongo_capture_config.database"),
+        ({"uri": "mongodb://h", "collection": 1.0}, "mongo_capture_config.collection"),
+    ],
+)
+def test_no_error_about_a_mongo_config_shows_a_value_of_it(value: object, attribute: str) -> None:
+    error = refusal(mongo_capture_config=value)
+    assert error.attribute == attribute
+    assert "secret" not in str(error)
+    assert "secret" not in repr(parsed(mongo_capture_config={"uri": "mongodb://u:secret@h"}))
+    assert "secret" not in str(parsed(mongo_capture_config={"uri": "u:secret@h"}).problems)
 
 
 @pytest.mark.parametrize(

@@ -23,12 +23,13 @@ _FREQUENCY_EPSILON_HZ = 0.000001
 DEFAULT_SYNC_THREADS = 8
 MAX_FLUSH_INTERVAL_MS = 3_600_000.0
 DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
+DEFAULT_MONGO_DATABASE, DEFAULT_MONGO_COLLECTION = "sensorData", "readings"
+_MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 _NO_EFFECT_YET = (
     "delete_every_nth_when_disk_full",
     "disk_usage_deletion_threshold",
     "capture_dir_deletion_threshold",
-    "mongo_capture_config",
     "capture_control_sensor",
 )
 """The builtin's attributes that this version checks and does not act on; each use is said."""
@@ -66,6 +67,15 @@ class CaptureMethod:
 
 
 @dataclass(frozen=True)
+class MongoSettings:
+    """Where tabular readings go beside the cloud. `uri` holds a password: it is shown nowhere."""
+
+    uri: str = field(repr=False)
+    database: str = DEFAULT_MONGO_DATABASE
+    collection: str = DEFAULT_MONGO_COLLECTION
+
+
+@dataclass(frozen=True)
 class Config:
     """A checked configuration; paths are absolute, times in the unit of their name."""
 
@@ -84,6 +94,7 @@ class Config:
     maximum_num_sync_threads: int = DEFAULT_SYNC_THREADS
     cloud_address: str = DEFAULT_CLOUD_ADDRESS
     allow_plaintext: bool = False
+    mongo_capture_config: MongoSettings | None = None
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -153,6 +164,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         maximum_num_sync_threads=reader.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
         cloud_address=reader.text("cloud_address", "") or DEFAULT_CLOUD_ADDRESS,
         allow_plaintext=reader.flag("allow_plaintext"),
+        mongo_capture_config=reader.mongo(),
     )  # fmt: skip
     return _with_problems(config, reader)
 
@@ -226,6 +238,31 @@ class _Reader:
 
     def mapping(self, name: str) -> Mapping[str, Any]:
         return dict(self._take(name, Mapping, "an object") or {})
+
+    def mongo(self) -> MongoSettings | None:
+        """`mongo_capture_config`; None where it is not usable, with a problem said. Shows no value of it."""
+        name = "mongo_capture_config"
+        self.known.add(name)
+        value = self._attributes.get(name)
+        if value is None:
+            return None
+        if not isinstance(value, Mapping):
+            raise ConfigError(name, "must be an object with uri, database and collection")
+        texts = {}
+        for key in ("uri", "database", "collection"):
+            text = value.get(key)
+            if not isinstance(text, (str, type(None))):
+                raise ConfigError(f"{name}.{key}", "must be a text")
+            texts[key] = text or ""
+        self.problems += [_unknown(key, set(texts), f"{name}.") for key in value if key not in texts]
+        uri = texts["uri"]
+        if not uri.startswith(_MONGO_SCHEMES):
+            why = f"must begin with {' or '.join(_MONGO_SCHEMES)}" if uri else "is missing"
+            self.problems.append(f"{name}.uri: {why}; nothing goes to MongoDB, the rest works")
+            return None
+        return MongoSettings(
+            uri, texts["database"] or DEFAULT_MONGO_DATABASE, texts["collection"] or DEFAULT_MONGO_COLLECTION
+        )
 
     def methods(self, path: Callable[[str], str]) -> tuple[CaptureMethod, ...]:
         """The usable entries of `capture_methods`; each other one becomes a problem. `path` completes paths."""

@@ -21,6 +21,7 @@ from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
 from .capture.methods import sensor
+from .capture.mongo import MongoCapture, SpoolPlace
 from .capture.readings import sensor_readings
 from .capture.resolve import Resolution, resolve
 from .clock import Clock
@@ -55,6 +56,7 @@ class Engine:
     """What runs between `apply` and `stop`."""
 
     capture: Capture
+    mongo: MongoCapture
     uplink: Uplink
     stores: dict[str, Store] = field(default_factory=dict)
     """Of the configured folders, by their paths; that of `capture_dir` first."""
@@ -95,6 +97,7 @@ class Manager:
             self._end = None
         engine = self.engine = self.engine or self._start(config)
         self._apply_stores(engine, config)
+        self._apply_mongo(engine, config)
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
         self._apply_sync(engine, config, resources)
@@ -108,7 +111,7 @@ class Manager:
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
         self.engine.capture.orphaned = True
         self.engine.uplink.sync.pause()  # the builtin may be what comes in our place, and would send the same files
-        flushes = (store.writer.flush() for store in self.engine.all_stores)
+        flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.all_stores)]
         try:
             await asyncio.wait_for(asyncio.gather(*flushes), _FLUSH_TIMEOUT_S)
         except asyncio.TimeoutError:
@@ -124,7 +127,7 @@ class Manager:
             if engine is None:
                 return
             await engine.capture.stop()
-            await asyncio.gather(*(store.writer.close() for store in engine.all_stores))
+            await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.all_stores))
             await engine.uplink.leave()
             for draining in engine.draining.values():
                 draining.cancel()
@@ -143,8 +146,10 @@ class Manager:
     def _start(self, config: Config) -> Engine:
         engine: Engine
         cloud = self._cloud_settings(config)
+        mongo = MongoCapture(self._files, self.clock)
         engine = Engine(
-            Capture(self.clock),
+            Capture(self.clock, mongo),
+            mongo,
             Uplink(self._files, self.clock, self._throttle, lambda: engine.all_stores, cloud),
         )
         return engine
@@ -188,6 +193,7 @@ class Manager:
         """Lets a store go when what is there is sent, and the collectors that wrote there have ended."""
         await engine.capture.settled()
         await store.emptied()
+        await engine.mongo.drained(store.capture_dir)
         del engine.draining[store]
         logger.info("%s is drained", store.capture_dir)
         self._close(engine, store)
@@ -197,6 +203,7 @@ class Manager:
 
         async def close() -> None:
             await engine.capture.settled()
+            await engine.mongo.release(store.capture_dir)
             await engine.uplink.sync.release(store)
             await store.close()
 
@@ -223,6 +230,12 @@ class Manager:
             for found in self.resolutions
             if found.table is not None
         )
+
+    def _apply_mongo(self, engine: Engine, config: Config) -> None:
+        store = engine.store
+        wrote = store.writer.completion.wrote
+        place = SpoolPlace(config.capture_dir, config.flush_interval_s, lambda: store.owned, wrote)
+        engine.mongo.configure(config.mongo_capture_config, place)
 
     def _apply_sync(self, engine: Engine, config: Config, resources: Resources) -> None:
         cloud = self._cloud_settings(config)

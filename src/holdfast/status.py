@@ -43,6 +43,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "last_disk_error": next((e for s in engine.all_stores if (e := s.writer.last_error)), ""),
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
+    found["mongo"] = _mongo(manager, engine)
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
     return found
@@ -69,6 +70,25 @@ def _collector(
         "dropped": dict(counts.dropped),
         "last_reading_age_s": None if last is None else round(manager.clock.monotonic() - last, 3),
         "last_error": collector.last_error or "",
+    }
+
+
+def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
+    """taken + found = written + dropped + waiting_readings."""
+    report = engine.mongo.report()
+    waiting, counts = report.waiting, report.counts
+    oldest_ns = waiting.oldest_ns
+    return {
+        "state": report.state,
+        "why": report.why,
+        "waiting_readings": waiting.readings,
+        "waiting_bytes": waiting.size_bytes,
+        "oldest_age_s": None if oldest_ns is None else round((manager.clock.time_ns() - oldest_ns) / 1e9, 1),
+        "taken": counts.taken,
+        "found": counts.found,
+        "written": counts.written,
+        "dropped": dict(counts.dropped),
+        "last_error": report.last_error,
     }
 
 

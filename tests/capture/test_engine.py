@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.capture.engine import Capture
+from holdfast.capture.mongo import MongoCapture
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
@@ -42,7 +43,14 @@ async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     clock = FakeClock(start_s=1000.013)  # off the grid
     ledger = Ledger(FileSystem(), clock, str(tmp_path))
     writer = DiskWriter(FileSystem(), clock, ledger, str(tmp_path), 3600.0)
-    setup = Setup(clock, writer, ledger, Capture(clock), FakeClient(response({"t": 1.0})), tmp_path)
+    setup = Setup(
+        clock,
+        writer,
+        ledger,
+        Capture(clock, MongoCapture(FileSystem(), clock)),
+        FakeClient(response({"t": 1.0})),
+        tmp_path,
+    )
     yield setup
     await setup.capture.stop()
     await writer.close()

@@ -15,6 +15,7 @@ from ..storage.disk_writer import Appender, DiskWriter
 from ..throttle import Throttle
 from .collector import Collector, CollectorSpec
 from .methods import BinaryMethod
+from .mongo import MongoCapture
 from .scheduler import Scheduler, Ticker
 
 _LOG_INTERVAL_S = 60.0
@@ -32,8 +33,9 @@ class RunningCollector:
 class Capture:
     """Runs collectors. `stop` must be called; afterwards nothing is read any more."""
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, mongo: MongoCapture) -> None:
         self._clock = clock
+        self._mongo = mongo
         self._scheduler = Scheduler(clock)
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._running: dict[str, RunningCollector] = {}
@@ -72,7 +74,7 @@ class Capture:
 
     def _start(self, spec: CollectorSpec) -> RunningCollector:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
-        collector = Collector(spec, self._clock, appender, self._may_warn)
+        collector = Collector(spec, self._clock, self._mongo.tee(spec, appender), self._may_warn)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)

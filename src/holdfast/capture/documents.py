@@ -1,0 +1,97 @@
+"""A spooled reading as a document: the builtin's fields, in its order, with its BSON types.
+
+| field | what |
+|---|---|
+| `_id` | made of the reading's name in the spool: the same whenever it is sent |
+| `time_requested`, `time_received` | dates, to the millisecond below |
+| `component_name`, `component_type`, `method_name` | the short name, the API ("rdk:component:sensor"), the method |
+| `data` | the payload: numbers are doubles; an empty list is null, as Go's empty slice is |
+
+Decoding happens here and only here, on the thread that sends.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Mapping
+from typing import Any
+
+import bson
+from bson.datetime_ms import DatetimeMS
+from bson.errors import BSONError
+from bson.objectid import ObjectId
+from google.protobuf.message import DecodeError
+from google.protobuf.struct_pb2 import Struct, Value
+from google.protobuf.timestamp_pb2 import Timestamp
+from viam.proto.app.datasync import SensorData
+
+from ..errors import HoldfastError
+from ..storage.spool_file import SpooledReading
+
+MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
+"""MongoDB's limit."""
+_SECOND_NS = 1_000_000_000
+
+
+class NoDocumentError(HoldfastError):
+    """A reading that can't be a document. `reason` is one word, fit for counting."""
+
+    def __init__(self, reason: str, why: str) -> None:
+        super().__init__(why)
+        self.reason = reason
+
+
+def object_id(reading: SpooledReading) -> ObjectId:
+    """Time, life and number: as unique as a driver's own, and in the order of the readings."""
+    seconds = reading.time_ns // _SECOND_NS & 0xFFFFFFFF
+    return ObjectId(struct.pack(">I", seconds) + reading.life + struct.pack(">I", reading.number & 0xFFFFFF)[1:])
+
+
+def document(reading: SpooledReading) -> bytes:
+    """The reading's document as BSON. Raises NoDocumentError."""
+    api, resource, method = reading.origin
+    try:
+        message = SensorData.FromString(reading.message)
+        encoded = bson.encode(
+            {
+                "_id": object_id(reading),
+                "time_requested": _date(message.metadata.time_requested),
+                "time_received": _date(message.metadata.time_received),
+                "component_name": resource,
+                "component_type": api,
+                "method_name": method,
+                "data": _plain(message.struct),
+            }
+        )
+    except DecodeError as error:
+        raise NoDocumentError("unreadable", "it is no protobuf message") from error
+    except (BSONError, OverflowError, RecursionError) as error:
+        raise NoDocumentError("not_bson", str(error) or "it is nested too deeply") from error
+    if len(encoded) > MAX_DOCUMENT_BYTES:
+        raise NoDocumentError(
+            "too_large", f"its document has {len(encoded)} bytes, MongoDB takes {MAX_DOCUMENT_BYTES}"
+        )
+    return encoded
+
+
+def _date(time: Timestamp) -> DatetimeMS:
+    return DatetimeMS(time.seconds * 1000 + time.nanos // 1_000_000)
+
+
+def _plain(struct: Struct) -> Mapping[str, Any]:
+    return {name: _value(value) for name, value in struct.fields.items()}
+
+
+def _value(value: Value) -> Any:
+    kind = value.WhichOneof("kind")
+    if kind == "number_value":
+        return value.number_value
+    if kind == "string_value":
+        return value.string_value
+    if kind == "bool_value":
+        return value.bool_value
+    if kind == "struct_value":
+        return _plain(value.struct_value)
+    if kind == "list_value":
+        return [_value(item) for item in value.list_value.values] or None
+    return None

@@ -1,0 +1,300 @@
+"""The spool: readings that wait on the disk for somebody who may be away, in `.holdfast/mongo/`.
+
+The event loop appends to memory; the spool's thread writes to the newest of a run of files; whoever takes the
+readings away does so by `reader`, on a thread of its own. Invariants:
+
+- `append` never waits: not for the disk, not for the reader. Beyond `MAX_PENDING_BYTES` in memory readings are
+  dropped, counted as "disk_too_slow".
+- A crash of the process costs what was in memory, `flush_interval_s` at most; a power cut what the operating system
+  had not written, as with the capture files, since `wrote` asks for the same sync.
+- On the disk lie at most `spool_segments.MAX_BYTES`; then the oldest file is given up, counted as "spool_full".
+- Each reading keeps its name (life and number), however often it is read. It is read in the order of `append`.
+- A disk that fails costs readings, counted by its reason; the next flush tries again.
+- Files are private, and end in `.prog`, which the builtin data manager leaves alone.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import threading
+from collections.abc import Callable
+from concurrent.futures import Future
+from contextlib import suppress
+from typing import NamedTuple
+
+from ..clock import Clock
+from ..errors import StorageError
+from ..filesystem import FileSystem
+from ..throttle import Throttle
+from . import spool_file
+from .counts import CollectorId
+from .spool_file import Header
+from .spool_reader import SpoolReader
+from .spool_segments import MAX_BYTES, Segment, Segments, SpoolCounts, folder_of, place_of, segment_path
+
+MAX_READING_BYTES = 24 * 1024 * 1024
+"""More than MongoDB takes in any form, whose limit for a document is 16 MiB."""
+MAX_PENDING_BYTES = 32 * 1024 * 1024
+SEGMENT_BYTES = 1024 * 1024
+_WAKE_EARLY_BYTES = 256 * 1024
+_SHARE_OF_INTERVAL = 0.8
+_LONGEST_WAIT_S = 3600.0
+_JOIN_TIMEOUT_S = 4.0
+_LOG_INTERVAL_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class _Pending(NamedTuple):
+    origin: CollectorId
+    time_ns: int
+    message: bytes
+
+
+class Waiting(NamedTuple):
+    """What is in the spool and not done."""
+
+    readings: int
+    size_bytes: int
+    oldest_ns: int | None
+
+
+class Spool:
+    """Its thread runs from the construction on; `close` must be called."""
+
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        capture_dir: str,
+        flush_interval_s: float,
+        wrote: Callable[[], None],
+    ) -> None:
+        self.folder = folder_of(capture_dir)
+        self.flush_interval_s = flush_interval_s
+        self.last_error = ""
+        self._files = files
+        self._clock = clock
+        self._wrote = wrote
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self._life = os.urandom(spool_file.LIFE_BYTES)
+        self._segments = Segments()
+        self._changed = threading.Condition()
+        self._pending: list[_Pending] = []
+        self._pending_bytes = self._pending_count = 0
+        self._flush_wanted = self._stopping = self._ended = False
+        self._flushes: list[Future[None]] = []
+        self._number = 0
+        self._place: int | None = None
+        self._current: Segment | None = None
+        self._descriptor = -1
+        self._origins: dict[CollectorId, int] = {}
+        self.reader = SpoolReader(files, self.folder, self._life, self._segments)
+        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-spool", daemon=True)
+        self._thread.start()
+
+    @property
+    def counts(self) -> SpoolCounts:
+        return self._segments.counts
+
+    def waiting(self) -> Waiting:
+        """Of now; takes no disk."""
+        readings, size_bytes, oldest_ns = self._segments.waiting()
+        with self._changed:
+            if oldest_ns is None and self._pending:
+                oldest_ns = self._pending[0].time_ns
+            return Waiting(readings + self._pending_count, size_bytes + self._pending_bytes, oldest_ns)
+
+    def append(self, origin: CollectorId, message: bytes) -> None:
+        """Takes one serialized `SensorData`; never blocks, never raises."""
+        size_bytes = len(message) + spool_file.READING_OVERHEAD_BYTES
+        reason = ""
+        with self._changed:
+            if self._stopping:
+                reason = "stopped"
+            elif size_bytes > MAX_READING_BYTES:
+                reason = "too_large"
+            elif self._pending_bytes + size_bytes > MAX_PENDING_BYTES:
+                reason = "disk_too_slow"
+            else:
+                self._pending.append(_Pending(origin, self._clock.time_ns(), message))
+                self._pending_bytes += size_bytes
+                self._pending_count += 1
+                early = self._pending_bytes > _WAKE_EARLY_BYTES and not self._flush_wanted
+                if early or len(self._pending) == 1:
+                    self._flush_wanted |= early
+                    self._changed.notify()
+        with self._segments.changed:
+            self.counts.taken += 1
+        if reason:
+            self._drop(reason, 1)
+
+    async def flush(self) -> None:
+        """Returns when what was appended so far is handed to the operating system or dropped."""
+        done: Future[None] = Future()
+        with self._changed:
+            if self._ended:
+                return
+            self._flushes.append(done)
+            self._changed.notify()
+        await asyncio.shield(asyncio.wrap_future(done))
+
+    def close(self) -> None:
+        """Writes what is in memory and ends the thread. Blocks for a bounded time; safe to call twice."""
+        with self._changed:
+            self._stopping = True
+            self._changed.notify()
+        self._thread.join(_JOIN_TIMEOUT_S)
+        if self._thread.is_alive():
+            logger.error("the disk does not take the last readings for MongoDB; they are lost to it")
+
+    def _run_for_ever(self) -> None:
+        while True:
+            try:
+                self._run()
+                return
+            except Exception:  # the last resort: everything foreseen is a StorageError and handled
+                logger.exception("the spool's thread failed unexpectedly; it goes on")
+
+    def _run(self) -> None:
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._pending or self._hurries)
+                waits_s = min(self.flush_interval_s * _SHARE_OF_INTERVAL, _LONGEST_WAIT_S)
+                self._changed.wait_for(lambda: self._hurries, waits_s)
+                self._flush_wanted = False
+                taken, self._pending = self._pending, []
+                flushes, self._flushes = self._flushes, []
+                stopping = self._ended = self._stopping
+            try:
+                self._write_all(taken)
+            finally:
+                for flush in flushes:
+                    flush.set_result(None)
+            if stopping:
+                self._end_segment()
+                return
+
+    @property
+    def _hurries(self) -> bool:
+        """Whether what is in memory should be written now."""
+        return self._flush_wanted or bool(self._flushes) or self._stopping
+
+    def _write_all(self, taken: list[_Pending]) -> None:
+        done = 0
+        while done < len(taken):
+            size_bytes = count = 0
+            while done + count < len(taken) and size_bytes <= SEGMENT_BYTES:
+                size_bytes += len(taken[done + count].message) + spool_file.READING_OVERHEAD_BYTES
+                count += 1
+            self._write(taken[done : done + count])
+            done += count
+            with self._changed:
+                self._pending_bytes -= size_bytes
+                self._pending_count -= count
+            self._give_up_the_oldest()
+        if taken:
+            self._wrote()
+
+    def _write(self, readings: list[_Pending]) -> None:
+        try:
+            segment = self._current or self._begin(readings[0].time_ns)
+            records, number = [], self._number
+            for reading in readings:
+                records.append(self._encode(reading, number))
+                number += 1
+            data = b"".join(records)
+            self._files.write(self._descriptor, segment.path, data)
+        except StorageError as error:
+            self._failed(error, len(readings))
+            return
+        self._number = number
+        with self._segments.changed:
+            if not segment.waiting:
+                segment.oldest_ns = readings[0].time_ns
+            segment.end_bytes += len(data)
+            segment.next_number = number
+            self._segments.changed.notify_all()
+        if segment.end_bytes > SEGMENT_BYTES:
+            self._end_segment()
+
+    def _encode(self, reading: _Pending, number: int) -> bytes:
+        origin = self._origins.get(reading.origin)
+        record = b""
+        if origin is None:
+            origin = self._origins[reading.origin] = len(self._origins)
+            record = spool_file.encode_origin(origin, reading.origin, self._life)
+        return record + spool_file.encode_reading(origin, number, reading.time_ns, reading.message, self._life)
+
+    def _begin(self, time_ns: int) -> Segment:
+        self._files.make_folder(self.folder)
+        if self._place is None:
+            places = (place_of(entry.name) for entry in self._files.list_folder(self.folder))
+            self._place = max((place for place in places if place is not None), default=0)
+        self._place += 1
+        path = segment_path(self.folder, self._place, self._life)
+        header = Header(self._life, self._number, time_ns)
+        frame = spool_file.encode_header(header)
+        descriptor = self._files.create(path)
+        try:
+            self._files.write(descriptor, path, frame)
+        except StorageError:
+            with suppress(StorageError):
+                self._files.close(descriptor, path)
+            with suppress(StorageError):
+                self._files.remove(path)
+            raise
+        self._descriptor = descriptor
+        self._origins = {}
+        size_bytes = len(frame)
+        segment = Segment(
+            path, self._place, header, size_bytes, size_bytes, size_bytes, header.first, header.first, time_ns
+        )
+        self._current = segment
+        self._segments.add(segment)
+        return segment
+
+    def _end_segment(self) -> None:
+        segment, self._current = self._current, None
+        if segment is None:
+            return
+        with suppress(StorageError):
+            self._files.close(self._descriptor, segment.path)
+        with self._segments.changed:
+            segment.complete = True
+            self._segments.changed.notify_all()
+
+    def _failed(self, error: StorageError, lost: int) -> None:
+        """What the write left is cut off; where the disk does not let us, nothing more goes into that file."""
+        self.last_error = str(error)
+        self._origins = {}
+        if (segment := self._current) is not None:
+            try:
+                self._files.truncate(segment.path, segment.end_bytes)
+            except StorageError:
+                self._end_segment()
+        self._number += lost if self._current is None else 0
+        self._drop(error.reason, lost)
+        if self._throttle.allows(error.reason):
+            logger.error(
+                "%s; %d readings do not go to MongoDB, and are counted; the next flush tries again", error, lost
+            )
+
+    def _give_up_the_oldest(self) -> None:
+        while (segment := self._segments.give_up_one()) is not None:
+            if self._throttle.allows("full"):
+                logger.error(
+                    "MongoDB is behind by %d MiB, the most that is kept for it: the oldest readings are dropped "
+                    "there and counted; they still go to the cloud",
+                    MAX_BYTES >> 20,
+                )
+            try:
+                self._files.remove(segment.path)
+            except StorageError as error:
+                self.last_error = str(error)
+
+    def _drop(self, reason: str, count: int) -> None:
+        with self._segments.changed:
+            self.counts.dropped[reason] += count

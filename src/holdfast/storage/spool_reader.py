@@ -1,0 +1,281 @@
+"""The other end of the spool: takes readings in order, in batches, and remembers what is done.
+
+Belongs to one thread, which may wait for disks. What earlier lives left is taken in by `adopt`, which may only be
+called when no other process uses the folder. What is done stands in `acknowledged.prog`, a text file of lines, of
+which the last whole one counts; a crash between a batch and its line means that the batch is given once more, under
+the same names.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import zlib
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+
+from ..errors import DamagedFileError, NewerStateError, StorageError, printable
+from ..filesystem import EntryKind, FileSystem
+from . import layout, spool_file
+from .spool_file import FRAME, MAX_RECORD_BYTES, RecordReader, SpooledReading
+from .spool_segments import Segment, Segments, place_of
+
+_WINDOW_BYTES = 1024 * 1024
+_HEADER_WINDOW_BYTES = 4096
+_ALL = 1 << 62
+_MAX_ACKNOWLEDGED_BYTES = 64 * 1024
+DAMAGED = "damaged"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Readings on their way. `lost` were damaged on the disk, and would stand among them or before."""
+
+    readings: list[SpooledReading]
+    segment: Segment
+    end_bytes: int
+    end_number: int
+    lost: Mapping[str, int]
+
+
+class SpoolReader:
+    """At most one batch is out: `next_batch`, then `finish`."""
+
+    def __init__(self, files: FileSystem, folder: str, life: bytes, segments: Segments) -> None:
+        self._files = files
+        self._folder = folder
+        self._life = life
+        self._segments = segments
+        self._open: Segment | None = None
+        self._descriptor = -1
+        self._records = RecordReader(life)
+        self._acknowledged_path = os.path.join(folder, "acknowledged" + layout.IN_PROGRESS_EXTENSION)
+        self._acknowledged: int | None = None
+        self._acknowledged_bytes = 0
+
+    def wait_for_more(self, timeout_s: float) -> None:
+        """Returns when more may be there, or after `timeout_s`; `wake` ends it early."""
+        with self._segments.changed:
+            if self._nothing_new():
+                self._segments.changed.wait(timeout_s)
+
+    def wake(self) -> None:
+        with self._segments.changed:
+            self._segments.changed.notify_all()
+
+    def next_batch(self, most_readings: int, most_bytes: int) -> Batch | None:
+        """The next readings, of one file; None when there are none now. A file that is done is removed."""
+        while (segment := self._segments.hold_first()) is not None:
+            if segment.read_bytes >= segment.end_bytes:
+                if not segment.complete:
+                    break
+                self._remove(segment)
+                continue
+            try:
+                return self._read(segment, most_readings, most_bytes)
+            except StorageError as error:
+                logger.error("%s; what is in it does not go to MongoDB, and is counted", error)
+                return self._rest_of(segment, error.reason)
+        self._segments.let_go()
+        return None
+
+    def finish(self, batch: Batch, refused: Mapping[str, int]) -> None:
+        """The batch is done: written, but for `refused`, by reason."""
+        segment = batch.segment
+        with self._segments.changed:
+            counts = self._segments.counts
+            counts.written += len(batch.readings) - sum(refused.values())
+            for reasons in (refused, batch.lost):
+                counts.dropped.update(reasons)
+            segment.read_bytes, segment.done_number = batch.end_bytes, batch.end_number
+            if batch.readings:
+                segment.oldest_ns = batch.readings[-1].time_ns
+        self._acknowledge(segment)
+        if segment.complete and segment.read_bytes >= segment.end_bytes:
+            self._remove(segment)
+        self._segments.let_go()
+
+    def close(self) -> None:
+        """Removes what is done. Safe to call twice, and only when the thread that reads has ended."""
+        while (segment := self._segments.hold_first()) is not None:
+            if not segment.complete or segment.waiting:
+                break
+            self._remove(segment)
+        self._close_file()
+        descriptor, self._acknowledged = self._acknowledged, None
+        if descriptor is not None:
+            with suppress(StorageError):
+                self._files.close(descriptor, self._acknowledged_path)
+
+    def adopt(self) -> None:
+        """Takes in what earlier lives left. StorageError when the folder can't be read."""
+        if not self._files.exists(self._folder):
+            return
+        done = self._read_acknowledged()
+        own = f"-{self._life.hex()}"
+        entries = [
+            (place, entry.path)
+            for entry in self._files.list_folder(self._folder)
+            if (place := place_of(entry.name)) is not None
+            and entry.kind is EntryKind.FILE
+            and own not in entry.name
+        ]
+        found = [each for place, path in sorted(entries) if (each := self._look_at(place, path)) is not None]
+        for segment, after in zip(found, [*found[1:], None], strict=True):
+            follows = after is not None and after.header.life == segment.header.life
+            if after is not None and follows and after.place == segment.place + 1:
+                segment.next_number = after.header.first
+            else:
+                segment.next_number = self._last_number(segment) + 1
+            place, life, read_bytes, done_number = done
+            if (segment.place, segment.header.life.hex()) == (place, life):
+                segment.read_bytes = min(max(read_bytes, segment.read_bytes), segment.end_bytes)
+                segment.done_number = max(done_number, segment.done_number)
+        self._segments.put_first(found)
+        waiting = sum(segment.waiting for segment in found)
+        if waiting:
+            logger.info("%d readings for MongoDB were left by an earlier run and are sent now", waiting)
+
+    def _look_at(self, place: int, path: str) -> Segment | None:
+        """The segment at `path` as far as its header tells; one without a readable header is removed."""
+        try:
+            size_bytes = self._files.stat(path).st_size
+            descriptor = self._files.open(path)
+            try:
+                data = self._files.read_at(descriptor, path, 0, _HEADER_WINDOW_BYTES)
+            finally:
+                self._files.close(descriptor, path)
+            header, start = spool_file.decode_header(data, printable(path))
+        except NewerStateError as error:
+            logger.error("%s; it is left as it is", error)
+            return None
+        except StorageError as error:
+            logger.error("%s; what is in it does not go to MongoDB now", error)
+            return None
+        except DamagedFileError as error:
+            if any(data):
+                logger.error("%s; it is removed, its readings do not go to MongoDB", error)
+                with self._segments.changed:
+                    self._segments.counts.dropped[DAMAGED] += 1
+                    self._segments.counts.found += 1
+            with suppress(StorageError):
+                self._files.remove(path)
+            return None
+        first = header.first
+        return Segment(path, place, header, start, size_bytes, start, first, first, header.time_ns, complete=True)
+
+    def _last_number(self, segment: Segment) -> int:
+        """The number of the last reading in a file that was being written when its life ended."""
+        records, offset, last = RecordReader(segment.header.life), segment.read_bytes, segment.header.first - 1
+        try:
+            descriptor = self._files.open(segment.path)
+            try:
+                while offset < segment.end_bytes:
+                    readings, used = records.read(self._window(descriptor, segment, offset, _WINDOW_BYTES), _ALL)
+                    if not used:
+                        break
+                    offset += used
+                    last = max([last, *(reading.number for reading in readings)])
+            finally:
+                self._files.close(descriptor, segment.path)
+        except StorageError as error:
+            logger.error("%s", error)
+        return last
+
+    def _read(self, segment: Segment, most_readings: int, most_bytes: int) -> Batch:
+        if self._open is not segment:
+            self._close_file()
+            self._descriptor = self._files.open(segment.path)
+            self._open, self._records = segment, RecordReader(segment.header.life)
+            self._pass_over(segment)
+        data = self._window(self._descriptor, segment, segment.read_bytes, most_bytes)
+        readings, used = self._records.read(data, most_readings)
+        if not used:
+            return self._rest_of(segment, DAMAGED)
+        end_number = readings[-1].number + 1 if readings else segment.done_number
+        lost = end_number - segment.done_number - len(readings)
+        end_bytes = segment.read_bytes + used
+        if segment.complete and end_bytes >= segment.end_bytes:
+            lost, end_number = lost + max(0, segment.next_number - end_number), segment.next_number
+        return Batch(readings, segment, end_bytes, end_number, {DAMAGED: lost} if lost > 0 else {})
+
+    def _pass_over(self, segment: Segment) -> None:
+        """Reads what is done already, for the origins that stand there."""
+        offset = segment.header_bytes
+        while offset < segment.read_bytes:
+            data = self._window(self._descriptor, segment, offset, segment.read_bytes - offset)
+            _, used = self._records.read(data[: segment.read_bytes - offset], _ALL)
+            if not used:
+                return
+            offset += used
+
+    def _window(self, descriptor: int, segment: Segment, offset: int, size_bytes: int) -> bytes:
+        """What stands at `offset`: `size_bytes`, or as many as the first record takes, within the file's end."""
+        left = segment.end_bytes - offset
+        data = self._files.read_at(descriptor, segment.path, offset, min(size_bytes, left))
+        end = spool_file.record_end(data, 0)
+        if end is not None and len(data) < end <= min(left, FRAME.size + MAX_RECORD_BYTES):
+            data = self._files.read_at(descriptor, segment.path, offset, end)
+        return data
+
+    def _rest_of(self, segment: Segment, reason: str) -> Batch:
+        """Gives up what is in a file, of which no more can be read."""
+        with self._segments.changed:
+            end_bytes, end_number = segment.end_bytes, segment.next_number
+        lost = max(0, end_number - segment.done_number)
+        return Batch([], segment, end_bytes, end_number, {reason: lost} if lost else {})
+
+    def _nothing_new(self) -> bool:
+        first = self._segments.first()
+        return first is None or (first.read_bytes >= first.end_bytes and not first.complete)
+
+    def _remove(self, segment: Segment) -> None:
+        if self._open is segment:
+            self._close_file()
+        self._segments.remove(segment)
+        try:
+            self._files.remove(segment.path)
+        except StorageError as error:
+            logger.error("%s; it was sent to MongoDB, and is sent again at the next start, to no effect", error)
+
+    def _close_file(self) -> None:
+        if self._open is not None:
+            with suppress(StorageError):
+                self._files.close(self._descriptor, self._open.path)
+            self._open = None
+
+    def _acknowledge(self, segment: Segment) -> None:
+        """Writes down how far a file is done; a failure costs a repetition after a crash."""
+        text = b"%d %b %d %d" % (
+            segment.place, segment.header.life.hex().encode(), segment.read_bytes, segment.done_number,
+        )  # fmt: skip
+        line = b"%08x %b\n" % (zlib.crc32(text), text)
+        try:
+            if self._acknowledged is None or self._acknowledged_bytes > _MAX_ACKNOWLEDGED_BYTES:
+                self._begin_acknowledged(line)
+                return
+            self._files.write(self._acknowledged, self._acknowledged_path, line)
+            self._acknowledged_bytes += len(line)
+        except StorageError as error:
+            logger.debug("%s", error)
+
+    def _begin_acknowledged(self, line: bytes) -> None:
+        descriptor, self._acknowledged = self._acknowledged, None
+        if descriptor is not None:
+            self._files.close(descriptor, self._acknowledged_path)
+        self._files.replace(self._acknowledged_path, line)
+        self._acknowledged = self._files.open_to_append(self._acknowledged_path)
+        self._acknowledged_bytes = len(line)
+
+    def _read_acknowledged(self) -> tuple[int, str, int, int]:
+        """Place and life of the file that was read last, and how far it is done."""
+        with suppress(StorageError):
+            for line in reversed(self._files.read(self._acknowledged_path).splitlines()):
+                check, _, text = line.partition(b" ")
+                fields = text.split()
+                if len(fields) == 4 and check == b"%08x" % zlib.crc32(text):
+                    return int(fields[0]), fields[1].decode(), int(fields[2]), int(fields[3])
+        return 0, "", 0, 0

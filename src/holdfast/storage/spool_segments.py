@@ -1,0 +1,140 @@
+"""The files of a spool, oldest first, and what became of their readings.
+
+Shared by the thread that writes and the one that reads: `changed` guards everything here, and is never held while
+a disk is touched. Bounds: `MAX_BYTES` and `MAX_FILES`; beyond them whole files are given up, oldest first, but
+neither the one that is written nor the one of which a batch is on its way.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import threading
+from collections import Counter
+from dataclasses import dataclass, field
+
+from . import layout
+from .spool_file import Header
+
+MAX_BYTES = 64 * 1024 * 1024
+MAX_FILES = 256
+SPOOL_FULL = "spool_full"
+_NAME = re.compile(r"(\d{10,})-[0-9a-f]+\.prog")
+
+
+def folder_of(capture_dir: str) -> str:
+    return os.path.join(capture_dir, layout.STATE_FOLDER, "mongo")
+
+
+def segment_path(folder: str, place: int, life: bytes) -> str:
+    return os.path.join(folder, f"{place:010d}-{life.hex()}{layout.IN_PROGRESS_EXTENSION}")
+
+
+def place_of(name: str) -> int | None:
+    """Where a file of that name stands in the spool; None when it is none of its segments."""
+    found = _NAME.fullmatch(name)
+    return int(found[1]) if found else None
+
+
+@dataclass(eq=False)
+class Segment:
+    """One file. Its readings are numbered without a gap, from the header's first one."""
+
+    path: str
+    place: int
+    header: Header
+    header_bytes: int
+    end_bytes: int
+    """Up to where it holds whole records."""
+    read_bytes: int
+    """Up to where it is done."""
+    next_number: int
+    """Of the reading that would come behind its last."""
+    done_number: int
+    """Of the first reading that is not done."""
+    oldest_ns: int
+    """When the oldest reading that is not done was taken, or earlier."""
+    complete: bool = False
+    """Nothing more is written to it."""
+
+    @property
+    def waiting(self) -> int:
+        return max(0, self.next_number - self.done_number)
+
+
+@dataclass
+class SpoolCounts:
+    """Readings. taken + found = written + dropped + waiting, since the spool was opened."""
+
+    taken: int = 0
+    found: int = 0
+    """Left by an earlier life."""
+    written: int = 0
+    dropped: Counter[str] = field(default_factory=Counter)
+
+    def add(self, other: SpoolCounts) -> None:
+        self.taken += other.taken
+        self.found += other.found
+        self.written += other.written
+        self.dropped.update(other.dropped)
+
+
+class Segments:
+    """See the module's docstring. `changed` is notified when there is more to read."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.counts = SpoolCounts()
+        self._list: list[Segment] = []
+        self._on_its_way: Segment | None = None
+
+    def add(self, segment: Segment) -> None:
+        with self.changed:
+            self._list.append(segment)
+
+    def put_first(self, found: list[Segment]) -> None:
+        """What earlier lives left goes before our own."""
+        with self.changed:
+            self._list[:0] = found
+            self.counts.found += sum(segment.waiting for segment in found)
+
+    def hold_first(self) -> Segment | None:
+        """The oldest file, which from now on is not given up, until `let_go`."""
+        with self.changed:
+            self._on_its_way = self._list[0] if self._list else None
+            return self._on_its_way
+
+    def first(self) -> Segment | None:
+        return self._list[0] if self._list else None
+
+    def let_go(self) -> None:
+        with self.changed:
+            self._on_its_way = None
+
+    def remove(self, segment: Segment) -> None:
+        """Of a file that is done."""
+        with self.changed:
+            self._list.remove(segment)
+
+    def give_up_one(self) -> Segment | None:
+        """Takes the oldest file out that may be given up, when there is too much; its readings are dropped."""
+        with self.changed:
+            if sum(s.end_bytes for s in self._list) <= MAX_BYTES and len(self._list) <= MAX_FILES:
+                return None
+            for segment in self._list:
+                if segment.complete and segment is not self._on_its_way:
+                    self._list.remove(segment)
+                    self.counts.dropped[SPOOL_FULL] += segment.waiting
+                    return segment
+            return None
+
+    def waiting(self) -> tuple[int, int, int | None]:
+        """How many readings and bytes are on the disk and not done, and when the oldest was taken."""
+        with self.changed:
+            left = [segment for segment in self._list if segment.waiting]
+            readings = sum(segment.waiting for segment in left)
+            return (
+                readings,
+                sum(segment.end_bytes - segment.read_bytes for segment in left),
+                left[0].oldest_ns if left else None,
+            )
