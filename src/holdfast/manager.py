@@ -27,7 +27,7 @@ from .clock import Clock
 from .config import Config, short_name
 from .errors import NotConnectedError
 from .filesystem import FileSystem
-from .placement import left_behind, placed, rules_for
+from .placement import left_behind, placed, rules_for, rules_for_left
 from .storage.local_copy import LocalCopy
 from .storage.store import Store
 from .sync.cloud import CloudSettings
@@ -198,23 +198,26 @@ class Manager:
         async def look() -> None:
             folder = await asyncio.to_thread(left_behind, self._files, configured, config)
             known = {store.capture_dir for store in engine.all_stores}
-            if folder and folder not in known and self.engine is engine and not config.sync_disabled:
-                store = self._open(folder, config)
+            now = self.config or config
+            if folder and folder not in known and self.engine is engine and not now.sync_disabled:
+                store = self._open(folder, now)
+                store.limits.configure(rules_for_left(now, folder))
                 engine.draining[store] = asyncio.create_task(self._drain(engine, store), name="holdfast-drain")
-                self._apply_limits(engine, config)
+                self._apply_limits(engine, now)
 
         task = asyncio.get_running_loop().create_task(look(), name="holdfast-look-behind")
         engine.closing.add(task)
         task.add_done_callback(engine.closing.discard)
 
     def _apply_limits(self, engine: Engine, config: Config) -> None:
+        """A folder that drains keeps the limits that it had."""
         if config.local_copy is None:
             engine.local_copy = None
         elif engine.local_copy is None or engine.local_copy.settings != config.local_copy:
             engine.local_copy = LocalCopy(self._files, self.clock, self._throttle, config.local_copy)
-        rules = rules_for(config, self.resolutions)
+        for folder, store in engine.stores.items():
+            store.limits.configure(rules_for(config, self.resolutions, folder))
         for store in engine.all_stores:
-            store.limits.configure(rules)
             store.limits.local_copy = engine.local_copy
             store.limits.neighbours = lambda: [other.limits for other in engine.all_stores]
             store.limits.roots = lambda: [*(s.root for s in engine.all_stores), *config.additional_sync_paths]

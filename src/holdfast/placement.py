@@ -26,12 +26,7 @@ def placed(files: FileSystem, config: Config) -> Config:
     if why:
         problem = f"capture_store: {why}; captured data is kept on the disk, in {config.capture_dir}"
         return replace(config, in_memory=False, problems=(*config.problems, problem))
-    limits = replace(
-        config.limits,
-        most_bytes=config.limits.most_bytes or MEMORY_LIMIT_BYTES,
-        when_full=config.limits.when_full or WhenFull.DROP_OLDEST,
-    )
-    return replace(config, capture_dir=config.memory_dir, limits=limits)
+    return replace(config, capture_dir=config.memory_dir)
 
 
 def left_behind(files: FileSystem, before: Config, now: Config) -> str:
@@ -46,15 +41,31 @@ def left_behind(files: FileSystem, before: Config, now: Config) -> str:
         return ""
 
 
-def rules_for(config: Config, resolutions: Iterable[Resolution]) -> Rules:
-    """What `config` says of its folders. Where two methods share a collector's folder the higher priority holds."""
+def rules_for(config: Config, resolutions: Iterable[Resolution], folder: str) -> Rules:
+    """What `config` says of one folder. Where two methods share a collector's, the higher priority holds."""
+    limits = config.limits
+    if folder == config.memory_dir:
+        limits = replace(
+            limits,
+            most_bytes=limits.most_bytes or MEMORY_LIMIT_BYTES,
+            when_full=limits.when_full or WhenFull.DROP_OLDEST,
+        )
     priorities: dict[str, int] = {}
     for found in resolutions:
         if found.table is not None:
             name = short_name(found.method.name)
-            folder = layout.collector_folder("", found.api, name, found.method.method)
-            priorities[folder] = max(found.method.priority, priorities.get(folder, 0))
-    return Rules(config.limits, not config.capture_disabled, tuple(sorted(priorities.items())))
+            inside = layout.collector_folder("", found.api, name, found.method.method)
+            priorities[inside] = max(found.method.priority, priorities.get(inside, 0))
+    return Rules(limits, not config.capture_disabled, tuple(sorted(priorities.items())))
+
+
+def rules_for_left(config: Config, folder: str) -> Rules:
+    """For a folder that an earlier run left: a plain limit was said of the other place and deletes nothing here,
+    but memory has its bound always."""
+    rules = rules_for(config, (), folder)
+    if folder == config.memory_dir:
+        return rules
+    return replace(rules, limits=replace(rules.limits, most_bytes=None, most_age_s=None))
 
 
 def _problem(files: FileSystem, folder: str) -> str:

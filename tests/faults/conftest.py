@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: the viam-server of the end-to-end tests, and strace."""
+"""Fixtures of the fault tests: the viam-server of the end-to-end tests, strace, and small disks."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import viam_server_binary
 
-from . import strace
+from . import disks, strace
 
 __all__ = ["viam_server_binary"]
 
@@ -25,6 +25,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def needs_strace() -> None:
     """Without a strace that may attach the test is skipped; in CI it fails."""
     reason = strace.problem()
+    if reason and strace.IS_CI:
+        pytest.fail(reason)
+    if reason:
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def needs_disks() -> None:
+    """Without the right to mount a small disk the test is skipped; in CI it fails."""
+    reason = disks.problem()
     if reason and strace.IS_CI:
         pytest.fail(reason)
     if reason:

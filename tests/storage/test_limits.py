@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -342,6 +344,30 @@ def test_a_disk_that_fails_stops_no_later_check(folder: Folder, operation: str) 
     folder.configure(check_disk=True, every_nth=1, capture_dir_share=0.00001)
     folder.limits.check()
     assert folder.left() == []
+
+
+async def test_after_close_nothing_is_deleted_any_more(folder: Folder) -> None:
+    folder.fill(50)
+    entered, may_go_on = threading.Event(), threading.Event()
+    remove = folder.disk.remove
+
+    def slow(path: str) -> None:
+        entered.set()
+        may_go_on.wait()
+        remove(path)
+
+    folder.disk.remove = slow  # type: ignore[method-assign]
+    full(folder, every_nth=1)
+    running = asyncio.create_task(folder.limits.run())
+    await asyncio.to_thread(entered.wait)
+    running.cancel()
+    closing = asyncio.create_task(folder.limits.close())
+    await asyncio.sleep(0)
+    assert not closing.done()
+    may_go_on.set()
+    await closing
+    assert len(folder.left()) == 49
+    assert folder.counts.deleted == READINGS
 
 
 async def test_the_status_knows_how_long_the_disk_lasts(folder: Folder) -> None:

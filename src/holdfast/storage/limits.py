@@ -41,6 +41,7 @@ RECOUNT_S = 600.0
 MOST_LISTING = 0.05
 MAX_CHOSEN = 10_000
 """Files that are remembered at once to delete the oldest or the newest."""
+_CLOSE_TIMEOUT_S = 2.0
 _AGE_STEP = 0.01  # of the limit: files need not go to the second
 _LEAST_AGE_STEP_S = 1.0
 
@@ -59,7 +60,8 @@ class Rules:
 
 
 class Limits:
-    """Its owner calls `run`; `configure` belongs to the event loop, everything else to a worker thread."""
+    """Its owner calls `run` and, behind it, `close`; these and `configure` belong to the event loop, `check` to a
+    worker thread."""
 
     def __init__(
         self, files: FileSystem, clock: Clock, throttle: Throttle, deletion: Deletion, space: Space
@@ -77,6 +79,8 @@ class Limits:
         self._rules = Rules()
         self._priorities: dict[str, int] = {}
         self.deleted_at_s: float | None = None
+        self._running: asyncio.Future[None] | None = None
+        self._closing = False
         self._disk_check_at_s = self._age_check_at_s = self._list_at_s = self._recount_at_s = -math.inf
         self._oldest_ns = 0
         """No complete file is older, but for what others bring."""
@@ -92,10 +96,17 @@ class Limits:
             self._age_check_at_s = self._disk_check_at_s = -math.inf
 
     async def run(self) -> None:
-        """Checks for ever."""
+        """Checks for ever. When cancelled, a check may still run: `close` waits for it."""
         while True:
-            await asyncio.to_thread(self.check)
+            self._running = asyncio.ensure_future(asyncio.to_thread(self.check))
+            await asyncio.shield(self._running)
             await self._clock.sleep(CHECK_S)
+
+    async def close(self) -> None:
+        """Deletes nothing more from here on, but for a file with which a stalled disk takes its time."""
+        self._closing = True
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=_CLOSE_TIMEOUT_S)
 
     def check(self) -> None:
         """Looks whether a limit is passed, and deletes what must go. Costs nothing worth mentioning while none is
@@ -232,6 +243,8 @@ class Limits:
         return itertools.islice(files, 0, None, nth)
 
     def _delete(self, file: StoredFile, freed: Freed) -> bool:
+        if self._closing:
+            return False
         gone = self._deletion.delete(file)
         freed.add(gone)
         self.space.deleted.add(gone)

@@ -164,6 +164,7 @@ class Store:
         for task in (self._task, self._limits_task):
             task.cancel()
         await asyncio.gather(self._task, self._limits_task, return_exceptions=True)
+        await self.limits.close()
         self.waiting_for = self.waiting_for or "closed"
         await asyncio.to_thread(self.ledger.close)
         self._lock.release()
