@@ -59,16 +59,17 @@ class LocalCopy:
             root = os.path.realpath(self._root)
             if any(is_in(root, other) or is_in(other, root) for other in roots):
                 raise StorageError("keep", path, OSError(0, f"{self.settings.folder} leads into a sync path"))
-            with self._lock:
-                self._files.move(path, self._target(path, capture_dir))
-                if self.bytes is not None:
-                    self.bytes += occupied_bytes(size_bytes)
+            self._files.move(path, self._target(path, capture_dir))
         except StorageError as error:
-            self.failed += 1
-            self.last_error = str(error)
+            with self._lock:
+                self.failed += 1
+                self.last_error = str(error)
             if self._throttle.allows(f"keep {error.reason}"):
                 logger.error("%s; it is delivered and goes without a copy", error)
             return False
+        with self._lock:
+            if self.bytes is not None:
+                self.bytes += occupied_bytes(size_bytes)
         self.tidy()
         return True
 

@@ -1,18 +1,19 @@
 """How much room a capture folder takes and has, known without listing it.
 
 A census tells what was there; what capture finished since comes on top, and what was let go is taken off. Read from
-the event loop, changed by worker threads: each value is one assignment.
+the event loop; `let_go` belongs to any thread, the rest to the one that checks the limits.
 """
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
 from ..clock import Clock
 from ..filesystem import FileSystem, Usage
-from .census import Census, take_census
+from .census import Census, occupied_bytes, take_census
 from .deletion import Freed
 
 RATE_WINDOW = 20
@@ -35,12 +36,12 @@ class Space:
         self.counted_at_s: float | None = None
         self.deleted = Freed()
         """What the limits deleted since the start."""
-        self.let_go_bytes = 0
-        """What sync took out of the folder since the start."""
         self._files = files
         self._clock = clock
         self._root = root
         self._finished_bytes = finished_bytes
+        self._lock = threading.Lock()
+        self._let_go_bytes = 0
         self._at_census_bytes = 0
         self._samples: deque[_Sample] = deque(maxlen=RATE_WINDOW)
 
@@ -55,11 +56,16 @@ class Space:
             return None
         return max(0, self.census.captured_bytes + self._balance_bytes - self._at_census_bytes)
 
+    def let_go(self, size_bytes: int) -> None:
+        """Sync took a capture file of this size out of the folder."""
+        with self._lock:
+            self._let_go_bytes += occupied_bytes(size_bytes)
+
     def count(self, priority_of: Callable[[str], int]) -> Census:
         """Takes a census. What is finished meanwhile counts on top, what goes meanwhile not off."""
         finished_bytes = self._finished_bytes()
         census = take_census(self._files, self.root, priority_of)
-        self._at_census_bytes = finished_bytes - self.let_go_bytes - self.deleted.bytes
+        self._at_census_bytes = finished_bytes - self._let_go_bytes - self.deleted.bytes
         self.census, self.counted_at_s = census, self._clock.monotonic()
         return census
 
@@ -88,4 +94,4 @@ class Space:
 
     @property
     def _balance_bytes(self) -> int:
-        return self._finished_bytes() - self.let_go_bytes - self.deleted.bytes
+        return self._finished_bytes() - self._let_go_bytes - self.deleted.bytes

@@ -18,7 +18,6 @@ from ..filesystem import FileSystem
 from ..supervision import supervised
 from ..throttle import Throttle
 from . import layout
-from .census import occupied_bytes
 from .claims import Claims
 from .deletion import Deletion
 from .disk_writer import DiskWriter
@@ -90,7 +89,7 @@ class Store:
         if copy is None or not copy.keep(path, size_bytes, self.root, self.limits.roots()):
             self._files.remove(path)
         if self.holds(path) and layout.kind_of(path) is layout.FileKind.CAPTURE:
-            self.space.let_go_bytes += occupied_bytes(size_bytes)
+            self.space.let_go(size_bytes)
 
     def begin_round(self) -> int:
         """A walk of the folder begins; returns its number, for `found_empty`."""
