@@ -155,6 +155,10 @@ class FaultyFileSystem(FileSystem):
         self._check("rename", source)
         super().rename(source, target)
 
+    def move(self, source: str, target: str) -> None:
+        self._check("move", source)
+        super().move(source, target)
+
     def remove(self, path: str) -> None:
         self._check("remove", path)
         super().remove(path)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import os
 import threading
@@ -14,10 +15,12 @@ from hypothesis import strategies as st
 from holdfast import config
 from holdfast.config import CaptureMethod, Config, MongoSettings
 from holdfast.errors import ConfigError
+from holdfast.space_config import SpaceLimits
 
 from .documented import DOCUMENTED
 
 ENVIRONMENT = {"HOME": "/home/user"}
+MEMORY_NAME = hashlib.sha256(b"\0/home/user\0/home/user/.viam/capture").hexdigest()[:12]
 READINGS = {"name": "lidar", "method": "Readings", "capture_frequency_hz": 10.0}
 
 
@@ -53,6 +56,10 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "cloud_address": "https://app.viam.com:443",
         "allow_plaintext": False,
         "mongo_capture_config": None,
+        "limits": SpaceLimits(5, 0.9, 0.5, None, None, None),
+        "local_copy": None,
+        "in_memory": False,
+        "memory_dir": f"/dev/shm/holdfast-{os.getuid()}-{MEMORY_NAME}",
         "problems": (),
     }
 
@@ -205,7 +212,7 @@ def test_the_default_folder_follows_viam_home(environment: dict[str, str], expec
 @pytest.mark.parametrize(
     ("sample", "unfinished"),
     [
-        (DOCUMENTED[0], ["delete_every_nth_when_disk_full"]),
+        (DOCUMENTED[0], []),
         (DOCUMENTED[1], []),
     ],
 )
@@ -229,9 +236,6 @@ def test_what_the_cloud_acts_on_is_accepted_without_a_word(attribute: str, value
 @pytest.mark.parametrize(
     ("attribute", "value"),
     [
-        ("delete_every_nth_when_disk_full", 5.0),
-        ("disk_usage_deletion_threshold", 0.8),
-        ("capture_dir_deletion_threshold", 0.4),
         ("capture_control_sensor", {"name": "gate", "key": "controls"}),
     ],
 )

@@ -16,6 +16,7 @@ from holdfast.commands import COMMANDS
 from holdfast.config import Config, parse
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
+from holdfast.space_config import SpaceLimits
 from holdfast.status import status
 
 from .fakes import FakeClient
@@ -23,7 +24,7 @@ from .waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-NOT_ATTRIBUTES = {"problems"}
+NOT_ATTRIBUTES = {"problems", "memory_dir", "limits"}
 
 
 def text(name: str) -> str:
@@ -96,8 +97,17 @@ def test_every_attribute_that_is_understood_stands_in_the_readme() -> None:
         "fsync_interval_s": "capture_fsync_interval_ms",
         "sync_interval_s": "sync_interval_mins",
         "file_last_modified_s": "file_last_modified_millis",
+        "in_memory": "capture_store",
     }
     assert {renamed.get(field, field) for field in fields} - documented == set()
+    of_limits = {
+        "every_nth": "delete_every_nth_when_disk_full",
+        "disk_usage": "disk_usage_deletion_threshold",
+        "capture_dir_share": "capture_dir_deletion_threshold",
+        "most_bytes": "capture_dir_limit_bytes",
+        "most_age_s": "capture_dir_limit_age_hours",
+    }
+    assert {of_limits.get(field, field) for field in SpaceLimits.__dataclass_fields__} - documented == set()
 
 
 def test_every_command_stands_in_the_readme() -> None:
@@ -107,7 +117,10 @@ def test_every_command_stands_in_the_readme() -> None:
 
 async def test_every_field_of_the_status_is_documented(tmp_path: Path) -> None:
     manager = Manager({"HOME": str(tmp_path)}, FileSystem(), SystemClock())
-    attributes = {"capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": 100}]}
+    attributes = {
+        "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": 100}],
+        "local_copy": {"dir": str(tmp_path / "copy")},
+    }
     client = FakeClient()
     manager.apply(
         parse(attributes, {"HOME": str(tmp_path)}), Resources({"a": frozenset({"rdk:component:sensor"})}, client)
@@ -122,7 +135,11 @@ async def test_every_field_of_the_status_is_documented(tmp_path: Path) -> None:
 
 def fields_of(found: dict[str, Any]) -> Iterator[str]:
     for name, value in found.items():
-        if name == "readings":
+        if name == "space":
+            yield from (f"space.{inner}" for inner in value)
+            yield from (f"space.folders[].{inner}" for inner in value["folders"][0])
+            yield from (f"space.local_copy.{inner}" for inner in value["local_copy"])
+        elif name == "readings":
             yield from value
         elif name == "capture":
             yield from (f"capture.{inner}" for inner in value if inner != "collectors")

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR = frozenset({"config", "errors", "clock", "filesystem", "throttle", "supervision"})
-TOP = frozenset({"manager", "uplink", "status", "commands"})
+FLOOR = frozenset({"config", "space_config", "errors", "clock", "filesystem", "throttle", "supervision"})
+TOP = frozenset({"manager", "uplink", "placement", "status", "space_status", "commands"})
 MAY_IMPORT = {
     **dict.fromkeys(FLOOR, FLOOR),
     "storage": FLOOR | {"storage"},

@@ -15,7 +15,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from . import space_config
 from .errors import ConfigError
+from .space_config import CopySettings, SpaceLimits
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
@@ -26,12 +28,7 @@ DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
 DEFAULT_MONGO_DATABASE, DEFAULT_MONGO_COLLECTION = "sensorData", "readings"
 _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 
-_NO_EFFECT_YET = (
-    "delete_every_nth_when_disk_full",
-    "disk_usage_deletion_threshold",
-    "capture_dir_deletion_threshold",
-    "capture_control_sensor",
-)
+_NO_EFFECT_YET = ("capture_control_sensor",)
 """The builtin's attributes that this version checks and does not act on; each use is said."""
 
 _CLOUD_SIDE = frozenset(
@@ -42,7 +39,7 @@ _CLOUD_SIDE = frozenset(
 _METHOD_ATTRIBUTES = frozenset(
     {
         "name", "method", "capture_frequency_hz", "additional_params", "disabled", "capture_queue_size",
-        "capture_buffer_size", "capture_directory", "tags", "timeout_ms", "type", "model",
+        "capture_buffer_size", "capture_directory", "tags", "timeout_ms", "priority", "type", "model",
     }
 )  # fmt: skip
 
@@ -60,6 +57,8 @@ class CaptureMethod:
     timeout_s: float = 5.0
     capture_directory: str = ""
     """An absolute path; empty for the service's `capture_dir`."""
+    priority: int = field(default=space_config.DEFAULT_PRIORITY, compare=False)
+    """What is deleted first to free space: 0 before 9. A change of it is no change of the collector."""
 
     @property
     def interval_s(self) -> float:
@@ -95,6 +94,11 @@ class Config:
     cloud_address: str = DEFAULT_CLOUD_ADDRESS
     allow_plaintext: bool = False
     mongo_capture_config: MongoSettings | None = None
+    limits: SpaceLimits = field(default_factory=SpaceLimits)
+    local_copy: CopySettings | None = None
+    in_memory: bool = False
+    """Whether `capture_dir` is to stand in memory, at `memory_dir`."""
+    memory_dir: str = ""
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -144,12 +148,11 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
     interval_mins = reader.number("sync_interval_mins", 0.0)
     if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:
         interval_mins = DEFAULT_SYNC_INTERVAL_MINS
-    for name in _NO_EFFECT_YET[:3]:
-        reader.number(name, 0.0)
-    for name in _NO_EFFECT_YET[3:]:
+    for name in _NO_EFFECT_YET:
         reader.mapping(name)
+    capture_dir = path(reader.text("capture_dir", "") or default_capture_dir(environment))
     config = Config(
-        capture_dir=path(reader.text("capture_dir", "") or default_capture_dir(environment)),
+        capture_dir=capture_dir,
         tags=reader.texts("tags"),
         capture_disabled=reader.flag("capture_disabled"),
         maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),
@@ -165,7 +168,15 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         cloud_address=reader.text("cloud_address", "") or DEFAULT_CLOUD_ADDRESS,
         allow_plaintext=reader.flag("allow_plaintext"),
         mongo_capture_config=reader.mongo(),
+        limits=space_config.space_limits(reader),
+        local_copy=space_config.copy_settings(reader, _Reader, path),
+        in_memory=space_config.choice(reader, "capture_store", ("disk", "memory")) == "memory",
+        memory_dir=space_config.memory_dir(environment, capture_dir),
     )  # fmt: skip
+    if config.local_copy is not None:
+        space_config.refuse_copy_in(
+            config.local_copy, (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
+        )
     return _with_problems(config, reader)
 
 
@@ -300,6 +311,7 @@ class _Reader:
             tags = reader.texts("tags")
             timeout_s = reader.number("timeout_ms", 5000.0) / 1000
             directory = reader.text("capture_directory", "")
+            priority = space_config.priority(entry.get("priority"))
             for unused in ("capture_queue_size", "capture_buffer_size"):
                 reader.number(unused, 0.0)
             disabled = reader.flag("disabled")
@@ -320,6 +332,7 @@ class _Reader:
             tags,
             timeout_s,
             path(directory) if directory else "",
+            priority,
         )
 
     def _required(self, name: str) -> str:

@@ -10,6 +10,8 @@ import ctypes
 import errno
 import fcntl
 import os
+import shutil
+import stat as status_bits
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from enum import Enum
@@ -33,6 +35,17 @@ class EntryKind(Enum):
     FOLDER = "folder"
     LINK = "link"
     OTHER = "other"
+
+
+class Usage(NamedTuple):
+    """How full a file system is. `free_bytes` are those that a user may take."""
+
+    total_bytes: int
+    free_bytes: int
+
+    @property
+    def used_share(self) -> float:
+        return 1.0 - self.free_bytes / self.total_bytes if self.total_bytes else 0.0
 
 
 class Entry(NamedTuple):
@@ -130,6 +143,59 @@ class FileSystem:
         """Moves a file; `target` is replaced if it exists."""
         with _translated("rename", source):
             os.replace(source, target)
+
+    def move(self, source: str, target: str) -> None:
+        """As `rename`, also to another file system: `target` is on the disk whole before `source` goes."""
+        try:
+            with _translated("move", source):
+                os.rename(source, target)
+        except StorageError as error:
+            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EXDEV):
+                raise
+            self._copy(source, target)
+            self.remove(source)
+
+    def _copy(self, source: str, target: str) -> None:
+        part = target + ".part"
+        with _translated("copy", source):
+            try:
+                descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+                with open(source, "rb") as content, open(descriptor, "wb") as copy:
+                    shutil.copyfileobj(content, copy, 1024 * 1024)
+                    copy.flush()
+                    os.fsync(copy.fileno())
+                shutil.copystat(source, part)
+                os.rename(part, target)
+            except OSError:
+                with suppress(OSError):
+                    os.unlink(part)
+                raise
+
+    def usage(self, path: str) -> Usage:
+        """How full the file system of `path` is."""
+        with _translated("read", path):
+            found = os.statvfs(path)
+        return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
+
+    def device(self, path: str) -> int:
+        """The number of the file system that `path` is on."""
+        return self.stat(path).st_dev
+
+    def is_in_memory(self, path: str) -> bool:
+        """Whether the file system of the folder `path` keeps its files in memory (Linux's tmpfs)."""
+        with _translated("read", path):
+            here = os.lstat(path)
+            with open("/proc/self/mountinfo", "rb") as mounts:
+                device = f"{os.major(here.st_dev)}:{os.minor(here.st_dev)}".encode()
+                rows = (line.split() for line in mounts)
+                return any(row[2] == device and row[row.index(b"-") + 1] == b"tmpfs" for row in rows)
+
+    def is_private(self, path: str) -> bool:
+        """Whether `path` is a folder that belongs to this user and to which no other has access."""
+        with _translated("read", path):
+            found = os.lstat(path)
+        others = found.st_mode & (status_bits.S_IRWXG | status_bits.S_IRWXO)
+        return status_bits.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not others
 
     def remove(self, path: str) -> None:
         with _translated("delete", path):

@@ -28,6 +28,8 @@ from .clock import Clock
 from .config import Config, short_name
 from .errors import NotConnectedError
 from .filesystem import FileSystem
+from .placement import left_behind, placed, rules_for, rules_for_left
+from .storage.local_copy import LocalCopy
 from .storage.store import Store
 from .sync.cloud import CloudSettings
 from .sync.scheduler import SyncReport, SyncSettings
@@ -63,6 +65,7 @@ class Engine:
     draining: dict[Store, asyncio.Task[None]] = field(default_factory=dict)
     """Of folders that were configured before, until what is there is sent."""
     closing: set[asyncio.Task[None]] = field(default_factory=set)
+    local_copy: LocalCopy | None = None
 
     @property
     def store(self) -> Store:
@@ -95,11 +98,16 @@ class Manager:
         if self._end is not None:
             self._end.cancel()
             self._end = None
+        begins = self.engine is None
         engine = self.engine = self.engine or self._start(config)
+        configured, config = config, placed(self._files, config)
         self._apply_stores(engine, config)
         self._apply_mongo(engine, config)
+        if begins:
+            self._look_behind(engine, configured, config)
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
+        self._apply_limits(engine, config)
         self._apply_sync(engine, config, resources)
         self._say(config)
         self.config = config
@@ -188,6 +196,36 @@ class Manager:
         return Store(
             self._files, self.clock, self._throttle, path, config.flush_interval_s, config.fsync_interval_s
         )
+
+    def _look_behind(self, engine: Engine, configured: Config, config: Config) -> None:
+        """Lets what an earlier run left in memory, or on the disk before it used memory, drain."""
+
+        async def look() -> None:
+            folder = await asyncio.to_thread(left_behind, self._files, configured, config)
+            known = {store.capture_dir for store in engine.all_stores}
+            now = self.config or config
+            if folder and folder not in known and self.engine is engine and not now.sync_disabled:
+                store = self._open(folder, now)
+                store.limits.configure(rules_for_left(now, folder))
+                engine.draining[store] = asyncio.create_task(self._drain(engine, store), name="holdfast-drain")
+                self._apply_limits(engine, now)
+
+        task = asyncio.get_running_loop().create_task(look(), name="holdfast-look-behind")
+        engine.closing.add(task)
+        task.add_done_callback(engine.closing.discard)
+
+    def _apply_limits(self, engine: Engine, config: Config) -> None:
+        """A folder that drains keeps the limits that it had."""
+        if config.local_copy is None:
+            engine.local_copy = None
+        elif engine.local_copy is None or engine.local_copy.settings != config.local_copy:
+            engine.local_copy = LocalCopy(self._files, self.clock, self._throttle, config.local_copy)
+        for folder, store in engine.stores.items():
+            store.limits.configure(rules_for(config, self.resolutions, folder))
+        for store in engine.all_stores:
+            store.limits.local_copy = engine.local_copy
+            store.limits.neighbours = lambda: [other.limits for other in engine.all_stores]
+            store.limits.roots = lambda: [*(s.root for s in engine.all_stores), *config.additional_sync_paths]
 
     async def _drain(self, engine: Engine, store: Store) -> None:
         """Lets a store go when what is there is sent, and the collectors that wrote there have ended."""

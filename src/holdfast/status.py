@@ -10,6 +10,7 @@ import psutil
 from . import __version__
 from .capture.engine import RunningCollector
 from .manager import Engine, Manager
+from .space_status import space_status
 from .storage.counts import CollectorId, FileCounts, ReadingCounts
 
 
@@ -46,6 +47,7 @@ def status(manager: Manager) -> dict[str, Any]:
     found["mongo"] = _mongo(manager, engine)
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
+    found["space"] = space_status(manager.clock, engine.all_stores, engine.local_copy)
     return found
 
 
@@ -140,13 +142,14 @@ def _ledger(engine: Engine, readings: Mapping[CollectorId, ReadingCounts]) -> di
 
 
 def _counts(counts: ReadingCounts) -> dict[str, Any]:
-    """captured + adopted = delivered + quarantined + vanished + dropped + on_disk."""
+    """captured + adopted = delivered + quarantined + vanished + deleted + dropped + on_disk."""
     return {
         "captured": counts.captured,
         "adopted": counts.adopted,
         "delivered": counts.delivered,
         "quarantined": counts.quarantined,
         "vanished": counts.vanished,
+        "deleted": counts.deleted,
         "dropped": dict(counts.dropped),
         "on_disk": counts.on_disk,
     }

@@ -37,7 +37,7 @@ def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
 
 def sum_of(counts: ReadingCounts) -> tuple[int, int]:
     """The two sides of the sum."""
-    gone = counts.delivered + counts.quarantined + counts.vanished + sum(counts.dropped.values())
+    gone = counts.delivered + counts.quarantined + counts.vanished + counts.deleted + sum(counts.dropped.values())
     return counts.captured + counts.adopted, gone + counts.on_disk
 
 

@@ -10,7 +10,7 @@ from viam.proto.app.datasync import DataCaptureUploadRequest
 
 from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
-from holdfast.storage.ledger import ReadingCounts
+from holdfast.storage.ledger import Acknowledged, ReadingCounts
 from holdfast.sync.delivery import Outcome
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found, Walk
@@ -270,3 +270,35 @@ def test_the_request_of_the_parts_test_is_what_the_cloud_reads() -> None:
     request = DataCaptureUploadRequest()
     request.sensor_contents.add().MergeFromString(message)
     assert request.sensor_contents[0].struct.fields["readings"].struct_value.fields["n"].number_value == 7
+
+
+async def test_a_file_that_the_limits_have_in_hand_is_not_sent(world: World) -> None:
+    path = world.capture_file("9999-a", [1, 2, 3])
+    assert world.store.claims.take(str(path))
+    assert await attempt(world) is Outcome.GONE
+    assert world.arrived.numbers == []
+    world.store.claims.free(str(path))
+    assert await attempt(world) is Outcome.DELIVERED
+
+
+async def test_a_file_that_is_sent_is_in_hand_until_it_is_gone(world: World) -> None:
+    path = world.capture_file("9999-a", [1, 2, 3])
+    taken: list[bool] = []
+
+    async def look() -> None:
+        taken.append(world.store.claims.take(str(path)))
+
+    world.cloud.before_answer = look
+    assert await attempt(world) is Outcome.DELIVERED
+    assert taken == [False]
+    assert world.store.claims.take(str(path))
+
+
+async def test_a_file_that_was_counted_as_deleted_goes_unsent(world: World) -> None:
+    path = world.capture_file("9999-a", [1, 2, 3])
+    everything = Acknowledged(3, path.stat().st_mtime_ns)
+    world.ledger.deleted((API, "lidar", "Readings"), str(path), everything, 3, ours=True)
+    assert await attempt(world) is Outcome.DELIVERED
+    assert world.arrived.numbers == []
+    assert not path.exists()
+    assert (counts(world).deleted, counts(world).delivered, counts(world).on_disk) == (3, 0, 0)

@@ -1,6 +1,6 @@
 """What is counted, and for whom: readings per collector, arbitrary files.
 
-The sum: captured + adopted = delivered + quarantined + vanished + dropped + on disk.
+The sum: captured + adopted = delivered + quarantined + vanished + deleted + dropped + on disk.
 """
 
 from __future__ import annotations
@@ -30,6 +30,8 @@ class ReadingCounts:
     quarantined: int = 0
     vanished: int = 0
     """Taken away by somebody else."""
+    deleted: int = 0
+    """In complete files that were deleted to free space."""
     dropped: dict[str, int] = field(default_factory=dict)
     """Lost, by reason."""
     unfinished: int = field(default=0, compare=False)
@@ -48,7 +50,7 @@ class ReadingCounts:
     @property
     def gone(self) -> int:
         """Readings whose fate is known."""
-        return self.delivered + self.quarantined + self.vanished + sum(self.dropped.values())
+        return self.delivered + self.quarantined + self.vanished + self.deleted + sum(self.dropped.values())
 
     def drop(self, reason: str, readings: int) -> None:
         if readings:
@@ -60,6 +62,7 @@ class ReadingCounts:
         self.delivered += other.delivered
         self.quarantined += other.quarantined
         self.vanished += other.vanished
+        self.deleted += other.deleted
         self.unfinished += other.unfinished
         for reason, readings in other.dropped.items():
             self.drop(reason, readings)

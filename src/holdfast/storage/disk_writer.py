@@ -25,6 +25,7 @@ from ..filesystem import Buffer, FileSystem
 from ..throttle import Throttle
 from . import layout
 from .capture_file import CaptureFile
+from .census import occupied_bytes
 from .completion import Completion
 from .counts import collector_of
 from .frames import FrameEncoder
@@ -114,6 +115,8 @@ class DiskWriter:
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self.completion = Completion(files, clock, ledger, self._throttle, capture_dir, fsync_interval_s)
         self._last_error: str | None = None
+        self.finished_bytes = 0
+        """What all finished files together took up. Only grows."""
         self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
         self._thread.start()
 
@@ -317,6 +320,7 @@ class DiskWriter:
 
     def _finish_file(self, appender: Appender) -> None:
         if appender.file is not None:
+            self.finished_bytes += occupied_bytes(appender.file.size_bytes)
             self.completion.hand(appender.collector, appender.file)
             appender.file = None
 

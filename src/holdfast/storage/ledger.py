@@ -180,6 +180,31 @@ class Ledger:
             self._adopt_what_is_missing(counts)
         self.save()
 
+    def deleted(
+        self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
+    ) -> None:
+        """The capture file at `path` goes, to free space, and with it `readings` that the cloud does not have.
+
+        Told before the removal; `acknowledged` is all of the file, so that nothing of it is sent after a crash in
+        between. Where it could not go, `not_deleted` takes this back.
+        """
+        with self._changing(collector) as counts:
+            counts.deleted += readings
+            counts.adopted += 0 if ours else readings
+            self._adopt_what_is_missing(counts)
+            self._remember(path, acknowledged)
+        self.save()
+
+    def not_deleted(
+        self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
+    ) -> None:
+        """Takes back `deleted`; `acknowledged` is what the cloud has of the file."""
+        with self._changing(collector) as counts:
+            counts.deleted -= readings
+            counts.adopted -= 0 if ours else readings
+            self._remember(path, acknowledged)
+        self.save()
+
     def file_delivered(self, path: str, size_bytes: int, modified_ns: int) -> None:
         """The cloud took an arbitrary file."""
         with self._lock:

@@ -17,10 +17,15 @@ from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..supervision import supervised
 from ..throttle import Throttle
+from . import layout
+from .claims import Claims
+from .deletion import Deletion
 from .disk_writer import DiskWriter
 from .ledger import Ledger
+from .limits import CHECK_S, Limits
 from .lock import FolderLock
 from .recovery import Recovery
+from .space import Space
 
 _LOCK_POLL_S = 0.5
 _RECOVER_AGAIN_S = 30.0
@@ -59,7 +64,14 @@ class Store:
         self._rounds = self._empty_round = 0
         self.ledger = Ledger(files, clock, capture_dir)
         self.writer = DiskWriter(files, clock, self.ledger, capture_dir, flush_interval_s, fsync_interval_s)
+        self.claims = Claims()
+        """The files that sync or the limits have in hand."""
+        self.space = Space(files, clock, lambda: self.root, lambda: self.writer.finished_bytes)
+        self.limits = Limits(
+            files, clock, throttle, Deletion(files, clock, throttle, self.ledger, self.claims), self.space
+        )
         self._task = self._loop.create_task(supervised("recovery", self._serve), name="holdfast-store")
+        self._limits_task = self._loop.create_task(supervised("limits", self._keep_limits), name="holdfast-limits")
 
     @property
     def owned(self) -> bool:
@@ -69,6 +81,15 @@ class Store:
     def holds(self, path: str) -> bool:
         """Whether `path`, which has no symbolic links in it, lies in the folder."""
         return path.startswith(self.root.rstrip(os.sep) + os.sep)
+
+    def let_go(self, path: str, size_bytes: int) -> None:
+        """The cloud has all of the file at `path`: it goes, or into the local copy. Thread-safe; blocks; raises
+        StorageError where it has to stay."""
+        copy = self.limits.local_copy
+        if copy is None or not copy.keep(path, size_bytes, self.root, self.limits.roots()):
+            self._files.remove(path)
+        if self.holds(path) and layout.kind_of(path) is layout.FileKind.CAPTURE:
+            self.space.let_go(size_bytes)
 
     def begin_round(self) -> int:
         """A walk of the folder begins; returns its number, for `found_empty`."""
@@ -90,6 +111,11 @@ class Store:
     async def _serve(self) -> None:
         await self._own()
         await self._recover()
+
+    async def _keep_limits(self) -> None:
+        while not self.owned:
+            await self._clock.sleep(CHECK_S)
+        await self.limits.run()
 
     async def _own(self) -> None:
         while True:
@@ -135,8 +161,10 @@ class Store:
     async def close(self) -> None:
         """Completes all files and frees the lock. Safe to call twice."""
         await self.writer.close()
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        for task in (self._task, self._limits_task):
+            task.cancel()
+        await asyncio.gather(self._task, self._limits_task, return_exceptions=True)
+        await self.limits.close()
         self.waiting_for = self.waiting_for or "closed"
         await asyncio.to_thread(self.ledger.close)
         self._lock.release()

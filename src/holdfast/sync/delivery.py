@@ -108,6 +108,15 @@ class Delivery:
 
         When cancelled, the file is where it was; what the cloud took meanwhile may be sent again.
         """
+        claims = self._store_of(found).claims
+        if not claims.take(found.path):  # it is just being deleted to free space
+            return Outcome.GONE
+        try:
+            return await self._attempt(found, wait)
+        finally:
+            claims.free(found.path)
+
+    async def _attempt(self, found: Found, wait: bool) -> Outcome:
         try:
             if found.kind is FileKind.CAPTURE:
                 outcome = await self._capture_file(found, wait)
@@ -174,7 +183,7 @@ class Delivery:
                 transfer.collector, reader.damaged_readings, ours=reader.checked
             )
         else:
-            self._files.remove(found.path)
+            self._store_of(found).let_go(found.path, found.size_bytes)
         if reader.torn_readings:
             self._store_of(found).ledger.torn(transfer.collector, reader.torn_readings, ours=reader.checked)
         self._store_of(found).ledger.forget(found.path)
@@ -200,7 +209,7 @@ class Delivery:
     def _close_arbitrary_file(self, found: Found) -> Outcome:
         if self._store_of(found).ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
             self._store_of(found).ledger.file_delivered(found.path, found.size_bytes, found.modified_ns)
-        self._files.remove(found.path)
+        self._store_of(found).let_go(found.path, found.size_bytes)
         self._store_of(found).ledger.forget(found.path)
         return Outcome.DELIVERED
 

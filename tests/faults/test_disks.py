@@ -1,0 +1,208 @@
+"""Capture on disks that fail for real: ten collectors, of which all go on by themselves, and a sum that holds."""
+
+from __future__ import annotations
+
+import os
+import resource
+import shutil
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.clock import SystemClock
+from holdfast.config import parse
+from holdfast.filesystem import FileSystem
+from holdfast.manager import Manager, Resources
+from holdfast.status import status
+from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.store import Store
+from tests.storage import samples
+from tests.test_manager import SENSOR, CountingClient
+from tests.waiting import eventually
+
+from . import disks
+from .disks import MEBIBYTE, Disk
+
+NAMES = [f"s{number}" for number in range(10)]
+HZ = 50
+
+
+class Machine:
+    """Ten sensors that count how often they were read, captured into `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.client = CountingClient()
+        self._manager = Manager({"HOME": str(folder)}, FileSystem(), SystemClock())
+
+    def start(self, **attributes: Any) -> None:
+        methods = [{"name": name, "method": "Readings", "capture_frequency_hz": HZ} for name in NAMES]
+        config = parse(
+            {
+                "capture_dir": str(self.folder / "capture"),
+                "sync_disabled": True,
+                "maximum_capture_file_size_bytes": 4096.0,
+                "capture_flush_interval_ms": 50.0,
+                "capture_fsync_interval_ms": 200.0,
+                "disk_usage_deletion_threshold": 1000.0,
+                "capture_methods": methods,
+                **attributes,
+            },
+            {"HOME": str(self.folder)},
+        )
+        self._manager.apply(config, Resources(dict.fromkeys(NAMES, SENSOR), self.client))
+
+    @property
+    def store(self) -> Store:
+        assert self._manager.engine is not None
+        return self._manager.engine.store
+
+    @property
+    def status(self) -> dict[str, Any]:
+        return status(self._manager)
+
+    def counts(self, name: str) -> ReadingCounts:
+        return self.store.ledger.readings().get((next(iter(SENSOR)), name, "Readings"), ReadingCounts())
+
+    def kept(self, name: str) -> int:
+        """Readings that were not dropped so far."""
+        counts = self.counts(name)
+        return counts.captured - sum(counts.dropped.values())
+
+    async def all_drop(self, reason: str) -> None:
+        await eventually(lambda: all(self.counts(name).dropped.get(reason, 0) > 3 for name in NAMES))
+
+    async def all_are_kept_again(self) -> None:
+        """Each collector's readings reach the disk, for as long as it takes to be no accident."""
+        await self.kept_more(HZ // 2)
+
+    async def kept_more(self, readings: int) -> None:
+        before = {name: self.kept(name) for name in NAMES}
+        await eventually(lambda: all(self.kept(name) >= before[name] + readings for name in NAMES))
+
+    async def stop(self) -> None:
+        await self._manager.stop()
+
+    async def stopped_with_a_true_account(self) -> None:
+        """What each sensor gave lies in complete files or is counted: the source's counter is the judge."""
+        ledger = self.store.ledger
+        await self.stop()
+        counts = {resource: counts for (_, resource, _), counts in ledger.readings().items()}
+        for name in NAMES:
+            of_it = counts[name]
+            lost = sum(of_it.dropped.values()) + of_it.deleted + of_it.vanished
+            assert self.client.served[name] == of_it.captured, name
+            assert self.client.served[name] == self.stored(name) + lost, (name, of_it)
+            assert of_it.on_disk == self.stored(name)
+
+    def stored(self, name: str) -> int:
+        folder = self.folder / "capture" / "rdk_component_sensor" / name
+        return sum(len(samples.scan(path.read_bytes()).readings) for path in folder.rglob("*.capture"))
+
+
+@pytest.fixture
+async def started() -> AsyncIterator[Callable[..., Machine]]:
+    machines: list[Machine] = []
+
+    def start(folder: Path, **attributes: Any) -> Machine:
+        machine = Machine(folder)
+        machines.append(machine)
+        machine.start(**attributes)
+        return machine
+
+    yield start
+    for machine in machines:
+        await machine.stop()
+
+
+async def fills_and_is_freed(machine: Machine, disk: Disk) -> None:
+    await machine.all_are_kept_again()
+    for _ in range(2):
+        disk.fill()
+        await machine.all_drop("no_space")
+        disk.free()
+        await machine.all_are_kept_again()
+    await machine.stopped_with_a_true_account()
+
+
+@pytest.mark.usefixtures("needs_disks")
+async def test_after_a_full_disk_all_ten_collectors_go_on(started: Callable[..., Machine], tmp_path: Path) -> None:
+    with disks.ext4(tmp_path, 16 * MEBIBYTE) as disk:
+        await fills_and_is_freed(started(disk.folder), disk)
+
+
+@pytest.mark.usefixtures("needs_disks")
+async def test_after_full_memory_all_ten_collectors_go_on(started: Callable[..., Machine], tmp_path: Path) -> None:
+    with disks.tmpfs(tmp_path, 2 * MEBIBYTE) as disk:
+        await fills_and_is_freed(started(disk.folder), disk)
+
+
+@pytest.mark.usefixtures("needs_disks")
+async def test_a_disk_that_captured_data_fills_is_thinned_by_itself(
+    started: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.storage.limits.DISK_CHECK_S", 1.0)
+    with disks.tmpfs(tmp_path, MEBIBYTE) as disk:
+        machine = started(disk.folder, disk_usage_deletion_threshold=0.6, capture_dir_deletion_threshold=0.3)
+        await eventually(lambda: machine.status["readings"]["deleted"] > 0, timeout_s=40)
+        await machine.all_are_kept_again()
+        assert machine.status["space"]["folders"][0]["disk_total_bytes"] == MEBIBYTE
+        await machine.stopped_with_a_true_account()
+
+
+@pytest.mark.usefixtures("needs_disks")
+async def test_after_a_disk_went_read_only_and_came_back_all_ten_collectors_go_on(
+    started: Callable[..., Machine], tmp_path: Path
+) -> None:
+    with disks.ext4(tmp_path, 16 * MEBIBYTE) as disk:
+        machine = started(disk.folder)
+        await machine.all_are_kept_again()
+        disk.refuse()
+        await machine.all_drop("read_only")
+        disk.permit()
+        await machine.all_are_kept_again()
+        await machine.stopped_with_a_true_account()
+
+
+async def test_a_folder_that_is_removed_while_capturing_is_made_again(
+    started: Callable[..., Machine], tmp_path: Path
+) -> None:
+    machine = started(tmp_path)
+    await machine.all_are_kept_again()
+    shutil.rmtree(tmp_path / "capture", ignore_errors=True)
+    await machine.all_are_kept_again()
+    await eventually(lambda: all(machine.stored(name) for name in NAMES))
+
+
+async def test_without_a_file_descriptor_left_readings_are_counted_and_all_go_on(
+    started: Callable[..., Machine], tmp_path: Path
+) -> None:
+    machine = started(tmp_path)
+    await machine.all_are_kept_again()
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    lowest = os.dup(0)
+    os.close(lowest)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(lowest, 3), limits[1]))
+    try:
+        await machine.all_drop("too_many_open_files")
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    await machine.all_are_kept_again()
+    await machine.stopped_with_a_true_account()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="giving up root and taking it again needs root")
+async def test_without_permission_readings_are_counted_and_all_go_on(
+    started: Callable[..., Machine], tmp_path: Path
+) -> None:
+    machine = started(tmp_path)
+    await machine.all_are_kept_again()
+    os.seteuid(65534)
+    try:
+        await machine.all_drop("no_permission")
+    finally:
+        os.seteuid(0)
+    await machine.all_are_kept_again()
+    await machine.stopped_with_a_true_account()

@@ -1,0 +1,206 @@
+"""Limits, memory mode and the local copy in the whole: real files, a local cloud, a sensor in this process."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demo.cloud import LocalCloud
+from holdfast.clock import SystemClock
+from holdfast.filesystem import FileSystem
+from holdfast.manager import Manager
+from holdfast.status import status
+from holdfast.storage.local_copy import LocalCopy
+
+from .storage import samples
+from .test_manager import UNAVAILABLE, World
+from .waiting import eventually
+
+SMALL_FILES = {
+    "maximum_capture_file_size_bytes": 1.0,
+    "capture_flush_interval_ms": 20,
+    "capture_fsync_interval_ms": 50,
+}
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[World]:
+    cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"}, part_id="part")
+    await cloud.start()
+    made = World(tmp_path, cloud)
+    yield made
+    await made.manager.stop()
+    await cloud.stop()
+    shutil.rmtree(memory_of(made), ignore_errors=True)
+
+
+def memory_of(world: World) -> Path:
+    return Path(world.config().memory_dir)
+
+
+def stored(folder: Path) -> int:
+    """Readings in complete files."""
+    return sum(len(samples.scan(path.read_bytes()).readings) for path in folder.rglob("*.capture"))
+
+
+def totals(world: World) -> dict[str, Any]:
+    found: dict[str, Any] = status(world.manager)["readings"]
+    return found
+
+
+async def again(world: World) -> None:
+    """The process ends, and another begins."""
+    await world.manager.stop()
+    world.manager = Manager(world.environment, FileSystem(), SystemClock())
+
+
+needs_tmpfs = pytest.mark.skipif(
+    not (Path("/dev/shm").is_dir() and FileSystem().is_in_memory("/dev/shm")), reason="there is no tmpfs here"
+)
+
+
+async def test_a_limit_holds_while_capture_goes_on_and_every_reading_is_accounted_for(world: World) -> None:
+    world.apply(**SMALL_FILES, capture_dir_limit_bytes=40_000)
+    await eventually(lambda: totals(world)["deleted"] > 10)
+    before = world.client.served["a"]
+    await eventually(lambda: world.client.served["a"] > before + 5)
+    deleted = status(world.manager)["space"]["folders"][0]["deleted_readings"]
+    assert deleted > 10
+    counts = world.manager.engine.store.ledger  # type: ignore[union-attr]
+    await world.manager.stop()
+    (of_a,) = counts.readings().values()
+    left = stored(world.folder / "capture")
+    assert world.client.served["a"] == of_a.captured == of_a.deleted + left + sum(of_a.dropped.values())
+    assert of_a.on_disk == left
+
+
+async def test_what_has_a_low_priority_goes_first_by_the_config(world: World) -> None:
+    methods = [
+        {"name": name, "method": "Readings", "capture_frequency_hz": 50, "priority": priority}
+        for name, priority in (("a", 9), ("b", 1))
+    ]
+    world.apply("a", "b", **SMALL_FILES, capture_dir_limit_bytes=400_000, capture_methods=methods)
+    ledger = world.manager.engine.store.ledger  # type: ignore[union-attr]
+
+    def deleted() -> dict[str, int]:
+        return {name: counts.deleted for (_, name, _), counts in ledger.readings().items()}
+
+    await eventually(lambda: deleted().get("b", 0) > 0)
+    assert deleted()["a"] == 0
+
+
+@needs_tmpfs
+async def test_in_memory_mode_readings_lie_in_memory_private_and_outlive_the_process(world: World) -> None:
+    world.apply(capture_store="memory")
+    await world.served(20)
+    await again(world)
+    memory = memory_of(world)
+    assert memory.stat().st_mode & 0o077 == 0
+    assert stored(memory) == world.client.served["a"]
+    assert not (world.folder / "capture").exists()
+    world.apply(capture_store="memory", sync_disabled=False, sync_interval_mins=0.001)
+    await eventually(lambda: len(world.delivered) > 20)
+    (folder,) = (f for f in status(world.manager)["space"]["folders"] if f["folder"] == str(memory))
+    assert (folder["limit_bytes"], folder["when_full"]) == (64 << 20, "drop_oldest")
+    assert status(world.manager)["config_problems"] == []
+
+
+@needs_tmpfs
+async def test_from_memory_back_to_the_disk_what_is_in_memory_is_sent(world: World) -> None:
+    world.apply(capture_store="memory")
+    await world.served(20)
+    world.apply(sync_disabled=False, sync_interval_mins=0.001)
+    memory = memory_of(world)
+    await eventually(lambda: not list(memory.rglob("*.capture")) and not list(memory.rglob("*/*/*/*.prog")))
+    await eventually(lambda: status(world.manager)["sync"]["draining"] == [])
+    assert set(range(1, 20)) <= set(map(int, world.delivered))
+
+
+@needs_tmpfs
+@pytest.mark.parametrize(("first", "then"), [("memory", "disk"), ("disk", "memory")])
+async def test_what_an_earlier_run_left_in_the_other_place_is_sent(world: World, first: str, then: str) -> None:
+    world.apply(capture_store=first)
+    await world.served(20)
+    await again(world)
+    left = world.client.served["a"]
+    world.apply(capture_store=then, capture_disabled=True, sync_disabled=False, sync_interval_mins=0.001)
+    await eventually(lambda: len(world.delivered) == left)
+    assert sorted(world.delivered) == list(range(1, left + 1))
+
+
+@needs_tmpfs
+async def test_the_limit_of_memory_deletes_nothing_of_what_lies_on_the_disk(world: World) -> None:
+    world.apply(**SMALL_FILES)
+    await world.served(30)
+    await again(world)
+    left = stored(world.folder / "capture")
+    world.cloud.fail_while = lambda method, request: UNAVAILABLE
+    memory = {**SMALL_FILES, "capture_store": "memory", "capture_dir_limit_bytes": 1, "capture_disabled": True}
+    world.apply(**memory, sync_disabled=False, sync_interval_mins=0.001)
+    folders = [str(memory_of(world)), str(world.folder / "capture")]
+    await eventually(
+        lambda: (
+            [f["folder"] for f in status(world.manager)["space"]["folders"] if f["disk_total_bytes"] is not None]
+            == folders
+        )
+    )
+    for store in world.manager.engine.all_stores:  # type: ignore[union-attr]
+        await asyncio.to_thread(store.limits.check)
+    world.cloud.fail_while = None
+    await eventually(lambda: len(world.delivered) == left)
+
+
+class NoMemory(FileSystem):
+    def is_in_memory(self, path: str) -> bool:
+        return False
+
+
+async def test_without_a_tmpfs_the_disk_is_used_and_the_status_says_so(world: World) -> None:
+    world.manager = Manager(world.environment, NoMemory(), SystemClock())
+    world.apply(capture_store="memory")
+    await world.served(5)
+    (problem,) = status(world.manager)["config_problems"]
+    assert problem.startswith("capture_store: ") and "no tmpfs" in problem
+    await world.manager.stop()
+    assert stored(world.folder / "capture") == world.client.served["a"]
+
+
+@needs_tmpfs
+async def test_a_folder_in_memory_that_others_may_read_is_not_used(world: World) -> None:
+    memory_of(world).mkdir(mode=0o755)
+    memory_of(world).chmod(0o755)
+    world.apply(capture_store="memory")
+    (problem,) = status(world.manager)["config_problems"]
+    assert "others have access" in problem
+    assert list(memory_of(world).iterdir()) == []
+
+
+async def test_what_was_delivered_is_kept_as_it_was(world: World) -> None:
+    logs = world.folder / "logs"
+    logs.mkdir()
+    (logs / "x.log").write_bytes(b"lines")
+    world.apply(
+        sync_disabled=False,
+        sync_interval_mins=0.001,
+        additional_sync_paths=[str(logs)],
+        file_last_modified_millis=1,
+        local_copy={"dir": str(world.folder / "kept")},
+    )
+    await eventually(lambda: len(world.delivered) > 5 and not (logs / "x.log").exists())
+    await world.manager.stop()
+    kept = world.folder / "kept" / "holdfast"
+    assert (kept / "files" / str(logs).lstrip("/") / "x.log").read_bytes() == b"lines"
+    assert stored(kept / "captured") == len(world.delivered)
+
+
+async def test_a_copy_that_fails_holds_up_no_delivery(world: World) -> None:
+    (world.folder / "kept").write_bytes(b"a file where the folder should be")
+    world.apply(sync_disabled=False, sync_interval_mins=0.001, local_copy={"dir": str(world.folder / "kept")})
+    await eventually(lambda: len(world.delivered) > 5)
+    await eventually(lambda: status(world.manager)["space"]["local_copy"]["not_kept"] > 0)
+    assert isinstance(world.manager.engine.local_copy, LocalCopy)  # type: ignore[union-attr]
