@@ -8,7 +8,6 @@ import logging
 import os
 import resource
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 
 from viam.logging import getLogger
@@ -18,7 +17,7 @@ from viam.proto.module import ReadyRequest, ReadyResponse, ValidateConfigRequest
 from viam.resource.base import ResourceBase
 from viam.resource.types import resource_name_from_string
 
-from . import durable
+from . import durable, event_loop
 
 
 class HoldfastModule(Module):
@@ -80,4 +79,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    event_loop.run(main())
