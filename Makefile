@@ -39,8 +39,8 @@ kill-loop: setup  ## 500 kills of the module and of viam-server, and what they c
 torture: setup  ## faults of every kind in random order on viam-server, judged reading by reading; MINUTES=n SEED=s
 	VIAM_SERVER=$$(tests/viam_server/build.sh) PYTHONPATH=src:. $(VENV)/python -m tests.faults.torture --minutes "$(MINUTES)" $(if $(SEED),--seed "$(SEED)")
 
-bench-capture: setup  ## what a captured reading costs, on the real viam-server
-	PYTHONPATH=src:. $(VENV)/python -m bench.capture
+bench-capture: setup  ## what capture costs and how exactly it keeps its rates, on the real viam-server; BENCH="--minutes 20"
+	PYTHONPATH=src:. $(VENV)/python -m bench.capture $(BENCH)
 
 module: setup  ## dist/archive.tar.gz, to be uploaded with `viam module upload`
 	./build.sh

@@ -1,7 +1,7 @@
-"""The bare minimum: grpcio.aio calls at the deadlines of N sensors, their answers thrown away.
+"""The bare minimum: grpcio.aio calls at the deadlines of some sensors, their answers thrown away.
 
-`python -m bench.bare_client SOCKET N HZ SECONDS` prints JSON: calls that succeeded, calls that were due, and the
-CPU seconds that they cost this process. Calls that are due together leave together, as the module's do.
+`python -m bench.bare_client SOCKET HZ SECONDS NAME…` prints JSON: calls that succeeded, calls that were due, and
+the CPU seconds that they cost this process. Calls that are due together leave together, as the module's do.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from viam.proto.common import GetReadingsRequest
 METHOD = "/viam.component.sensor.v1.SensorService/GetReadings"
 
 
-async def main(socket: str, sensors: int, hz: float, seconds: float) -> None:
+async def main(socket: str, hz: float, seconds: float, names: list[str]) -> None:
     channel = grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.enable_retries", 0)])
     call = channel.unary_unary(METHOD)
-    requests = [GetReadingsRequest(name=f"fake{i}").SerializeToString() for i in range(sensors)]
+    requests = [GetReadingsRequest(name=name).SerializeToString() for name in names]
+    sensors = len(names)
     answered = 0
     busy = [False] * sensors
 
@@ -51,4 +52,4 @@ async def main(socket: str, sensors: int, hz: float, seconds: float) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], float(sys.argv[2]), float(sys.argv[3]), sys.argv[4:]))

@@ -1,7 +1,7 @@
-"""`make bench-capture`: what a captured reading costs, beside a bare call at the same deadlines.
+"""`make bench-capture`: what capture costs and how exactly it keeps its rates, on the real viam-server.
 
-In one run, on the real viam-server: N fake sensors at a frequency, first read by `bench.bare_client`, then captured
-by the module (sync goes to a local cloud meanwhile), in alternating rounds. The figures are ratios within the run.
+Prints a table, and writes it with a chart into docs/. Costs are ratios within the run, in alternating rounds, and
+medians of them: the machine may be shared. `--minutes 20` adds the growth of memory.
 """
 
 from __future__ import annotations
@@ -9,144 +9,183 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
-import platform
+import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import psutil
-from grpclib import GRPCError
+from google.protobuf.struct_pb2 import Struct
+from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
-from demo.cloud import LocalCloud
-from module.data_manager import DataManagerClient
-from tests.e2e.viam_server import ViamServer
+from holdfast.storage.frames import FrameEncoder, tabular_message
 
-ROOT = Path(__file__).parent.parent
+from . import report
+from .report import Row
+from .rig import ROOT, Rig, Sensors, Window
 
-
-def machine_config(sensors: int, hz: float, capture_dir: Path, cloud: str, *, capture: bool) -> dict[str, Any]:
-    names = [f"fake{i}" for i in range(sensors)]
-    return {
-        "components": [{"name": n, "api": "rdk:component:sensor", "model": "rdk:builtin:fake"} for n in names],
-        "modules": [{"name": "holdfast", "type": "local", "executable_path": str(ROOT / "module/run.sh")}],
-        "services": [
-            {
-                "name": "data",
-                "api": "rdk:service:data_manager",
-                "model": "holdfast:data-manager:durable",
-                "attributes": {
-                    "capture_dir": str(capture_dir),
-                    "capture_disabled": not capture,
-                    "cloud_address": cloud,
-                    "capture_methods": [
-                        {"name": n, "method": "Readings", "capture_frequency_hz": hz} for n in names
-                    ],
-                },
-            }
-        ],
-    }
+USUAL = Sensors(20, 100.0)
+FAST = Sensors(1, 1000.0, max_in_flight=4)
+MIXED = (Sensors(200, 1.0), Sensors(20, 50.0))
+PYTHON = Sensors(20, 100.0, python=True)
+_BACKLOG_FILES, _BACKLOG_READINGS = 2000, 600  # 60 KiB each
+_FIRST_MINUTES = 5  # in which memory may still grow: caches fill, the allocator settles
 
 
-async def bare(server: ViamServer, sensors: int, hz: float, seconds: float) -> dict[str, float]:
-    command = [sys.executable, "-m", "bench.bare_client", str(server.parent_socket)]
-    command += [str(sensors), str(hz), str(seconds)]
+async def bare(rig: Rig, sensors: Sensors, seconds: float) -> dict[str, float]:
+    """grpcio.aio calls at the same deadlines, their answers thrown away."""
+    command = [sys.executable, "-m", "bench.bare_client", str(rig.server.parent_socket)]
+    command += [str(sensors.hz), str(seconds), *sensors.names]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=ROOT)
     output, _ = await process.communicate()
     return dict(json.loads(output))
 
 
-async def captured(server: ViamServer, client: DataManagerClient, seconds: float) -> dict[str, float]:
-    """Readings captured, missed and the module's CPU seconds within a window."""
-    await asyncio.sleep(2)
-    before = await client.get_status()
-    started = time.monotonic()
-    await asyncio.sleep(seconds)
-    after = await client.get_status()
-    elapsed = time.monotonic() - started
+async def rates(rig: Rig, rounds: int, seconds: float) -> list[Row]:
+    """The cost beside a bare call, and how exactly the usual and the fastest rate are kept."""
+    usual: list[Window] = []
+    ratios: list[float] = []
+    answered: list[float] = []
+    for _ in range(rounds):
+        await rig.configure([USUAL, FAST], captured=[])
+        plain = await bare(rig, USUAL, seconds)
+        await rig.configure([USUAL, FAST], captured=[USUAL])
+        usual.append(await rig.measure([USUAL]))
+        answered.append(plain["calls"] / plain["due"] * 100)
+        ratios.append(usual[-1].module_us / (plain["cpu_s"] / plain["calls"] * 1e6))
+        _say(f"20 × 100 Hz: {usual[-1]}, ratio {ratios[-1]:.2f}; bare: {plain}")
+    await rig.configure([USUAL, FAST], captured=[FAST])
+    fast = [await rig.measure([FAST]) for _ in range(rounds)]
+    _say(f"1 × 1,000 Hz: {fast}")
+    return [
+        _row("CPU per reading ÷ a bare call, 20 × 100 Hz", ratios, "", 1.25),
+        _row("the bare client, 20 × 100 Hz: answered ÷ due", answered, " %"),
+        _row("20 × 100 Hz: captured ÷ due", [w.captured * 100 for w in usual], " %", 99.0, at_most=False),
+        _row("20 × 100 Hz: lateness p99", [w.late_p99_ms for w in usual], " ms", 8.0),
+        _row("1 × 1,000 Hz: captured ÷ due", [w.captured * 100 for w in fast], " %", 97.0, at_most=False),
+    ]
 
-    def total(status: Any, field: str) -> float:
-        return float(sum(collector[field] for collector in status["capture"]["collectors"]))
 
-    return {
-        "readings": total(after, "captured") - total(before, "captured"),
-        "missed": total(after, "missed") - total(before, "missed"),
-        "cpu_s": after["process"]["cpu_s"] - before["process"]["cpu_s"],
-        "seconds": elapsed,
-    }
+async def backlog(rig: Rig) -> list[Row]:
+    """The rate that is kept while a backlog drains as fast as it can."""
+    await rig.configure(MIXED, captured=MIXED, sync=False)
+    await asyncio.to_thread(make_backlog, rig.capture_dir)
+    await rig.configure(MIXED, captured=MIXED)
+    span = await rig.watch()
+    left = len(list(rig.capture_dir.rglob("backlog/Readings/*.capture")))
+    await rig.sync()
+    window = rig.count(span, MIXED)
+    _say(f"200 × 1 Hz and 20 × 50 Hz while a backlog drains, of which {left} files were left: {window}")
+    if not left:
+        _say("the backlog was gone before the window was over: make it larger, or --seconds smaller")
+    name = "200 × 1 and 20 × 50 Hz beside a drain: captured ÷ due"
+    return [_row(name, [window.captured * 100], " %", 99.0, at_most=False)]
+
+
+def make_backlog(capture_dir: Path) -> None:
+    """Complete capture files, as of a day without a network."""
+    metadata = DataCaptureMetadata(
+        component_type="rdk:component:sensor",
+        component_name="backlog",
+        method_name="Readings",
+        type=DataType.DATA_TYPE_TABULAR_SENSOR,
+        file_extension=".dat",
+    )
+    encoder = FrameEncoder(metadata)
+    value = Struct()
+    value.update({"readings": {"a": 1.5, "b": 2.5}})
+    payload = value.SerializeToString()
+    folder = capture_dir / "rdk_component_sensor" / "backlog" / "Readings"
+    folder.mkdir(parents=True)
+    yesterday_ns = time.time_ns() - 86_400 * 10**9
+    for number in range(_BACKLOG_FILES):
+        first_ns = yesterday_ns + number * 10**9
+        times_ns = range(first_ns, first_ns + _BACKLOG_READINGS * 1000, 1000)
+        frames = [encoder.encode(tabular_message(each, each, payload)) for each in times_ns]
+        (folder / f"{number:05}.capture").write_bytes(encoder.header_frame + b"".join(frames))
+
+
+async def together(binary: Path, sensors: Sensors, seconds: float) -> tuple[Window, Window]:
+    """The builtin's window and ours, of the same sensors, without sync."""
+    windows = []
+    for builtin in (True, False):
+        with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
+            rig = Rig(binary, Path(folder), builtin=builtin, seconds=seconds)
+            try:
+                await rig.start([sensors], sync=False)
+                windows.append(await rig.measure([sensors], delivered=False))
+            finally:
+                await rig.stop()
+    _say(f"{'Python' if sensors.python else 'Go'} sensors: builtin {windows[0]}; ours {windows[1]}")
+    return windows[0], windows[1]
+
+
+async def beside_the_builtin(binary: Path, rounds: int, seconds: float) -> list[Row]:
+    usual = [await together(binary, USUAL, seconds) for _ in range(rounds)]
+    python = [await together(binary, PYTHON, seconds) for _ in range(rounds)]
+    return [
+        _row("20 × 100 Hz: module and viam-server, of a core", [o.cpu * 100 for _, o in usual], " %", 90.0),
+        _row("the builtin, of a core", [b.cpu * 100 for b, _ in usual], " %"),
+        _row("the same from a Python module, all three, of a core", [o.cpu * 100 for _, o in python], " %"),
+        _row("the same, captured ÷ due", [o.captured * 100 for _, o in python], " %"),
+        _row("the builtin from a Python module, of a core", [b.cpu * 100 for b, _ in python], " %"),
+        _row("the builtin from a Python module, captured ÷ due", [b.captured * 100 for b, _ in python], " %"),
+    ]
+
+
+async def memory(rig: Rig, minutes: float) -> list[Row]:
+    """How the module's memory grows after its first minutes."""
+    await rig.configure(MIXED, captured=MIXED)
+    (pid,) = rig.server.module_pids("holdfast")
+    module, samples = psutil.Process(pid), []
+    started_s = time.monotonic()
+    while (at_s := time.monotonic() - started_s) < minutes * 60:
+        if at_s >= _FIRST_MINUTES * 60:
+            samples.append((at_s / 60, module.memory_info().rss / 2**20))
+        await asyncio.sleep(5)
+    slope, _ = statistics.linear_regression(*zip(*samples, strict=True))
+    _say(f"memory: {samples[0][1]:.1f} MiB after {_FIRST_MINUTES} minutes, {samples[-1][1]:.1f} at the end")
+    name = f"growth of memory, minutes {_FIRST_MINUTES} to {minutes:g}"
+    return [_row(name, [slope], " MiB/min", 0.5)]
+
+
+async def main(binary: Path) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=20.0, help="length of each measured window")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--minutes", type=float, default=0.0, help=f"watch memory for so long, > {_FIRST_MINUTES}")
+    arguments = parser.parse_args()
+    rounds, seconds = arguments.rounds, arguments.seconds
+    rows: list[Row] = []
+    with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
+        rig = Rig(binary, Path(folder), seconds=seconds)
+        try:
+            await rig.start([USUAL, FAST])
+            rows += await rates(rig, rounds, seconds)
+            rows += await backlog(rig)
+            if arguments.minutes > _FIRST_MINUTES:
+                rows += await memory(rig, arguments.minutes)
+        finally:
+            await rig.stop()
+    rows += await beside_the_builtin(binary, rounds, seconds)
+    print(f"\n{report.table(rows)}\n\n{report.machine()}")
+    report.write(ROOT / "docs", rows, f"{rounds} rounds of {seconds:g} s, medians")
+
+
+def _row(name: str, values: Sequence[float], unit: str, aim: float | None = None, *, at_most: bool = True) -> Row:
+    return Row(name, statistics.median(values), unit, aim, at_most, values)
+
+
+def _say(what: str) -> None:
+    print(what, flush=True)
 
 
 def build_viam_server() -> Path:
     build = subprocess.run([ROOT / "tests/viam_server/build.sh"], stdout=subprocess.PIPE, text=True, check=True)
     return Path(build.stdout.strip())
-
-
-async def main(binary: Path) -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--sensors", type=int, default=20)
-    parser.add_argument("--hz", type=float, default=100.0)
-    parser.add_argument("--seconds", type=float, default=30.0, help="length of each measured window")
-    parser.add_argument("--rounds", type=int, default=2)
-    arguments = parser.parse_args()
-    ratios, fractions = [], []
-    with tempfile.TemporaryDirectory(prefix="hf-bench-") as scratch:
-        folder = Path(scratch)
-        cloud = LocalCloud(folder / "cloud", api_keys={"id": "key"})
-        await cloud.start()
-        environment = {"VIAM_API_KEY_ID": "id", "VIAM_API_KEY": "key", "VIAM_MACHINE_PART_ID": "bench"}
-        server = ViamServer(binary, folder / "server", env=environment)
-
-        def config(capture: bool) -> dict[str, Any]:
-            return machine_config(
-                arguments.sensors, arguments.hz, folder / "capture", cloud.address, capture=capture
-            )
-
-        try:
-            await server.start(config(capture=False))
-            await server.wait_until_ready("data")
-            async with server.robot() as robot:
-                client = DataManagerClient.from_robot(robot, "data")
-                for _ in range(arguments.rounds):
-                    plain = await bare(server, arguments.sensors, arguments.hz, arguments.seconds)
-                    server.write_config(config(capture=True))
-                    await _collectors(client, arguments.sensors)
-                    ours = await captured(server, client, arguments.seconds)
-                    server.write_config(config(capture=False))
-                    await _collectors(client, 0)
-                    due = arguments.sensors * arguments.hz * ours["seconds"]
-                    per_call = plain["cpu_s"] / plain["calls"] * 1e6
-                    per_reading = ours["cpu_s"] / ours["readings"] * 1e6
-                    ratios.append(per_reading / per_call)
-                    fractions.append(ours["readings"] / due)
-                    print(
-                        f"bare: {plain['calls'] / plain['due']:.2%} answered, {per_call:.0f} us CPU per call; "
-                        f"holdfast: {ours['readings'] / due:.2%} captured of due, {ours['missed']:.0f} missed, "
-                        f"{per_reading:.0f} us CPU per reading; ratio {ratios[-1]:.2f}",
-                        flush=True,
-                    )
-        finally:
-            await server.stop()
-            await cloud.stop()
-    print(
-        f"{arguments.sensors} sensors at {arguments.hz:g} Hz, {arguments.seconds:g} s each: captured / due "
-        f"{min(fractions):.2%} at least; CPU per reading / bare call {sum(ratios) / len(ratios):.2f} on average "
-        f"({platform.machine()}, {psutil.cpu_count()} cores, Python {platform.python_version()})"
-    )
-
-
-async def _collectors(client: DataManagerClient, count: int) -> None:
-    """Waits until the module runs so many collectors; the config file is read every half second."""
-    for _ in range(200):
-        try:
-            status = await client.get_status(timeout=1)
-            if len(status["capture"]["collectors"]) == count:
-                return
-        except (GRPCError, asyncio.TimeoutError) as error:
-            print(f"waiting: {error}", file=sys.stderr)
-        await asyncio.sleep(0.1)
-    raise TimeoutError(f"the module does not run {count} collectors")
 
 
 if __name__ == "__main__":

@@ -8,7 +8,6 @@ import logging
 import os
 import resource
 import signal
-import sys
 from collections.abc import Mapping, Sequence
 
 from grpclib.metadata import Deadline
@@ -25,7 +24,7 @@ from viam.proto.module import (
 from viam.resource.base import ResourceBase
 from viam.resource.types import API, resource_name_from_string
 
-from . import durable
+from . import durable, event_loop
 
 
 class HoldfastModule(Module):
@@ -102,4 +101,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(asyncio.run(main()))
+    event_loop.run(main())

@@ -328,6 +328,7 @@ def test_a_capture_method_says_what_to_capture() -> None:
             "additional_params": {"b": [1.0], "a": "x"},
             "tags": ["front"],
             "timeout_ms": 250.0,
+            "max_in_flight": 4.0,
             "capture_queue_size": 250.0,
             "capture_buffer_size": 4096.0,
             "disabled": False,
@@ -341,6 +342,7 @@ def test_a_capture_method_says_what_to_capture() -> None:
         params=(("a", "x"), ("b", [1.0])),
         tags=("front",),
         timeout_s=0.25,
+        max_in_flight=4,
     )
     assert method.interval_s == 0.25
     assert found.problems == ()
@@ -371,6 +373,8 @@ def test_a_frequency_from_the_slowest_to_the_fastest_is_accepted(hz: float) -> N
         ({**READINGS, "tags": "x"}, ["capture_methods[1] (lidar Readings).tags", "'x'"]),
         ({**READINGS, "tags": [2.0]}, ["capture_methods[1] (lidar Readings).tags", "2.0"]),
         ({**READINGS, "timeout_ms": -3.0}, ["capture_methods[1] (lidar Readings).timeout_ms", "-3"]),
+        ({**READINGS, "max_in_flight": -1.0}, ["capture_methods[1] (lidar Readings).max_in_flight", "-1"]),
+        ({**READINGS, "max_in_flight": 1.5}, ["capture_methods[1] (lidar Readings).max_in_flight", "1.5"]),
         ({**READINGS, "timeout_ms": "1s"}, ["capture_methods[1] (lidar Readings).timeout_ms", "'1s'"]),
         ({**READINGS, "disabled": "no"}, ["capture_methods[1] (lidar Readings).disabled", "'no'"]),
         (
@@ -521,3 +525,10 @@ def test_a_method_with_a_bad_attribute_is_a_problem_by_its_name(attribute: str, 
     assert [method.name for method in found.methods] == ["radar"]
     (problem,) = found.problems
     assert attribute in problem and "lidar" in problem
+
+
+def test_calls_in_flight_are_bounded_by_what_viam_server_answers() -> None:
+    found = with_methods({**READINGS, "max_in_flight": 101.0})
+    assert [method.max_in_flight for method in found.methods] == [100]
+    (problem,) = found.problems
+    assert "max_in_flight" in problem and "lidar" in problem and "100" in problem

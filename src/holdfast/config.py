@@ -24,6 +24,8 @@ _SYNC_INTERVAL_EPSILON_MINS = 0.0001
 _FREQUENCY_EPSILON_HZ = 0.000001
 DEFAULT_SYNC_THREADS = 8
 MAX_FLUSH_INTERVAL_MS = 3_600_000.0
+MAX_IN_FLIGHT = 100
+"""viam-server answers no more calls at once to one resource."""
 DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
 DEFAULT_MONGO_DATABASE, DEFAULT_MONGO_COLLECTION = "sensorData", "readings"
 _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
@@ -40,6 +42,7 @@ _METHOD_ATTRIBUTES = frozenset(
     {
         "name", "method", "capture_frequency_hz", "additional_params", "disabled", "capture_queue_size",
         "capture_buffer_size", "capture_directory", "tags", "timeout_ms", "priority", "type", "model",
+        "max_in_flight",
     }
 )  # fmt: skip
 
@@ -59,6 +62,8 @@ class CaptureMethod:
     """An absolute path; empty for the service's `capture_dir`."""
     priority: int = field(default=space_config.DEFAULT_PRIORITY, compare=False)
     """What is deleted first to free space: 0 before 9. A change of it is no change of the collector."""
+    max_in_flight: int = 1
+    """Calls that may be under way at once."""
 
     @property
     def interval_s(self) -> float:
@@ -232,8 +237,8 @@ class _Reader:
             self.problems.append(f"{name}: at most {most:g} is possible and used, not {value:g}")
         return min(float(value), most) or default
 
-    def whole(self, name: str, default: int) -> int:
-        value = self.number(name, default)
+    def whole(self, name: str, default: int, most: float = math.inf) -> int:
+        value = self.number(name, default, most)
         if value != int(value):
             raise ConfigError(name, f"must be a whole number, it is {value:g}")
         return int(value)
@@ -312,6 +317,7 @@ class _Reader:
             timeout_s = reader.number("timeout_ms", 5000.0) / 1000
             directory = reader.text("capture_directory", "")
             priority = space_config.priority(entry.get("priority"))
+            max_in_flight = reader.whole("max_in_flight", 1, MAX_IN_FLIGHT)
             for unused in ("capture_queue_size", "capture_buffer_size"):
                 reader.number(unused, 0.0)
             disabled = reader.flag("disabled")
@@ -321,6 +327,7 @@ class _Reader:
                 if error.attribute.startswith("capture_methods")
                 else ConfigError(f"{where}.{error.attribute}", str(error).partition(": ")[2])
             ) from error
+        self.problems += [f"{where}.{problem}" for problem in reader.problems]
         self.problems += [_unknown(key, reader.known | _CLOUD_SIDE, f"{where}.") for key in reader.unknown()]
         if disabled or frequency is None:
             return None
@@ -333,6 +340,7 @@ class _Reader:
             timeout_s,
             path(directory) if directory else "",
             priority,
+            max_in_flight,
         )
 
     def _required(self, name: str) -> str:

@@ -42,6 +42,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.all_stores),
         "last_disk_error": next((e for s in engine.all_stores if (e := s.writer.last_error)), ""),
+        "cpu_share": round(engine.capture.load.process, 3),
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
     found["mongo"] = _mongo(manager, engine)
@@ -72,6 +73,24 @@ def _collector(
         "dropped": dict(counts.dropped),
         "last_reading_age_s": None if last is None else round(manager.clock.monotonic() - last, 3),
         "last_error": collector.last_error or "",
+        **_rates(running),
+    }
+
+
+def _rates(running: RunningCollector) -> dict[str, Any]:
+    collector, slow = running.collector, running.slow
+    share = running.window.until(running.totals()).share
+    late_p50_ms, late_p99_ms = collector.lateness.percentiles_ms()
+    call_p50_ms, call_p99_ms = collector.call_times.percentiles_ms()
+    return {
+        "reached_hz": None if share is None else round(running.hz * share, 6),
+        "in_flight": collector.in_flight,
+        "late_p50_ms": late_p50_ms,
+        "late_p99_ms": late_p99_ms,
+        "call_p50_ms": call_p50_ms,
+        "call_p99_ms": call_p99_ms,
+        "bounded_by": slow.bound.value if slow else "",
+        "bounded_why": slow.why if slow else "",
     }
 
 

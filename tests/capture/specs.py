@@ -46,8 +46,16 @@ def spec(
     tags: tuple[str, ...] = (),
     timeout_s: float = 5.0,
     max_file_bytes: int = 256 * 1024,
+    max_in_flight: int = 1,
 ) -> CollectorSpec:
     table = lookup(api, method_name)
     assert table is not None
-    method = CaptureMethod(name, method_name, hz, tuple(sorted((params or {}).items())), (), timeout_s)
+    method = CaptureMethod(
+        name,
+        method_name,
+        hz,
+        tuple(sorted((params or {}).items())),
+        timeout_s=timeout_s,
+        max_in_flight=max_in_flight,
+    )
     return CollectorSpec(api, method, table, client, tags, writer, max_file_bytes)

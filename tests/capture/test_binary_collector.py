@@ -14,7 +14,7 @@ from viam.proto.common import AudioInfo, ResponseMetadata
 from viam.proto.component.audioin import AudioChunk, GetAudioRequest, GetAudioResponse
 from viam.proto.component.camera import GetImagesResponse, Image
 
-from holdfast.capture.collector import Collector
+from holdfast.capture.collector import Collector, Occupancy
 from holdfast.clock import SystemClock
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.filesystem import FileSystem
@@ -50,10 +50,10 @@ class Setup:
         self.client = client
         self.sink = FakeSink()
         self.spec = spec(client, NOWHERE, "it", method, api=api, **how)
-        self.collector = Collector(self.spec, self.clock, self.sink, Throttle(self.clock, 60.0).allows)
+        self.collector = Collector(self.spec, self.clock, self.sink, Throttle(self.clock, 60.0).allows, Occupancy())
 
     async def read(self) -> bool:
-        started = self.collector.read()
+        started = self.collector.read(self.clock.monotonic())
         await self.clock.settle()
         return started
 
@@ -200,10 +200,10 @@ async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_p
     writer = DiskWriter(FileSystem(), SystemClock(), ledger, str(tmp_path), 0.01)
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)
-    collector = Collector(camera, SystemClock(), appender, lambda failure: True)
+    collector = Collector(camera, SystemClock(), appender, lambda failure: True, Occupancy())
     tracemalloc.start()
     for number in range(1, 4):
-        collector.read()
+        collector.read(0.0)
         await eventually(lambda number=number: len(files_under(tmp_path, ".capture")) == number)
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()

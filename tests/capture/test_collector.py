@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from viam.proto.app.datasync import DataType, SensorData
 from viam.proto.common import GetReadingsRequest
 
-from holdfast.capture.collector import Collector, CollectorSpec
+from holdfast.capture.collector import Collector, CollectorSpec, Occupancy
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClient, FakeClock
@@ -31,11 +31,11 @@ class Setup:
         self.clock = clock
         self.sink = FakeSink()
         self.stored = self.sink.messages
-        self.collector = Collector(spec, clock, self.sink, Throttle(clock, 60.0).allows)
+        self.collector = Collector(spec, clock, self.sink, Throttle(clock, 60.0).allows, Occupancy())
 
     async def read(self) -> bool:
         """Reads, and lets an answer that comes at once be stored."""
-        started = self.collector.read()
+        started = self.collector.read(self.clock.monotonic())
         await self.clock.settle()
         return started
 

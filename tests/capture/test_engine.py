@@ -94,6 +94,7 @@ async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
         {"tags": ("new",)},
         {"params": {"a": 1.0}},
         {"timeout_s": 1.0},
+        {"max_in_flight": 2},
         {"max_file_bytes": 1000},
         {"writer": None},
         {"client": None},
@@ -209,3 +210,30 @@ async def test_without_a_service_in_front_failures_are_counted_in_silence(
         setup.capture.orphaned = False
         await setup.clock.advance(1.0)
     assert len(caplog.records) == 1
+
+
+async def test_hundreds_of_collectors_start_and_end_together(setup: Setup) -> None:
+    names = [f"sensor {n}" for n in range(400)]
+    setup.capture.apply(spec(setup.client, setup.writer, name, hz=1.0) for name in names)
+    await setup.clock.advance(2.0)
+    counts = [setup.captured(name) for name in names]
+    assert min(counts) >= 1 and max(counts) <= 2
+    setup.capture.apply(())
+    await setup.capture.settled()
+    assert files_under(setup.folder, ".prog") == []
+    assert len(readings_under(setup.folder)) == sum(counts)
+
+
+async def test_a_resource_that_hangs_costs_its_own_deadlines_only(setup: Setup) -> None:
+    """With all the calls in flight that one resource may have."""
+    hanging = FakeClient()
+    hanging.hang()
+    methods = [spec(hanging, setup.writer, "hangs", params={"a": n}, hz=100.0, max_in_flight=60) for n in (1, 2)]
+    setup.capture.apply([*methods, spec(setup.client, setup.writer, hz=100.0)])
+    await setup.clock.advance(2.0)
+    assert hanging.most_in_flight == len(hanging.calls) == 100
+    by_name = {running.collector.spec.resource: running for running in setup.capture.running}
+    assert by_name["lidar"].ticker.missed == 0
+    assert setup.captured() == 200
+    hung = [r for r in setup.capture.running if r.collector.spec.resource == "hangs"]
+    assert sum(r.ticker.missed for r in hung) == 300

@@ -25,15 +25,17 @@ async def scheduler(clock: FakeClock) -> AsyncIterator[Scheduler]:
 
 
 class Fired:
-    """When it fired; `free` is what it answers."""
+    """When it fired, and for which deadlines; `free` is what it answers."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.free = True
         self.times: list[float] = []
+        self.due: list[float] = []
 
-    def __call__(self) -> bool:
+    def __call__(self, due_s: float) -> bool:
         self.times.append(self._clock.monotonic())
+        self.due.append(due_s)
         return self.free
 
 
@@ -147,7 +149,7 @@ async def test_a_loop_late_by_less_than_a_slot_misses_nothing(hz: float, late_s:
     """ "Lateness is measured from the slot." asyncio rounds timers up by as much as a millisecond."""
     clock = FakeClock(oversleep_s=late_s)
     scheduler = Scheduler(clock)
-    ticker = scheduler.add("lidar", 1 / hz, lambda: True)
+    ticker = scheduler.add("lidar", 1 / hz, lambda due_s: True)
     await clock.advance(10.0)
     await scheduler.stop()
     assert ticker.missed == 0
@@ -193,7 +195,7 @@ async def _calls_per_wake_up(
 ) -> Counter[float]:
     at: Counter[float] = Counter()
 
-    def fire() -> bool:
+    def fire(due_s: float) -> bool:
         at[round(clock.monotonic(), 6)] += 1
         return True
 
@@ -234,7 +236,7 @@ async def test_a_slow_tickers_place_follows_from_its_name(clock: FakeClock, sche
 
 async def test_a_removed_tickers_place_is_free_again(clock: FakeClock, scheduler: Scheduler) -> None:
     for _ in range(5):
-        tickers = [scheduler.add("x", 1.0, lambda: True) for _ in range(MAX_CALLS_PER_SLOT)]
+        tickers = [scheduler.add("x", 1.0, lambda due_s: True) for _ in range(MAX_CALLS_PER_SLOT)]
         assert len({ticker.slots for ticker in tickers}) == 1
         for ticker in tickers:
             scheduler.remove(ticker)
@@ -279,7 +281,7 @@ async def test_adding_tickers_holds_up_no_other(clock: FakeClock, scheduler: Sch
     await clock.advance(0.5)
     before = len(fired.times)
     for number in range(100):
-        scheduler.add(f"more {number}", 0.5, lambda: True)
+        scheduler.add(f"more {number}", 0.5, lambda due_s: True)
         await clock.advance(0.003)
     await clock.advance(0.7)
     assert len(fired.times) - before == 100
@@ -322,7 +324,7 @@ async def test_the_slowest_frequency_fires_at_its_start_and_once_a_day(
 
 
 def test_the_next_deadline_of_a_fast_ticker_has_no_grid() -> None:
-    ticker = Ticker(lambda: True, 10.0, 1 / 333)
+    ticker = Ticker(lambda due_s: True, 10.0, 1 / 333)
     ticker.tick(10.0)
     assert math.isclose(ticker.due_s, 10.0 + 1 / 333)
 
@@ -335,3 +337,53 @@ async def test_a_frequency_beyond_reach_leaves_the_loop_time_and_counts_what_it_
     await scheduler.stop()
     assert len(fired.times) <= 0.1 * 5000 + 2
     assert ticker.missed + len(fired.times) == pytest.approx(100_000, rel=0.01)
+
+
+@pytest.mark.parametrize("hz", [0.5, 7, 100, 1000])
+async def test_what_fires_is_told_its_deadline(hz: float) -> None:
+    """From which lateness is measured; after a hold-up it is that of the first deadline that passed."""
+    clock = FakeClock(start_s=1000.0021, oversleep_s=0.0003)
+    scheduler, fired = Scheduler(clock), Fired(clock)
+    scheduler.add("lidar", 1 / hz, fired)
+    await clock.advance(2.0 + 10 / hz)
+    for due_s, time_s in zip(fired.due, fired.times, strict=True):
+        assert time_s - due_s == pytest.approx(0.0003, abs=1e-6)
+    await clock.jump(10 / hz)
+    await scheduler.stop()
+    assert fired.times[-1] - fired.due[-1] == pytest.approx(10 / hz, abs=1 / hz + SLOT_S)
+
+
+class CountingClock(FakeClock):
+    """Counts how often somebody goes to sleep."""
+
+    sleeps = 0
+
+    async def sleep(self, seconds: float) -> None:
+        self.sleeps += 1
+        await super().sleep(seconds)
+
+
+async def test_nothing_wakes_between_deadlines_however_far_apart() -> None:
+    clock = CountingClock()
+    scheduler, fired = Scheduler(clock), Fired(clock)
+    scheduler.add("slow", 1 / 0.00001, fired)
+    await clock.advance(1_000_000.0)
+    await scheduler.stop()
+    assert len(fired.times) in (10, 11)
+    assert clock.sleeps <= len(fired.times) + 2
+
+
+async def test_many_tickers_share_a_wait_that_begins_anew_only_for_an_earlier_deadline() -> None:
+    clock = CountingClock(start_s=1000.003)
+    scheduler = Scheduler(clock)
+    scheduler.add("first", 0.01, lambda due_s: True)
+    await clock.settle()
+    tickers = []
+    for number in range(500):
+        tickers.append(scheduler.add(f"sensor {number}", 1.0, lambda due_s: True))
+        await clock.settle()
+    assert clock.sleeps == 1
+    scheduler.remove(*tickers)
+    await clock.advance(1.0)
+    await scheduler.stop()
+    assert clock.sleeps <= 102

@@ -1,4 +1,4 @@
-"""Capture to a real MongoDB: whatever the server does, each reading comes once, in order, and nobody waits for it."""
+"""Capture to a real MongoDB: each reading comes once, in order, whatever the server does, and nobody waits."""
 
 from __future__ import annotations
 

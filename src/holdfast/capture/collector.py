@@ -1,7 +1,8 @@
 """A collector: one method of one resource, read at its frequency and handed to storage.
 
 Everything belongs to the event loop. A call that fails, hangs or is filtered costs that reading only; the next
-deadline tries again. At most one call is in flight, so readings are stored in the order of their requests.
+deadline tries again. At most `max_in_flight` calls are in flight, and `MAX_CALLS_TO_A_RESOURCE` to one resource by
+all its collectors; readings are stored in the order of their requests (see `turns`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import logging
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Protocol
 
 from google.protobuf.any_pb2 import Any as AnyMessage
@@ -25,11 +27,24 @@ from ..storage.disk_writer import DiskWriter
 from ..storage.frames import binary_head, tabular_message
 from .client import UnaryClient
 from .methods import BinaryAnswer, BinaryMethod, Method, TabularMethod, Target
+from .rates import Recent
+from .turns import Turn, Turns
 
 logger = logging.getLogger(__name__)
 
+MAX_CALLS_TO_A_RESOURCE = 100
+"""Beyond them viam-server answers RESOURCE_EXHAUSTED, to every client of the resource."""
 _STOP_TIMEOUT_S = 0.5
 _MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may find new words for each failure
+
+
+class Occupancy:
+    """How many calls are in flight to one resource, by all its collectors."""
+
+    __slots__ = ("__weakref__", "calls")
+
+    def __init__(self) -> None:
+        self.calls = 0
 
 
 class Sink(Protocol):
@@ -90,9 +105,12 @@ class CollectorSpec:
 
 
 class Collector:
-    """Reads when told to, into `sink`. `may_warn` says whether a failure, given as a text, should be logged now."""
+    """Reads when told to, into `sink`. `may_warn` says whether a failure, given as a text, should be logged now;
+    `occupancy` is shared with the resource's other collectors."""
 
-    def __init__(self, spec: CollectorSpec, clock: Clock, sink: Sink, may_warn: Callable[[str], bool]) -> None:
+    def __init__(
+        self, spec: CollectorSpec, clock: Clock, sink: Sink, may_warn: Callable[[str], bool], occupancy: Occupancy
+    ) -> None:
         self.spec = spec
         self.readings = 0
         self.errors = 0
@@ -100,69 +118,110 @@ class Collector:
         self.last_error: str | None = None
         self.last_reading_s: float | None = None
         """When the last reading came, on the monotonic clock."""
+        self.lateness = Recent()
+        """How long after their deadlines calls left."""
+        self.call_times = Recent()
+        """How long calls took, whatever came of them."""
+        self.call_s = 0.0
+        """The duration of all calls together."""
         self._clock = clock
         self._sink = sink
         self._may_warn = may_warn
         self._target = spec.target
         self._request = spec.table.request(self._target)
         self._warned_s: deque[float] = deque(maxlen=_MOST_WARNINGS)
-        self._call: asyncio.Task[None] | None = None
+        self._occupancy = occupancy
+        self._calls: dict[Turn, asyncio.Task[None]] = {}
+        self._turns = Turns()
+        gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
+        self.max_in_flight = 1 if gapless else spec.method.max_in_flight
+        self._gapless = gapless
         self._again = False
         """A deadline came while a gapless call was in flight: the next one follows it at once."""
 
-    def read(self) -> bool:
-        """Starts a reading; False when the previous one has not come yet."""
-        if self._call is None:
-            self._call = asyncio.get_running_loop().create_task(self._read())
+    @property
+    def in_flight(self) -> int:
+        return len(self._calls)
+
+    def waited_s(self, now_s: float) -> float:
+        """How long the oldest call in flight has been waiting for its answer."""
+        return now_s - next(iter(self._calls)).started_s if self._calls else 0.0
+
+    def read(self, due_s: float) -> bool:
+        """Starts a reading, whose deadline was `due_s`; False when too many are in flight."""
+        calls = self._calls
+        if len(calls) < self.max_in_flight:
+            if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
+                return False
+            now_s = self._clock.monotonic()
+            self.lateness.add(now_s - due_s)
+            turn = self._turns.take(now_s)
+            self._occupancy.calls += 1
+            calls[turn] = asyncio.get_running_loop().create_task(self._read(turn))
             return True
-        table = self.spec.table
-        if isinstance(table, BinaryMethod) and table.gapless and not self._again:
+        if self._gapless and not self._again:
             self._again = True
             return True
         return False
 
     async def stop(self) -> None:
-        """Waits for the reading in flight, for at most half a second; then it is given up."""
+        """Waits for the readings in flight, for at most half a second; then they are given up."""
         self._again = False
-        if self._call is not None:
-            await asyncio.wait([self._call], timeout=_STOP_TIMEOUT_S)
-        if self._call is not None:
-            self._call.cancel()
+        if self._calls:
+            await asyncio.wait(self._calls.values(), timeout=_STOP_TIMEOUT_S)
+        for call in self._calls.values():
+            call.cancel()
+        self._turns.give_up()
 
-    async def _read(self) -> None:
+    async def _read(self, turn: Turn) -> None:
         requested_ns = self._clock.time_ns()
         try:
             if isinstance(self.spec.table, TabularMethod):
-                await self._read_tabular(self.spec.table, requested_ns)
+                await self._read_tabular(self.spec.table, requested_ns, turn)
             else:
-                await self._read_binary(self.spec.table, requested_ns)
+                await self._read_binary(self.spec.table, requested_ns, turn)
         except ResourceCallError as error:
             self._failed(error)
         else:
             self.readings += 1
             self.last_reading_s = self._clock.monotonic()
         finally:
-            self._call = None
-            again, self._again = self._again, False
+            self._ended(turn)
+        again, self._again = self._again, False
         if again:
-            self.read()
+            self.read(self._clock.monotonic())
 
-    async def _read_tabular(self, table: TabularMethod, requested_ns: int) -> None:
+    def _ended(self, turn: Turn) -> None:
+        now_s = self._clock.monotonic()
+        call_s = now_s - turn.started_s
+        self.call_s += call_s
+        self.call_times.add(call_s)
+        self._occupancy.calls -= 1
+        del self._calls[turn]
+        self._turns.end(turn, now_s)
+
+    async def _read_tabular(self, table: TabularMethod, requested_ns: int, turn: Turn) -> None:
         answer = await self.spec.client.call(table.rpc, self._request, self.spec.method.timeout_s)
         received_ns = self._clock.time_ns()
-        self._sink.append(tabular_message(requested_ns, received_ns, table.payload(answer)))
+        message = tabular_message(requested_ns, received_ns, table.payload(answer))
+        turn.size_bytes = len(message)
+        turn.store = partial(self._sink.append, message)
 
-    async def _read_binary(self, table: BinaryMethod, requested_ns: int) -> None:
+    async def _read_binary(self, table: BinaryMethod, requested_ns: int, turn: Turn) -> None:
         answer = table.answer(self._target, await self._answers(table))
         received_ns = answer.received_ns or self._clock.time_ns()
         self._check(answer)
+        turn.size_bytes = sum(len(part) for binary in answer.binaries for part in binary.parts)
+        turn.store = partial(self._store_binaries, answer, requested_ns, received_ns)
+        if table.gapless:
+            self._target = replace(self._target, after_ns=answer.end_ns)
+            self._request = table.request(self._target)
+
+    def _store_binaries(self, answer: BinaryAnswer, requested_ns: int, received_ns: int) -> None:
         for binary in answer.binaries:
             size_bytes = sum(map(len, binary.parts))
             head = binary_head(requested_ns, received_ns, binary.annotations, size_bytes)
             self._sink.append_binary(head, binary.parts, binary.mime_type)
-        if table.gapless:
-            self._target = replace(self._target, after_ns=answer.end_ns)
-            self._request = table.request(self._target)
 
     async def _answers(self, table: BinaryMethod) -> list[bytes]:
         client, method = self.spec.client, self.spec.method

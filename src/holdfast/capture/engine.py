@@ -7,39 +7,81 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from weakref import WeakValueDictionary
 
 from ..clock import Clock
 from ..storage.disk_writer import Appender, DiskWriter
+from ..supervision import supervised
 from ..throttle import Throttle
-from .collector import Collector, CollectorSpec
+from .bounds import Load, Shortfall
+from .collector import Collector, CollectorSpec, Occupancy
 from .methods import BinaryMethod
 from .mongo import MongoCapture
+from .rates import Totals, Window
 from .scheduler import Scheduler, Ticker
+from .watch import Slow, Watch, cpu_seconds
 
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
+@dataclass(eq=False)
 class RunningCollector:
+    """A collector, what drives it, where it writes, and its figures."""
+
     collector: Collector
     ticker: Ticker
     appender: Appender
+    window: Window
+    slow: Slow | None = None
+    """Set while it reads less than it should."""
+
+    @property
+    def name(self) -> str:
+        return f"{self.collector.spec.method.method} of {self.collector.spec.resource}"
+
+    @property
+    def hz(self) -> float:
+        return self.collector.spec.method.frequency_hz
+
+    def totals(self) -> Totals:
+        collector, appender = self.collector, self.appender
+        dropped = appender.refused + appender.lost
+        return Totals(
+            collector.readings, collector.filtered, collector.errors, self.ticker.missed, dropped, collector.call_s
+        )
+
+    def shortfall(self, totals: Totals, now_s: float, load: Load) -> Shortfall:
+        collector = self.collector
+        return Shortfall(
+            totals,
+            collector.spec.method.interval_s,
+            collector.max_in_flight,
+            collector.waited_s(now_s),
+            collector.lateness.median_s(),
+            load,
+            collector.last_error or "",
+        )
 
 
 class Capture:
-    """Runs collectors. `stop` must be called; afterwards nothing is read any more."""
+    """Runs collectors. `stop` must be called; afterwards nothing is read any more. `cpu`: see `Watch`."""
 
-    def __init__(self, clock: Clock, mongo: MongoCapture) -> None:
+    def __init__(
+        self, clock: Clock, mongo: MongoCapture, cpu: Callable[[], tuple[float, float]] = cpu_seconds
+    ) -> None:
         self._clock = clock
         self._mongo = mongo
         self._scheduler = Scheduler(clock)
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
+        self._occupancies: WeakValueDictionary[str, Occupancy] = WeakValueDictionary()
+        self._watch = Watch(clock, self._running.values, self._may_warn, cpu)
+        self._watching: asyncio.Task[None] | None = None
         self.orphaned = False
         """While no service stands in front of us, resources go away too: their failures are counted in silence."""
 
@@ -47,20 +89,28 @@ class Capture:
     def running(self) -> list[RunningCollector]:
         return list(self._running.values())
 
+    @property
+    def load(self) -> Load:
+        """How busy the last minute was."""
+        return self._watch.load()
+
     def apply(self, specs: Iterable[CollectorSpec]) -> None:
         """Makes exactly `specs` run. Returns at once; those that end finish their reading and files behind it."""
         wanted = {spec.key: spec for spec in specs}
         ended = [r for key, r in self._running.items() if wanted.get(key) != r.collector.spec]
         for running in ended:
             del self._running[running.collector.spec.key]
-            self._scheduler.remove(running.ticker)
         if ended:
+            self._scheduler.remove(*(running.ticker for running in ended))
             task = asyncio.get_running_loop().create_task(self._end(ended), name="holdfast-end-collectors")
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
         for key, spec in wanted.items():
             if key not in self._running:
                 self._running[key] = self._start(spec)
+        if self._running and self._watching is None:
+            watch = supervised("the watch over rates", self._watch.run)
+            self._watching = asyncio.get_running_loop().create_task(watch, name="holdfast-capture-watch")
 
     async def settled(self) -> None:
         """Returns when the collectors that were ended so far have, and their files are complete."""
@@ -70,15 +120,22 @@ class Capture:
         """Ends all collectors; returns when their files are complete."""
         self.apply(())
         await self._scheduler.stop()
+        watching, self._watching = self._watching, None
+        if watching is not None:
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
         await self.settled()
 
     def _start(self, spec: CollectorSpec) -> RunningCollector:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
-        collector = Collector(spec, self._clock, self._mongo.tee(spec, appender), self._may_warn)
+        sink = self._mongo.tee(spec, appender)
+        occupancy = self._occupancies.setdefault(spec.resource, Occupancy())
+        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
-        return RunningCollector(collector, ticker, appender)
+        window = Window(spec.method.interval_s, self._clock.monotonic(), Totals())
+        return RunningCollector(collector, ticker, appender, window)
 
     def _may_warn(self, failure: str) -> bool:
         return not self.orphaned and self._throttle.allows(failure)

@@ -3,7 +3,7 @@
 A wake-up of the event loop costs more than a call, so deadlines lie on slots of `SLOT_S` and everything that is due
 in a slot leaves together. A ticker's deadlines are start + n × interval: they do not drift, and one that passes
 while the loop is busy is counted as missed, never made up in a burst. Intervals below a slot keep their own
-deadlines.
+deadlines; they want an event loop with a fine timer (`module/event_loop.py`).
 
 One task, `Scheduler.run`'s, owned by the scheduler; everything here belongs to the event loop.
 """
@@ -34,41 +34,47 @@ with large answers, which would all be in memory together."""
 class Ticker:
     """One periodic deadline. `missed` counts the deadlines that passed unused."""
 
+    __slots__ = ("_count", "_fire", "_interval_s", "_start_s", "due_s", "missed", "slots", "stopped")
+
     def __init__(
-        self, fire: Callable[[], bool], start_s: float, interval_s: float, slots: tuple[int, ...] = ()
+        self, fire: Callable[[float], bool], start_s: float, interval_s: float, slots: tuple[int, ...] = ()
     ) -> None:
         self._fire = fire
         self._start_s = start_s
         self._interval_s = interval_s
         self._count = 0
-        self._ticked_s = float("-inf")
         self.slots = slots
         """The slots of a second in which it is due, where it has a place of its own."""
         self.missed = 0
         self.stopped = False
-
-    @property
-    def due_s(self) -> float:
+        self.due_s = self._next_s(float("-inf"))
         """The next deadline, on the grid."""
-        deadline = self._start_s + self._count * self._interval_s
-        if self._interval_s < SLOT_S:
-            return max(deadline, self._ticked_s + _SHORTEST_WAIT_S)
-        return math.ceil((deadline - _EPSILON_S) / SLOT_S) * SLOT_S
 
     def tick(self, now_s: float) -> None:
         """Uses the deadline that is due, if its collector is free, and counts those that passed with it."""
-        self._ticked_s = now_s
+        due_s, reached_s = self.due_s, now_s
         if self._interval_s >= SLOT_S:
-            now_s = math.floor((now_s + _EPSILON_S) / SLOT_S) * SLOT_S
-        passed = math.floor((now_s - self._start_s + _EPSILON_S) / self._interval_s) + 1
-        self.missed += max(0, passed - self._count - 1)
-        self._count = max(passed, self._count + 1)
-        if not self._fire():
+            reached_s = math.floor((now_s + _EPSILON_S) / SLOT_S) * SLOT_S
+        passed = math.floor((reached_s - self._start_s + _EPSILON_S) / self._interval_s) + 1
+        count = self._count + 1
+        if passed > count:
+            self.missed += passed - count
+            count = passed
+        self._count = count
+        self.due_s = self._next_s(now_s)
+        if not self._fire(due_s):
             self.missed += 1
+
+    def _next_s(self, ticked_s: float) -> float:
+        deadline = self._start_s + self._count * self._interval_s
+        if self._interval_s < SLOT_S:
+            return max(deadline, ticked_s + _SHORTEST_WAIT_S)
+        return math.ceil((deadline - _EPSILON_S) / SLOT_S) * SLOT_S
 
 
 class Scheduler:
-    """Calls each ticker's `fire` at its deadlines. `fire` must not block; it returns False when it could not."""
+    """Calls each ticker's `fire` with the deadline that has come. `fire` must not block; it returns False when it
+    could not use it."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -77,7 +83,7 @@ class Scheduler:
         self._slots: Counter[int] = Counter()
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, key: str, interval_s: float, fire: Callable[[], bool], *, large: bool = False) -> Ticker:
+    def add(self, key: str, interval_s: float, fire: Callable[[float], bool], *, large: bool = False) -> Ticker:
         """Starts a ticker. Below `TOGETHER_HZ`, or where its answers are `large`, its place within a second follows
         from `key`."""
         now = self._clock.monotonic()
@@ -90,15 +96,17 @@ class Scheduler:
             start = math.ceil(now / _SPREAD_S) * _SPREAD_S + slots[0] * SLOT_S
         ticker = Ticker(fire, start, interval_s, slots)
         heapq.heappush(self._heap, (ticker.due_s, next(self._order), ticker))
-        self._restart()
+        if self._heap[0][2] is ticker or self._task is None or self._task.done():
+            self._restart()
         return ticker
 
-    def remove(self, ticker: Ticker) -> None:
-        """No deadline of `ticker` fires any more."""
-        ticker.stopped = True
-        self._heap[:] = [entry for entry in self._heap if entry[2] is not ticker]
+    def remove(self, *tickers: Ticker) -> None:
+        """No deadline of `tickers` fires any more."""
+        for ticker in tickers:
+            ticker.stopped = True
+            self._slots.subtract(ticker.slots)
+        self._heap[:] = [entry for entry in self._heap if not entry[2].stopped]
         heapq.heapify(self._heap)
-        self._slots.subtract(ticker.slots)
 
     async def stop(self) -> None:
         task, self._task = self._task, None

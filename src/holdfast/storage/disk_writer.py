@@ -63,6 +63,10 @@ class Appender:
         self.max_bytes = max_bytes
         self.file: CaptureFile | None = None
         self.closed = False
+        self.refused = 0
+        """Readings that the buffers had no room for; counted by the event loop."""
+        self.lost = 0
+        """Readings that the disk refused; counted by the disk thread."""
         self.pending: deque[bytes] = deque()
         self.payloads: deque[_Payload] = deque()
         self.encoder = FrameEncoder(metadata)
@@ -163,6 +167,7 @@ class DiskWriter:
                     self._condition.notify()
         if refused:
             reason = "disk_too_slow" if full else "stopped"
+            appender.refused += 1
             self._ledger.dropped(appender.collector, reason, 1)
             if full and self._throttle.allows(reason):
                 logger.error(
@@ -326,6 +331,7 @@ class DiskWriter:
 
     def _report(self, appender: Appender, error: StorageError, lost: int) -> None:
         self._ledger.dropped(appender.collector, error.reason, lost)
+        appender.lost += lost
         self._last_error = str(error)
         if self._throttle.allows(error.reason):
             logger.error(

@@ -1,0 +1,92 @@
+"""The results of `bench.capture` as a table, as docs/benchmarks.md and as a chart in SVG."""
+
+from __future__ import annotations
+
+import platform
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import psutil
+
+_BAR_PX, _LABEL_PX, _ROW_PX, _WIDTH_PX = 300, 400, 26, 860
+_MEASURED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One figure beside its aim. `at_most` says on which side of the aim it should be; no aim: it is shown only."""
+
+    name: str
+    value: float
+    unit: str
+    aim: float | None = None
+    at_most: bool = True
+    rounds: Sequence[float] = ()
+
+    @property
+    def met(self) -> bool | None:
+        if self.aim is None:
+            return None
+        return self.value <= self.aim if self.at_most else self.value >= self.aim
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        aim = "" if self.aim is None else f"{'≤' if self.at_most else '≥'} {self.aim:g}{self.unit}"
+        verdict = {True: "met", False: "**missed**", None: ""}[self.met]
+        spread = f" ({min(self.rounds):.4g}–{max(self.rounds):.4g})" if len(self.rounds) > 1 else ""
+        return self.name, f"{self.value:.4g}{self.unit}{spread}", aim, verdict
+
+
+def machine() -> str:
+    """What it was measured on."""
+    model = platform.machine()
+    cpuinfo = Path("/proc/cpuinfo")
+    if cpuinfo.exists():
+        found = re.search(r"model name\s*: (.+)", cpuinfo.read_text())
+        model = found[1] if found else model
+    return (
+        f"{model}, {psutil.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB, "
+        f"{platform.system()} {platform.release()}, Python {platform.python_version()}"
+    )
+
+
+def table(rows: Sequence[Row]) -> str:
+    lines = ["| what | measured (range of the rounds) | aim | |", "|---|---|---|---|"]
+    return "\n".join([*lines, *(f"| {' | '.join(row.cells)} |" for row in rows)])
+
+
+def write(folder: Path, rows: Sequence[Row], how: str) -> None:
+    """Puts the figures into `folder`/benchmarks.md, between its marks, and the chart beside it."""
+    page = folder / "benchmarks.md"
+    figures = f"{table(rows)}\n\n{machine()}; {how}.\n"
+    page.write_text(_MEASURED.sub(lambda found: found[1] + figures + found[2], page.read_text()))
+    (folder / "benchmarks.svg").write_text(chart([row for row in rows if row.aim is not None]))
+
+
+def chart(rows: Sequence[Row]) -> str:
+    """One bar a row: the figure as a share of its aim, which is the line that all bars are held against."""
+    height_px = _ROW_PX * (len(rows) + 1)
+    aim_px, foot_px = _LABEL_PX + _BAR_PX * 0.8, _ROW_PX * len(rows)
+    parts = [
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH_PX} {height_px}" font-family="sans-serif" '
+        'font-size="13">',
+        f'<rect width="{_WIDTH_PX}" height="{height_px}" fill="#fff"/>',
+    ]
+    for number, row in enumerate(rows):
+        top_px = _ROW_PX * number + 4
+        length_px = max(1.0, min(row.value / (row.aim or 1.0) * 0.8, 1.0) * _BAR_PX)
+        color = "#3a7d44" if row.met else "#b23a48"
+        parts += [
+            f'<text x="{_LABEL_PX - 8}" y="{top_px + 14}" text-anchor="end">{escape(row.name)}</text>',
+            f'<rect x="{_LABEL_PX}" y="{top_px}" width="{length_px:.1f}" height="{_ROW_PX - 8}" fill="{color}"/>',
+            f'<text x="{_LABEL_PX + _BAR_PX + 8}" y="{top_px + 14}">{escape(" · ".join(row.cells[1:3]))}</text>',
+        ]
+    parts += [
+        f'<line x1="{aim_px}" y1="0" x2="{aim_px}" y2="{foot_px}" stroke="#222" stroke-dasharray="4 3"/>',
+        f'<text x="{aim_px}" y="{height_px - 8}" text-anchor="middle">the aim</text>',
+        "</svg>",
+    ]
+    return "\n".join(parts) + "\n"

@@ -1,0 +1,133 @@
+"""Looks at every collector each `SAMPLE_S` and says when one falls short of its rate, and why.
+
+A collector that reads less than `bounds.ENOUGH` of what was due in its window is slow, until it reads `_RECOVERED`
+of it again. What becomes slow in one look and is bounded by the same is one warning. One task, `run`, owned by the
+engine; everything here belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import psutil
+
+from ..clock import Clock
+from .bounds import ENOUGH, Bound, Load, Shortfall, advice, bound_by
+from .rates import SAMPLE_S, WINDOW_S, Totals, Window
+
+_RECOVERED = 0.97  # above ENOUGH, so that a collector at the border is not told of again and again
+_NAMED = 3
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Slow:
+    """What a slow collector is bounded by, and what to do about it."""
+
+    bound: Bound
+    why: str
+
+
+class Watched(Protocol):
+    """What is looked at: a running collector."""
+
+    window: Window
+    slow: Slow | None
+
+    @property
+    def name(self) -> str:
+        """Which method of which resource, as a log names it."""
+
+    @property
+    def hz(self) -> float:
+        """The rate asked for."""
+
+    def totals(self) -> Totals:
+        """The running totals of now."""
+
+    def shortfall(self, totals: Totals, now_s: float, load: Load) -> Shortfall:
+        """The figures to judge it by, where `totals` are those of the window."""
+
+
+def cpu_seconds() -> tuple[float, float]:
+    """CPU seconds that this process used, and that the whole computer did on average over its cores."""
+    times = psutil.cpu_times()
+    idle_s = times.idle + getattr(times, "iowait", 0.0)
+    busy_s = sum(times[:8]) - idle_s  # the rest of Linux's fields are counted in the first ones
+    return time.process_time(), busy_s / (psutil.cpu_count() or 1)
+
+
+class Watch:
+    """`run` until cancelled. `running` gives what there is to look at; `cpu` reads the CPU's running totals."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        running: Callable[[], Iterable[Watched]],
+        may_warn: Callable[[str], bool],
+        cpu: Callable[[], tuple[float, float]] = cpu_seconds,
+    ) -> None:
+        self._clock = clock
+        self._running = running
+        self._may_warn = may_warn
+        self._cpu = cpu
+        self._used: deque[tuple[float, float, float]] = deque(maxlen=round(WINDOW_S / SAMPLE_S) + 1)
+
+    async def run(self) -> None:
+        self._used.append((self._clock.monotonic(), *self._cpu()))
+        while True:
+            await self._clock.sleep(SAMPLE_S)
+            self._look()
+
+    def load(self) -> Load:
+        """Of the last minute."""
+        if len(self._used) < 2:
+            return Load()
+        (then_s, process, computer), (now_s, process_now, computer_now) = self._used[0], self._used[-1]
+        elapsed_s = max(now_s - then_s, SAMPLE_S / 2)
+        return Load((process_now - process) / elapsed_s, (computer_now - computer) / elapsed_s)
+
+    def _look(self) -> None:
+        now_s = self._clock.monotonic()
+        self._used.append((now_s, *self._cpu()))
+        load = self.load()
+        fell: dict[Bound, list[tuple[Watched, float]]] = {}
+        for watched in self._running():
+            totals = watched.totals()
+            if not watched.window.sample(now_s, totals):
+                continue
+            within = watched.window.until(totals)
+            share = within.share
+            if share is None or not watched.window.is_long_enough(now_s):
+                continue
+            if share < ENOUGH or (watched.slow is not None and share < _RECOVERED):
+                found = watched.shortfall(within, now_s, load)
+                bound = bound_by(found)
+                if watched.slow is None:
+                    fell.setdefault(bound, []).append((watched, share))
+                watched.slow = Slow(bound, advice(bound, found))
+            elif watched.slow is not None:
+                watched.slow = None
+                logger.info("%s reaches its %g Hz again", watched.name, watched.hz)
+        for bound, slow in fell.items():
+            self._say(bound, slow)
+
+    def _say(self, bound: Bound, slow: list[tuple[Watched, float]]) -> None:
+        names = [f"{watched.name} ({watched.hz * share:.4g} of {watched.hz:g} Hz)" for watched, share in slow]
+        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+        first = slow[0][0].slow
+        if first is not None and self._may_warn(f"slow {bound.value} {names}"):
+            logger.warning(
+                "less than %.0f %% of the readings asked for in the last minute: %s%s. What bounds it: %s; %s",
+                ENOUGH * 100,
+                ", ".join(names[:_NAMED]),
+                more,
+                bound.value,
+                first.why,
+            )

@@ -1,0 +1,164 @@
+"""Several calls in flight: the order of the readings, and the bounds of holding back and of a resource."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from viam.proto.app.datasync import SensorData
+
+from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, Collector, Occupancy
+from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
+from holdfast.errors import ResourceCallError, ResourceErrorKind
+from tests.fakes import FakeClock
+from tests.storage.samples import response
+
+from .specs import NOWHERE, FakeSink, spec
+
+
+class Resource:
+    """Answers each call when told to; call n answers n."""
+
+    def __init__(self) -> None:
+        self.calls: list[asyncio.Future[bytes]] = []
+
+    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        self.calls.append(asyncio.get_running_loop().create_future())
+        return await self.calls[-1]
+
+    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+        raise AssertionError("no method here answers with a stream")
+
+    async def close(self) -> None:
+        """Nothing is open."""
+
+    def answer(self, number: int) -> None:
+        self.calls[number].set_result(response({"number": float(number)}))
+
+    def fail(self, number: int) -> None:
+        self.calls[number].set_exception(ResourceCallError(ResourceErrorKind.FAILED, "broken"))
+
+    @property
+    def in_flight(self) -> int:
+        return sum(not call.done() for call in self.calls)
+
+
+class Setup:
+    def __init__(self, max_in_flight: int, occupancy: Occupancy | None = None) -> None:
+        self.clock, self.resource, self.sink = FakeClock(), Resource(), FakeSink()
+        self.collector = Collector(
+            spec(self.resource, NOWHERE, max_in_flight=max_in_flight),
+            self.clock,
+            self.sink,
+            lambda failure: False,
+            occupancy or Occupancy(),
+        )
+
+    async def read(self, count: int = 1) -> int:
+        """How many of so many readings could start."""
+        started = sum(self.collector.read(self.clock.monotonic()) for _ in range(count))
+        await self.clock.settle()
+        return started
+
+    async def answer(self, *numbers: int) -> None:
+        for number in numbers:
+            self.resource.answer(number)
+            await self.clock.settle()
+
+    @property
+    def stored(self) -> list[int]:
+        found = map(SensorData.FromString, self.sink.messages)
+        return [int(each.struct["readings"]["number"]) for each in found]  # type: ignore[call-overload,index]
+
+
+async def test_as_many_calls_are_in_flight_as_configured() -> None:
+    setup = Setup(4)
+    assert await setup.read(6) == 4
+    assert setup.resource.in_flight == setup.collector.in_flight == 4
+    await setup.answer(0)
+    assert await setup.read(2) == 1
+
+
+async def test_readings_are_stored_in_the_order_of_the_requests_however_the_answers_come() -> None:
+    setup = Setup(4)
+    await setup.read(4)
+    await setup.answer(2, 1)
+    assert setup.stored == []
+    await setup.answer(0)
+    assert setup.stored == [0, 1, 2]
+    await setup.answer(3)
+    assert setup.stored == [0, 1, 2, 3]
+
+
+async def test_a_call_that_fails_holds_nothing_back_any_more() -> None:
+    setup = Setup(3)
+    await setup.read(3)
+    await setup.answer(1, 2)
+    setup.resource.fail(0)
+    await setup.clock.settle()
+    assert setup.stored == [1, 2]
+    assert (setup.collector.errors, setup.collector.readings) == (1, 2)
+
+
+async def test_what_waits_for_a_call_that_hangs_is_stored_in_time_and_its_own_answer_when_it_comes() -> None:
+    setup = Setup(2)
+    await setup.read(2)
+    await setup.answer(1)
+    await setup.clock.advance(MAX_HELD_BACK_S)
+    assert await setup.read() == 1
+    assert setup.stored == [1]
+    await setup.answer(2)
+    assert setup.stored == [1, 2]
+    await setup.answer(0)
+    assert setup.stored == [1, 2, 0]
+
+
+async def test_one_hanging_call_costs_its_own_place_only() -> None:
+    setup = Setup(3)
+    await setup.read()
+    for number in range(1, 50):
+        await setup.clock.advance(0.1)
+        assert await setup.read() == 1
+        await setup.answer(number)
+    assert len(setup.stored) > 40
+    assert setup.stored == sorted(setup.stored)
+
+
+async def test_stop_stores_what_is_held_back() -> None:
+    setup = Setup(3)
+    await setup.read(3)
+    await setup.answer(1, 2)
+    await setup.collector.stop()
+    await setup.clock.settle()
+    assert setup.stored == [1, 2]
+    assert setup.resource.calls[0].cancelled()
+
+
+@pytest.mark.parametrize(("turns", "size_bytes"), [(MAX_TURNS + 2, 1), (4, MAX_HELD_BACK_BYTES // 2)])
+def test_what_is_held_back_is_bounded(turns: int, size_bytes: int) -> None:
+    order, stored = Turns(), []
+    order.take(0.0)
+    for number in range(turns):
+        turn = order.take(0.0)
+        turn.size_bytes, turn.store = size_bytes, lambda number=number: stored.append(number)  # type: ignore[misc]
+        order.end(turn, 0.0)
+        held_back = number + 1 - len(stored)
+        assert held_back <= MAX_TURNS
+        assert held_back * size_bytes <= MAX_HELD_BACK_BYTES
+    assert stored == list(range(turns))
+
+
+async def test_no_more_calls_go_to_a_resource_than_viam_server_answers() -> None:
+    """By all its methods together; what does not fit is a missed deadline."""
+    occupancy = Occupancy()
+    first, second = Setup(80, occupancy), Setup(80, occupancy)
+    assert await first.read(80) == 80
+    assert await second.read(80) == MAX_CALLS_TO_A_RESOURCE - 80
+    await first.answer(0)
+    assert await second.read(2) == 1
+    first.resource.fail(1)
+    await first.clock.settle()
+    assert await second.read(2) == 1
+    await asyncio.gather(first.collector.stop(), second.collector.stop())
+    await first.clock.settle()
+    assert occupancy.calls == 0

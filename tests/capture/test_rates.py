@@ -1,0 +1,268 @@
+"""A collector's figures: the rate it reaches, how late it is, how long a call takes; and what bounds it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import pytest
+
+from holdfast.capture import bounds
+from holdfast.capture.mongo import MongoCapture
+from holdfast.capture.bounds import Bound, Load, Shortfall, advice, bound_by
+from holdfast.capture.engine import Capture, RunningCollector
+from holdfast.capture.rates import RECENT_CALLS, Recent, Totals, Window
+from holdfast.capture.watch import cpu_seconds
+from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.filesystem import FileSystem
+from holdfast.storage.disk_writer import DiskWriter
+from holdfast.storage.ledger import Ledger
+from tests.fakes import FakeClient, FakeClock, FaultyFileSystem
+from tests.storage.samples import response
+
+from .specs import spec
+
+BROKEN = ResourceCallError(ResourceErrorKind.FAILED, "the bus is gone")
+
+
+@dataclass
+class Cpu:
+    """So much of a core is used from now on."""
+
+    clock: FakeClock
+    process: float = 0.1
+    computer: float = 0.2
+    _used: list[float] = field(default_factory=lambda: [0.0, 0.0])
+    _then_s: float = 0.0
+
+    def __call__(self) -> tuple[float, float]:
+        elapsed_s, self._then_s = self.clock.monotonic() - self._then_s, self.clock.monotonic()
+        self._used[0] += elapsed_s * self.process
+        self._used[1] += elapsed_s * self.computer
+        return self._used[0], self._used[1]
+
+
+@dataclass
+class Setup:
+    clock: FakeClock
+    writer: DiskWriter
+    capture: Capture
+    client: FakeClient
+    cpu: Cpu
+    files: FaultyFileSystem
+
+    def start(self, count: int = 1, **others: float) -> list[RunningCollector]:
+        specs = [spec(self.client, self.writer, f"lidar{n}", **others) for n in range(count)]  # type: ignore[arg-type]
+        self.capture.apply(specs)
+        return self.capture.running
+
+
+@pytest.fixture
+async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
+    clock, files = FakeClock(), FaultyFileSystem()
+    writer = DiskWriter(files, clock, Ledger(FileSystem(), clock, str(tmp_path)), str(tmp_path), 3600.0)
+    cpu = Cpu(clock)
+    setup = Setup(clock, writer, Capture(clock, MongoCapture(FileSystem(), clock), cpu), FakeClient(response({"t": 1.0})), cpu, files)
+    yield setup
+    await setup.capture.stop()
+    await writer.close()
+
+
+def reached_hz(running: RunningCollector) -> float:
+    share = running.window.until(running.totals()).share
+    assert share is not None
+    return running.hz * share
+
+
+def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
+    return [r.getMessage() for r in caplog.records if "asked for in the last minute" in r.getMessage()]
+
+
+def test_percentiles_are_those_of_the_last_calls() -> None:
+    recent = Recent()
+    assert recent.percentiles_ms() == (None, None)
+    for _ in range(1000):
+        recent.add(9.0)
+    for number in range(RECENT_CALLS):
+        recent.add(number / 1000)
+    assert recent.percentiles_ms() == (127.0, 252.0)
+    assert recent.median_s() == 0.127
+
+
+def test_a_window_forgets_what_is_older_than_a_minute() -> None:
+    window = Window(0.1, 0.0, Totals())
+    for second in range(1, 600):
+        window.sample(second, Totals(answered=min(second, 300) * 10, missed=max(0, second - 300) * 10))
+        share = window.until(Totals(answered=min(second, 300) * 10, missed=max(0, second - 300) * 10)).share
+        assert share is not None
+        if second <= 300:
+            assert share == 1.0
+        elif second >= 366:
+            assert share == 0.0
+        else:
+            assert share == pytest.approx(1 - (second - 300) / 60, abs=0.1)
+
+
+def test_the_window_of_a_slow_collector_holds_two_dozen_deadlines() -> None:
+    """So that one of them that fails is no alarm."""
+    window = Window(3600.0, 0.0, Totals())
+    samples = 0
+    for hour in range(1, 200):
+        totals = Totals(answered=hour - 1 if hour > 100 else hour, errors=int(hour > 100))
+        samples += window.sample(hour * 3600.0, totals)
+        if hour == 110:
+            share = window.until(totals).share
+            assert share is not None
+            assert bounds.ENOUGH < share < 1.0
+    assert samples < 105
+
+
+async def test_the_rate_the_lateness_and_the_call_time_of_a_collector_are_known(setup: Setup) -> None:
+    setup.clock.oversleep_s = 0.0005
+    (running,) = setup.start(hz=100.0)
+    await setup.clock.advance(10.0)
+    assert reached_hz(running) == pytest.approx(100.0)
+    late_p50_ms, late_p99_ms = running.collector.lateness.percentiles_ms()
+    assert late_p50_ms == pytest.approx(0.5, abs=0.01)
+    assert late_p99_ms == pytest.approx(0.5, abs=0.01)
+    for _ in range(10):
+        setup.client.hang()
+        await setup.clock.advance(0.030)
+        setup.client.answer()
+        await setup.clock.settle()
+    assert running.collector.call_times.percentiles_ms()[1] == pytest.approx(30, abs=11)
+    assert reached_hz(running) < 100.0
+
+
+async def test_a_call_counts_with_its_time_however_it_ends(setup: Setup) -> None:
+    (running,) = setup.start(hz=10.0)
+    setup.client.hang()
+    await setup.clock.advance(0.1)
+    await setup.clock.advance(2.0)
+    assert running.collector.waited_s(setup.clock.monotonic()) == pytest.approx(2.0, abs=0.2)
+    setup.client.answer(BROKEN)
+    await setup.clock.settle()
+    assert running.collector.call_s == pytest.approx(2.0, abs=0.2)
+    assert running.collector.waited_s(setup.clock.monotonic()) == 0.0
+
+
+async def test_a_component_that_is_too_slow_is_warned_of_once_and_named(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    (running,) = setup.start(hz=10.0)
+    setup.client.hang()
+    with caplog.at_level(logging.INFO):
+        await setup.clock.advance(55.0)
+        assert warnings(caplog) == []
+        await setup.clock.advance(300.0)
+    (warning,) = warnings(caplog)
+    for part in ("Readings of lidar0", "(0 of 10 Hz)", "component", "max_in_flight"):
+        assert part in warning
+    assert running.slow is not None
+    assert running.slow.bound is Bound.COMPONENT
+
+
+async def test_a_collector_that_recovers_is_slow_no_more(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    (running,) = setup.start(hz=10.0)
+    setup.client.outcome, good = BROKEN, setup.client.outcome
+    with caplog.at_level(logging.INFO):
+        await setup.clock.advance(120.0)
+        assert running.slow is not None
+        assert running.slow.bound is Bound.ERRORS
+        assert "the bus is gone" in running.slow.why
+        setup.client.outcome = good
+        await setup.clock.advance(70.0)
+    assert running.slow is None
+    assert "Readings of lidar0 reaches its 10 Hz again" in caplog.text
+
+
+async def test_one_warning_names_the_first_of_many(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
+    setup.start(50, hz=1.0)
+    setup.client.outcome = BROKEN
+    with caplog.at_level(logging.WARNING):
+        await setup.clock.advance(180.0)
+    (warning,) = warnings(caplog)
+    assert "and 47 more" in warning
+
+
+async def test_readings_that_the_disk_refuses_are_not_reached(setup: Setup) -> None:
+    (running,) = setup.start(hz=10.0)
+    with setup.files.failing("create", code=28):
+        for _ in range(80):
+            await setup.clock.advance(1.0)
+            await setup.writer.flush()
+    assert reached_hz(running) < 1.0
+    assert running.slow is not None
+    assert running.slow.bound is Bound.DISK
+
+
+@pytest.mark.parametrize("share", [0.96, 1.0])
+async def test_a_collector_that_reads_enough_is_not_warned_of(
+    setup: Setup, caplog: pytest.LogCaptureFixture, share: float
+) -> None:
+    (running,) = setup.start(hz=10.0)
+    good = setup.client.outcome
+    with caplog.at_level(logging.WARNING):
+        for number in range(2000):
+            setup.client.outcome = BROKEN if number % 100 >= share * 100 else good
+            await setup.clock.advance(0.1)
+    assert warnings(caplog) == []
+    assert running.slow is None
+
+
+async def test_nothing_is_looked_at_while_nothing_runs(setup: Setup) -> None:
+    assert setup.capture.load == Load()
+    setup.start()
+    setup.cpu.process, setup.cpu.computer = 0.5, 0.75
+    await setup.clock.advance(120.0)
+    assert setup.capture.load.process == pytest.approx(0.5)
+    assert setup.capture.load.computer == pytest.approx(0.75)
+
+
+def test_the_cpu_seconds_go_on() -> None:
+    before = cpu_seconds()
+    while cpu_seconds()[0] - before[0] < 0.02:
+        pass
+    assert cpu_seconds()[1] >= before[1]
+
+
+IDLE, BUSY, CROWDED = Load(0.2, 0.3), Load(0.9, 0.5), Load(0.2, 0.99)
+QUICK = Totals(answered=50, missed=50, call_s=0.05)
+"""Of 100 deadlines half were used; a call took 1 ms."""
+SLOW = replace(QUICK, call_s=50 * 0.2)
+FOUND = Shortfall(QUICK, 0.1, 1, 0.0, 0.001, IDLE, "last words")
+
+
+@pytest.mark.parametrize(
+    ("found", "bound"),
+    [
+        (replace(FOUND, totals=replace(QUICK, missed=10, dropped=20)), Bound.DISK),
+        (replace(FOUND, totals=replace(QUICK, missed=10, errors=40)), Bound.ERRORS),
+        (replace(FOUND, totals=SLOW), Bound.COMPONENT),
+        (replace(FOUND, totals=SLOW, max_in_flight=4), Bound.CPU),
+        (replace(FOUND, totals=SLOW, load=BUSY), Bound.CPU),
+        (replace(FOUND, totals=SLOW, load=CROWDED), Bound.CPU),
+        (replace(FOUND, totals=SLOW, late_s=0.15), Bound.CPU),
+        (replace(FOUND, totals=replace(SLOW, call_s=50 * 2.0), load=BUSY), Bound.COMPONENT),
+        (replace(FOUND, totals=Totals(missed=100), waited_s=10.0), Bound.COMPONENT),
+        (replace(FOUND, late_s=0.2, load=BUSY), Bound.CPU),
+        (replace(FOUND, late_s=0.2), Bound.CPU),
+    ],
+)
+def test_what_bounds_a_rate_is_told_from_its_figures(found: Shortfall, bound: Bound) -> None:
+    assert bound_by(found) is bound
+
+
+@pytest.mark.parametrize(
+    ("bound", "words"),
+    [
+        (Bound.DISK, "make room"),
+        (Bound.ERRORS, "last words"),
+        (Bound.COMPONENT, "raise max_in_flight"),
+        (Bound.CPU, "20% of a core"),
+    ],
+)
+def test_each_bound_says_what_to_do(bound: Bound, words: str) -> None:
+    assert words in advice(bound, FOUND)

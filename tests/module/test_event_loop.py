@@ -1,0 +1,68 @@
+"""The event loop's timer is finer than a millisecond, and nothing else is different."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+import socket
+import sys
+import time
+
+import pytest
+
+from module import event_loop
+
+pytestmark = pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="there is no epoll here")
+
+
+def test_it_waits_in_parts_of_a_millisecond() -> None:
+    """The shortest of many waits tells: noise only makes them longer."""
+    selector = event_loop.FineSelector()
+
+    def wait_s() -> float:
+        started = time.perf_counter()
+        assert selector.select(0.0003) == []
+        return time.perf_counter() - started
+
+    assert 0.0003 <= min(wait_s() for _ in range(200)) < 0.001
+    selector.close()
+
+
+def test_what_becomes_readable_ends_a_wait_of_any_length() -> None:
+    selector = event_loop.FineSelector()
+    near, far = socket.socketpair()
+    with near, far:
+        selector.register(near, selectors.EVENT_READ)
+        far.send(b"x")
+        for timeout_s in (None, 0, 0.001, 10.0):
+            ((key, _),) = selector.select(timeout_s)
+            assert key.fileobj is near
+    selector.close()
+
+
+def test_what_still_runs_at_the_end_is_cancelled_and_the_loop_closed() -> None:
+    seen: list[object] = []
+
+    async def left_over() -> None:
+        try:
+            await asyncio.Event().wait()
+        finally:
+            seen.append("cancelled")
+
+    async def main() -> None:
+        seen.append(asyncio.create_task(left_over()))
+        await asyncio.sleep(0.001)
+        seen.append(await asyncio.to_thread(lambda: "thread"))
+        seen.append(asyncio.get_running_loop())
+        seen.append(sys.getswitchinterval())
+
+    usual_s = sys.getswitchinterval()
+    try:
+        event_loop.run(main())
+    finally:
+        sys.setswitchinterval(usual_s)
+    assert seen[1] == "thread"
+    assert isinstance(seen[3], float) and seen[3] < usual_s / 2
+    assert seen[4:] == ["cancelled"]
+    assert isinstance(seen[2], asyncio.AbstractEventLoop)
+    assert seen[2].is_closed()
