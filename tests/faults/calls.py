@@ -17,6 +17,8 @@ from dataclasses import dataclass
 SECOND_NS = 1_000_000_000
 SLACK_NS = 150_000_000
 """A busy computer runs a thread late, and an answer may be on its way."""
+UNHEARD_NS = 300_000_000
+"""An answer that was out for so short a time the module may not have noted yet: for that it writes to the disk."""
 MAX_HOLD_S = 0.06
 """The cloud answers after up to this time, so that kills find calls under way."""
 _AFTER_WINDOW_NS = 3 * SECOND_NS
@@ -104,7 +106,7 @@ class Calls:
             if each.until_ns:
                 end_ns = min(end_ns, each.until_ns + _AFTER_WINDOW_NS)
             for call in self._calls:
-                heard_ns = each.at_ns - SLACK_NS - each.lag_ns
+                heard_ns = each.at_ns - UNHEARD_NS - each.lag_ns
                 unanswered = call.answered_ns is None or call.answered_ns >= heard_ns
                 if begin_ns <= call.taken_ns < end_ns and unanswered:
                     yield call, each

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from viam.proto.app.datasync import DataCaptureMetadata, SensorData
 
+from demo.received import struct_to_json
 from holdfast.errors import DamagedFileError
 from holdfast.filesystem import FileSystem
 from holdfast.storage.frames import FrameEncoder
@@ -48,7 +49,7 @@ def test_damage_costs_the_readings_that_it_tells_and_no_other(capture_file: Path
         assert done.seqs == tuple(range(READINGS))
         assert count_checks(FileSystem(), str(capture_file)) in (READINGS, READINGS - 1)
         return
-    good = {int(SensorData.FromString(each).struct["readings"]["seq"]) for each in reader}
+    good = {struct_to_json(SensorData.FromString(each).struct)["readings"]["seq"] for each in reader}
     reader.close()
     assert set(range(READINGS)) - good == set(done.seqs)
     assert (reader.damaged_readings, reader.torn_readings, len(done.seqs)) == (1, 0, 1)

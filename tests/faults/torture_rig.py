@@ -33,6 +33,7 @@ from .small_disk import SmallDisk
 SECOND = "second"
 UP_TIMEOUT_S = 60.0
 _DRAIN_TIMEOUT_S = 60.0
+_END_TIMEOUT_S = 2.0
 _SUM_TIMEOUT_S = 20.0
 _FLUSH_NS = FLUSH_INTERVAL_MS * SECOND_NS // 1000
 _AWAY = (GRPCError, StreamTerminatedError, OSError, KeyError)
@@ -111,16 +112,25 @@ class TortureRig(ServerRig):
         )
 
     async def kill_now(self, kind: str) -> None:
-        """SIGKILL for whatever processes there are; returns when viam-server is up again, if it died."""
+        """SIGKILL for whatever processes there are; returns when viam-server is up again, if it died.
+
+        The module alone dies only when it serves: one that dies between opening its socket and answering `Ready`
+        viam-server 1.4.0 gives up for good ("abandoning restart attempt").
+        """
         if kind == "module":
-            await until(self._module_pids, "there is a process of the module", UP_TIMEOUT_S)
+            await self.machine.until_status(
+                lambda status: int(status["process"]["pid"]) in self._module_pids(),
+                "the module serves",
+                UP_TIMEOUT_S,
+            )
+        pids = self._module_pids()
         lag_ns = self._lag_ns()
         until_ns = time.time_ns() + lag_ns if lag_ns else 0
         # When viam-server alone dies, the module has time to write everything down.
         exposure_ns = 0 if kind == "server" else _FLUSH_NS
         self.note(kind, exposure_ns=exposure_ns, lag_ns=lag_ns, until_ns=until_ns)
         if kind in ("module", "both"):
-            for pid in self._module_pids():
+            for pid in pids:
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
         if kind in ("server", "both"):
@@ -133,8 +143,14 @@ class TortureRig(ServerRig):
         """An orderly end, which costs nothing and sends nothing twice while the link is well."""
         begin_ns = time.time_ns()
         troubled = self.trouble
-        if not await self.machine.stop():
-            self.wrong.append("viam-server and its modules did not end by themselves")
+        await self.machine.disconnect()
+        self.server.sigterm()
+        await self.server.wait_exit()
+        try:
+            await until(lambda: not self._module_pids(), "the module has ended", _END_TIMEOUT_S)
+        except AssertionError as error:
+            self.wrong.append(f"orderly restart: {error}")
+        await self.machine.stop()  # the sensors of a viam-server that was killed live on for a while
         if troubled:
             self.calls.interruptions.append(
                 Interruption(0, "stop", begin_ns, 0, is_kill=False, until_ns=time.time_ns())
