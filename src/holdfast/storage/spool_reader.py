@@ -124,7 +124,7 @@ class SpoolReader:
             and own not in entry.name
         ]
         found = [each for place, path in sorted(entries) if (each := self._look_at(place, path)) is not None]
-        for segment, after in zip(found, [*found[1:], None], strict=True):
+        for segment, after in zip(found, [*found[1:], None], strict=False):
             follows = after is not None and after.header.life == segment.header.life
             if after is not None and follows and after.place == segment.place + 1:
                 segment.next_number = after.header.first
