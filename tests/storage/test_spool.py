@@ -93,7 +93,7 @@ async def test_readings_come_in_order_with_their_origin_over_many_files(spools: 
     spool = spools.open()
     for first in range(0, 3000, 500):
         await append(spool, first, 500, 2000)
-    assert len(list(Path(spool.folder).iterdir())) > 3
+    assert len(list(Path(spool.folder).iterdir())) > 1
     taken = []
     while (batch := spool.reader.next_batch(100, 1 << 20)) is not None:
         for reading in batch.readings:
