@@ -1,4 +1,4 @@
-"""Capture to a real MongoDB: each reading comes once, in order, whatever the server does, and nobody waits."""
+"""Capture to a real MongoDB: whatever the server does, each reading comes once and in order."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ import logging
 import time
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
-from typing import Any
 
+import bson
 import pytest
 
 from holdfast.capture.mongo import MongoCapture, SpoolPlace
@@ -17,22 +17,23 @@ from holdfast.clock import SystemClock
 from holdfast.config import MongoSettings
 from holdfast.filesystem import FileSystem
 from tests.mongod import DATABASE, ESCAPED, PASSWORD, USER, Mongod
-from tests.storage.samples import API, READINGS, message
+from tests.storage.samples import API, message
 from tests.waiting import eventually
 
 FLUSH_S = 0.05
+EMPTY = bson.encode({})
 ORIGIN = (API, "lidar", "Readings")
 
 
 class Rig:
     """Capture to MongoDB without collectors: the test appends, every 2 ms when `feeding`."""
 
-    def __init__(self, folder: Path, settings: MongoSettings) -> None:
+    def __init__(self, folder: Path, settings: MongoSettings, owned: bool = True) -> None:
         self.mongo = MongoCapture(FileSystem(), SystemClock())
         self.folder = folder
         self.taken = 0
         self.slowest_append_s = 0.0
-        self.owned = True
+        self.owned = owned
         self._feeding: asyncio.Task[None] | None = None
         self.configure(settings)
 
@@ -71,11 +72,11 @@ class Rig:
 
 
 @pytest.fixture
-async def rig(tmp_path: Path) -> AsyncIterator[Callable[[MongoSettings], Rig]]:
+async def rig(tmp_path: Path) -> AsyncIterator[Callable[..., Rig]]:
     made: list[Rig] = []
 
-    def make(settings: MongoSettings) -> Rig:
-        made.append(Rig(tmp_path, settings))
+    def make(settings: MongoSettings, owned: bool = True) -> Rig:
+        made.append(Rig(tmp_path, settings, owned))
         return made[-1]
 
     yield make
@@ -88,7 +89,7 @@ def settings(mongod: Mongod, request: pytest.FixtureRequest, uri: str = "") -> M
     return MongoSettings(uri or mongod.uri, DATABASE, request.node.name)
 
 
-Make = Callable[[MongoSettings], Rig]
+Make = Callable[..., Rig]
 
 
 async def test_readings_from_before_the_server_was_there_arrive(
@@ -188,30 +189,28 @@ async def test_with_a_wrong_password_readings_wait_until_it_is_right(
     [
         (f"mongodb://{USER}:{PASSWORD}@127.0.0.1:1", MongoErrorKind.UNUSABLE),
         (f"mongodb://{USER}:{ESCAPED}@127.0.0.1:nonsense", MongoErrorKind.UNUSABLE),
-        (f"mongodb://{USER}:{ESCAPED}@127.0.0.1:1/?tls=perhaps", MongoErrorKind.UNUSABLE),
+        (f"mongodb://{USER}:{ESCAPED}@127.0.0.1:1/?tls=perhaps", MongoErrorKind.NO_CONNECTION),
         (f"mongodb://{USER}:{ESCAPED}@127.0.0.1:1/?tls=true&tlsCAFile=/nowhere", MongoErrorKind.UNUSABLE),
-        (f"mongodb://{USER}:{ESCAPED}@127.0.0.1:1/?authMechanism=NONE", MongoErrorKind.UNUSABLE),
+        (f"mongodb://{USER}:{ESCAPED}@127.0.0.1:1/?authMechanism=NONE", MongoErrorKind.NO_CONNECTION),
         (f"mongodb+srv://{USER}:{ESCAPED}@nowhere.invalid", MongoErrorKind.UNUSABLE),
         (f"mongodb://{USER}:{ESCAPED}@127.0.0.1:1", MongoErrorKind.NO_CONNECTION),
-        (f"mongodb://127.0.0.1:1/?tlsCertificateKeyFilePassword={ESCAPED}&tls=true", MongoErrorKind.UNUSABLE),
+        (f"mongodb://127.0.0.1:1/?tlsCertificateKeyFilePassword={ESCAPED}&tls=true", MongoErrorKind.NO_CONNECTION),
     ],
 )
 def test_no_error_shows_the_password(uri: str, state: MongoErrorKind) -> None:
     with pytest.raises(MongoError) as caught:
-        MongoClient(MongoSettings(uri)).insert([b""])
+        MongoClient(MongoSettings(uri)).insert([EMPTY])
     said = f"{caught.value}{caught.value!r}"
     assert caught.value.__cause__ is None
     assert not [form for form in (PASSWORD, ESCAPED, "nobody-sees") if form in said], said
-    assert caught.value.kind in (state, MongoErrorKind.NO_CONNECTION)
+    assert caught.value.kind is state
 
 
-@pytest.mark.parametrize("name", ["a b", "a.b", "", "x" * 80])
+@pytest.mark.parametrize("name", ["a b", "a.b", "a/b"])
 def test_a_database_that_can_not_be_is_not_usable(name: str) -> None:
-    if not name:
-        pytest.skip("an empty name is the default's")
     with pytest.raises(MongoError) as caught:
-        MongoClient(MongoSettings("mongodb://127.0.0.1:1", database=name)).insert([b""])
-    assert caught.value.kind in (MongoErrorKind.UNUSABLE, MongoErrorKind.NO_CONNECTION)
+        MongoClient(MongoSettings("mongodb://127.0.0.1:1", database=name)).insert([EMPTY])
+    assert caught.value.kind is MongoErrorKind.UNUSABLE
 
 
 async def test_a_document_that_the_server_refuses_costs_itself_alone(
@@ -264,8 +263,7 @@ async def test_a_batch_of_which_nothing_was_heard_is_there_once(
 ) -> None:
     """What a lost answer and a crash leave: documents that are there, and readings that are not done."""
     to = settings(mongod, request)
-    made = rig(to)
-    made.owned = False
+    made = rig(to, False)
     made.append(600)
     assert made.mongo.spool is not None
     await made.mongo.spool.flush()
@@ -341,8 +339,7 @@ async def test_nothing_is_sent_while_the_folder_is_another_processs(
     mongod: Mongod, request: pytest.FixtureRequest, rig: Make
 ) -> None:
     to = settings(mongod, request)
-    made = rig(to)
-    made.owned = False
+    made = rig(to, False)
     await made.until_state("waiting for the capture folder")
     made.append(10)
     assert made.mongo.spool is not None
@@ -358,27 +355,16 @@ def test_the_server_knows_us_by_name_and_confirms_what_its_journal_has(
     admin = mongod.collection("x").database.client.admin
     admin.client[DATABASE].command("profile", 2)
     try:
-        for options in ("", "&w=0", "&journal=false", "&w=1&wtimeoutMS=1000"):
-            to = settings(mongod, request, mongod.uri + options)
+        for number, options in enumerate(("", "&w=0", "&journal=false", "&w=1&wtimeoutMS=1000")):
+            to = MongoSettings(mongod.uri + options, DATABASE, f"{request.node.name}{number}")
             client = MongoClient(to)
-            client.insert([_encoded({"_id": options})])
+            client.insert([EMPTY])
             client.close()
-            (seen,) = mongod.collection("system.profile").find(
-                {"op": "insert", "command.documents._id": options}
-            ) or [None]
+            query = {"op": "insert", "ns": f"{DATABASE}.{to.collection}"}
+            (seen,) = list(mongod.collection("system.profile").find(query))
             assert seen["appName"] == "holdfast"
             assert seen["command"]["apiVersion"] == "1"
             assert seen["command"]["writeConcern"]["j"] is True
             assert seen["command"]["writeConcern"].get("w") != 0
     finally:
         admin.client[DATABASE].command("profile", 0)
-
-
-def _encoded(document: dict[str, Any]) -> bytes:
-    import bson
-
-    return bson.encode(document)
-
-
-def test_samples_are_readings() -> None:
-    assert READINGS

@@ -1,7 +1,7 @@
 """The one door to MongoDB: pymongo's client, and its errors translated to ours.
 
-Everything here blocks, for at most `CALL_TIMEOUT_S`, and belongs to one thread but for what says otherwise. No text
-that leaves this module holds a password of the connection string.
+Everything here blocks, for a few times `CALL_TIMEOUT_S` at most, and belongs to one thread but for what says
+otherwise. No text that leaves this module holds a password of the connection string.
 
 | what happened | what it means |
 |---|---|
@@ -35,6 +35,7 @@ from ..errors import HoldfastError
 
 CALL_TIMEOUT_S = 20.0
 SELECTION_TIMEOUT_S = 3.0
+CONNECT_TIMEOUT_S = 5.0
 APP_NAME = "holdfast"
 _MAX_TEXT = 300
 _DUPLICATE = 11000
@@ -44,6 +45,9 @@ _SERVERS_FAULT = frozenset(
     {6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 202, 262, 290, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
 )
 """Codes of a single write that say nothing of its document: network, shutdown, no primary, time, locks, no room."""
+
+
+_NOT_ENCODED = "uri is no valid connection string; in user and password, encode : / ? # [ ] @ % with percent signs"
 
 
 class MongoErrorKind(Enum):
@@ -91,12 +95,16 @@ class MongoClient:
 
     def __init__(self, settings: MongoSettings) -> None:
         self._secrets = _secrets(settings.uri)
+        if _is_ambiguous(settings.uri):
+            raise MongoError(MongoErrorKind.UNUSABLE, _NOT_ENCODED)
         with self._translated():
             self._client: pymongo.MongoClient[Any] = pymongo.MongoClient(
                 settings.uri,
                 server_api=ServerApi(ServerApiVersion.V1),
                 appname=APP_NAME,
                 serverSelectionTimeoutMS=SELECTION_TIMEOUT_S * 1000,
+                connectTimeoutMS=CONNECT_TIMEOUT_S * 1000,
+                socketTimeoutMS=CALL_TIMEOUT_S * 1000,
                 connect=False,
             )
             self._collection: Collection[Any] = self._client[settings.database].get_collection(
@@ -106,7 +114,7 @@ class MongoClient:
     def insert(self, documents: Sequence[bytes]) -> list[Refused]:
         refused: list[Refused] = []
         start, ordered = 0, True
-        with self._translated(), pymongo.timeout(CALL_TIMEOUT_S):
+        with self._translated():
             while start < len(documents):
                 try:
                     self._collection.insert_many(
@@ -120,8 +128,9 @@ class MongoClient:
                     if not ordered:
                         break
                     start = found[-1].index + 1
-                    # Where one is there, so are most behind it: without an order the server goes on past each.
-                    ordered = not any(each.is_there for each in found)
+                    # Where one is there or refused, so may all be behind it: without `ordered` the server goes on
+                    # past each. One server keeps the order all the same.
+                    ordered = False
         return refused
 
     def close(self) -> None:
@@ -144,10 +153,7 @@ class MongoClient:
         try:
             yield
         except errors.InvalidURI:  # its text may quote the string
-            why = (
-                "uri is no valid connection string; in user and password, encode : / ? # [ ] @ % with percent signs"
-            )
-            raise MongoError(MongoErrorKind.UNUSABLE, why) from None
+            raise MongoError(MongoErrorKind.UNUSABLE, _NOT_ENCODED) from None
         except (errors.ConfigurationError, errors.InvalidName, errors.InvalidOperation) as error:
             raise MongoError(MongoErrorKind.UNUSABLE, self._clean(str(error))) from None
         except errors.OperationFailure as error:
@@ -186,6 +192,12 @@ def _durable(asked: WriteConcern) -> WriteConcern:
     w = options.get("w")
     wtimeout = options.get("wtimeout")
     return WriteConcern(w=w or None, wtimeout=wtimeout, j=True)
+
+
+def _is_ambiguous(uri: str) -> bool:
+    """Whether user and password hold what should be encoded: parts of them would be taken for a host, and shown."""
+    user_info, at, _ = uri.partition("://")[2].rpartition("@")
+    return bool(at) and (user_info.count(":") > 1 or bool(set(user_info) & set("/?#[]@")))
 
 
 def _secrets(uri: str) -> list[str]:

@@ -72,6 +72,8 @@ class SpoolReader:
             if segment.read_bytes >= segment.end_bytes:
                 if not segment.complete:
                     break
+                if segment.waiting:  # its last records were damaged
+                    return self._rest_of(segment, DAMAGED)
                 self._remove(segment)
                 continue
             try:
@@ -94,7 +96,7 @@ class SpoolReader:
             if batch.readings:
                 segment.oldest_ns = batch.readings[-1].time_ns
         self._acknowledge(segment)
-        if segment.complete and segment.read_bytes >= segment.end_bytes:
+        if segment.complete and segment.read_bytes >= segment.end_bytes and not segment.waiting:
             self._remove(segment)
         self._segments.let_go()
 
@@ -124,7 +126,7 @@ class SpoolReader:
             and own not in entry.name
         ]
         found = [each for place, path in sorted(entries) if (each := self._look_at(place, path)) is not None]
-        for segment, after in zip(found, [*found[1:], None], strict=True):
+        for segment, after in zip(found, [*found[1:], None], strict=False):
             follows = after is not None and after.header.life == segment.header.life
             if after is not None and follows and after.place == segment.place + 1:
                 segment.next_number = after.header.first
