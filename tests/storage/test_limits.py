@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from holdfast.filesystem import Usage
-from holdfast.space_config import SpaceLimits, WhenFull
+from holdfast.space_config import CopySettings, SpaceLimits, WhenFull
 from holdfast.storage import census, layout
 from holdfast.storage import limits as limits_module
 from holdfast.storage.claims import Claims
@@ -21,6 +21,7 @@ from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.deletion import Deletion
 from holdfast.storage.ledger import Acknowledged, Ledger
 from holdfast.storage.limits import LOW_SHARE, Limits, Rules
+from holdfast.storage.local_copy import LocalCopy
 from holdfast.storage.space import Space
 from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClock, FaultyFileSystem
@@ -303,6 +304,18 @@ def test_files_of_the_builtin_are_counted_as_adopted_and_deleted(folder: Folder)
     assert folder.counts == ReadingCounts(adopted=4, deleted=4)
 
 
+def test_deleting_the_builtins_takes_nothing_off_what_we_have_there(folder: Folder) -> None:
+    ours = folder.fill(1)
+    builtin = folder.root / "builtin" / "x.capture"
+    builtin.parent.mkdir()
+    builtin.write_bytes(samples.builtin_file(samples.metadata(), samples.messages(4)))
+    full(folder)
+    folder.limits.check()
+    assert folder.left() == ours and not builtin.exists()
+    assert folder.counts == ReadingCounts(captured=READINGS, adopted=4, deleted=4)
+    assert folder.counts.on_disk == READINGS
+
+
 @pytest.mark.parametrize("code", [errno.EROFS, errno.EIO, errno.ENOENT])
 def test_what_the_disk_refuses_to_delete_is_not_counted_and_stays_to_be_sent(folder: Folder, code: int) -> None:
     (path,) = folder.fill(1)
@@ -407,3 +420,20 @@ def test_the_sum_holds_after_each_deletion(folder: Folder) -> None:
         assert counts.captured == 30 * READINGS == counts.deleted + counts.on_disk
         assert counts.on_disk == stored
     assert os.path.isdir(folder.root)
+
+
+@pytest.mark.parametrize(("kept", "captured_left"), [(10, 10), (2, 8)])
+def test_on_a_full_disk_the_local_copy_goes_before_captured_data(
+    folder: Folder, tmp_path: Path, kept: int, captured_left: int
+) -> None:
+    folder.fill(10)
+    settings = CopySettings(str(tmp_path.parent / f"{tmp_path.name}-kept"))
+    copy = folder.limits.local_copy = LocalCopy(folder.disk, folder.clock, Throttle(folder.clock, 60), settings)
+    for number in range(kept):
+        path = tmp_path / f"{number}.log"
+        path.write_bytes(b"x")
+        assert copy.keep(str(path), 1, str(tmp_path), ())
+    full(folder)  # by five blocks of a hundred
+    folder.limits.check()
+    assert len(folder.left()) == captured_left
+    assert (copy.bytes or 0) < kept * BLOCK

@@ -302,3 +302,11 @@ async def test_a_file_that_was_counted_as_deleted_goes_unsent(world: World) -> N
     assert world.arrived.numbers == []
     assert not path.exists()
     assert (counts(world).deleted, counts(world).delivered, counts(world).on_disk) == (3, 0, 0)
+
+
+async def test_what_is_delivered_is_taken_off_what_the_folder_holds(world: World) -> None:
+    world.capture_file("9999-a", [1, 2, 3])
+    world.store.space.count(lambda _: 5)
+    before = world.store.space.captured_bytes
+    assert await attempt(world) is Outcome.DELIVERED
+    assert (before, world.store.space.captured_bytes) == (4096, 0)
