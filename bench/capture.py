@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import signal
 import statistics
 import subprocess
 import sys
@@ -76,8 +77,8 @@ async def backlog(rig: Rig) -> list[Row]:
     await rig.configure(MIXED, captured=MIXED)
     span = await rig.watch()
     left = len(list(rig.capture_dir.rglob("backlog/Readings/*.capture")))
-    await rig.sync()
-    window = rig.count(span, MIXED)
+    await rig.configure(MIXED, captured=MIXED, sync=False)
+    window = rig.count(span, MIXED, in_files=True)
     _say(f"200 × 1 Hz and 20 × 50 Hz while a backlog drains, of which {left} files were left: {window}")
     if not left:
         _say("the backlog was gone before the window was over: make it larger, or --seconds smaller")
@@ -159,15 +160,18 @@ async def main(binary: Path) -> None:
     parser.add_argument("--minutes", type=float, default=0.0, help=f"watch memory for so long, > {_FIRST_MINUTES}")
     arguments = parser.parse_args()
     rounds, seconds = arguments.rounds, arguments.seconds
+    ourselves = asyncio.current_task()
+    assert ourselves is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ourselves.cancel)  # ends what we started
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
         rig = Rig(binary, Path(folder), seconds=seconds)
         try:
             await rig.start([USUAL, FAST])
             rows += await rates(rig, rounds, seconds)
-            rows += await backlog(rig)
             if arguments.minutes > _FIRST_MINUTES:
                 rows += await memory(rig, arguments.minutes)
+            rows += await backlog(rig)
         finally:
             await rig.stop()
     rows += await beside_the_builtin(binary, rounds, seconds)

@@ -181,15 +181,15 @@ class Rig:
             await self.sync()
         else:
             await asyncio.sleep(2.0)  # our flush
-        return self.count(span, sensors, delivered=delivered)
+        return self.count(span, sensors, in_files=not delivered)
 
-    def count(self, span: Span, sensors: Iterable[Sensors], *, delivered: bool = True) -> Window:
-        """What was captured within `span`, looked for in the cloud or, not `delivered`, in the files."""
+    def count(self, span: Span, sensors: Iterable[Sensors], *, in_files: bool) -> Window:
+        """What was captured within `span`: what is in the cloud and, where sync stands still, in the files."""
         readings, due = 0, 0.0
         late_ms: list[float] = []
         for group in sensors:
             for name in group.names:
-                found = self._arrived(name) if delivered else self._written(name)
+                found = {*self._arrived(name), *(self._written(name) if in_files else ())}
                 times_ns = sorted(each for each in found if span.begin_ns <= each < span.end_ns)
                 readings += len(times_ns)
                 late_ms += _lateness_ms([(each - span.ahead_ns) / 1e9 for each in times_ns], group.hz)

@@ -129,8 +129,8 @@ async def test_stop_stores_what_is_held_back() -> None:
     await setup.read(3)
     await setup.answer(1, 2)
     await setup.collector.stop()
+    assert setup.stored == [1, 2]  # at once: whoever stops it closes the sink behind it
     await setup.clock.settle()
-    assert setup.stored == [1, 2]
     assert setup.resource.calls[0].cancelled()
 
 

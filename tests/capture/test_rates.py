@@ -198,6 +198,15 @@ async def test_readings_that_the_disk_refuses_are_not_reached(setup: Setup) -> N
     assert running.slow.bound is Bound.DISK
 
 
+async def test_readings_that_the_buffers_refuse_are_not_reached(setup: Setup) -> None:
+    (running,) = setup.start(hz=10.0)
+    await setup.clock.advance(1.0)
+    await setup.writer.close()
+    await setup.clock.advance(9.0)
+    assert running.totals().dropped == pytest.approx(90, abs=1)
+    assert reached_hz(running) == pytest.approx(1.0, abs=0.2)
+
+
 @pytest.mark.parametrize("share", [0.96, 1.0])
 async def test_a_collector_that_reads_enough_is_not_warned_of(
     setup: Setup, caplog: pytest.LogCaptureFixture, share: float
