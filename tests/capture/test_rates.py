@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.capture import bounds
-from holdfast.capture.mongo import MongoCapture
 from holdfast.capture.bounds import Bound, Load, Shortfall, advice, bound_by
 from holdfast.capture.engine import Capture, RunningCollector
+from holdfast.capture.mongo import MongoCapture
 from holdfast.capture.rates import RECENT_CALLS, Recent, Totals, Window
 from holdfast.capture.watch import cpu_seconds
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -64,7 +64,14 @@ async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     clock, files = FakeClock(), FaultyFileSystem()
     writer = DiskWriter(files, clock, Ledger(FileSystem(), clock, str(tmp_path)), str(tmp_path), 3600.0)
     cpu = Cpu(clock)
-    setup = Setup(clock, writer, Capture(clock, MongoCapture(FileSystem(), clock), cpu), FakeClient(response({"t": 1.0})), cpu, files)
+    setup = Setup(
+        clock,
+        writer,
+        Capture(clock, MongoCapture(FileSystem(), clock), cpu),
+        FakeClient(response({"t": 1.0})),
+        cpu,
+        files,
+    )
     yield setup
     await setup.capture.stop()
     await writer.close()
