@@ -53,6 +53,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "selective_syncer_name": "",
         "file_last_modified_s": 10.0,
         "maximum_num_sync_threads": 8,
+        "sync_bandwidth_limit_bytes_per_sec": 0.0,
         "cloud_address": "https://app.viam.com:443",
         "allow_plaintext": False,
         "mongo_capture_config": None,
@@ -78,6 +79,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         ("selective_syncer_name", "gate", "selective_syncer_name", "gate"),
         ("file_last_modified_millis", 2500.0, "file_last_modified_s", 2.5),
         ("maximum_num_sync_threads", 250.0, "maximum_num_sync_threads", 250),
+        ("sync_bandwidth_limit_bytes_per_sec", 5e4, "sync_bandwidth_limit_bytes_per_sec", 5e4),
         ("cloud_address", "http://localhost:1", "cloud_address", "http://localhost:1"),
         ("allow_plaintext", True, "allow_plaintext", True),
     ],
@@ -95,6 +97,7 @@ NUMBERS = {
     "sync_interval_mins": ("sync_interval_s", 6.0),
     "file_last_modified_millis": ("file_last_modified_s", 10.0),
     "maximum_num_sync_threads": ("maximum_num_sync_threads", 8),
+    "sync_bandwidth_limit_bytes_per_sec": ("sync_bandwidth_limit_bytes_per_sec", 0.0),
 }
 ONLY_CHECKED_NUMBERS = (
     "delete_every_nth_when_disk_full",

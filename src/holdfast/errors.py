@@ -87,6 +87,10 @@ class CommandError(HoldfastError):
     """A DoCommand that can't be carried out as it was given."""
 
 
+_CUTS = ("Socket closed", "onnection reset", "Broken pipe", "Stream removed", "GOAWAY", "atchdog")
+"""What gRPC itself says, where a cloud would have given words of its own."""
+
+
 class CloudError(HoldfastError):
     """The cloud, or the way to it, answered a call with an error.
 
@@ -99,6 +103,11 @@ class CloudError(HoldfastError):
         self.code = code
         self.message = message
         self.connected = connected
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the connection broke under the call, though it may stand again by now."""
+        return not self.connected or any(text in self.message for text in _CUTS)
 
 
 def printable(path: str) -> str:

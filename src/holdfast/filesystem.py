@@ -242,6 +242,10 @@ class FileSystem:
         with _translated("read", path):
             return os.pread(descriptor, size_bytes, offset)
 
+    def shortened(self, path: str) -> StorageError:
+        """The error for a file that ends before it should."""
+        return StorageError("read", path, OSError(errno.EIO, "it has become shorter"))
+
     def chunks(self, path: str, chunk_bytes: int) -> Iterator[bytes]:
         """The content of a file in pieces of at most `chunk_bytes`, read one ahead of its use."""
         with _translated("read", path), open(path, "rb", buffering=0) as file:
@@ -252,10 +256,10 @@ class FileSystem:
         """The entries of a folder, streamed in the order of the file system."""
         with _translated("read folder", path), os.scandir(path) as entries:
             for entry in entries:
-                if entry.is_symlink():
-                    kind = EntryKind.LINK
+                if entry.is_file(follow_symlinks=False):
+                    kind = EntryKind.FILE
                 elif entry.is_dir(follow_symlinks=False):
                     kind = EntryKind.FOLDER
                 else:
-                    kind = EntryKind.FILE if entry.is_file(follow_symlinks=False) else EntryKind.OTHER
+                    kind = EntryKind.LINK if entry.is_symlink() else EntryKind.OTHER
                 yield Entry(entry.path, entry.name, kind)

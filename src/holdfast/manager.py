@@ -290,6 +290,7 @@ class Manager:
             uploads=config.maximum_num_sync_threads,
             should_sync=_selector(config.selective_syncer_name, resources),
         )
+        engine.uplink.limit_bytes_per_s(config.sync_bandwidth_limit_bytes_per_sec)
         engine.uplink.delivery.tags = config.tags
         engine.uplink.sync.configure(sync)
 

@@ -41,6 +41,10 @@ class Uplink:
         self.sync = SyncScheduler(files, clock, self.link, self.delivery, stores)
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
 
+    def limit_bytes_per_s(self, limit: float) -> None:
+        """Caps all uploads together from now on; 0: no cap."""
+        self._cloud.bandwidth.limit_bytes_per_s = limit
+
     async def leave(self) -> None:
         """Ends everything; files stay as they are. Safe to call twice."""
         self._task.cancel()

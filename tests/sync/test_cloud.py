@@ -16,6 +16,7 @@ from demo.link import Link as Cable
 from holdfast.errors import CloudError, StorageError
 from holdfast.sync.cloud import Cloud, CloudSettings
 from holdfast.sync.planner import file_contents, file_metadata
+from holdfast.sync.token import Token
 
 from .test_planner import found
 
@@ -236,3 +237,13 @@ async def test_tls_is_used_and_the_certificate_is_verified(tmp_path: Path, trust
     assert output.decode().startswith("connected" if trusted else "refused UNAVAILABLE")
     assert server.calls["DataCaptureUpload"] == int(trusted)
     await server.stop()
+
+
+async def test_a_token_is_renewed_before_it_expires_once_for_all_calls(
+    cloud: Cloud, server: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cloud.connect()
+    old = cloud._token
+    monkeypatch.setattr(Token, "is_old", property(lambda token: token is old))
+    await asyncio.gather(*(cloud.upload_capture(b"") for _ in range(5)))
+    assert (server.calls["Authenticate"], server.calls["DataCaptureUpload"]) == (2, 5)

@@ -11,7 +11,7 @@ from viam.proto.app.datasync import DataCaptureUploadRequest
 from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
 from holdfast.storage.ledger import Acknowledged, ReadingCounts
-from holdfast.sync.delivery import Outcome
+from holdfast.sync.outcome import Outcome
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found, Walk
 from holdfast.throttle import Throttle
@@ -80,7 +80,7 @@ async def test_a_failing_unit_is_tried_again_later_and_others_go_on(world: World
 
 async def test_what_the_cloud_refuses_for_good_is_kept_in_failed_with_the_cause(world: World) -> None:
     world.capture_file("9999-a", [1, 2])
-    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 1)
+    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 3)
     assert await attempt(world) is Outcome.QUARANTINED
     kept = world.folder / "failed" / "lidar" / "9999-a.capture"
     assert kept.exists()

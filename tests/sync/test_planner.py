@@ -17,6 +17,7 @@ from holdfast.storage.layout import FileKind
 from holdfast.storage.scan import CaptureReader
 from holdfast.sync.planner import (
     MAX_CALL_BYTES,
+    MAX_UNARY_BINARY_BYTES,
     Part,
     StreamPart,
     UnaryPart,
@@ -142,3 +143,42 @@ def test_contents_are_the_bytes_of_the_chunk() -> None:
 )
 def test_mime_types_have_rdks_extensions(mime_type: str, extension: str) -> None:
     assert extension_of(mime_type) == extension
+
+
+def test_a_large_payload_is_never_whole_in_memory_and_arrives_as_it_was(tmp_path: Path) -> None:
+    class Watched(FileSystem):
+        most = 0
+
+        def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
+            self.most = max(self.most, size_bytes)
+            return super().read_at(descriptor, path, offset, size_bytes)
+
+    payload = bytes(range(256)) * 20_000
+    data = SensorData(binary=payload)
+    data.metadata.time_requested.FromNanoseconds(5)
+    header = metadata(type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="pointcloud/pcd")
+    path = write_capture_file(tmp_path, "a", [data.SerializeToString(), data.SerializeToString()], header)
+    files = Watched()
+    reader = CaptureReader(files, str(path))
+    parts = list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))
+    assert reader.readings == 2 and not reader.damaged
+    reader.close()
+    for part in parts:
+        assert isinstance(part, StreamPart)
+        head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in part.messages()]
+        assert head.metadata.sensor_metadata.time_requested.ToNanoseconds() == 5
+        assert b"".join(chunk.data for chunk in chunks) == payload
+    assert len(parts) == 2 and files.most <= 256 * 1024
+
+
+@pytest.mark.parametrize("place", [0.001, 0.5, 0.9999])
+def test_a_large_payload_that_was_altered_is_not_sent(tmp_path: Path, place: float) -> None:
+    header = metadata(type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg")
+    path = write_capture_file(tmp_path, "a", [SensorData(binary=bytes(2_000_000)).SerializeToString()], header)
+    content = bytearray(path.read_bytes())
+    content[int(len(content) * place) + 80 * (place < 0.1)] ^= 1
+    path.write_bytes(content)
+    reader = CaptureReader(FileSystem(), str(path))
+    assert list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")) == []
+    assert reader.damaged_readings + reader.torn_readings == 1
+    reader.close()

@@ -8,7 +8,7 @@ import pytest
 
 from holdfast.errors import NotConnectedError
 from holdfast.storage.layout import FileKind
-from holdfast.sync.delivery import Outcome
+from holdfast.sync.outcome import Outcome
 from holdfast.sync.scheduler import SyncReport
 from holdfast.sync.walker import Found
 from tests.waiting import eventually
@@ -181,7 +181,7 @@ async def test_no_more_uploads_than_configured_are_under_way(world: World) -> No
 
     world.cloud.before_answer = count
     for number in range(10):
-        world.capture_file(f"9999-{number}", [number])
+        world.capture_file("9999-a", [number], f"sensor-{number}")
     world.sync.configure(world.settings(disabled=True, uploads=2))
     await world.sync.sync_now()
     assert most == 2

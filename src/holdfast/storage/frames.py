@@ -61,8 +61,12 @@ def read_varint(data: Buffer, offset: int) -> tuple[int, int]:
 
 
 def _with_check(message: bytes, seed: int) -> bytes:
-    check = struct.pack("<I", zlib.crc32(message, seed))
-    return varint(len(message) + CHECK_SIZE) + message + CHECK_TAG + check
+    return varint(len(message) + CHECK_SIZE) + message + check_field(zlib.crc32(message, seed))
+
+
+def check_field(check: int) -> bytes:
+    """The field that ends a frame."""
+    return CHECK_TAG + struct.pack("<I", check)
 
 
 def split_check(message: bytes, seed: int) -> bytes | None:
@@ -101,7 +105,7 @@ class FrameEncoder:
         for part in parts:
             check = zlib.crc32(part, check)
         size = sum(map(len, parts)) + CHECK_SIZE
-        return [varint(size), *parts, CHECK_TAG + struct.pack("<I", check)]
+        return [varint(size), *parts, check_field(check)]
 
 
 def timestamp(time_ns: int) -> bytes:

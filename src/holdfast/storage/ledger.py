@@ -42,10 +42,22 @@ logger = logging.getLogger(__name__)
 
 
 class Acknowledged(NamedTuple):
-    """What the cloud has of a file that was last changed at `modified_ns`: its first `readings`, or `WHOLE`."""
+    """What the cloud has of a file that was last changed at `modified_ns`: its first `readings`, or `WHOLE`, but
+    for those that it `refused` for good, by their numbers in the file."""
 
     readings: int
     modified_ns: int
+    refused: tuple[int, ...] = ()
+
+
+class Delivered(NamedTuple):
+    """The part of a call that is in one capture file; see `Ledger.delivered`."""
+
+    collector: CollectorId
+    path: str
+    acknowledged: Acknowledged
+    readings: int
+    ours: bool
 
 
 class Ledger:
@@ -153,15 +165,26 @@ class Ledger:
             known = self._acknowledged.get(path)
             return known.readings if known is not None and known.modified_ns == modified_ns else 0
 
+    def refused(self, path: str, modified_ns: int) -> tuple[int, ...]:
+        """The numbers of the readings, among those that are `acknowledged`, that the cloud refused."""
+        with self._lock:
+            known = self._acknowledged.get(path)
+            return known.refused if known is not None and known.modified_ns == modified_ns else ()
+
     def delivered(
         self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
     ) -> None:
         """The cloud took `readings` more of the capture file at `path`; `acknowledged` is what it has by now."""
-        with self._changing(collector) as counts:
-            counts.delivered += readings
-            counts.adopted += 0 if ours else readings
-            self._adopt_what_is_missing(counts)
-            self._remember(path, acknowledged)
+        self.delivered_together([Delivered(collector, path, acknowledged, readings, ours)])
+
+    def delivered_together(self, files: Iterable[Delivered]) -> None:
+        """What one call brought to the cloud, of however many files: one write of the journal."""
+        for file in files:
+            with self._changing(file.collector) as counts:
+                counts.delivered += file.readings
+                counts.adopted += 0 if file.ours else file.readings
+                self._adopt_what_is_missing(counts)
+                self._remember(file.path, file.acknowledged)
         self.save()
 
     def quarantined(self, collector: CollectorId, readings: int, *, ours: bool) -> None:
@@ -375,7 +398,7 @@ class _Earlier:
         self.files = FileCounts(**totals)
         self.completing = {path: n for path, n in completing.items() if n is not None and files.exists(path)}
         self.acknowledged = {
-            path: Acknowledged(*known)
+            path: Acknowledged(known[0], known[1], tuple(*known[2:3]))
             for path, known in acknowledged.items()
             if files.exists(path) or files.exists(layout.in_progress_path(path))  # a power cut may undo a rename
         }

@@ -14,14 +14,16 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Generator, Iterator
+import zlib
+from collections.abc import Collection, Iterator
 
 from google.protobuf.message import DecodeError
-from viam.proto.app.datasync import DataCaptureMetadata, SensorData
+from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
 from ..errors import DamagedFileError, StorageError
 from ..filesystem import FileSystem
-from .frames import CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check
+from .frames import CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
+from .payload import Payload, payload_at
 
 WINDOW_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 128 * 1024 * 1024
@@ -68,14 +70,40 @@ class CaptureReader:
         self._source.close()
 
     def __iter__(self) -> Iterator[bytes]:
+        for run in self.runs():
+            yield from run
+
+    def runs(self) -> Iterator[list[bytes]]:
+        """The readings, as they lie together; `good_end` is behind the last one that was given."""
+        for run in self._runs():
+            if not isinstance(run, Payload):
+                yield run
+
+    def contents(self, payload_bytes: int) -> Iterator[bytes | Payload]:
+        """The readings too; a binary one of more than `payload_bytes` by the place of its payload."""
+        for run in self._runs(payload_bytes if self.metadata.type == DataType.DATA_TYPE_BINARY_SENSOR else None):
+            if isinstance(run, Payload):
+                yield run
+            else:
+                yield from run
+
+    def _runs(self, payload_bytes: int | None = None) -> Iterator[list[bytes] | Payload]:
         offset = self.good_end
         while offset < self.size_bytes:
-            offset = yield from self._run_of_good_frames(offset)
+            if payload_bytes is not None and (payload := self._payload(offset, payload_bytes)) is not None:
+                self._took(1, payload.frame_end, payload.frame_end - offset)
+                yield payload
+                offset = payload.frame_end
+                continue
+            run = self._run_of_good_frames(offset)
+            if run:
+                yield run
+            offset = self.good_end if run else offset
             message, end = self._source.frame_at(offset)
             reading = self._good(message)
             if reading is not None:  # it reaches beyond the window
                 self._took(1, end, end - offset)
-                yield reading
+                yield [reading]
                 offset = end
             elif offset < self.size_bytes:
                 resume = self._next_good_frame(offset, end) if self.checked else None
@@ -85,29 +113,20 @@ class CaptureReader:
                 self._damage(offset, resume)
                 offset = resume
 
-    def _run_of_good_frames(self, offset: int) -> Generator[bytes, None, int]:
-        """The good frames from `offset` on that lie in one window; returns the end of the last one."""
+    def _payload(self, offset: int, payload_bytes: int) -> Payload | None:
+        """The reading at `offset` when its payload is larger than `payload_bytes`, and good."""
+        source = self._source
+        payload = payload_at(source.files, source.path, source.read, offset)
+        if payload is None or payload.size_bytes <= payload_bytes or payload.frame_end > self.size_bytes:
+            return None
+        return payload if payload.is_good(source.read, self._seed if self.checked else None) else None
+
+    def _run_of_good_frames(self, offset: int) -> list[bytes]:
+        """The good frames from `offset` on that lie in one window."""
         window = self._source.read(offset, WINDOW_BYTES)
-        seed = self._seed if self.checked else None
-        start = longest = taken = 0
-        try:
-            while True:
-                size, begin = read_varint(window, start)
-                end = begin + size
-                if end > len(window):
-                    break
-                reading = _checked_reading(window[begin:end], seed)
-                if reading is None:
-                    break
-                taken += 1
-                if end - start > longest:
-                    longest = end - start
-                start = end
-                yield reading
-        except (IndexError, ValueError):
-            pass
-        self._took(taken, offset + start, longest)
-        return offset + start
+        readings, end, longest = _good_frames(window, self._seed) if self.checked else _whole_frames(window)
+        self._took(len(readings), offset + end, longest)
+        return readings
 
     def _took(self, readings: int, end: int, longest_bytes: int) -> None:
         if readings:
@@ -190,6 +209,23 @@ class CaptureReader:
         return end - offset <= max(_MOST_UNFINISHED_BYTES, 2 * self._longest_bytes)
 
 
+def places_of(files: FileSystem, path: str, numbers: Collection[int]) -> list[tuple[int, int]]:
+    """The byte ranges [from, to) of the frames of the readings with these numbers."""
+    reader = CaptureReader(files, path)
+    places = []
+    first = 0
+    try:
+        for run in reader.runs():
+            extra = CHECK_SIZE if reader.checked else 0
+            sizes = [len(varint(len(reading) + extra)) + len(reading) + extra for reading in run]
+            ends = list(itertools.accumulate(sizes, initial=reader.good_end - sum(sizes)))
+            places += [(ends[n - first], ends[n - first + 1]) for n in numbers if first <= n < first + len(run)]
+            first += len(run)
+    finally:
+        reader.close()
+    return places
+
+
 def is_blank(files: FileSystem, path: str) -> bool:
     """Whether a file holds nothing but zeros, or nothing at all."""
     source = _Source(files, path)
@@ -208,12 +244,63 @@ def count_checks(files: FileSystem, path: str) -> int:
         source.close()
 
 
+def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
+    """The readings at the beginning of `window` whose checks fit, the end of the last one, and the longest frame.
+
+    Every reading that is delivered passes here: it is written for speed.
+    """
+    readings: list[bytes] = []
+    start = longest = 0
+    limit = len(window)
+    take, check_of, number = readings.append, zlib.crc32, int.from_bytes
+    try:
+        while True:
+            size, begin = window[start], start + 1
+            if size >= 0x80:
+                size, begin = read_varint(window, start)
+            end = begin + size
+            tail = end - CHECK_SIZE
+            if end > limit or size < CHECK_SIZE or window[tail : tail + 3] != CHECK_TAG:
+                break
+            body = window[begin:tail]
+            if check_of(body, seed) != number(window[tail + 3 : end], "little"):
+                break
+            take(body)
+            if end - start > longest:
+                longest = end - start
+            start = end
+    except (IndexError, ValueError):
+        pass
+    return readings, start, longest
+
+
+def _whole_frames(window: bytes) -> tuple[list[bytes], int, int]:
+    """The same of a file without checks."""
+    readings: list[bytes] = []
+    start = longest = 0
+    try:
+        while True:
+            size, begin = read_varint(window, start)
+            end = begin + size
+            if end > len(window):
+                break
+            reading = _checked_reading(window[begin:end], None)
+            if reading is None:
+                break
+            readings.append(reading)
+            longest = max(longest, end - start)
+            start = end
+    except (IndexError, ValueError):
+        pass
+    return readings, start, longest
+
+
 class _Source:
     """An open file, for reading at any place."""
 
     def __init__(self, files: FileSystem, path: str) -> None:
-        self._files = files
-        self._path = path
+        self.path = path
+        self.files = files
         self._descriptor = files.open(path)
         try:
             self.size_bytes = files.size(self._descriptor, path)
@@ -222,11 +309,11 @@ class _Source:
             raise
 
     def close(self) -> None:
-        self._files.close(self._descriptor, self._path)
+        self.files.close(self._descriptor, self.path)
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """The bytes from `offset` on; fewer than `size_bytes` at the end of the file."""
-        return self._files.read_at(self._descriptor, self._path, offset, size_bytes)
+        return self.files.read_at(self._descriptor, self.path, offset, size_bytes)
 
     def frame_at(self, offset: int) -> tuple[bytes | None, int]:
         """The message whose frame begins at `offset` and the frame's end; None when it is not all there."""

@@ -21,6 +21,8 @@ from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Crede
 
 from ..errors import CloudError
 from . import streams
+from .bandwidth import Bandwidth
+from .token import Token
 
 _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
 _DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
@@ -68,8 +70,9 @@ class Cloud:
         self._settings = settings
         self._channel: grpc.aio.Channel | None = None
         self._streams: grpc.Channel | None = None
-        self._token = ""
+        self._token = Token("")
         self._login = asyncio.Lock()
+        self.bandwidth = Bandwidth()
 
     @property
     def part_id(self) -> str:
@@ -93,7 +96,7 @@ class Cloud:
         await self._authenticate()
 
     async def close(self) -> None:
-        channel, self._channel, self._token = self._channel, None, ""
+        channel, self._channel, self._token = self._channel, None, Token("")
         if self._streams is not None:
             self._streams.close()
         if channel is not None:
@@ -101,6 +104,7 @@ class Cloud:
 
     async def upload_capture(self, request: bytes) -> None:
         """DataCaptureUpload of a serialized request; returns when the cloud has it."""
+        await self.bandwidth.take(len(request))
         timeout_s = STALL_S + len(request) / _SLOWEST_LINK_BYTES_PER_S
         await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request, timeout_s))
 
@@ -110,44 +114,47 @@ class Cloud:
         Returns when the cloud has all of it. What `messages` raises goes through, with the call cancelled.
         `messages` is taken on another thread and may block.
         """
-        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, messages))
+        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self.bandwidth.shaped(messages)))
 
     async def _logged_in(self, call: _Call[Answer]) -> Answer:
-        """Makes a call, and once more with a new token when the cloud does not know ours any more."""
+        """Makes a call, with a new token when ours is about to expire, and once more with a new one when the cloud
+        does not know ours any more."""
         token = self._token
+        if token.is_old:
+            await self._renew(token)
+            token = self._token
         try:
             return await call()
         except CloudError as error:
             if error.code != "UNAUTHENTICATED":
                 raise
-        async with self._login:
-            if token == self._token:
-                await self._authenticate()
+        await self._renew(token)
         return await call()
+
+    async def _renew(self, token: Token) -> None:
+        """Logs in again, once for all who had `token`."""
+        async with self._login:
+            if token is self._token:
+                await self._authenticate()
 
     async def _authenticate(self) -> None:
         settings = self._settings
         request = AuthenticateRequest(
             entity=settings.api_key_id, credentials=Credentials(type="api-key", payload=settings.api_key)
         )
-        self._token = ""
-        answer = await self._unary(_AUTHENTICATE, request.SerializeToString(), _CONNECT_TIMEOUT_S)
-        self._token = AuthenticateResponse.FromString(answer).access_token
-
-    @property
-    def _metadata(self) -> tuple[tuple[str, str], ...]:
-        return (("authorization", f"Bearer {self._token}"),) if self._token else ()
+        answer = await self._unary(_AUTHENTICATE, request.SerializeToString(), _CONNECT_TIMEOUT_S, Token(""))
+        self._token = Token(AuthenticateResponse.FromString(answer).access_token)
 
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
             raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
         return self._channel
 
-    async def _unary(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def _unary(self, method: str, request: bytes, timeout_s: float, token: Token | None = None) -> bytes:
         channel = self._open_channel()
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
         try:
-            return await call(request, timeout=timeout_s, metadata=self._metadata)
+            return await call(request, timeout=timeout_s, metadata=(token or self._token).metadata)
         except grpc.aio.AioRpcError as error:
             raise await self._translated(error.code().name, error.details() or "no details") from error
         except asyncio.CancelledError:
@@ -157,7 +164,7 @@ class Cloud:
         self._open_channel()
         assert self._streams is not None
         try:
-            await streams.upload(self._streams, method, messages, self._metadata, STALL_S)
+            await streams.upload(self._streams, method, messages, self._token.metadata, STALL_S)
         except CloudError as error:
             raise await self._translated(error.code, error.message) from error
 

@@ -1,76 +1,46 @@
-"""The delivery of one file: its calls, what their errors mean, and what becomes of the file.
+"""The delivery of files: their calls, and what the errors of these mean for the files.
 
-A file is deleted only after the cloud said yes to all of it. What the cloud took is in the ledger before anything
-else happens, so it is never sent again: not the parts of a file that was interrupted, and not a file that could not
-be deleted, after a restart neither. Everything is bounded: `MAX_REMEMBERED` files wait for their next attempt.
+Belongs to the event loop; what touches a disk runs on worker threads. A file is deleted only after the cloud said
+yes to all of it. What the cloud took is in the ledger before anything else happens, so it is never sent again: not
+the parts of a file that was interrupted, and not a file that could not be deleted, after a restart neither. What
+the cloud refuses for good is singled out, file by file and then reading by reading, and kept in quarantine; the
+rest of its call is delivered.
 """
 
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from contextlib import contextmanager
+from functools import partial
 
 from ..clock import Clock
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
 from ..filesystem import FileSystem
-from ..storage.counts import CollectorId, collector_of
 from ..storage.layout import FileKind
-from ..storage.ledger import WHOLE, Acknowledged
-from ..storage.quarantine import quarantine
-from ..storage.scan import CaptureReader, count_checks
+from ..storage.ledger import WHOLE
 from ..storage.store import Store
 from ..throttle import Throttle
+from .bundle import Call, bundle
 from .cloud import Cloud
 from .link import Link
-from .planner import CHUNK_BYTES, Part, UnaryPart, capture_parts, file_contents, file_metadata
-from .retry import Backoff, unit_backoff
-from .verdicts import Verdict
+from .outcome import Outcome
+from .planner import CHUNK_BYTES, Part, UnaryPart, file_contents, file_metadata
+from .retries import Retries
+from .settlement import Settlement
+from .transfer import Transfer
+from .verdicts import Verdict, verdict
 from .walker import Found
-
-MAX_REMEMBERED = 10_000
-_MOST_PLACES = 10
 
 logger = logging.getLogger(__name__)
 
-
-class Outcome(Enum):
-    """What became of a file at one attempt."""
-
-    DELIVERED = "delivered"
-    QUARANTINED = "quarantined"
-    WAITING = "waiting"
-    """It failed and is tried again."""
-    GONE = "gone"
-    """Somebody else removed it."""
-
-
-@dataclass
-class _Retry:
-    """When a file that failed is tried again."""
-
-    backoff: Backoff
-    at_s: float = 0.0
-
-
-class _Transfer:
-    """A capture file on its way: its parts, and how many of its readings the cloud has. Blocks."""
-
-    def __init__(self, files: FileSystem, found: Found, acknowledged: int, part_id: str) -> None:
-        self.reader = CaptureReader(files, found.path)
-        self.collector = collector_of(self.reader.metadata)
-        self.acknowledged = acknowledged
-        rest = itertools.islice(self.reader, acknowledged, None)
-        self.parts = capture_parts(self.reader.metadata, rest, part_id)
+Outcomes = dict[str, Outcome]
 
 
 class Delivery:
-    """Sends files, one attempt at a time. Several files may be under way at once, one file only once."""
+    """Sends files, one attempt at a time. Several may be under way at once, one file only once."""
 
     def __init__(
         self,
@@ -82,214 +52,190 @@ class Delivery:
         link: Link,
     ) -> None:
         self._files = files
-        self._clock = clock
         self._throttle = throttle
-        self._stores = stores
+        self._settlement = Settlement(files, stores)
         self._cloud = cloud
         self._link = link
-        self._retries: OrderedDict[str, _Retry] = OrderedDict()
-        self._taken_care_of: OrderedDict[tuple[str, int], None] = OrderedDict()
-        """Arbitrary files that went a moment ago, and when they were last changed: a walk may still list them."""
+        self.retries = Retries(clock)
         self.last_error: str | None = None
         self.tags: tuple[str, ...] = ()
 
     @property
     def retrying(self) -> int:
         """Files that failed and wait for their next attempt."""
-        return len(self._retries)
+        return len(self.retries)
 
     def is_due(self, found: Found) -> bool:
         """Whether the scheduled sync should try `found` now."""
-        retry = self._retries.get(found.path)
-        return retry is None or self._clock.monotonic() >= retry.at_s
+        return self.retries.is_due(found.path)
 
-    async def attempt(self, found: Found, *, wait: bool) -> Outcome:
-        """One attempt. With `wait` false, a link that is down is a failure instead of something to wait for.
+    async def attempt(self, found: Found, *, wait: bool, alone: bool = False) -> Outcome:
+        """One attempt. With `wait` false, a link that is down is a failure instead of something to wait for;
+        `alone` tells that nothing else is under way.
 
         When cancelled, the file is where it was; what the cloud took meanwhile may be sent again.
         """
-        claims = self._store_of(found).claims
-        if not claims.take(found.path):  # it is just being deleted to free space
-            return Outcome.GONE
-        try:
-            return await self._attempt(found, wait)
-        finally:
-            claims.free(found.path)
+        with self._claimed([found]) as claimed:
+            return await self._attempt(found, wait, alone) if claimed else Outcome.GONE
 
-    async def _attempt(self, found: Found, wait: bool) -> Outcome:
+    async def _attempt(self, found: Found, wait: bool, alone: bool) -> Outcome:
         try:
             if found.kind is FileKind.CAPTURE:
                 outcome = await self._capture_file(found, wait)
             else:
                 outcome = await self._arbitrary_file(found, wait)
         except CloudError as error:
-            return await self._failed(found, error)
+            return self._failed([found], error, alone)
         except NotConnectedError as error:
             self.last_error = str(error)
             return Outcome.WAITING
         except StorageError as error:
             return self._unreadable(found, error)
-        self._retries.pop(found.path, None)
-        self._note_end(found, outcome)
+        self.retries.succeeded([found.path])
         return outcome
+
+    async def attempt_together(self, founds: Sequence[Found], *, wait: bool, alone: bool = False) -> Outcomes:
+        """One attempt for several small capture files, in as few calls as their metadata allow."""
+        outcomes = {found.path: Outcome.GONE for found in founds}
+        with self._claimed(founds) as claimed:
+            return outcomes | await self._attempt_together(claimed, wait, alone)
+
+    @contextmanager
+    def _claimed(self, founds: Sequence[Found]) -> Iterator[Sequence[Found]]:
+        """Those of `founds` that are not just being deleted to free space, and are not while this lasts."""
+        claimed: list[Found] = []
+        try:
+            for found in founds:
+                if self._settlement.store_of(found).claims.take(found.path):
+                    claimed.append(found)
+            yield claimed
+        finally:
+            for found in claimed:
+                self._settlement.store_of(found).claims.free(found.path)
+
+    async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool) -> Outcomes:
+        if len(founds) <= 1:
+            return {found.path: await self._attempt(found, wait, alone) for found in founds}
+        calls, others = await asyncio.to_thread(
+            bundle,
+            self._files,
+            founds,
+            self._cloud.part_id,
+            lambda found: self._settlement.acknowledged(found) != 0,
+        )
+        outcomes: Outcomes = {}
+        for call in calls:
+            outcomes |= await self._call(call, wait, alone)
+        for found in others:
+            outcomes[found.path] = await self._attempt(found, wait, alone)
+        return outcomes
+
+    async def _call(self, call: Call, wait: bool, alone: bool) -> Outcomes:
+        """One call with whole files; halved as often as it is refused, until the file that is to blame is alone."""
+        outcomes: Outcomes = {}
+        pending = [call]
+        while pending:
+            call = pending.pop()
+            founds = [member.found for member in call.members]
+            try:
+                await self._send(call.part, wait)
+            except CloudError as error:
+                if verdict(error) not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
+                    outcomes |= dict.fromkeys([found.path for found in founds], self._failed(founds, error, alone))
+                elif len(founds) > 1:
+                    pending += reversed(call.halves())
+                else:
+                    outcomes[founds[0].path] = await self._attempt(founds[0], wait, alone)
+            except NotConnectedError as error:
+                self.last_error = str(error)
+                outcomes |= dict.fromkeys([found.path for found in founds], Outcome.WAITING)
+            else:
+                self.retries.succeeded(found.path for found in founds)
+                settled = await asyncio.to_thread(
+                    self._settlement.took_whole, [(member.found, member.scanned) for member in call.members]
+                )
+                for found, outcome in settled:
+                    if isinstance(outcome, StorageError):
+                        outcome = self._unreadable(found, outcome)
+                    outcomes[found.path] = outcome
+        return outcomes
 
     async def _capture_file(self, found: Found, wait: bool) -> Outcome:
         try:
             transfer, part = await asyncio.to_thread(self._begin, found)
         except DamagedFileError as error:
-            await asyncio.to_thread(self._quarantine_unreadable, found, str(error))
-            return Outcome.QUARANTINED
+            return await asyncio.to_thread(self._settlement.unreadable, found, str(error))
         try:
+            is_refused = partial(self._link.refused, " ".join(transfer.collector))
             while part is not None:
-                await self._link.admit(wait=wait)
-                await self._send(part)
-                self._link.succeeded()
-                part = await asyncio.to_thread(self._took, found, transfer, part)
-            return await asyncio.to_thread(self._close_capture_file, found, transfer)
+                await transfer.deliver(part, partial(self._send, wait=wait), is_refused, asyncio.to_thread)
+                part = await asyncio.to_thread(transfer.next_part)
+            return await asyncio.to_thread(transfer.finish)
         finally:
-            transfer.reader.close()
+            transfer.close()
 
-    def _begin(self, found: Found) -> tuple[_Transfer, Part | None]:
-        acknowledged = self._store_of(found).ledger.acknowledged(found.path, found.modified_ns)
-        transfer = _Transfer(self._files, found, acknowledged, self._cloud.part_id)
-        return transfer, next(transfer.parts, None)
+    def _begin(self, found: Found) -> tuple[Transfer, Part | None]:
+        transfer = Transfer(self._files, self._settlement, found, self._cloud.part_id)
+        try:
+            return transfer, transfer.next_part()
+        except BaseException:
+            transfer.close()
+            raise
 
-    async def _send(self, part: Part) -> None:
+    async def _send(self, part: Part, wait: bool) -> None:
+        await self._link.admit(wait=wait)
         if isinstance(part, UnaryPart):
             await self._cloud.upload_capture(part.request)
         else:
             await self._cloud.upload_stream("StreamingDataCaptureUpload", part.messages)
-
-    def _took(self, found: Found, transfer: _Transfer, part: Part) -> Part | None:
-        """Notes that the cloud has `part`; returns the next one."""
-        transfer.acknowledged += part.readings
-        self._store_of(found).ledger.delivered(
-            transfer.collector,
-            found.path,
-            Acknowledged(transfer.acknowledged, found.modified_ns),
-            part.readings,
-            ours=transfer.reader.checked,
-        )
-        return next(transfer.parts, None)
-
-    def _close_capture_file(self, found: Found, transfer: _Transfer) -> Outcome:
-        """Every good reading is delivered: the file goes, or to quarantine where some of it was not good."""
-        reader = transfer.reader
-        if reader.damaged:
-            places = ", ".join(f"{start} to {end}" for start, end in reader.damaged[:_MOST_PLACES])
-            cause = f"damaged at bytes {places}; the {reader.readings} readings around it are delivered"
-            quarantine(self._files, self._store_of(found).root, found.path, cause, reader.damaged)
-            self._store_of(found).ledger.quarantined(
-                transfer.collector, reader.damaged_readings, ours=reader.checked
-            )
-        else:
-            self._store_of(found).let_go(found.path, found.size_bytes)
-        if reader.torn_readings:
-            self._store_of(found).ledger.torn(transfer.collector, reader.torn_readings, ours=reader.checked)
-        self._store_of(found).ledger.forget(found.path)
-        return Outcome.QUARANTINED if reader.damaged else Outcome.DELIVERED
-
-    def _quarantine_unreadable(self, found: Found, cause: str) -> None:
-        readings = count_checks(self._files, found.path)
-        collector = self._store_of(found).ledger.collector_in(os.path.dirname(found.path))
-        quarantine(self._files, self._store_of(found).root, found.path, cause)
-        if collector is not None:
-            self._store_of(found).ledger.quarantined(collector, readings, ours=True)
+        self._link.succeeded()
 
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
-        if self._store_of(found).ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
+        if self._settlement.acknowledged(found) != WHOLE:
             await self._link.admit(wait=wait)
-            await self._cloud.upload_stream("FileUpload", lambda: self._file_messages(found))
+            try:
+                await self._cloud.upload_stream("FileUpload", lambda: self._file_messages(found))
+            except CloudError as error:
+                if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(
+                    os.path.dirname(found.path), error
+                ):
+                    raise
+                self.last_error = f"{printable(found.path)}: {error}"
+                return await asyncio.to_thread(self._settlement.refused_file, found, str(error))
             self._link.succeeded()
-            if not await asyncio.to_thread(self._is_unchanged, found):
+            if not await asyncio.to_thread(self._settlement.is_unchanged, found):
                 logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
                 return Outcome.WAITING
-        return await asyncio.to_thread(self._close_arbitrary_file, found)
-
-    def _close_arbitrary_file(self, found: Found) -> Outcome:
-        if self._store_of(found).ledger.acknowledged(found.path, found.modified_ns) != WHOLE:
-            self._store_of(found).ledger.file_delivered(found.path, found.size_bytes, found.modified_ns)
-        self._store_of(found).let_go(found.path, found.size_bytes)
-        self._store_of(found).ledger.forget(found.path)
-        return Outcome.DELIVERED
+        return await asyncio.to_thread(self._settlement.close_file, found)
 
     def _file_messages(self, found: Found) -> Iterator[bytes]:
         yield file_metadata(found, self._cloud.part_id, self.tags)
         for chunk in self._files.chunks(found.path, CHUNK_BYTES):
             yield file_contents(chunk)
 
-    def _is_unchanged(self, found: Found) -> bool:
-        status = self._files.stat(found.path)
-        return (status.st_size, status.st_mtime_ns) == (found.size_bytes, found.modified_ns)
-
-    async def _failed(self, found: Found, error: CloudError) -> Outcome:
-        self.last_error = f"{printable(found.path)}: {error}"
-        verdict = self._link.failed(found.path, error)
-        if verdict is Verdict.QUARANTINE:
-            try:
-                outcome = await asyncio.to_thread(self._quarantine, found, str(error))
-            except StorageError as refused:
-                return self._unreadable(found, refused)
-            self._note_end(found, outcome)
-            return outcome
-        if verdict is Verdict.RETRY:
-            wait_s = self._retry_later(found)
-            if self._throttle.allows(f"{os.path.dirname(found.path)} {error.code}"):
-                logger.warning("%s was not taken: %s; tried again in %.1f s", printable(found.path), error, wait_s)
+    def _failed(self, founds: Sequence[Found], error: CloudError, alone: bool) -> Outcome:
+        """A call with `founds` failed; they stay, and are tried again as the verdict says."""
+        first = printable(founds[0].path)
+        what = first if len(founds) == 1 else f"{first} and {len(founds) - 1} more"
+        self.last_error = f"{what}: {error}"
+        paths = [found.path for found in founds]
+        found = self._link.failed(founds[0].path, error)
+        if error.is_cut:
+            self.retries.cut(paths)
+        if found is not Verdict.LINK or (alone and error.is_cut):
+            wait_s = self.retries.failed(paths)
+            if self._throttle.allows(f"{os.path.dirname(founds[0].path)} {error.code}"):
+                logger.warning("%s: not taken: %s; tried again in %.1f s", what, error, wait_s)
         return Outcome.WAITING
-
-    def _quarantine(self, found: Found, cause: str) -> Outcome:
-        readings = self._count(found) if found.kind is FileKind.CAPTURE else None
-        quarantine(self._files, self._store_of(found).root, found.path, f"refused by the cloud: {cause}")
-        self._retries.pop(found.path, None)
-        if readings is None:
-            self._store_of(found).ledger.file_quarantined()
-        else:
-            collector, undelivered, ours = readings
-            self._store_of(found).ledger.quarantined(collector, undelivered, ours=ours)
-        return Outcome.QUARANTINED
-
-    def _count(self, found: Found) -> tuple[CollectorId, int, bool]:
-        """Whose readings a capture file holds, how many the cloud does not have, and whether we wrote them."""
-        reader = CaptureReader(self._files, found.path)
-        try:
-            readings = sum(1 for _ in reader) + reader.damaged_readings
-        finally:
-            reader.close()
-        acknowledged = self._store_of(found).ledger.acknowledged(found.path, found.modified_ns)
-        return collector_of(reader.metadata), readings - acknowledged, reader.checked
 
     def _unreadable(self, found: Found, error: StorageError) -> Outcome:
         if error.reason == "no_such_file":
-            self._retries.pop(found.path, None)
-            known = (found.path, found.modified_ns) in self._taken_care_of
-            if found.kind is FileKind.ARBITRARY and not known:
-                self._store_of(found).ledger.file_vanished()
+            self.retries.forget([found.path])
+            if found.kind is FileKind.ARBITRARY:
+                self._settlement.vanished(found)
             return Outcome.GONE
         self.last_error = str(error)
-        wait_s = self._retry_later(found)
+        wait_s = self.retries.failed([found.path])
         if self._throttle.allows(str(error)):
             logger.warning("%s; tried again in %.1f s", error, wait_s)
         return Outcome.WAITING
-
-    def _note_end(self, found: Found, outcome: Outcome) -> None:
-        if found.kind is FileKind.ARBITRARY and outcome is not Outcome.WAITING:
-            self._taken_care_of[found.path, found.modified_ns] = None
-            if len(self._taken_care_of) > MAX_REMEMBERED:
-                self._taken_care_of.popitem(last=False)
-
-    def _store_of(self, found: Found) -> Store:
-        """The store in which a file lies; what lies elsewhere belongs to that of `capture_dir`."""
-        stores = self._stores()
-        inside = [store for store in stores if store.holds(found.path)]
-        return max(inside, key=lambda store: len(store.root), default=stores[0])
-
-    def _retry_later(self, found: Found) -> float:
-        retry = self._retries.get(found.path)
-        if retry is None:
-            retry = self._retries[found.path] = _Retry(unit_backoff())
-            if len(self._retries) > MAX_REMEMBERED:
-                self._retries.popitem(last=False)
-        wait_s = retry.backoff.next_s()
-        retry.at_s = self._clock.monotonic() + wait_s
-        return wait_s

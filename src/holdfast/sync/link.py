@@ -16,6 +16,7 @@ from ..errors import CloudError, NotConnectedError
 from ..throttle import Throttle
 from .cloud import Cloud, CloudSettings
 from .retry import link_backoff, unwell_backoff
+from .safety import SafetyStop
 from .verdicts import Verdict, verdict
 
 _LOG_INTERVAL_S = 60.0
@@ -30,9 +31,13 @@ class LinkState(Enum):
     CONNECTING = "connecting"
     UP = "up"
     UNWELL = "cloud unavailable"
+    REFUSING = "everything refused"
     DOWN = "no connection"
     REFUSED = "login refused"
     NO_CREDENTIALS = "no credentials"
+
+
+_UNWELL = (LinkState.UNWELL, LinkState.REFUSING)
 
 
 class Link:
@@ -53,6 +58,7 @@ class Link:
         self._backoff = link_backoff()
         self._unwell_backoff = unwell_backoff()
         self._last_unwell_unit: str | None = None
+        self._safety = SafetyStop()
 
     @property
     def up(self) -> bool:
@@ -74,6 +80,7 @@ class Link:
             except CloudError as error:
                 self._set(LinkState.REFUSED if verdict(error) is Verdict.LOGIN else LinkState.DOWN, str(error))
             else:
+                self._safety.connected()
                 self._trouble.clear()  # calls of the connection before this one may have reported until now
                 self._set(LinkState.UP, "")
                 await self._trouble.wait()
@@ -87,9 +94,9 @@ class Link:
             if not wait and (not self.usable or self._probing.locked()):
                 raise NotConnectedError(self.explanation)
             await self._usable.wait()
-            if self.state is LinkState.UNWELL:
+            if self.state in _UNWELL:
                 async with self._probing:
-                    if self.state is LinkState.UNWELL:
+                    if self.state in _UNWELL:
                         await self._clock.sleep(self._unwell_backoff.next_s())
                         return
 
@@ -113,9 +120,17 @@ class Link:
         """A call went well."""
         self._last_unwell_unit = None
         self._backoff.reset()
-        if self.state is LinkState.UNWELL:
+        self._safety.accepted()
+        if self.state in _UNWELL:
             self._unwell_backoff.reset()
             self._set(LinkState.UP, "")
+
+    def refused(self, collector: str, error: CloudError) -> bool:
+        """A unit of `collector` is refused for good; whether to believe it. If not, everything waits."""
+        if self._safety.believes(collector):
+            return True
+        self._set(LinkState.REFUSING, f"{error}; nothing is accepted, so nothing more is given up")
+        return False
 
     def failed(self, unit: str, error: CloudError) -> Verdict:
         """A call for `unit` failed; returns what that means, and changes the link's state where it concerns it."""
@@ -125,18 +140,20 @@ class Link:
         elif found is Verdict.LOGIN:
             self._set(LinkState.REFUSED, str(error))
         elif found is Verdict.UNWELL:
-            if self._last_unwell_unit not in (None, unit) or self.state is LinkState.UNWELL:
+            if self._last_unwell_unit not in (None, unit) or self.state in _UNWELL:
                 self._set(LinkState.UNWELL, str(error))
                 found = Verdict.LINK
             else:
                 found = Verdict.RETRY
             self._last_unwell_unit = unit
+        elif found in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
+            found = Verdict.LINK if self.state is LinkState.REFUSING else Verdict.RETRY
         return Verdict.LINK if found is Verdict.LOGIN else found
 
     def _set(self, state: LinkState, why: str) -> None:
         before, self.state, self.why = self.state, state, why
         self._tried.set()
-        if state in (LinkState.UP, LinkState.UNWELL):
+        if state in (LinkState.UP, *_UNWELL):
             self._usable.set()
         else:
             self._usable.clear()
@@ -145,7 +162,7 @@ class Link:
             if before is not LinkState.UP:
                 logger.info("connected to the cloud")
         elif self._throttle.allows(f"{state.value} {why}"):
-            log = logger.error if state is LinkState.REFUSED else logger.warning
+            log = logger.error if state in (LinkState.REFUSED, LinkState.REFUSING) else logger.warning
             log("%s: %s; data is kept and sent when that is over", state.value, why)
 
     async def _pause(self, seconds: float) -> None:

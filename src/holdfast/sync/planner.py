@@ -3,23 +3,26 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from viam.proto.app.datasync import (
     DataCaptureMetadata,
     DataCaptureUploadMetadata,
+    DataCaptureUploadRequest,
     DataType,
     FileData,
     FileUploadRequest,
     SensorData,
+    SensorMetadata,
     StreamingDataCaptureUploadRequest,
     UploadMetadata,
 )
 
 from ..errors import printable
-from ..storage.frames import varint
+from ..storage.frames import read_varint, varint
+from ..storage.payload import Payload
 from .walker import Found
 
 MAX_CALL_BYTES = 1024 * 1024
@@ -37,15 +40,41 @@ _EXTENSIONS = {
     "audio/wav": ".wav",
     "audio/mpeg": ".mp3",
 }
-_METADATA_TAG, _CONTENTS_TAG = b"\x0a", b"\x12"
+_METADATA_TAG, _CONTENTS_TAG, _DATA_TAG = b"\x0a", b"\x12", b"\x12"
+_DAY_S = 86_400
+_SHORT = 4096
+_PREFIXES = [_CONTENTS_TAG + varint(size) for size in range(_SHORT)]
+_MOST_FRAMING_BYTES = 8
 
 
 @dataclass(frozen=True)
 class UnaryPart:
-    """A serialized `DataCaptureUploadRequest` with `readings` readings."""
+    """A serialized `DataCaptureUploadRequest` with `readings` readings behind `head_bytes` of metadata."""
 
     request: bytes
     readings: int
+    head_bytes: int
+
+    def split(self, readings: int) -> tuple[UnaryPart, UnaryPart]:
+        """The same as two calls, the first with so many readings."""
+        offset = self.head_bytes
+        for _ in range(readings):
+            size, begin = read_varint(self.request, offset + len(_CONTENTS_TAG))
+            offset = begin + size
+        head = self.request[: self.head_bytes]
+        return (
+            UnaryPart(self.request[:offset], readings, self.head_bytes),
+            UnaryPart(head + self.request[offset:], self.readings - readings, self.head_bytes),
+        )
+
+    def as_stream(self) -> StreamPart | None:
+        """The same as a stream, where it is one binary reading."""
+        request = DataCaptureUploadRequest.FromString(self.request)
+        if self.readings != 1 or request.sensor_contents[0].WhichOneof("data") != "binary":
+            return None
+        (data,) = request.sensor_contents
+        head = DataCaptureUploadMetadata(upload_metadata=request.metadata, sensor_metadata=data.metadata)
+        return StreamPart(StreamingDataCaptureUploadRequest(metadata=head).SerializeToString(), data.binary)
 
 
 @dataclass(frozen=True)
@@ -53,38 +82,114 @@ class StreamPart:
     """One large binary reading for `StreamingDataCaptureUpload`."""
 
     metadata: bytes
-    payload: bytes
+    payload: Payload | bytes
     readings: int = 1
 
+    @property
+    def size_bytes(self) -> int:
+        return len(self.payload) if isinstance(self.payload, bytes) else self.payload.size_bytes
+
     def messages(self) -> Iterator[bytes]:
+        """The stream, read from the disk as it is taken."""
         yield self.metadata
-        for start in range(0, len(self.payload), CHUNK_BYTES):
-            yield StreamingDataCaptureUploadRequest(
-                data=self.payload[start : start + CHUNK_BYTES]
-            ).SerializeToString()
+        payload = self.payload
+        chunks: Iterator[bytes]
+        if isinstance(payload, bytes):
+            chunks = (payload[at : at + CHUNK_BYTES] for at in range(0, len(payload), CHUNK_BYTES))
+        else:
+            chunks = payload.chunks(CHUNK_BYTES)
+        for chunk in chunks:
+            yield _field(_DATA_TAG, chunk)
 
 
 Part = UnaryPart | StreamPart
 
 
-def capture_parts(captured: DataCaptureMetadata, readings: Iterable[bytes], part_id: str) -> Iterator[Part]:
+def capture_parts(
+    captured: DataCaptureMetadata,
+    readings: Iterable[bytes | Payload],
+    part_id: str,
+    call_bytes: int = MAX_CALL_BYTES,
+) -> Iterator[Part]:
     """The calls for `readings` of one capture file, in order; takes them as they are needed."""
+    if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
+        yield from _binary_parts(captured, readings, part_id)
+        return
+    call = TabularCall(captured, part_id, call_bytes)
+    for reading in readings:
+        assert isinstance(reading, bytes)
+        if not call.takes(len(reading), day_of(reading)):
+            yield call.part()
+        call.add(reading)
+    if call.readings:
+        yield call.part()
+
+
+def _binary_parts(
+    captured: DataCaptureMetadata, readings: Iterable[bytes | Payload], part_id: str
+) -> Iterator[Part]:
     metadata = upload_metadata(captured, part_id)
     head = _field(_METADATA_TAG, metadata.SerializeToString())
-    binary = captured.type == DataType.DATA_TYPE_BINARY_SENSOR
-    batch, size = [head], len(head)
     for reading in readings:
-        if binary and len(reading) > MAX_UNARY_BINARY_BYTES:
-            yield _stream_part(metadata, reading)
+        if isinstance(reading, Payload):
+            sensor = SensorMetadata.FromString(reading.sensor_metadata)
+            yield StreamPart(_stream_head(metadata, sensor), reading)
             continue
-        frame = _field(_CONTENTS_TAG, reading)
-        if len(batch) > 1 and (binary or size + len(frame) > MAX_CALL_BYTES):
-            yield UnaryPart(b"".join(batch), len(batch) - 1)
-            batch, size = [head], len(head)
-        batch.append(frame)
-        size += len(frame)
-    if len(batch) > 1:
-        yield UnaryPart(b"".join(batch), len(batch) - 1)
+        if len(reading) > MAX_UNARY_BINARY_BYTES:
+            data = SensorData.FromString(reading)
+            yield StreamPart(_stream_head(metadata, data.metadata), data.binary)
+        else:
+            yield UnaryPart(head + _field(_CONTENTS_TAG, reading), 1, len(head))
+
+
+class TabularCall:
+    """Gathers readings of one metadata and one UTC day into a call."""
+
+    def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int = MAX_CALL_BYTES) -> None:
+        self._head = _field(_METADATA_TAG, upload_metadata(captured, part_id).SerializeToString())
+        self._call_bytes = call_bytes
+        self.readings = self._day = 0
+        self._begin()
+
+    def takes(self, size_bytes: int, day: int) -> bool:
+        """Whether readings of so many bytes, taken on `day`, fit beside what is there."""
+        if not self.readings:
+            return True
+        return self._day == day and self._size_bytes + size_bytes + _MOST_FRAMING_BYTES <= self._call_bytes
+
+    def add(self, reading: bytes) -> None:
+        self.add_all([reading])
+
+    def add_all(self, readings: Sequence[bytes]) -> None:
+        """Adds readings of one day."""
+        if not self.readings:
+            self._day = day_of(readings[0])
+        frames, prefixes = self._frames, _PREFIXES
+        for reading in readings:
+            size = len(reading)
+            prefix = prefixes[size] if size < _SHORT else _CONTENTS_TAG + varint(size)
+            frames.append(prefix)
+            frames.append(reading)
+            self._size_bytes += len(prefix) + size
+        self.readings += len(readings)
+
+    def part(self) -> UnaryPart:
+        """The call, which is begun anew behind it."""
+        part = UnaryPart(b"".join(self._frames), self.readings, len(self._head))
+        self._begin()
+        return part
+
+    def _begin(self) -> None:
+        self._frames = [self._head]
+        self._size_bytes = len(self._head)
+        self.readings = self._day = 0
+
+
+def day_of(reading: bytes) -> int:
+    """The UTC day, since the epoch, on which a serialized `SensorData` was requested."""
+    if reading[:1] == b"\x0a" and reading[2:3] == b"\x0a" and reading[4:5] == b"\x08":
+        return read_varint(reading, 5)[0] // _DAY_S  # as RDK's writers lay it out, and ours
+    return int(SensorData.FromString(reading).metadata.time_requested.seconds // _DAY_S)
 
 
 def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetadata:
@@ -142,10 +247,9 @@ def _from_folders(path: str) -> tuple[list[str], list[str]]:
     return tags, dataset_ids
 
 
-def _stream_part(metadata: UploadMetadata, reading: bytes) -> StreamPart:
-    data = SensorData.FromString(reading)
-    head = DataCaptureUploadMetadata(upload_metadata=metadata, sensor_metadata=data.metadata)
-    return StreamPart(StreamingDataCaptureUploadRequest(metadata=head).SerializeToString(), data.binary)
+def _stream_head(metadata: UploadMetadata, sensor: SensorMetadata) -> bytes:
+    head = DataCaptureUploadMetadata(upload_metadata=metadata, sensor_metadata=sensor)
+    return StreamingDataCaptureUploadRequest(metadata=head).SerializeToString()
 
 
 def _field(tag: bytes, content: bytes) -> bytes:

@@ -15,9 +15,11 @@ UNWELL_PROBES_BEFORE_BACKOFF = 40
 class Backoff:
     """The waits of one thing that is tried again and again; `reset` when it works."""
 
-    def __init__(self, strategy: wait_base) -> None:
+    def __init__(self, strategy: wait_base, tries: int = 0) -> None:
+        """`tries` is how often it was tried before."""
         self._retrying = tenacity.AsyncRetrying(wait=strategy)
         self.reset()
+        self._state.attempt_number = tries
 
     def reset(self) -> None:
         self._state = tenacity.RetryCallState(self._retrying, None, (), {})
@@ -29,9 +31,9 @@ class Backoff:
         return float(self._retrying.wait(self._state))
 
 
-def unit_backoff() -> Backoff:
+def unit_backoff(tries: int = 0) -> Backoff:
     """200 ms, doubled each time up to an hour, then hourly for ever; ± 10 %."""
-    return Backoff(_Jittered(wait_exponential(multiplier=0.2, exp_base=2, max=3600)))
+    return Backoff(_Jittered(wait_exponential(multiplier=0.2, exp_base=2, max=3600)), tries)
 
 
 def link_backoff() -> Backoff:

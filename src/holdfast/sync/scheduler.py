@@ -1,8 +1,10 @@
 """When to sync: each interval, when the link returns, and when somebody asks.
 
-A round walks the sync paths and hands what is ready to at most `maximum_num_sync_threads` uploads at once; it does
-not wait for them, so one slow file holds up no later round. A manual sync is a round too: it waits for everything
-that was there when it was called. A file is under way once only, however many rounds find it.
+A round walks the sync paths and hands what is ready to at most `maximum_num_sync_threads` uploads at once, and to
+a few of large files beside them; it does not wait for them, so one slow file holds up no later round. Small capture
+files of one folder go together. What may be cutting the link goes last, and while nothing else is under way. A
+manual sync is a round too: it waits for everything that was there when it was called. A file is under way once
+only, however many rounds find it.
 
 Tasks: `run`'s, and one for each upload; `stop` ends them all.
 """
@@ -21,11 +23,14 @@ from ..filesystem import FileSystem
 from ..storage.store import Store
 from ..throttle import Throttle
 from .audit import Audit
-from .delivery import Delivery, Outcome
+from .delivery import Delivery
+from .lanes import Bundler, Lanes, Room
 from .link import Link
+from .outcome import Outcome
 from .walker import Found, Walk
 
-_BATCH = 64
+_BATCH = 256
+_MAX_SUSPECTS = 1000
 _MAX_LISTED = 100
 _LOG_INTERVAL_S = 60.0
 _STOP_TIMEOUT_S = 2.0
@@ -103,7 +108,7 @@ class SyncScheduler:
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._settings = SyncSettings(disabled=True)
         self._under_way: dict[str, _Upload] = {}
-        self._room = asyncio.Condition()
+        self._lanes = Lanes()
         self._changed = asyncio.Event()
         self._paused = False
         self.state = "waiting for the first interval"
@@ -205,45 +210,79 @@ class SyncScheduler:
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
         walk = Walk(self._files, self._clock, self._throttle, paths, settings.min_age_s)
         asked_s = self._clock.monotonic()
+        bundler = Bundler(self._delivery.retries.most_together)
+        suspects: list[Found] = []
         async for found in _in_batches(iter(walk)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
                     break
                 asked_s = self._clock.monotonic()
-            if report is None and not self._delivery.is_due(found):
+            if found.path in self._under_way:
+                self._tell(found, report)
+            elif report is None and not self._delivery.is_due(found):
                 continue
-            async with self._room:
-                await self._room.wait_for(lambda: len(self._under_way) < self._settings.uploads)
-            if report is None and (self._paused or self._settings.disabled):
+            elif self._delivery.retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
+                suspects.append(found)
+            elif (full := bundler.add(found)) and not await self._start(full, report):
                 break
-            self._start(found, report)
         else:
+            if (rest := bundler.take()) and not await self._start(rest, report):
+                suspects.clear()
             uploading = list(self._under_way)
             for audit in audits:
                 await asyncio.to_thread(audit.finish, walk, uploading)
+            self._start_alone(suspects, report)
         self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
         if report is not None:
             report.too_recent = walk.too_recent
 
-    def _start(self, found: Found, report: SyncReport | None) -> None:
-        """Uploads `found`, or lets `report` hear of the upload that is under way already."""
-        upload = self._under_way.get(found.path)
-        if upload is None:
-            task = asyncio.get_running_loop().create_task(self._upload(found, wait=report is None))
-            upload = self._under_way[found.path] = _Upload(task)
+    async def _start(self, founds: list[Found], report: SyncReport | None) -> bool:
+        """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
+        room = self._lanes.room_for(founds)
+        await self._lanes.queue(room, self._settings.uploads)
+        if report is None and not self._goes_on:
+            await self._lanes.leave(room)
+            return False
+        self._begin(founds, room, report)
+        return True
+
+    def _start_alone(self, suspects: list[Found], report: SyncReport | None) -> None:
+        """Uploads what may be cutting the link, each while nothing else is under way."""
+        bundler = Bundler(self._delivery.retries.most_together)
+        bundles = [full for found in suspects if (full := bundler.add(found))]
+        for founds in (*bundles, bundler.take()):
+            if founds:
+                self._begin(founds, self._lanes.room_for(founds, alone=True), report)
+
+    def _begin(self, founds: list[Found], room: Room, report: SyncReport | None) -> None:
+        """Uploads those of `founds` that no other round has begun meanwhile."""
+        mine = [found for found in founds if found.path not in self._under_way]
+        task = asyncio.get_running_loop().create_task(self._upload(mine, room, scheduled=report is None))
+        self._under_way |= {found.path: _Upload(task) for found in mine}
+        for found in founds:
+            self._tell(found, report)
+
+    @property
+    def _goes_on(self) -> bool:
+        return not (self._paused or self._settings.disabled)
+
+    def _tell(self, found: Found, report: SyncReport | None) -> None:
+        """Lets `report` hear of an upload that is under way."""
         if report is not None:
             report.pending += 1
-            upload.reports.append(report)
+            self._under_way[found.path].reports.append(report)
 
-    async def _upload(self, found: Found, *, wait: bool) -> None:
-        outcome = Outcome.WAITING
+    async def _upload(self, founds: list[Found], room: Room, *, scheduled: bool) -> None:
+        outcomes: dict[str, Outcome] = {}
         try:
-            outcome = await self._delivery.attempt(found, wait=wait)
+            await self._lanes.enter(room, self._settings.uploads)
+            if founds and (self._goes_on or not scheduled):
+                outcomes = await self._delivery.attempt_together(founds, wait=scheduled, alone=room.alone)
         finally:
-            for report in self._under_way.pop(found.path).reports:
-                report.add(found, outcome)
-            async with self._room:
-                self._room.notify_all()
+            for found in founds:
+                for report in self._under_way.pop(found.path).reports:
+                    report.add(found, outcomes.get(found.path, Outcome.WAITING))
+            await self._lanes.leave(room)
 
 
 async def _in_batches(walk: Iterator[Found]) -> AsyncIterator[Found]:

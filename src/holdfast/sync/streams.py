@@ -8,6 +8,7 @@ messages are taken by gRPC's thread, as fast as the link takes them, so reading 
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,7 +24,8 @@ Messages = Callable[[], Iterator[bytes]]
 
 
 class _Source:
-    """The messages on their way. `moved_s` is when the last one was asked for; `error` what reading them raised."""
+    """The messages on their way. `moved_s` is when gRPC got the last one, or never while it waits for one; `error`
+    what reading them raised."""
 
     def __init__(self, messages: Iterator[bytes]) -> None:
         self._messages = messages
@@ -34,12 +36,14 @@ class _Source:
         return self
 
     def __next__(self) -> bytes:
-        self.moved_s = time.monotonic()
+        self.moved_s = math.inf
         try:
             return next(self._messages)
         except HoldfastError as error:
             self.error = error
             raise
+        finally:
+            self.moved_s = time.monotonic()
 
 
 async def upload(

@@ -16,6 +16,8 @@ class Verdict(Enum):
     """The cloud does not let us in, though the token is new: everything waits, loudly."""
     QUARANTINE = "quarantine"
     """The cloud will never take this unit."""
+    TOO_LARGE = "too large"
+    """The cloud does not take so much in one call."""
     RETRY = "retry"
     """This unit again later, the others go on."""
 
@@ -27,9 +29,13 @@ _BY_CODE = {
     "PERMISSION_DENIED": Verdict.LOGIN,
     "INVALID_ARGUMENT": Verdict.QUARANTINE,
 }
+_TOO_LARGE = "larger than max"
+"""What gRPC's servers, in Go as in C, say of a message beyond their limit: the code alone may mean a quota."""
 
 
 def verdict(error: CloudError) -> Verdict:
     if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED") and not error.connected:
         return Verdict.LINK
+    if error.code == "RESOURCE_EXHAUSTED" and _TOO_LARGE in error.message.lower():
+        return Verdict.TOO_LARGE
     return _BY_CODE.get(error.code, Verdict.RETRY)

@@ -1,0 +1,87 @@
+"""A cap over all uploads together.
+
+A bucket that fills at the limit and whose content goes, in the order in which it was asked for, to calls on the
+event loop (`take`) and to streams on gRPC's threads (`shaped`). One may ask for more than the bucket holds: the
+next one waits until that is paid. So a call, of a mebibyte at most, goes at the speed of the link, and the average
+keeps below the limit. Thread-safe; a change of the limit acts on who waits already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterator
+
+_BURST_S = 0.25
+"""How much of the limit an idle link may save up."""
+_LOOK_EVERY_S = 0.2
+
+Messages = Callable[[], Iterator[bytes]]
+
+
+class Bandwidth:
+    """No limit (0) until it is set."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._limit = 0.0
+        self._asked = 0.0
+        self._paid = 0.0
+        self._at_s = time.monotonic()
+
+    @property
+    def limit_bytes_per_s(self) -> float:
+        return self._limit
+
+    @limit_bytes_per_s.setter
+    def limit_bytes_per_s(self, limit: float) -> None:
+        with self._lock:
+            self._fill()
+            self._limit = limit
+
+    async def take(self, size_bytes: int) -> None:
+        """Returns when so many bytes may be sent. When cancelled, they are given to the next."""
+        turn = self._ask(size_bytes)
+        try:
+            while wait_s := self._wait_s(turn):  # noqa: ASYNC110 - the limit may change meanwhile
+                await asyncio.sleep(wait_s)
+        except asyncio.CancelledError:
+            with self._lock:
+                self._paid += size_bytes
+            raise
+
+    def shaped(self, messages: Messages) -> Messages:
+        """The same messages, as fast as the limit lets them pass. Blocks whoever iterates them."""
+
+        def shape() -> Iterator[bytes]:
+            for message in messages():
+                turn = self._ask(len(message))
+                while wait_s := self._wait_s(turn):
+                    time.sleep(wait_s)
+                yield message
+
+        return shape
+
+    def _ask(self, size_bytes: int) -> float:
+        """Asks for so many bytes; returns how many must be paid before it is their turn."""
+        with self._lock:
+            self._fill()
+            turn, self._asked = self._asked, self._asked + size_bytes
+            return turn
+
+    def _wait_s(self, turn: float) -> float:
+        """How long to wait before looking again; 0 when it is the turn."""
+        with self._lock:
+            self._fill()
+            missing = turn - self._paid
+            return min(_LOOK_EVERY_S, max(0.001, missing / self._limit)) if self._limit and missing > 0 else 0.0
+
+    def _fill(self) -> None:
+        now_s = time.monotonic()
+        if self._limit:
+            filled = self._paid + (now_s - self._at_s) * self._limit
+            self._paid = min(filled, self._asked + self._limit * _BURST_S)
+        else:
+            self._paid = self._asked
+        self._at_s = now_s

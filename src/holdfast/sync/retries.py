@@ -1,0 +1,115 @@
+"""What failed and when it is tried again; what may be cutting the link. Belongs to the event loop.
+
+Files that failed in one call wait together. Bounds: `MAX_FILES` are remembered; beyond `MAX_UNITS` calls that wait,
+further ones wait as their folders. A file that waits is only remembered here: it holds nothing else.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from ..clock import Clock
+from .retry import Backoff, unit_backoff
+
+MAX_FILES = 10_000
+MAX_UNITS = 1_000
+SUSPECT_AFTER_CUTS = 3
+MAX_FILES_PER_CALL = 512
+
+
+@dataclass
+class _Wait:
+    """What waits for one attempt."""
+
+    backoff: Backoff
+    failures: int
+    at_s: float = 0.0
+    files: int = 0
+
+
+class Retries:
+    """Keys are paths; a folder's path stands for all that lies directly in it."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._files: OrderedDict[str, _Wait] = OrderedDict()
+        self._folders: OrderedDict[str, _Wait] = OrderedDict()
+        self._units = 0
+        self._cuts: OrderedDict[str, int] = OrderedDict()
+
+    def __len__(self) -> int:
+        """Files, and folders, that wait."""
+        return len(self._files) + len(self._folders)
+
+    def is_due(self, path: str) -> bool:
+        """Whether it is time to try the file."""
+        wait = self._files.get(path) or (self._folders.get(os.path.dirname(path)) if self._folders else None)
+        return wait is None or self._clock.monotonic() >= wait.at_s
+
+    def folder_is_due(self, folder: str) -> bool:
+        """Whether a folder that waits as a whole need not be looked at."""
+        wait = self._folders.get(folder)
+        return wait is None or self._clock.monotonic() >= wait.at_s
+
+    def failed(self, paths: Iterable[str]) -> float:
+        """Files failed in one call; returns the seconds until they are tried again."""
+        paths = list(paths)
+        known = [wait for path in paths if (wait := self._files.get(path)) is not None]
+        failures = max((wait.failures for wait in known), default=0)
+        wait = _Wait(unit_backoff(failures), failures + 1)
+        wait_s = wait.backoff.next_s()
+        wait.at_s = self._clock.monotonic() + wait_s
+        self.forget(paths)
+        if self._units >= MAX_UNITS or len(self._files) + len(paths) > MAX_FILES:
+            return self._folder_failed(os.path.dirname(paths[0]))
+        self._units += 1
+        wait.files = len(paths)
+        for path in paths:
+            self._files[path] = wait
+        return wait_s
+
+    def succeeded(self, paths: Iterable[str]) -> None:
+        """Calls with these files went well."""
+        paths = list(paths)
+        self.forget(paths)
+        for path in paths:
+            self._cuts.pop(path, None)
+            if self._folders:
+                self._folders.pop(os.path.dirname(path), None)
+
+    def forget(self, paths: Iterable[str]) -> None:
+        """The files wait no more."""
+        for path in paths:
+            wait = self._files.pop(path, None)
+            if wait is not None:
+                wait.files -= 1
+                self._units -= wait.files == 0
+
+    def cut(self, paths: Iterable[str]) -> None:
+        """The link was cut while a call with these files was under way."""
+        for path in paths:
+            self._cuts[path] = self._cuts.get(path, 0) + 1
+            self._cuts.move_to_end(path)
+        while len(self._cuts) > MAX_FILES:
+            self._cuts.popitem(last=False)
+
+    def is_suspect(self, path: str) -> bool:
+        """Whether the file was under way at three cuts in a row: it may be what cuts."""
+        return bool(self._cuts) and self._cuts.get(path, 0) >= SUSPECT_AFTER_CUTS
+
+    def most_together(self, path: str) -> int:
+        """How many files may share a call with this one: fewer after each failure, so that the cause is found."""
+        wait = self._files.get(path) if self._files else None
+        return max(1, MAX_FILES_PER_CALL >> wait.failures) if wait is not None else MAX_FILES_PER_CALL
+
+    def _folder_failed(self, folder: str) -> float:
+        known = self._folders.pop(folder, None)
+        wait = self._folders[folder] = known or _Wait(unit_backoff(), 0)
+        wait_s = wait.backoff.next_s()
+        wait.at_s = self._clock.monotonic() + wait_s
+        if len(self._folders) > MAX_FILES:
+            self._folders.popitem(last=False)
+        return wait_s

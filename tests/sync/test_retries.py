@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import pytest
+
+from holdfast.sync.retries import MAX_FILES, MAX_FILES_PER_CALL, MAX_UNITS, SUSPECT_AFTER_CUTS, Retries
+from holdfast.sync.safety import SafetyStop
+from tests.fakes import FakeClock
+
+
+@pytest.fixture
+def clock() -> FakeClock:
+    return FakeClock()
+
+
+async def test_files_that_failed_together_wait_together_and_fewer_go_together_each_time(clock: FakeClock) -> None:
+    retries = Retries(clock)
+    paths = [f"/a/{number}" for number in range(8)]
+    assert retries.most_together("/a/0") == MAX_FILES_PER_CALL
+    waits = []
+    for failures in range(1, 12):
+        waits.append(retries.failed(paths))
+        assert not any(retries.is_due(path) for path in paths)
+        assert retries.most_together("/a/0") == max(1, MAX_FILES_PER_CALL >> failures)
+        await clock.advance(waits[-1] + 1e-6)
+        assert all(retries.is_due(path) for path in paths)
+    assert all(0.9 * 0.2 * 2**n <= wait <= 1.1 * 0.2 * 2**n for n, wait in enumerate(waits))
+
+
+def test_a_success_forgets_the_failures_of_its_files_only(clock: FakeClock) -> None:
+    retries = Retries(clock)
+    retries.failed(["/a/1", "/a/2"])
+    retries.succeeded(["/a/1"])
+    assert retries.is_due("/a/1") and not retries.is_due("/a/2") and len(retries) == 1
+
+
+def test_beyond_a_thousand_calls_that_wait_folders_wait_as_a_whole(clock: FakeClock) -> None:
+    retries = Retries(clock)
+    for number in range(MAX_UNITS):
+        retries.failed([f"/a/{number}"])
+    retries.failed(["/b/1"])
+    assert not retries.is_due("/b/2") and retries.is_due("/c/1")
+    assert len(retries) == MAX_UNITS + 1
+    for number in range(3 * MAX_FILES):
+        retries.failed([f"/{number}/x"])
+    assert len(retries) <= MAX_UNITS + MAX_FILES
+    retries.succeeded(["/29999/y"])
+    assert retries.is_due("/29999/x")
+
+
+def test_after_three_cuts_in_a_row_a_file_is_suspect_until_it_arrives(clock: FakeClock) -> None:
+    retries = Retries(clock)
+    for _ in range(SUSPECT_AFTER_CUTS):
+        assert not retries.is_suspect("/a")
+        retries.cut(["/a", "/b"])
+    assert retries.is_suspect("/a") and retries.is_suspect("/b")
+    retries.succeeded(["/a"])
+    assert not retries.is_suspect("/a") and retries.is_suspect("/b")
+
+
+def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() -> None:
+    stop = SafetyStop()
+    assert [stop.believes(name) for name in ("a", "a", "b", "b", "c", "a")] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    stop.accepted()
+    assert [stop.believes(name) for name in "abcd"] == [True] * 4
+    stop.connected()
+    assert [stop.believes(name) for name in "abc"] == [True, True, False]
