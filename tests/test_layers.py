@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOOR = frozenset({"config", "errors", "clock", "filesystem", "throttle", "supervision"})
-TOP = frozenset({"manager", "uplink", "status", "commands"})
+TOP = frozenset({"manager", "uplink", "status", "commands", "steering", "user_settings", "steering_status"})
 MAY_IMPORT = {
     **dict.fromkeys(FLOOR, FLOOR),
     "storage": FLOOR | {"storage"},

@@ -10,6 +10,7 @@ import psutil
 from . import __version__
 from .capture.engine import RunningCollector
 from .manager import Engine, Manager
+from .steering_status import steering_status
 from .storage.counts import CollectorId, FileCounts, ReadingCounts
 
 
@@ -43,6 +44,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "last_disk_error": next((e for s in engine.all_stores if (e := s.writer.last_error)), ""),
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
+    found["steering"] = steering_status(manager)
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
     return found

@@ -14,7 +14,6 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from enum import Enum
 
 from ..clock import Clock
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
@@ -28,8 +27,10 @@ from ..storage.store import Store
 from ..throttle import Throttle
 from .cloud import Cloud
 from .link import Link
+from .outcomes import Outcome
 from .planner import CHUNK_BYTES, Part, UnaryPart, capture_parts, file_contents, file_metadata
 from .retry import Backoff, unit_backoff
+from .sequences import SequenceDelivery
 from .verdicts import Verdict
 from .walker import Found
 
@@ -37,17 +38,6 @@ MAX_REMEMBERED = 10_000
 _MOST_PLACES = 10
 
 logger = logging.getLogger(__name__)
-
-
-class Outcome(Enum):
-    """What became of a file at one attempt."""
-
-    DELIVERED = "delivered"
-    QUARANTINED = "quarantined"
-    WAITING = "waiting"
-    """It failed and is tried again."""
-    GONE = "gone"
-    """Somebody else removed it."""
 
 
 @dataclass
@@ -90,6 +80,7 @@ class Delivery:
         self._retries: OrderedDict[str, _Retry] = OrderedDict()
         self.last_error: str | None = None
         self.tags: tuple[str, ...] = ()
+        self.sequences = SequenceDelivery(files, cloud, link)
 
     @property
     def retrying(self) -> int:
@@ -109,6 +100,8 @@ class Delivery:
         try:
             if found.kind is FileKind.CAPTURE:
                 outcome = await self._capture_file(found, wait)
+            elif found.kind is FileKind.ENDED_SEQUENCE:
+                outcome = await self.sequences.deliver(found, self._store_of(found).root, wait=wait)
             else:
                 outcome = await self._arbitrary_file(found, wait)
         except CloudError as error:
@@ -225,6 +218,10 @@ class Delivery:
         return Outcome.WAITING
 
     def _quarantine(self, found: Found, cause: str) -> Outcome:
+        if found.kind is FileKind.ENDED_SEQUENCE:
+            self.sequences.refuse(found, self._store_of(found).root, f"refused by the cloud: {cause}")
+            self._retries.pop(found.path, None)
+            return Outcome.QUARANTINED
         readings = self._count(found) if found.kind is FileKind.CAPTURE else None
         quarantine(self._files, self._store_of(found).root, found.path, f"refused by the cloud: {cause}")
         self._retries.pop(found.path, None)

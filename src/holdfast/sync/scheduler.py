@@ -21,8 +21,9 @@ from ..filesystem import FileSystem
 from ..storage.store import Store
 from ..throttle import Throttle
 from .audit import Audit
-from .delivery import Delivery, Outcome
+from .delivery import Delivery
 from .link import Link
+from .outcomes import Outcome
 from .walker import Found, Walk
 
 _BATCH = 64
@@ -106,6 +107,7 @@ class SyncScheduler:
         self._room = asyncio.Condition()
         self._changed = asyncio.Event()
         self._paused = False
+        self._hold = ""
         self.state = "waiting for the first interval"
         self.pending_files = 0
         self.pending_bytes = 0
@@ -133,9 +135,14 @@ class SyncScheduler:
             settings = self._settings
             if settings.disabled:
                 self.state = "disabled by sync_disabled; a manual sync works"
+            elif self._hold:
+                self.state = self._hold
             wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
             await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
             if self._settings.disabled or self._paused:
+                continue
+            if self._hold:
+                self.state = self._hold
                 continue
             if not any(store.owned for store in self._stores()):
                 self.state = self._stores()[0].waiting_for
@@ -169,6 +176,32 @@ class SyncScheduler:
     def pause(self) -> None:
         """Begins no scheduled upload any more, until `configure`; those under way go on."""
         self._paused = True
+
+    def hold(self, reason: str) -> None:
+        """While there is a reason, no scheduled upload begins, whatever `configure` says; those under way go on."""
+        if reason != self._hold:
+            self._hold = reason
+            self._changed.set()
+
+    async def sync_files(self, paths: Sequence[str]) -> SyncReport:
+        """Sends these files, which are complete, and returns when each is delivered or has failed; those that are
+        not there any more are in no count. Raises NotConnectedError."""
+        started = self._clock.monotonic()
+        await self._link.connected()
+        report = SyncReport(pending=1)
+        walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
+        for path in paths:
+            found = await asyncio.to_thread(walk.look_at, path)
+            if found is not None:
+                async with self._room:
+                    await self._room.wait_for(lambda: len(self._under_way) < self._settings.uploads)
+                self._start(found, report)
+        report.pending -= 1
+        if report.pending:
+            await report.done.wait()
+        report.seconds = self._clock.monotonic() - started
+        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
+        return report
 
     async def release(self, store: Store) -> None:
         """Ends the uploads of a store that is given up."""
@@ -214,7 +247,7 @@ class SyncScheduler:
                 continue
             async with self._room:
                 await self._room.wait_for(lambda: len(self._under_way) < self._settings.uploads)
-            if report is None and (self._paused or self._settings.disabled):
+            if report is None and (self._paused or self._hold or self._settings.disabled):
                 break
             self._start(found, report)
         else:

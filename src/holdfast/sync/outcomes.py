@@ -1,0 +1,16 @@
+"""What becomes of a file at one attempt to deliver it."""
+
+from __future__ import annotations
+
+from enum import Enum
+
+
+class Outcome(Enum):
+    """What became of a file at one attempt."""
+
+    DELIVERED = "delivered"
+    QUARANTINED = "quarantined"
+    WAITING = "waiting"
+    """It failed and is tried again."""
+    GONE = "gone"
+    """Somebody else removed it."""
