@@ -22,7 +22,7 @@ from viam.resource.types import Model, ModelFamily
 from holdfast import commands, config
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.clock import SystemClock
-from holdfast.errors import CommandError, ConfigError, NotConnectedError, printable
+from holdfast.errors import CommandError, ConfigError, HoldfastError, NotConnectedError, printable
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -141,6 +141,8 @@ class Durable(DataManager):
             raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
         except NotConnectedError as error:
             raise GRPCError(Status.UNAVAILABLE, str(error)) from error
+        except HoldfastError as error:  # a resource or a disk that does not do what was asked
+            raise GRPCError(Status.ABORTED, str(error)) from error
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
         return status(PROCESS.manager)

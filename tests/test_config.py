@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import config
-from holdfast.config import CaptureMethod, Config, MongoSettings
+from holdfast.config import CaptureMethod, Config, ControlSensorConfig, MongoSettings
 from holdfast.errors import ConfigError
 from holdfast.space_config import SpaceLimits
 
@@ -47,6 +47,8 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "flush_interval_s": 1.0,
         "fsync_interval_s": 5.0,
         "methods": (),
+        "off_methods": (),
+        "capture_control_sensor": None,
         "sync_disabled": False,
         "sync_interval_s": 6.0,
         "additional_sync_paths": (),
@@ -234,17 +236,6 @@ def test_what_the_cloud_acts_on_is_accepted_without_a_word(attribute: str, value
     assert parsed(**{attribute: value}).problems == ()
     found = with_methods({**READINGS, attribute: value})
     assert (len(found.methods), found.problems) == (1, ())
-
-
-@pytest.mark.parametrize(
-    ("attribute", "value"),
-    [
-        ("capture_control_sensor", {"name": "gate", "key": "controls"}),
-    ],
-)
-def test_an_attribute_that_does_not_work_yet_says_so(attribute: str, value: object) -> None:
-    (problem,) = parsed(**{attribute: value}).problems
-    assert problem.startswith(f"{attribute}: ")
 
 
 def test_a_mongo_config_has_the_builtins_defaults() -> None:
@@ -473,6 +464,43 @@ ENTRIES = st.dictionaries(
     ),
     JSON,
 )
+
+
+def test_a_control_sensor_has_a_name_and_a_key() -> None:
+    found = parsed(capture_control_sensor={"name": "gate", "key": "controls"})
+    assert found.capture_control_sensor == ControlSensorConfig("gate", "controls")
+    assert found.problems == () and found.dependencies == ("gate",)
+
+
+@pytest.mark.parametrize(
+    ("value", "problem"),
+    [
+        ({"name": "gate"}, "capture_control_sensor.key: is missing"),
+        ({"key": "controls"}, "capture_control_sensor.name: is missing"),
+        ({"name": "gate", "kez": "controls"}, "did you mean 'key'"),
+    ],
+)
+def test_a_control_sensor_without_a_name_or_a_key_steers_nothing_and_says_so(
+    value: dict[str, str], problem: str
+) -> None:
+    found = parsed(capture_control_sensor=value)
+    assert found.capture_control_sensor is None
+    assert any(problem in each for each in found.problems)
+
+
+def test_a_control_sensor_of_a_wrong_type_is_refused_by_its_attribute() -> None:
+    assert refusal(capture_control_sensor={"name": 5.0}).attribute == "capture_control_sensor.name"
+    assert parsed(capture_control_sensor={}).problems == ()
+
+
+def test_an_entry_that_is_off_is_kept_for_who_switches_it_on() -> None:
+    off = {**READINGS, "name": "off", "disabled": True, "additional_params": {"a": 1.0}}
+    found = with_methods(READINGS, off, {**READINGS, "disabled": True})
+    assert [method.name for method in found.methods] == ["lidar"]
+    assert found.off_methods == (CaptureMethod("off", "Readings", 0.0, (("a", 1.0),)),)
+    assert found.dependencies == ("lidar",)
+    steered = parsed(capture_methods=[off], capture_control_sensor={"name": "gate", "key": "k"})
+    assert steered.dependencies == ("off", "gate")
 
 
 def test_a_flush_interval_is_one_that_the_disk_thread_can_wait_for() -> None:

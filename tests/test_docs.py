@@ -24,7 +24,7 @@ from .waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-NOT_ATTRIBUTES = {"problems", "memory_dir", "limits"}
+NOT_ATTRIBUTES = {"problems", "memory_dir", "limits", "off_methods"}
 
 
 def text(name: str) -> str:
@@ -110,9 +110,14 @@ def test_every_attribute_that_is_understood_stands_in_the_readme() -> None:
     assert {of_limits.get(field, field) for field in SpaceLimits.__dataclass_fields__} - documented == set()
 
 
-def test_every_command_stands_in_the_readme() -> None:
-    for name in COMMANDS:
-        assert f'{{"command": "{name}"}}' in text("README.md")
+def test_every_command_and_argument_stands_in_docs_commands() -> None:
+    sections = re.split(r"^## `(\w+)`", text("docs/commands.md"), flags=re.MULTILINE)[1:]
+    documented = dict(zip(sections[::2], sections[1::2], strict=True))
+    assert set(documented) == set(COMMANDS)
+    for name, command in COMMANDS.items():
+        assert set(re.findall(r"^\| `(\w+)` \|", documented[name], re.MULTILINE)) == {
+            argument.name for argument in command.arguments
+        }
 
 
 async def test_every_field_of_the_status_is_documented(tmp_path: Path) -> None:

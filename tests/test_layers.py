@@ -10,7 +10,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 FLOOR = frozenset({"config", "space_config", "errors", "clock", "filesystem", "throttle", "supervision"})
-TOP = frozenset({"manager", "uplink", "placement", "status", "space_status", "commands"})
+TOP = frozenset(
+    {
+        "manager", "uplink", "placement", "status", "space_status", "commands", "steering", "user_settings",
+        "steering_status",
+    }
+)  # fmt: skip
 MAY_IMPORT = {
     **dict.fromkeys(FLOOR, FLOOR),
     "storage": FLOOR | {"storage"},

@@ -139,6 +139,7 @@ async def test_a_hand_over_loses_nothing_and_an_unchanged_collector_goes_on(worl
 async def test_a_change_of_one_collector_leaves_the_others_alone(world: World) -> None:
     methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 100} for name in ("a", "b")]
     world.apply("a", "b", capture_methods=methods)
+    await world.served(1, "b")
     before = {r.collector.spec.resource: r for r in world.manager.engine.capture.running}  # type: ignore[union-attr]
     await world.served(3, "b")
     world.apply("a", "b", capture_methods=[methods[0], {**methods[1], "capture_frequency_hz": 50}])
@@ -433,14 +434,16 @@ async def test_a_selector_that_is_not_there_holds_scheduled_sync(world: World) -
 
 async def test_help_lists_every_command_and_status_is_one(world: World) -> None:
     world.apply()
-    assert set((await run_command(world.manager, {"command": "help"}))["commands"]) == set(COMMANDS)
+    commands = (await run_command(world.manager, {"command": "help"}))["commands"]
+    assert set(commands) == set(COMMANDS)
+    assert commands["pause"]["arguments"].keys() == {"what", "for_s", "persist"}
     assert set(await run_command(world.manager, {"command": "status"})) == set(status(world.manager))
 
 
 async def test_an_unknown_command_gets_the_closest_name(world: World) -> None:
     with pytest.raises(CommandError, match="did you mean 'sync'"):
         await run_command(world.manager, {"command": "synk"})
-    with pytest.raises(CommandError, match=r"None; there are: help, status, sync"):
+    with pytest.raises(CommandError, match=r"None; there are: help, status, sync, pause"):
         await run_command(world.manager, {})
 
 

@@ -30,9 +30,6 @@ DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
 DEFAULT_MONGO_DATABASE, DEFAULT_MONGO_COLLECTION = "sensorData", "readings"
 _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 
-_NO_EFFECT_YET = ("capture_control_sensor",)
-"""The builtin's attributes that this version checks and does not act on; each use is said."""
-
 _CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
 )
@@ -80,6 +77,14 @@ class MongoSettings:
 
 
 @dataclass(frozen=True)
+class ControlSensorConfig:
+    """The sensor that steers capture, and the key of its readings under which the overrides stand."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
 class Config:
     """A checked configuration; paths are absolute, times in the unit of their name."""
 
@@ -90,6 +95,9 @@ class Config:
     flush_interval_s: float = 1.0
     fsync_interval_s: float = 5.0
     methods: tuple[CaptureMethod, ...] = ()
+    off_methods: tuple[CaptureMethod, ...] = ()
+    """Entries that are switched off, which a control sensor or a command may switch on."""
+    capture_control_sensor: ControlSensorConfig | None = None
     sync_disabled: bool = False
     sync_interval_s: float = DEFAULT_SYNC_INTERVAL_MINS * 60
     additional_sync_paths: tuple[str, ...] = ()
@@ -112,6 +120,10 @@ class Config:
     def dependencies(self) -> tuple[str, ...]:
         """Names of the resources that capture and sync ask; none of them has to be there."""
         names = [m.name for m in self.methods if _declarable(m.name)]
+        if self.capture_control_sensor is not None:
+            names += [m.name for m in self.off_methods if _declarable(m.name)]
+            if _declarable(self.capture_control_sensor.name):
+                names.append(self.capture_control_sensor.name)
         if self.selective_syncer_name and _declarable(self.selective_syncer_name):
             names.append(self.selective_syncer_name)
         return tuple(dict.fromkeys(short_name(name) for name in names))
@@ -121,6 +133,11 @@ class Config:
         """Every folder that captured data goes to: `capture_dir` first, then those of single methods."""
         own = (method.capture_directory for method in self.methods if method.capture_directory)
         return tuple(dict.fromkeys((self.capture_dir, *own)))
+
+
+def is_off(frequency_hz: float) -> bool:
+    """Whether a frequency means no capture at all, by the builtin's threshold."""
+    return frequency_hz <= _FREQUENCY_EPSILON_HZ
 
 
 def short_name(name: str) -> str:
@@ -155,8 +172,6 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
     interval_mins = reader.number("sync_interval_mins", 0.0)
     if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:
         interval_mins = DEFAULT_SYNC_INTERVAL_MINS
-    for name in _NO_EFFECT_YET:
-        reader.mapping(name)
     capture_dir = path(reader.text("capture_dir", "") or default_capture_dir(environment))
     config = Config(
         capture_dir=capture_dir,
@@ -166,6 +181,8 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
         fsync_interval_s=reader.number("capture_fsync_interval_ms", 5000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
         methods=reader.methods(path),
+        off_methods=tuple(reader.off_methods),
+        capture_control_sensor=reader.control_sensor(),
         sync_disabled=reader.flag("sync_disabled"),
         sync_interval_s=interval_mins * 60,
         additional_sync_paths=tuple(path(p) for p in reader.texts("additional_sync_paths") if p),
@@ -190,9 +207,6 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
 
 def _with_problems(config: Config, reader: _Reader) -> Config:
     problems = list(reader.problems)
-    for name in _NO_EFFECT_YET:
-        if reader.is_set(name):
-            problems.append(f"{name}: this version does not act on it yet; the rest of the config works")
     problems += [_unknown(name, reader.known | _CLOUD_SIDE) for name in reader.unknown()]
     return Config(**{**vars(config), "problems": tuple(problems)})
 
@@ -211,6 +225,8 @@ class _Reader:
         self._attributes = attributes
         self.known: set[str] = {"capture_methods"}
         self.problems: list[str] = []
+        self.off_methods: list[CaptureMethod] = []
+        """After `methods`: its entries that are switched off."""
 
     def is_set(self, name: str) -> bool:
         return bool(self._attributes.get(name))
@@ -283,6 +299,21 @@ class _Reader:
             uri, texts["database"] or DEFAULT_MONGO_DATABASE, texts["collection"] or DEFAULT_MONGO_COLLECTION
         )
 
+    def control_sensor(self) -> ControlSensorConfig | None:
+        """`capture_control_sensor`; None where it is not usable, with a problem said as the builtin logs it."""
+        name = "capture_control_sensor"
+        reader = _Reader(self.mapping(name))
+        try:
+            sensor, key = reader.text("name", ""), reader.text("key", "")
+        except ConfigError as error:
+            raise ConfigError(f"{name}.{error.attribute}", str(error).partition(": ")[2]) from error
+        self.problems += [_unknown(unknown, reader.known, f"{name}.") for unknown in reader.unknown()]
+        if sensor and not key:
+            self.problems.append(f"{name}.key: is missing; the sensor {sensor!r} steers nothing until it is there")
+        if key and not sensor:
+            self.problems.append(f"{name}.name: is missing; nothing steers capture until it is there")
+        return ControlSensorConfig(sensor, key) if sensor and key else None
+
     def methods(self, path: Callable[[str], str]) -> tuple[CaptureMethod, ...]:
         """The usable entries of `capture_methods`; each other one becomes a problem. `path` completes paths."""
         entries = self._take("capture_methods", (list, tuple), "a list of capture methods")
@@ -294,7 +325,8 @@ class _Reader:
             except ConfigError as error:
                 self.problems.append(f"{error}; this entry is not captured, the others are")
                 continue
-            if method is None:
+            if is_off(method.frequency_hz):
+                self.off_methods.append(method)
                 continue
             key = (method.name, method.method, repr(method.params))
             if key in methods:
@@ -304,9 +336,10 @@ class _Reader:
                 )
                 continue
             methods[key] = method
+        self.off_methods = [m for m in self.off_methods if (m.name, m.method, repr(m.params)) not in methods]
         return tuple(methods.values())
 
-    def _method(self, where: str, entry: object, path: Callable[[str], str]) -> CaptureMethod | None:
+    def _method(self, where: str, entry: object, path: Callable[[str], str]) -> CaptureMethod:
         if not isinstance(entry, Mapping):
             raise ConfigError(where, f"must be an object with name, method and capture_frequency_hz, not {entry!r}")
         reader = _Reader(entry)
@@ -332,12 +365,10 @@ class _Reader:
             ) from error
         self.problems += [f"{where}.{problem}" for problem in reader.problems]
         self.problems += [_unknown(key, reader.known | _CLOUD_SIDE, f"{where}.") for key in reader.unknown()]
-        if disabled or frequency is None:
-            return None
         return CaptureMethod(
             name,
             method,
-            frequency,
+            0.0 if disabled or frequency is None else frequency,
             tuple(sorted(params.items())),
             tags,
             timeout_s,
@@ -357,7 +388,7 @@ class _Reader:
         attribute = f"{where}.capture_frequency_hz"
         if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
             raise ConfigError(attribute, f"must be a number, not {value!r}")
-        if value is None or value <= _FREQUENCY_EPSILON_HZ:
+        if value is None or is_off(value):
             self.problems.append(f"{attribute}: it is {value or 0:g}, so this entry is not captured")
             return None
         if not math.isfinite(value):

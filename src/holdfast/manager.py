@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
+from .capture.effective import effective, pair_of
 from .capture.engine import Capture
 from .capture.methods import sensor
 from .capture.mongo import MongoCapture, SpoolPlace
@@ -29,6 +30,7 @@ from .config import Config, short_name
 from .errors import NotConnectedError
 from .filesystem import FileSystem
 from .placement import left_behind, placed, rules_for, rules_for_left
+from .steering import Steering
 from .storage.local_copy import LocalCopy
 from .storage.store import Store
 from .sync.cloud import CloudSettings
@@ -92,6 +94,8 @@ class Manager:
         self.config: Config | None = None
         self.resolutions: list[Resolution] = []
         self.engine: Engine | None = None
+        self.resources = Resources()
+        self.steering = Steering(files, clock, self._steer)
 
     def apply(self, config: Config, resources: Resources) -> None:
         """Makes `config` hold. Returns at once; what did not change goes on untouched."""
@@ -105,12 +109,13 @@ class Manager:
         self._apply_mongo(engine, config)
         if begins:
             self._look_behind(engine, configured, config)
+        self.steering.apply(config, resources.apis, resources.client, lambda: engine.store.owned)
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
         self._apply_limits(engine, config)
         self._apply_sync(engine, config, resources)
         self._say(config)
-        self.config = config
+        self.config, self.resources = config, resources
 
     async def hand_over(self) -> None:
         """Flushes, and goes on for a successor; without one, stops after `HAND_OVER_S`. Takes under a second."""
@@ -121,7 +126,7 @@ class Manager:
         self.engine.uplink.sync.pause()  # the builtin may be what comes in our place, and would send the same files
         flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.all_stores)]
         try:
-            await asyncio.wait_for(asyncio.gather(*flushes), _FLUSH_TIMEOUT_S)
+            await asyncio.wait_for(asyncio.gather(self.steering.hand_over(), *flushes), _FLUSH_TIMEOUT_S)
         except asyncio.TimeoutError:
             logger.warning("the disk is slow: readings of the last moments are still on their way to it")
 
@@ -134,6 +139,7 @@ class Manager:
             engine, self.engine = self.engine, None
             if engine is None:
                 return
+            await self.steering.stop()
             await engine.capture.stop()
             await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.all_stores))
             await engine.uplink.leave()
@@ -150,6 +156,12 @@ class Manager:
         if not self.engine.store.owned:
             raise NotConnectedError(f"can't sync yet: {self.engine.store.waiting_for}")
         return await self.engine.uplink.sync.sync_now()
+
+    async def sync_files(self, paths: Sequence[str]) -> SyncReport:
+        """Sends these files, which are complete. NotConnectedError when it can't begin."""
+        if self.engine is None or not self.engine.store.owned:
+            raise NotConnectedError("can't sync yet: the capture folder is not ours")
+        return await self.engine.uplink.sync.sync_files(paths)
 
     def _start(self, config: Config) -> Engine:
         engine: Engine
@@ -249,24 +261,46 @@ class Manager:
         engine.closing.add(task)
         task.add_done_callback(engine.closing.discard)
 
+    def _steer(self) -> None:
+        """Something else is to run than before, by the same configuration."""
+        engine, config = self.engine, self.config
+        if engine is not None and config is not None:
+            self._apply_capture(engine, config, self.resources)
+            self._say_what_does_not_run()
+            engine.uplink.sync.hold(self.steering.sync_pause)
+
     def _apply_capture(self, engine: Engine, config: Config, resources: Resources) -> None:
-        self.resolutions = resolve(config.methods, resources.apis)
+        if not self.steering.settings.loaded:  # a restart must not read from what is paused; it takes milliseconds
+            self.resolutions = resolve(config.methods, resources.apis)
+            return
+        configured = (*config.methods, *config.off_methods)
+        wanted = effective(configured, config.tags, self.steering.orders)
+        given = {pair_of(method) for method in config.methods}
+        strangers = {short_name(each.method.name) for each in wanted if pair_of(each.method) not in given}
+        self.resolutions = resolve((each.method for each in wanted), self.steering.known(resources.apis, strangers))
         if config.capture_disabled or resources.client is None:
             engine.capture.apply(())
             return
-        client = resources.client
         engine.capture.apply(
-            CollectorSpec(
-                api=found.api,
-                method=found.method,
-                table=found.table,
-                client=client,
-                tags=tuple(dict.fromkeys((*config.tags, *found.method.tags))),
-                writer=engine.stores[found.method.capture_directory or config.capture_dir].writer,
-                max_file_bytes=config.maximum_capture_file_size_bytes,
-            )
-            for found in self.resolutions
-            if found.table is not None
+            spec
+            for found, each in zip(self.resolutions, wanted, strict=True)
+            if (spec := self.spec_of(found, each.tags, resources, config)) is not None
+        )
+
+    def spec_of(
+        self, found: Resolution, tags: tuple[str, ...], resources: Resources, config: Config
+    ) -> CollectorSpec | None:
+        """The collector of what was resolved; None where it can't run."""
+        if found.table is None or resources.client is None or self.engine is None:
+            return None
+        return CollectorSpec(
+            api=found.api,
+            method=found.method,
+            table=found.table,
+            client=resources.client,
+            tags=tags,
+            writer=self.engine.stores[found.method.capture_directory or config.capture_dir].writer,
+            max_file_bytes=config.maximum_capture_file_size_bytes,
         )
 
     def _apply_mongo(self, engine: Engine, config: Config) -> None:
@@ -292,7 +326,9 @@ class Manager:
         )
         engine.uplink.limit_bytes_per_s(config.sync_bandwidth_limit_bytes_per_sec)
         engine.uplink.delivery.tags = config.tags
+        engine.uplink.delivery.sequences.held = self.steering.sequences.is_open
         engine.uplink.sync.configure(sync)
+        engine.uplink.sync.hold(self.steering.sync_pause)
 
     async def _stop_later(self) -> None:
         await self.clock.sleep(HAND_OVER_S)
@@ -306,6 +342,9 @@ class Manager:
         if config != self.config or self.config is None or config.problems != self.config.problems:
             for problem in config.problems:
                 logger.error("config: %s", problem)
+        self._say_what_does_not_run()
+
+    def _say_what_does_not_run(self) -> None:
         for found in self.resolutions:
             if found.problem and self._throttle.allows(found.problem):
                 logger.error("config: %s; it is not captured", found.problem)

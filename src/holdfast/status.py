@@ -11,6 +11,7 @@ from . import __version__
 from .capture.engine import RunningCollector
 from .manager import Engine, Manager
 from .space_status import space_status
+from .steering_status import steering_status
 from .storage.counts import CollectorId, FileCounts, ReadingCounts
 
 
@@ -46,6 +47,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
     found["mongo"] = _mongo(manager, engine)
+    found["steering"] = steering_status(manager)
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
     found["space"] = space_status(manager.clock, engine.all_stores, engine.local_copy)

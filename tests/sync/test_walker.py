@@ -28,6 +28,7 @@ def test_only_what_is_ready_is_found(tmp_path: Path) -> None:
         "notes/c.txt",
         "sequences/d.seq",
         "sequences/e.txt",
+        "sequences/open.progseq",
         "failed/f.capture",
         "deep/failed/g.txt",
         "datasetUpload/h.jpeg",
@@ -36,7 +37,14 @@ def test_only_what_is_ready_is_found(tmp_path: Path) -> None:
     ):
         write_old_file(tmp_path / name, b"x")
     write_old_file(tmp_path / "empty.txt", b"")
-    assert names(walk(tmp_path)) == ["a.capture", "c.txt"]
+    assert names(walk(tmp_path)) == ["a.capture", "c.txt", "d.seq"]
+
+
+def test_sequences_come_behind_the_data_of_their_root(tmp_path: Path) -> None:
+    write_old_file(tmp_path / "sequences/d.seq", b"x")
+    for number in range(5):
+        write_old_file(tmp_path / f"api/sensor/Readings/{number}.capture", b"x")
+    assert os.path.basename(list(walk(tmp_path))[-1].path) == "d.seq"
 
 
 def test_an_arbitrary_file_waits_until_it_was_left_alone_and_a_capture_file_does_not(tmp_path: Path) -> None:

@@ -28,6 +28,8 @@ class CaptureFile:
         self._files = files
         self._descriptor: int | None = descriptor
         self.path = path
+        self.final_path = ""
+        """Where it is since it is complete."""
         self.size_bytes = 0
         self.readings = 0
         self._torn = False
@@ -89,6 +91,7 @@ class CaptureFile:
             return None
         final = final_name(self._files, self.path)
         self._files.rename(self.path, final)
+        self.final_path = final
         return final
 
     def _write(self, parts: Sequence[Buffer]) -> None:

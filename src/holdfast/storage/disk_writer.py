@@ -57,7 +57,11 @@ class _Payload:
 class Appender:
     """Where one collector puts its readings. `append…` belong to the event loop, the rest to the disk thread."""
 
-    def __init__(self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int) -> None:
+    def __init__(
+        self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int, keep_files: int
+    ) -> None:
+        self.finished: deque[CaptureFile] = deque(maxlen=keep_files)
+        """The last files to which nothing is written any more."""
         self.collector = collector_of(metadata)
         self.folder = folder
         self.max_bytes = max_bytes
@@ -134,10 +138,11 @@ class DiskWriter:
         """Bytes in memory that are not yet handed to the operating system."""
         return self._pending_bytes
 
-    def open(self, metadata: DataCaptureMetadata, max_bytes: int) -> Appender:
-        """An appender for one collector; its first file is made with its first reading."""
+    def open(self, metadata: DataCaptureMetadata, max_bytes: int, keep_files: int = 0) -> Appender:
+        """An appender for one collector; its first file is made with its first reading. It remembers the last
+        `keep_files` files."""
         folder = layout.collector_folder(self._capture_dir, *collector_of(metadata))
-        appender = Appender(self, folder, metadata, max_bytes)
+        appender = Appender(self, folder, metadata, max_bytes, keep_files)
         with self._condition:
             self._appenders.add(appender)
         return appender
@@ -327,6 +332,7 @@ class DiskWriter:
         if appender.file is not None:
             self.finished_bytes += occupied_bytes(appender.file.size_bytes)
             self.completion.hand(appender.collector, appender.file)
+            appender.finished.append(appender.file)
             appender.file = None
 
     def _report(self, appender: Appender, error: StorageError, lost: int) -> None:

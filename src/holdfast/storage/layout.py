@@ -17,6 +17,8 @@ STATE_FOLDER = ".holdfast"
 FAILED_FOLDER = "failed"
 DATASET_FOLDER = "datasetUpload"
 SEQUENCES_FOLDER = "sequences"
+OPEN_SEQUENCE_EXTENSION = ".progseq"
+ENDED_SEQUENCE_EXTENSION = ".seq"
 
 SKIPPED_FOLDERS = frozenset({STATE_FOLDER, FAILED_FOLDER, DATASET_FOLDER})
 """Folders into which the walk does not go, at any depth."""
@@ -30,7 +32,9 @@ class FileKind(Enum):
     IN_PROGRESS = "in_progress"
     """Being written, or left by a crash: never sent; recovery makes it complete."""
     SEQUENCE = "sequence"
-    """Whatever lies in a folder named `sequences`: the data manager's own, no user's file."""
+    """Whatever else lies in a folder named `sequences`: the data manager's own, no user's file."""
+    ENDED_SEQUENCE = "ended_sequence"
+    """A sequence that has ended: sent by a call of its own, behind the data."""
     ARBITRARY = "arbitrary"
     """Any other file: sent when it has been left alone for a while."""
 
@@ -43,7 +47,7 @@ def kind_of(path: str) -> FileKind:
     if extension == CAPTURE_EXTENSION:
         return FileKind.CAPTURE
     if os.path.basename(folder) == SEQUENCES_FOLDER:
-        return FileKind.SEQUENCE
+        return FileKind.ENDED_SEQUENCE if extension == ENDED_SEQUENCE_EXTENSION else FileKind.SEQUENCE
     return FileKind.ARBITRARY
 
 

@@ -26,6 +26,7 @@ from .token import Token
 
 _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
 _DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
+_CREATE_SEQUENCE = "/viam.app.data.v1.DataService/CreateSequence"
 _CONNECT_TIMEOUT_S = 10.0
 _LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 STALL_S = 60.0
@@ -107,6 +108,10 @@ class Cloud:
         await self.bandwidth.take(len(request))
         timeout_s = STALL_S + len(request) / _SLOWEST_LINK_BYTES_PER_S
         await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request, timeout_s))
+
+    async def create_sequence(self, request: bytes) -> None:
+        """CreateSequence of a serialized request; returns when the cloud has it."""
+        await self._logged_in(lambda: self._unary(_CREATE_SEQUENCE, request, STALL_S))
 
     async def upload_stream(self, method: str, messages: streams.Messages) -> None:
         """FileUpload or StreamingDataCaptureUpload; `messages` gives the serialized stream from its beginning.

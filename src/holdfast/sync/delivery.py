@@ -29,6 +29,7 @@ from .link import Link
 from .outcome import Outcome
 from .planner import CHUNK_BYTES, Part, UnaryPart, file_contents, file_metadata
 from .retries import Retries
+from .sequences import SequenceDelivery
 from .settlement import Settlement
 from .transfer import Transfer
 from .verdicts import Verdict, verdict
@@ -59,6 +60,7 @@ class Delivery:
         self.retries = Retries(clock)
         self.last_error: str | None = None
         self.tags: tuple[str, ...] = ()
+        self.sequences = SequenceDelivery(files, cloud, link)
 
     @property
     def retrying(self) -> int:
@@ -82,6 +84,8 @@ class Delivery:
         try:
             if found.kind is FileKind.CAPTURE:
                 outcome = await self._capture_file(found, wait)
+            elif found.kind is FileKind.ENDED_SEQUENCE:
+                outcome = await self._sequence(found, wait)
             else:
                 outcome = await self._arbitrary_file(found, wait)
         except CloudError as error:
@@ -189,6 +193,17 @@ class Delivery:
         else:
             await self._cloud.upload_stream("StreamingDataCaptureUpload", part.messages)
         self._link.succeeded()
+
+    async def _sequence(self, found: Found, wait: bool) -> Outcome:
+        root = self._settlement.store_of(found).root
+        try:
+            return await self.sequences.deliver(found, root, wait=wait)
+        except CloudError as error:
+            if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(root, error):
+                raise
+            self.last_error = f"{printable(found.path)}: {error}"
+            await asyncio.to_thread(self.sequences.refuse, found, root, f"refused by the cloud: {error}")
+            return Outcome.QUARANTINED
 
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
         if self._settlement.acknowledged(found) != WHOLE:

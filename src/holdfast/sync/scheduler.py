@@ -111,6 +111,7 @@ class SyncScheduler:
         self._lanes = Lanes()
         self._changed = asyncio.Event()
         self._paused = False
+        self._hold = ""
         self.state = "waiting for the first interval"
         self.pending_files = 0
         self.pending_bytes = 0
@@ -138,9 +139,14 @@ class SyncScheduler:
             settings = self._settings
             if settings.disabled:
                 self.state = "disabled by sync_disabled; a manual sync works"
+            elif self._hold:
+                self.state = self._hold
             wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
             await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
             if self._settings.disabled or self._paused:
+                continue
+            if self._hold:
+                self.state = self._hold
                 continue
             if not any(store.owned for store in self._stores()):
                 self.state = self._stores()[0].waiting_for
@@ -174,6 +180,32 @@ class SyncScheduler:
     def pause(self) -> None:
         """Begins no scheduled upload any more, until `configure`; those under way go on."""
         self._paused = True
+
+    def hold(self, reason: str) -> None:
+        """While there is a reason, no scheduled upload begins, whatever `configure` says; those under way go on."""
+        if reason != self._hold:
+            self._hold = reason
+            self._changed.set()
+
+    async def sync_files(self, paths: Sequence[str]) -> SyncReport:
+        """Sends these files, which are complete, and returns when each is delivered or has failed; those that are
+        not there any more are in no count. Raises NotConnectedError."""
+        started = self._clock.monotonic()
+        await self._link.connected()
+        report = SyncReport(pending=1)
+        walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
+        for path in paths:
+            found = await asyncio.to_thread(walk.look_at, path)
+            if found is not None and found.path in self._under_way:
+                self._tell(found, report)
+            elif found is not None:
+                await self._start([found], report)
+        report.pending -= 1
+        if report.pending:
+            await report.done.wait()
+        report.seconds = self._clock.monotonic() - started
+        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
+        return report
 
     async def release(self, store: Store) -> None:
         """Ends the uploads of a store that is given up."""
@@ -264,7 +296,7 @@ class SyncScheduler:
 
     @property
     def _goes_on(self) -> bool:
-        return not (self._paused or self._settings.disabled)
+        return not (self._paused or self._hold or self._settings.disabled)
 
     def _tell(self, found: Found, report: SyncReport | None) -> None:
         """Lets `report` hear of an upload that is under way."""

@@ -11,13 +11,14 @@ from dataclasses import dataclass, field
 from ..clock import Clock
 from ..errors import StorageError, printable
 from ..filesystem import Entry, EntryKind, FileSystem
-from ..storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
+from ..storage.layout import SEQUENCES_FOLDER, SKIPPED_FOLDERS, FileKind, kind_of
 from ..throttle import Throttle
 
 logger = logging.getLogger(__name__)
 
 _MAX_LISTED = 100
 _MAX_FOLDERS = 10_000
+_MAX_DEFERRED = 1_000
 
 
 @dataclass(frozen=True)
@@ -54,13 +55,17 @@ class Walk:
     """Whether everything could be looked at, and `capture_folders` lists them all."""
 
     def __iter__(self) -> Iterator[Found]:
-        """Each file once, though roots may lie in each other. What can't be read is logged and passed over."""
+        """Each file once, though roots may lie in each other; sequences behind the data of their root. What can't
+        be read is logged and passed over."""
         seen: list[str] = []
         for root in self.roots:
             real = os.path.realpath(root)
             if not any(_is_in(real, other) for other in seen):
                 before = self.found + len(self.too_recent)
-                yield from self._folder(real, seen)
+                deferred: list[str] = []
+                yield from self._folder(real, seen, deferred)
+                for folder in deferred:
+                    yield from self._folder(folder, seen, None)
                 if self.found + len(self.too_recent) > before:
                     self.roots_with_files.add(real)
             seen.append(real)
@@ -69,14 +74,24 @@ class Walk:
         """Whether there may be anything to send in `root`, ready or not."""
         return any(_is_in(root, other) or _is_in(other, root) for other in self.roots_with_files)
 
-    def _folder(self, folder: str, seen: list[str]) -> Iterator[Found]:
+    def look_at(self, path: str) -> Found | None:
+        """One file without a walk; None when it is not there, or not ready."""
+        real = os.path.realpath(path)
+        return self._file(Entry(real, os.path.basename(real), EntryKind.FILE))
+
+    def _folder(self, folder: str, seen: list[str], deferred: list[str] | None) -> Iterator[Found]:
+        """What is in `folder`; folders of sequences go to `deferred`, as long as there is room."""
         if folder in seen:
             return
         try:
             for entry in self.files.list_folder(folder):
                 if entry.kind is EntryKind.FOLDER:
-                    if entry.name not in SKIPPED_FOLDERS:
-                        yield from self._folder(entry.path, seen)
+                    if entry.name in SKIPPED_FOLDERS:
+                        continue
+                    if entry.name == SEQUENCES_FOLDER and deferred is not None and len(deferred) < _MAX_DEFERRED:
+                        deferred.append(entry.path)
+                    else:
+                        yield from self._folder(entry.path, seen, deferred)
                 elif (found := self._file(entry)) is not None:
                     self._count(found, folder)
                     yield found
@@ -109,7 +124,7 @@ class Walk:
                 if self.throttle.allows(str(error)):
                     logger.warning("%s; it is not synced", error)
             return None
-        if not stat.S_ISREG(status.st_mode) or status.st_size == 0:
+        if not stat.S_ISREG(status.st_mode) or (status.st_size == 0 and kind is not FileKind.ENDED_SEQUENCE):
             return None
         if kind is FileKind.ARBITRARY and self._is_recent(status):
             if len(self.too_recent) < _MAX_LISTED:

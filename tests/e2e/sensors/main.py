@@ -6,6 +6,7 @@
 | holdfast:test:broken | | every reading fails |
 | holdfast:test:late | `delay_s` | answers after that time |
 | holdfast:test:switch | `path` (a file) | `should_sync` as the file says, see `Switch` |
+| holdfast:test:reading | `path` (a file) | the JSON object in the file; without one, or with another word, it fails |
 | holdfast:test:late_start | `path` (a file) | can't be built until the file exists |
 
 The ledger is the source's own account, which tests hold against what was captured and delivered.
@@ -14,6 +15,7 @@ The ledger is the source's own account, which tests hold against what was captur
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import time
 from collections.abc import Mapping
@@ -133,6 +135,21 @@ class Switch(_TestSensor):
         return readings[word]
 
 
+class Reading(_TestSensor):
+    """Says what a file holds, a JSON object; fails where there is none."""
+
+    MODEL = Model.from_string("holdfast:test:reading")
+    _path: Path
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        self._path = Path(attributes["path"])
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        return dict(json.loads(self._path.read_text()))
+
+
 class LateStart(_TestSensor):
     """Can't be built until a file exists: a resource that appears later."""
 
@@ -150,7 +167,7 @@ class LateStart(_TestSensor):
 
 async def main() -> None:
     module = Module.from_args()
-    for kind in (Counting, Broken, Late, Switch, LateStart):
+    for kind in (Counting, Broken, Late, Switch, Reading, LateStart):
         Registry.register_resource_creator(kind.API, kind.MODEL, ResourceCreatorRegistration(kind.new))
         module.add_model_from_registry(kind.API, kind.MODEL)
     await module.start()  # type: ignore[no-untyped-call]

@@ -1,0 +1,165 @@
+"""The capture control sensor: its readings say what is captured, at which rate and with which tags.
+
+A reading is the builtin's (services/datamanager, CaptureConfigReading and SequenceReading): under the configured
+key a list of overrides, under "sequences" the sequences that are open. Anything else, an error too, means the
+config as it is. One task polls at `POLL_HZ`; `changed` is called only when what the sensor says is different from
+before. Belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..clock import Clock
+from ..errors import ResourceCallError
+from ..supervision import supervised
+from ..throttle import Throttle
+from .sequences import Marked, Pair
+
+POLL_HZ = 10.0
+SEQUENCES_KEY = "sequences"
+_MOST_FLOAT32 = 3.4028235677973366e38
+_LOG_INTERVAL_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+Readings = Callable[[], Awaitable[Mapping[str, Any]]]
+
+
+@dataclass(frozen=True)
+class Override:
+    """What holds for a pair instead of the config; None leaves it as it is. 0 Hz is off."""
+
+    frequency_hz: float | None = None
+    tags: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class Controls:
+    """What one reading says. `problem` is why some of it does not hold, in words."""
+
+    overrides: Mapping[Pair, Override] = field(default_factory=dict)
+    sequences: tuple[Marked, ...] = ()
+    problem: str = ""
+
+
+def controls_in(readings: Mapping[str, Any], key: str) -> Controls:
+    """What `readings` say. One entry that can't be understood makes its whole list void, as in the builtin."""
+    problems: list[str] = []
+    overrides: dict[Pair, Override] = {}
+    sequences: tuple[Marked, ...] = ()
+    try:
+        overrides = dict(map(_override, _list(readings.get(key))))
+    except ValueError as error:
+        problems.append(f"its {key!r} can't be understood: {error}; the config holds")
+    try:
+        sequences = tuple(map(_marked, _list(readings.get(SEQUENCES_KEY))))
+    except ValueError as error:
+        problems.append(f"its {SEQUENCES_KEY!r} can't be understood: {error}; no sequence is open")
+    if any(not marked.resources for marked in sequences):
+        problems.append("a sequence without resources is left out")
+    if key not in readings:
+        problems.insert(0, f"its reading has no {key!r}; the config holds")
+    return Controls(overrides, tuple(marked for marked in sequences if marked.resources), "; ".join(problems))
+
+
+def _list(value: object) -> list[Mapping[str, Any]]:
+    if value is None:
+        return []
+    if not isinstance(value, (list, tuple)):
+        raise ValueError(f"it must be a list, not {value!r}")
+    for each in value:
+        if not isinstance(each, (Mapping, type(None))):
+            raise ValueError(f"{each!r} must be an object")
+    return [each or {} for each in value]
+
+
+def _override(entry: Mapping[str, Any]) -> tuple[Pair, Override]:
+    frequency = entry.get("capture_frequency_hz")
+    if frequency is not None:
+        if isinstance(frequency, bool) or not isinstance(frequency, (int, float)):
+            raise ValueError(f"capture_frequency_hz must be a number, not {frequency!r}")
+        if not math.isfinite(frequency) or abs(frequency) > _MOST_FLOAT32:
+            raise ValueError(f"capture_frequency_hz {frequency!r} is out of range")
+    tags = _texts(entry, "tags")
+    return _pair(entry), Override(None if frequency is None else max(0.0, float(frequency)), tags)
+
+
+def _marked(entry: Mapping[str, Any]) -> Marked:
+    return Marked(tuple(map(_pair, _list(entry.get("resources")))), _texts(entry, "sequence_tags") or ())
+
+
+def _pair(entry: Mapping[str, Any]) -> Pair:
+    return _text(entry, "resource_name"), _text(entry, "method")
+
+
+def _text(entry: Mapping[str, Any], name: str) -> str:
+    value = entry.get(name)
+    if not isinstance(value, (str, type(None))):
+        raise ValueError(f"{name} must be a text, not {value!r}")
+    return value or ""
+
+
+def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
+    value = entry.get(name)
+    if value is None:
+        return None
+    if not isinstance(value, (list, tuple)) or not all(isinstance(each, (str, type(None))) for each in value):
+        raise ValueError(f"{name} must be a list of texts, not {value!r}")
+    return tuple(each or "" for each in value)
+
+
+class ControlSensor:
+    """Polls until `stop`. `changed` is told what holds from now on; it must not block."""
+
+    def __init__(
+        self, clock: Clock, name: str, key: str, readings: Readings, changed: Callable[[Controls], None]
+    ) -> None:
+        self.state = "no reading yet"
+        """In words, for the status."""
+        self.held = False
+        """While set nothing that the sensor says, or fails to say, changes anything."""
+        self.name = name
+        self.key = key
+        self._clock = clock
+        self._readings = readings
+        self._changed = changed
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self._last: Controls | None = None
+        self._task = asyncio.get_running_loop().create_task(
+            supervised("the capture control sensor", self._run), name="holdfast-control-sensor"
+        )
+
+    def stop(self) -> None:
+        """No `changed` is called any more."""
+        self._task.cancel()
+
+    async def _run(self) -> None:
+        due_s = self._clock.monotonic()
+        while True:
+            # As a ticker does: never sooner, and what was missed is not made up.
+            due_s += max(1.0, math.ceil((self._clock.monotonic() - due_s) * POLL_HZ)) / POLL_HZ
+            await self._clock.sleep(due_s - self._clock.monotonic())
+            if self.held:
+                continue
+            try:
+                controls = controls_in(await self._readings(), self.key)
+            except ResourceCallError as error:
+                controls = Controls(problem=f"it gives no reading: {error}; the config holds")
+            if not self.held:
+                self._take(controls)
+
+    def _take(self, controls: Controls) -> None:
+        if controls == self._last:
+            return
+        before, self._last = self._last or Controls(), controls
+        self.state = controls.problem or f"in control of {len(controls.overrides)} resources and methods"
+        if controls.problem and self._throttle.allows(controls.problem):
+            logger.warning("the capture control sensor %r: %s", self.name, controls.problem)
+        if (controls.overrides, controls.sequences) != (before.overrides, before.sequences):
+            self._changed(controls)

@@ -1,0 +1,265 @@
+"""The sequences that are open: stretches of time that a sensor or a user marks.
+
+Belongs to the event loop; one task, `run`'s, brings what changed to the disk on a worker thread, in the background,
+and says each `ALIVE_S` that the open ones go on. Invariants:
+
+- What is known of a sequence is in its file `ALIVE_S` later at most: a crash ends it there (`finish_left`).
+- A sequence whose service went away (`suspend`) is on the disk as ended, since nobody may come back for it; it goes
+  on where a successor comes (`resume`) before somebody delivered it.
+- At most `MAX_OPEN` are open or wait for a disk that does not take them; beyond, none is begun.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from enum import Enum
+
+from ..clock import Clock, first_done
+from ..errors import StorageError
+from ..filesystem import FileSystem
+from ..storage.sequence_files import Sequence, SequenceFiles
+from ..supervision import supervised
+from ..throttle import Throttle
+
+MAX_OPEN = 1_000
+ALIVE_S = 5.0
+_RETRY_S = 1.0
+_OWNED_POLL_S = 0.5
+_LOG_INTERVAL_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+Pair = tuple[str, str]
+"""A resource and a method."""
+
+
+@dataclass(frozen=True)
+class Marked:
+    """What a sequence is of; the order of resources and of tags means nothing."""
+
+    resources: tuple[Pair, ...]
+    tags: tuple[str, ...]
+
+    @property
+    def key(self) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+        return tuple(sorted(self.resources)), tuple(sorted(self.tags))
+
+
+class _Phase(Enum):
+    OPEN = "open"
+    SUSPENDED = "suspended"
+    """On the disk as ended; goes on when a successor comes."""
+    RESUMED = "resumed"
+    """Open again, unless its file was delivered meanwhile."""
+    ENDED = "ended"
+
+
+@dataclass(eq=False)
+class OpenSequence:
+    """A sequence of this process."""
+
+    identity: str
+    sequence: Sequence
+    by_sensor: bool
+    phase: _Phase = _Phase.OPEN
+    saved: bool = field(default=False, repr=False)
+    saved_s: float = field(default=0.0, repr=False)
+    at: SequenceFiles | None = field(default=None, repr=False)
+    """Where its file is."""
+
+
+class Sequences:
+    """See the module's docstring. `place` before the first sequence; `close` must be called."""
+
+    def __init__(self, files: FileSystem, clock: Clock) -> None:
+        self._disk = files
+        self._clock = clock
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self._known: dict[str, OpenSequence] = {}
+        self._files: SequenceFiles | None = None
+        self._owned: Callable[[], bool] = lambda: False
+        self._finished_left = False
+        self._changed = asyncio.Event()
+        self._saved = asyncio.Condition()
+        self._passes = 0
+        self._writing = False
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def open(self) -> list[OpenSequence]:
+        """Those that have not ended, oldest first."""
+        return [each for each in self._known.values() if each.phase is not _Phase.ENDED]
+
+    def is_open(self, path: str) -> bool:
+        """Whether the sequence in the file at `path` may go on, so that the file must not be sent."""
+        known = self._known.get(os.path.splitext(os.path.basename(path))[0])
+        return known is not None and known.phase is not _Phase.ENDED
+
+    def place(self, capture_dir: str, owned: Callable[[], bool]) -> None:
+        """Files lie in `capture_dir` from now on, those of open sequences too. `owned` tells whether its lock is
+        ours: then what a crash left there is finished."""
+        if self._files is None or self._files.capture_dir != capture_dir:
+            self._files, self._finished_left = SequenceFiles(self._disk, capture_dir), False
+            for known in self._known.values():
+                known.saved = False
+        self._owned = owned
+        if self._task is None:
+            self._task = asyncio.get_running_loop().create_task(
+                supervised("sequences", self._run), name="holdfast-sequences"
+            )
+        self._changed.set()
+
+    def start(self, marked: Marked, *, by_sensor: bool = False) -> str | None:
+        """Begins a sequence now and returns its id; None when too many are open."""
+        if len(self._known) >= MAX_OPEN:
+            if self._throttle.allows("too many"):
+                logger.error("%d sequences are open: no more are begun until one ends", len(self._known))
+            return None
+        identity = str(uuid.uuid4())
+        sequence = Sequence(marked.resources, marked.tags, self._clock.time_ns())
+        self._known[identity] = OpenSequence(identity, sequence, by_sensor)
+        self._changed.set()
+        logger.info("the sequence %s of %s begins", identity, _in_words(sequence))
+        return identity
+
+    def end(self, identity: str) -> Sequence | None:
+        """Ends a sequence now; None when there is none of that id."""
+        known = self._known.get(identity)
+        if known is None or known.phase is _Phase.ENDED:
+            return None
+        known.phase, known.saved = _Phase.ENDED, False
+        known.sequence = replace(known.sequence, end_ns=self._clock.time_ns())
+        self._changed.set()
+        logger.info("the sequence %s of %s ends", identity, _in_words(known.sequence))
+        return known.sequence
+
+    def follow(self, marks: Iterable[Marked]) -> None:
+        """Makes exactly `marks` the sequences of the sensor: new ones begin, those that are gone end."""
+        wanted = {marked.key: marked for marked in marks}
+        for known in self.open:
+            if known.by_sensor:
+                key = Marked(known.sequence.resources, known.sequence.tags).key
+                if wanted.pop(key, None) is None:
+                    self.end(known.identity)
+        for marked in wanted.values():
+            self.start(marked, by_sensor=True)
+
+    def end_all(self) -> None:
+        for known in self.open:
+            self.end(known.identity)
+
+    async def suspend(self) -> None:
+        """The service goes away. Returns when every sequence is on the disk as ended, if the disk takes it."""
+        now = self._clock.time_ns()
+        for known in self.open:
+            known.phase, known.saved = _Phase.SUSPENDED, False
+            known.sequence = replace(known.sequence, end_ns=now)
+        await self.settled()
+
+    def resume(self) -> None:
+        """A service came: what was suspended goes on."""
+        for known in self.open:
+            if known.phase is _Phase.SUSPENDED:
+                known.phase, known.saved = _Phase.RESUMED, False
+        self._changed.set()
+
+    async def settled(self) -> None:
+        """Returns when everything that changed so far has been brought to the disk, or the disk has refused it."""
+        if self._task is None or self._task.done():
+            return
+        async with self._saved:
+            passes = self._passes + (2 if self._writing else 1)
+            self._changed.set()
+            await self._saved.wait_for(lambda: self._passes >= passes)
+
+    async def close(self) -> None:
+        """Ends every sequence, brings that to the disk, and stops. Safe to call twice."""
+        for known in self.open:
+            if known.phase is _Phase.SUSPENDED:
+                del self._known[known.identity]  # its file says when its service went away
+            else:
+                self.end(known.identity)
+        await self.settled()
+        self._finished_left = False
+        task, self._task = self._task, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            self._changed.clear()
+            self._writing = True
+            failed = not await self._pass()
+            self._writing = False
+            async with self._saved:
+                self._passes += 1
+                self._saved.notify_all()
+            wait_s = ALIVE_S
+            if not self._finished_left:
+                wait_s = _OWNED_POLL_S
+            elif failed:
+                wait_s = _RETRY_S
+            if self._finished_left and not self._known:
+                await self._changed.wait()
+            else:
+                await first_done(self._clock.sleep(wait_s), self._changed.wait())
+
+    async def _pass(self) -> bool:
+        """Brings everything that is due to the disk; False when some of it was refused."""
+        assert self._files is not None
+        files = self._files
+        if not self._finished_left and self._owned():
+            await asyncio.to_thread(files.finish_left, self._known.__contains__)
+            self._finished_left = files is self._files
+        now_ns, now_s = self._clock.time_ns(), self._clock.monotonic()
+        good = True
+        for known in list(self._known.values()):
+            alive_due = known.phase is _Phase.OPEN and now_s - known.saved_s >= ALIVE_S
+            if not known.saved or alive_due:
+                good &= await self._save(files, known, now_ns, now_s)
+        return good
+
+    async def _save(self, files: SequenceFiles, known: OpenSequence, now_ns: int, now_s: float) -> bool:
+        phase, at = known.phase, known.at
+        if phase in (_Phase.OPEN, _Phase.RESUMED):
+            sequence = replace(known.sequence, end_ns=max(now_ns, known.sequence.start_ns + 1))
+        else:
+            sequence = known.sequence
+        try:
+            lives = await asyncio.to_thread(_write, files, at, known.identity, sequence, phase)
+        except StorageError as error:
+            if self._throttle.allows(error.reason):
+                logger.error("%s; the sequence %s is kept in memory until it works", error, known.identity)
+            return False
+        known.at = files
+        if phase is _Phase.ENDED or not lives:
+            self._known.pop(known.identity, None)
+        elif known.phase is phase:  # else it changed meanwhile, and is saved again
+            known.phase = _Phase.OPEN if phase is _Phase.RESUMED else phase
+            known.saved, known.saved_s = files is self._files, now_s
+        return True
+
+
+def _write(
+    files: SequenceFiles, at: SequenceFiles | None, identity: str, sequence: Sequence, phase: _Phase
+) -> bool:
+    """Brings one sequence to the disk; False when it goes on no more, since its file was delivered. Blocks."""
+    if phase is _Phase.RESUMED:
+        return (at or files).take_back(identity, sequence) and _write(files, at, identity, sequence, _Phase.OPEN)
+    if phase is _Phase.OPEN:
+        files.write_open(identity, sequence)
+    else:
+        files.write_ended(identity, sequence)
+    if at is not None and at is not files:
+        at.forget_open(identity)
+    return True
+
+
+def _in_words(sequence: Sequence) -> str:
+    return ", ".join(f"{method} of {name}" for name, method in sequence.resources)

@@ -1,0 +1,44 @@
+"""The commands of DoCommand: {"command": NAME, …} in, a result or an error out.
+
+`COMMANDS` is the one table: from it come the help, the checks of arguments and the dispatch. A new command is a
+`Command` in a module of its family, and a line here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..errors import CommandError
+from ..manager import Manager
+from . import basics, capturing, pausing, sequencing
+from .table import Command, did_you_mean
+
+COMMANDS: Mapping[str, Command] = {
+    command.name: command
+    for command in (
+        basics.STATUS,
+        basics.SYNC,
+        pausing.PAUSE,
+        pausing.RESUME,
+        pausing.SET_FREQUENCY,
+        capturing.CAPTURE_NOW,
+        sequencing.START_SEQUENCE,
+        sequencing.STOP_SEQUENCE,
+    )
+}
+HELP = "help"
+
+
+async def run_command(manager: Manager, command: Mapping[str, Any]) -> dict[str, Any]:
+    """Raises CommandError for what is no command or has an argument that can't be, NotConnectedError where there is
+    no link, and ResourceCallError where a resource gives no reading."""
+    name = command.get("command")
+    if name == HELP:
+        return {"commands": {each.name: each.help() for each in COMMANDS.values()}}
+    found = COMMANDS.get(name) if isinstance(name, str) else None
+    if found is None:
+        hint = did_you_mean(str(name), (HELP, *COMMANDS))
+        raise CommandError(f'no such command: {name!r}; {hint} Send {{"command": "help"}} for the list')
+    given = {key: value for key, value in command.items() if key != "command"}
+    return await found.run(manager, found.arguments_from(given))

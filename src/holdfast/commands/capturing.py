@@ -1,0 +1,78 @@
+"""One reading now."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+from ..capture.effective import Orders, Wanted, effective
+from ..capture.once import capture_once
+from ..config import CaptureMethod, is_off
+from ..errors import CommandError, NotConnectedError, printable
+from ..manager import Manager
+from .resources import Known, pair_known, running
+from .table import Argument, Arguments, Command, flag, mapping, text
+
+_DEFAULT_HZ = 1.0
+"""For a method that is not captured: how long an answer without an end, of a microphone, lasts."""
+
+
+async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    known, resource = await pair_known(manager, arguments["resource"], arguments["method"])
+    wanted = _wanted(manager, known, resource, arguments["method"], arguments["params"])
+    found = known.resolved(wanted.method)
+    if found.waiting:
+        raise CommandError(f"capture_now: resource: {resource!r} is configured, but not there now")
+    if found.problem:
+        raise CommandError(f"capture_now: params: {found.problem}")
+    spec = manager.spec_of(found, wanted.tags, manager.resources, known.config)
+    if spec is None:
+        raise CommandError("capture_now: there is no machine whose resources could be asked")
+    captured = await capture_once(spec, manager.clock)
+    if not captured.paths:
+        error = spec.writer.last_error or "it gave no reason"
+        raise CommandError(f"capture_now: {resource!r} answered, but the disk did not take it: {error}")
+    return {
+        "readings": captured.readings,
+        "files": [printable(path) for path in captured.paths],
+        "delivery": await _deliver(manager, captured.paths) if arguments["sync"] else "with the next sync",
+    }
+
+
+def _wanted(manager: Manager, known: Known, resource: str, method: str, params: dict[str, Any] | None) -> Wanted:
+    """The pair as it runs, as it is configured, or as it could be; with other parameters where some are given."""
+    now = running(manager, known, resource, method)
+    if now is None:
+        configured = known.configured_as(resource, method) or CaptureMethod(resource, method, 0.0)
+        hz = _DEFAULT_HZ if is_off(configured.frequency_hz) else configured.frequency_hz
+        (now,) = effective([replace(configured, frequency_hz=hz)], known.config.tags, Orders())
+    if params is None:
+        return now
+    return replace(now, method=replace(now.method, params=tuple(sorted(params.items()))))
+
+
+async def _deliver(manager: Manager, paths: tuple[str, ...]) -> str:
+    try:
+        report = await manager.sync_files(paths)
+    except NotConnectedError as error:
+        return f"later: {error}"
+    if report.failed_count:
+        return f"later: {report.last_error}"
+    if report.quarantined:
+        return f"refused, kept in failed/: {report.last_error}"
+    return "delivered"
+
+
+CAPTURE_NOW = Command(
+    "capture_now",
+    "takes one reading now, whatever is paused, and tells its files and what became of their delivery",
+    _capture_now,
+    (
+        Argument("resource", text, "the resource's name", required=True),
+        Argument("method", text, "the method's name", required=True),
+        Argument("params", mapping, "additional_params; those of the config when they are missing"),
+        Argument(
+            "sync", flag, "true, the default: sends it and waits for it; false: with the next sync", default=True
+        ),
+    ),
+)

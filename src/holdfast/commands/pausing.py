@@ -1,0 +1,103 @@
+"""What holds until it is taken back or its time is over: pauses and frequencies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..config import CaptureMethod, is_off
+from ..errors import CommandError
+from ..manager import Manager
+from ..steering_status import paused
+from ..storage.settings_file import MAX_SETTINGS, Setting
+from ..user_settings import CAPTURE, SYNC
+from .resources import pair_known, resource_known, running
+from .table import Argument, Arguments, Command, flag, number, seconds, text
+
+_WHAT = 'what: "capture", "sync" (the scheduled one) or the name of a resource'
+_FOR = Argument("for_s", seconds, "how many seconds it holds; for good when it is missing")
+_PERSIST = Argument(
+    "persist", flag, "true: it holds after a restart too; false, the default: until the next", default=False
+)
+
+
+async def _what(manager: Manager, what: str) -> str:
+    if what in (SYNC, CAPTURE):
+        return what
+    try:
+        return (await resource_known(manager, "what", what))[1]
+    except CommandError as error:
+        raise CommandError(f'{error} Or "capture", or "sync"') from error
+
+
+async def _pause(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    what = await _what(manager, arguments["what"])
+    await _set(manager, Setting(what, for_s=arguments["for_s"]), persist=arguments["persist"])
+    return {"paused": paused(manager), "problem": manager.steering.settings.problem}
+
+
+async def _resume(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    what = arguments["what"]
+    settings = manager.steering.settings
+    if not settings.is_paused(what):
+        what = await _what(manager, what)
+    resumed = await settings.clear((what, ""))
+    return {"resumed": resumed, "paused": paused(manager), "problem": settings.problem}
+
+
+async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    method, hz = arguments["method"], arguments["hz"]
+    known, resource = await pair_known(manager, arguments["resource"], method)
+    configured = known.configured_as(resource, method)
+    before = running(manager, known, resource, method)
+    if hz is None:
+        await manager.steering.settings.clear((resource, method))
+    else:
+        if configured is None and not is_off(hz):
+            found = known.resolved(CaptureMethod(resource, method, hz))
+            if found.problem:
+                raise CommandError(f"set_frequency: {found.problem}; configure it in capture_methods")
+        setting = Setting(resource, method, 0.0 if is_off(hz) else hz, for_s=arguments["for_s"])
+        await _set(manager, setting, persist=arguments["persist"])
+    after = running(manager, known, resource, method)
+    return {
+        "resource": resource,
+        "method": method,
+        "old_hz": before.method.frequency_hz if before else 0.0,
+        "new_hz": after.method.frequency_hz if after else 0.0,
+        "paused": [each["what"] for each in paused(manager) if each["what"] in (CAPTURE, resource)],
+        "problem": manager.steering.settings.problem,
+    }
+
+
+async def _set(manager: Manager, setting: Setting, *, persist: bool) -> None:
+    if not await manager.steering.settings.set(setting, persist=persist):
+        raise CommandError(f"{MAX_SETTINGS} settings hold already: take some back first")
+
+
+PAUSE = Command(
+    "pause",
+    "stops capture, one resource's or all of it, or scheduled sync, until resume; tells what is paused until when",
+    _pause,
+    (Argument("what", text, _WHAT, required=True), _FOR, _PERSIST),
+)
+RESUME = Command(
+    "resume",
+    "ends the pause of what is named; tells what is still paused",
+    _resume,
+    (Argument("what", text, _WHAT, required=True),),
+)
+SET_FREQUENCY = Command(
+    "set_frequency",
+    "captures a method of a resource at another frequency than the config or the control sensor say; tells the old "
+    "and the new",
+    _set_frequency,
+    (
+        Argument("resource", text, "the resource's name", required=True),
+        Argument("method", text, "the method's name", required=True),
+        Argument(
+            "hz", number, "the frequency; 0 is off, null takes back what was set", default=None, nullable=True
+        ),
+        _FOR,
+        _PERSIST,
+    ),
+)

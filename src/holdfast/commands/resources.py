@@ -1,0 +1,74 @@
+"""Resources and methods in the arguments of commands: what is known of them, and what is said of an unknown."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..capture.effective import Wanted, effective, pair_of
+from ..capture.methods import methods_of
+from ..capture.resolve import Resolution, resolve
+from ..config import CaptureMethod, Config, short_name
+from ..errors import CommandError
+from ..manager import Manager
+from .table import did_you_mean
+
+
+@dataclass(frozen=True)
+class Known:
+    """What the machine has, and what of it is configured."""
+
+    config: Config
+    apis: Mapping[str, frozenset[str]]
+    configured: tuple[CaptureMethod, ...]
+    """Entries that are switched off too."""
+
+    @property
+    def names(self) -> list[str]:
+        return sorted({*self.apis, *(short_name(method.name) for method in self.configured)})
+
+    def methods_of(self, resource: str) -> list[str]:
+        offered = {name for api in self.apis.get(resource, ()) for name in methods_of(api)}
+        return sorted(offered | {m.method for m in self.configured if short_name(m.name) == resource})
+
+    def configured_as(self, resource: str, method: str) -> CaptureMethod | None:
+        return next((each for each in self.configured if pair_of(each) == (resource, method)), None)
+
+    def resolved(self, method: CaptureMethod) -> Resolution:
+        return resolve([method], self.apis)[0]
+
+
+async def known_to(manager: Manager, resource: str) -> Known:
+    """What is known; the machine is asked when `resource` is not. CommandError where nothing is configured."""
+    config = manager.config
+    if config is None or manager.engine is None:
+        raise CommandError("the data manager is not configured yet")
+    if resource not in manager.resources.apis:
+        await manager.steering.look_now()
+    apis = manager.steering.known(manager.resources.apis, ())
+    return Known(config, apis, (*config.methods, *config.off_methods))
+
+
+async def resource_known(manager: Manager, argument: str, name: str) -> tuple[Known, str]:
+    """The short name of a resource; CommandError where the machine has none of that name."""
+    resource = short_name(name)
+    known = await known_to(manager, resource)
+    if resource not in known.names:
+        raise CommandError(f"{argument}: there is no resource {name!r}; {did_you_mean(resource, known.names)}")
+    return known, resource
+
+
+async def pair_known(manager: Manager, name: str, method: str) -> tuple[Known, str]:
+    """As `resource_known`, where the method is one of the resource's too."""
+    known, resource = await resource_known(manager, "resource", name)
+    offered = known.methods_of(resource)
+    if method not in offered:
+        hint = did_you_mean(method, offered)
+        raise CommandError(f"method: {method!r} of {resource!r} can't be captured; {hint}")
+    return known, resource
+
+
+def running(manager: Manager, known: Known, resource: str, method: str) -> Wanted | None:
+    """A pair as it is to run now; None where it is off or paused."""
+    wanted = effective(known.configured, known.config.tags, manager.steering.orders)
+    return next((each for each in wanted if pair_of(each.method) == (resource, method)), None)

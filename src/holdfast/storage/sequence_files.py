@@ -1,0 +1,204 @@
+"""Sequences on the disk: `<capture_dir>/sequences/<id>.progseq` while one is open, `<id>.seq` when it has ended.
+
+The names and the JSON are RDK's (data/sequence_file.go), so that either data manager takes over what the other
+left. RDK's files say nothing of when an open sequence was last alive, so that a crash leaves one without an end.
+Ours are written again each few seconds with the `end_time` so far: after a crash the sequence ends there. The
+builtin does not read it. One without an end goes to `failed/sequences/`, as with the builtin.
+
+`.tmp` files are what a crash left of a write. Blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timezone
+from typing import Any
+
+from ..errors import DamagedFileError, StorageError, printable
+from ..filesystem import EntryKind, FileSystem
+from . import layout
+from .quarantine import quarantine
+
+MAX_FILE_BYTES = 1024 * 1024
+"""Of a file with one sequence; a larger one is no sequence."""
+_TEMPORARY_EXTENSION = ".tmp"
+_LEFT = (layout.OPEN_SEQUENCE_EXTENSION, _TEMPORARY_EXTENSION)
+_NS = 1_000_000_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Sequence:
+    """A stretch of time of some pairs of resource and method. `end_ns` is 0 where nobody knows it."""
+
+    resources: tuple[tuple[str, str], ...]
+    tags: tuple[str, ...]
+    start_ns: int
+    end_ns: int = 0
+
+
+class SequenceFiles:
+    """The sequences of one capture folder."""
+
+    def __init__(self, files: FileSystem, capture_dir: str) -> None:
+        self._files = files
+        self._folder = os.path.join(capture_dir, layout.SEQUENCES_FOLDER)
+        self.capture_dir = capture_dir
+
+    def write_open(self, identity: str, sequence: Sequence) -> None:
+        """Makes `<id>.progseq` say `sequence`, whose `end_ns` is now. Raises StorageError."""
+        self._write(self._open_path(identity), sequence)
+
+    def write_ended(self, identity: str, sequence: Sequence) -> None:
+        """Leaves `<id>.seq`, ready for sync, and no `<id>.progseq`. Raises StorageError."""
+        self._write(self._ended_path(identity), sequence)
+        self.forget_open(identity)
+
+    def forget_open(self, identity: str) -> None:
+        """Removes `<id>.progseq`, if it is there."""
+        self._remove(self._open_path(identity))
+
+    def take_back(self, identity: str, sequence: Sequence) -> bool:
+        """Opens a sequence again that has ended; False when its file is gone, since somebody delivered it."""
+        if not self._files.exists(self._ended_path(identity)):
+            return False
+        self.write_open(identity, sequence)
+        self._remove(self._ended_path(identity))
+        return True
+
+    def finish_left(self, is_open: Callable[[str], bool]) -> int:
+        """Ends every open sequence that an earlier process left, or keeps it in quarantine; returns how many ended.
+
+        `is_open` tells the sequences of this process. The folder's lock must be ours. What can't be read or written
+        is logged, and left for the next start.
+        """
+        ended = 0
+        try:
+            left = [
+                entry
+                for entry in self._files.list_folder(self._folder)
+                if entry.kind is EntryKind.FILE and os.path.splitext(entry.name)[1] in _LEFT
+            ]
+        except StorageError as error:
+            if error.reason != "no_such_file":
+                logger.error("%s; sequences that a crash left are not finished", error)
+            return 0
+        for entry in left:
+            identity, extension = os.path.splitext(entry.name)
+            try:
+                if extension == layout.OPEN_SEQUENCE_EXTENSION and not is_open(identity):
+                    ended += self._finish(identity, entry.path)
+                elif extension == _TEMPORARY_EXTENSION and not is_open(identity.partition(".")[0]):
+                    self._files.remove(entry.path)
+            except StorageError as error:
+                logger.error("%s; this sequence is not finished before the next start", error)
+        return ended
+
+    def _finish(self, identity: str, path: str) -> int:
+        if self._files.exists(self._ended_path(identity)):  # it ended, and the crash came before this was removed
+            self._files.remove(path)
+            return 0
+        try:
+            sequence = read(self._files, path)
+        except DamagedFileError as error:
+            quarantine(self._files, self.capture_dir, path, str(error))
+            return 0
+        if sequence.end_ns <= sequence.start_ns:
+            cause = "the process that opened this sequence ended without saying when it was last alive"
+            quarantine(self._files, self.capture_dir, path, cause)
+            return 0
+        self.write_ended(identity, sequence)
+        logger.warning("a crash left the sequence %s open; it ends when that process was last alive", identity)
+        return 1
+
+    def _write(self, path: str, sequence: Sequence) -> None:
+        temporary = path + _TEMPORARY_EXTENSION
+        self._files.make_folder(self._folder)
+        self._remove(temporary)
+        descriptor = self._files.create(temporary)
+        try:
+            self._files.write(descriptor, temporary, json.dumps(_document(sequence), indent=2).encode())
+        finally:
+            self._files.close(descriptor, temporary)
+        self._files.sync(self._folder)
+        self._files.rename(temporary, path)
+
+    def _remove(self, path: str) -> None:
+        try:
+            self._files.remove(path)
+        except StorageError as error:
+            if error.reason != "no_such_file":
+                raise
+
+    def _open_path(self, identity: str) -> str:
+        return os.path.join(self._folder, identity + layout.OPEN_SEQUENCE_EXTENSION)
+
+    def _ended_path(self, identity: str) -> str:
+        return os.path.join(self._folder, identity + layout.ENDED_SEQUENCE_EXTENSION)
+
+
+def read(files: FileSystem, path: str) -> Sequence:
+    """The sequence in a file, whoever wrote it. Raises StorageError, or DamagedFileError for what is none."""
+    try:
+        if files.stat(path).st_size > MAX_FILE_BYTES:
+            raise ValueError("it is too large")
+        return _sequence(json.loads(files.read(path)))
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedFileError(f"{printable(path)} is no sequence: {error or type(error).__name__}") from error
+
+
+def _document(sequence: Sequence) -> dict[str, Any]:
+    document: dict[str, Any] = {
+        "start_time": rfc3339(sequence.start_ns),
+        "end_time": rfc3339(sequence.end_ns),
+        "resources": [{"resource_name": name, "method_name": method} for name, method in sequence.resources],
+    }
+    if sequence.tags:
+        document["sequence_tags"] = list(sequence.tags)
+    return document
+
+
+def _sequence(document: Any) -> Sequence:
+    resources = tuple(
+        (_text(each.get("resource_name")), _text(each.get("method_name")))
+        for each in document.get("resources") or ()
+    )
+    tags = tuple(_text(tag) for tag in document.get("sequence_tags") or ())
+    return Sequence(resources, tags, _time_ns(document.get("start_time")), _time_ns(document.get("end_time")))
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, (str, type(None))):
+        raise ValueError(f"{value!r} must be a text")
+    return value or ""
+
+
+def rfc3339(time_ns: int) -> str:
+    """A time as Go writes it in JSON, in UTC; 0 is Go's zero time."""
+    if time_ns == 0:
+        return "0001-01-01T00:00:00Z"
+    seconds, nanoseconds = divmod(time_ns, _NS)
+    moment = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
+    return f"{moment}{fraction}Z"
+
+
+def _time_ns(text: object) -> int:
+    """A time as Go writes it, to the nanosecond; Go's zero time, or none, is 0."""
+    if text is None:
+        return 0
+    if not isinstance(text, str):
+        raise ValueError(f"{text!r} is no time")
+    body, zone = (text[:-1], "+00:00") if text.endswith("Z") else (text[:-6], text[-6:])
+    whole, _, fraction = body.partition(".")
+    nanoseconds = int(fraction[:9].ljust(9, "0")) if fraction else 0
+    moment = datetime.fromisoformat(whole + zone)
+    if moment.year <= 1:
+        return 0
+    seconds = (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
+    return int(seconds) * _NS + nanoseconds

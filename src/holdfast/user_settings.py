@@ -1,0 +1,182 @@
+"""What users set by command: pauses and frequencies, some until a time, some across restarts.
+
+Belongs to the event loop; files are read and written on worker threads. Settings live as long as the process,
+through every change of the config; those that are to persist lie in `.holdfast/control.prog` too, and follow the
+capture folder where it is changed. At most `MAX_SETTINGS` hold at once.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass, replace
+from typing import Any
+
+from .capture.sequences import Pair
+from .clock import Clock
+from .errors import HoldfastError
+from .filesystem import FileSystem
+from .storage import settings_file
+from .storage.settings_file import MAX_SETTINGS, Setting
+
+SYNC, CAPTURE = "sync", "capture"
+LOAD_TIMEOUT_S = 1.0
+_NS = 1_000_000_000
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Held:
+    """A setting that holds. `until_s` is on the monotonic clock."""
+
+    setting: Setting
+    persist: bool
+    until_s: float | None = None
+
+
+class UserSettings:
+    """`changed` is called whenever something else holds than before. `stop` must be called."""
+
+    def __init__(self, files: FileSystem, clock: Clock, changed: Callable[[], None]) -> None:
+        self.loaded = False
+        """Whether it is known what holds: the file is read, or did not let itself be read in time."""
+        self.problem = ""
+        """Why what is to persist does not, in words."""
+        self._files = files
+        self._clock = clock
+        self._changed = changed
+        self._held: dict[tuple[str, str], Held] = {}
+        self._capture_dir = ""
+        self._saving = asyncio.Lock()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._timer: asyncio.Task[None] | None = None
+
+    @property
+    def held(self) -> list[Held]:
+        """What holds, in the order in which it was set."""
+        return list(self._held.values())
+
+    @property
+    def pauses(self) -> list[Held]:
+        return [held for held in self.held if not held.setting.method]
+
+    def is_paused(self, what: str) -> bool:
+        return (what, "") in self._held
+
+    @property
+    def paused_resources(self) -> frozenset[str]:
+        return frozenset(held.setting.what for held in self.pauses) - {SYNC, CAPTURE}
+
+    @property
+    def frequencies(self) -> dict[Pair, float]:
+        return {held.setting.key: held.setting.hz for held in self.held if held.setting.method}
+
+    def place(self, capture_dir: str) -> None:
+        """The capture folder from now on. That of the first time is where settings of an earlier process are."""
+        before, self._capture_dir = self._capture_dir, capture_dir
+        if not before:
+            self._spawn(self._load(capture_dir))
+        elif before != capture_dir and any(held.persist for held in self.held):
+            self._spawn(self._move(before))
+
+    async def set(self, setting: Setting, *, persist: bool) -> bool:
+        """Makes `setting` hold from now on, instead of what held for the same; False when too many hold."""
+        if setting.key not in self._held and len(self._held) >= MAX_SETTINGS:
+            return False
+        before = self._held.get(setting.key)
+        until_s = None if setting.for_s is None else self._clock.monotonic() + setting.for_s
+        if setting.for_s is not None:
+            setting = replace(setting, until_ns=self._clock.time_ns() + round(setting.for_s * _NS))
+        self._held[setting.key] = Held(setting, persist, until_s)
+        self._tell()
+        if persist or (before is not None and before.persist):
+            await self._save()
+        return True
+
+    async def clear(self, key: tuple[str, str]) -> bool:
+        """What was set for `key` holds no more; False when nothing was."""
+        before = self._held.pop(key, None)
+        if before is None:
+            return False
+        self._tell()
+        if before.persist:
+            await self._save()
+        return True
+
+    async def stop(self) -> None:
+        """Returns when what is to persist is on the disk. Settings go on holding for who comes next."""
+        if self._timer is not None:
+            self._timer.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(run, name="holdfast-settings")
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _load(self, capture_dir: str) -> None:
+        reading = asyncio.ensure_future(asyncio.to_thread(settings_file.read, self._files, capture_dir))
+        await asyncio.wait([reading], timeout=LOAD_TIMEOUT_S)
+        if not reading.done():
+            logger.warning("the disk is slow: capture begins before it is known what was set by command")
+            self.loaded = True
+            self._changed()
+        try:
+            for setting in await reading:
+                self._take(setting)
+        except HoldfastError as error:
+            self.problem = str(error)
+            logger.error("%s; what was set by command before does not hold", error)
+        self.loaded = True
+        self._tell()
+
+    def _take(self, setting: Setting) -> None:
+        """A setting of an earlier process, if its time is not over. What was set since then goes before it."""
+        until_s = None
+        if setting.until_ns is not None:
+            left_s = (setting.until_ns - self._clock.time_ns()) / _NS
+            left_s = min(left_s, left_s if setting.for_s is None else setting.for_s)
+            if left_s <= 0:
+                return
+            until_s = self._clock.monotonic() + left_s
+        self._held.setdefault(setting.key, Held(setting, True, until_s))
+
+    def _tell(self) -> None:
+        """Something else holds: says so, and again when the next setting's time is over."""
+        if self._timer is not None and self._timer is not asyncio.current_task():
+            self._timer.cancel()
+        self._timer = asyncio.get_running_loop().create_task(self._expire(), name="holdfast-settings-timer")
+        self._changed()
+
+    async def _expire(self) -> None:
+        while ends := [held.until_s for held in self.held if held.until_s is not None]:
+            await self._clock.sleep(min(ends) - self._clock.monotonic())
+            now_s = self._clock.monotonic()
+            over = [held for held in self.held if held.until_s is not None and held.until_s <= now_s]
+            for held in over:
+                del self._held[held.setting.key]
+                logger.info("the time of what was set for %s is over", " ".join(held.setting.key).strip())
+            if over:
+                self._changed()
+            if any(held.persist for held in over):
+                self._spawn(self._save())
+
+    async def _save(self) -> None:
+        """Brings what persists to the disk; `problem` says when it does not. Never raises HoldfastError."""
+        async with self._saving:
+            settings = [held.setting for held in self.held if held.persist]
+            try:
+                await asyncio.to_thread(settings_file.write, self._files, self._capture_dir, settings)
+                self.problem = ""
+            except HoldfastError as error:
+                self.problem = str(error)
+                logger.error("%s; what was set by command holds until the next restart only", error)
+
+    async def _move(self, before: str) -> None:
+        await self._save()
+        try:
+            await asyncio.to_thread(settings_file.remove, self._files, before)
+        except HoldfastError as error:
+            logger.warning("%s; going back to that folder at a restart brings its settings again", error)

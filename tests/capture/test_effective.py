@@ -1,0 +1,61 @@
+"""What is to run: pause before frequency by command before the control sensor before the config."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.capture.control import Override
+from holdfast.capture.effective import Orders, effective
+from holdfast.config import CaptureMethod
+
+LIDAR = CaptureMethod("rdk:component:sensor/lidar", "Readings", 10.0, tags=("own",))
+OFF = CaptureMethod("off", "Readings", 0.0, (("x", 1.0),))
+PAIR = ("lidar", "Readings")
+
+
+def run(*methods: CaptureMethod, **orders: object) -> dict[str, tuple[float, tuple[str, ...]]]:
+    found = effective(methods, ("all",), Orders(**orders))  # type: ignore[arg-type]
+    return {each.method.name: (each.method.frequency_hz, each.tags) for each in found}
+
+
+def test_without_orders_the_config_runs() -> None:
+    assert run(LIDAR, OFF) == {LIDAR.name: (10.0, ("all", "own"))}
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        (Override(5.0), (5.0, ("all", "own"))),
+        (Override(None, ("t",)), (10.0, ("t",))),
+        (Override(5.0, ()), (5.0, ())),
+        (Override(), (10.0, ("all", "own"))),
+    ],
+)
+def test_the_sensor_goes_before_the_config(override: Override, expected: tuple[float, tuple[str, ...]]) -> None:
+    assert run(LIDAR, overrides={PAIR: override}) == {LIDAR.name: expected}
+
+
+def test_a_pause_goes_before_a_frequency_by_command_before_the_sensor_before_the_config() -> None:
+    sensor = {PAIR: Override(5.0, ("t",))}
+    assert run(LIDAR, overrides=sensor)[LIDAR.name] == (5.0, ("t",))
+    assert run(LIDAR, overrides=sensor, frequencies={PAIR: 7.0})[LIDAR.name] == (7.0, ("t",))
+    assert run(LIDAR, overrides=sensor, frequencies={PAIR: 7.0}, paused=frozenset({"lidar"})) == {}
+    assert run(LIDAR, overrides=sensor, frequencies={PAIR: 7.0}, all_paused=True) == {}
+
+
+def test_zero_is_off_by_the_sensor_and_by_command() -> None:
+    assert run(LIDAR, overrides={PAIR: Override(0.0)}) == {}
+    assert run(LIDAR, overrides={PAIR: Override(5.0)}, frequencies={PAIR: 0.0}) == {}
+    assert run(LIDAR, overrides={PAIR: Override(0.0)}, frequencies={PAIR: 2.0})[LIDAR.name][0] == 2.0
+
+
+def test_an_entry_that_is_off_runs_with_its_parameters_when_it_is_given_a_frequency() -> None:
+    assert run(OFF, overrides={("off", "Readings"): Override(None, ("t",))}) == {}
+    (found,) = effective([OFF], (), Orders(overrides={("off", "Readings"): Override(1.0)}))
+    assert found.method == CaptureMethod("off", "Readings", 1.0, (("x", 1.0),))
+
+
+def test_a_pair_that_is_not_configured_runs_when_it_is_given_a_frequency() -> None:
+    assert run(overrides={("new", "Readings"): Override(3.0)}) == {"new": (3.0, ("all",))}
+    assert run(overrides={("new", "Readings"): Override(None, ("t",))}) == {}
+    assert run(frequencies={("new", "Readings"): 3.0}, paused=frozenset({"new"})) == {}

@@ -1,0 +1,165 @@
+"""Open sequences: by command and by sensor, on the disk behind the event loop's back."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.capture import sequences as module
+from holdfast.capture.sequences import Marked, Sequences
+from holdfast.filesystem import FileSystem
+from holdfast.storage.sequence_files import SequenceFiles, read
+from tests.fakes import FakeClock, FaultyFileSystem
+from tests.waiting import eventually
+
+LIDAR = Marked((("lidar", "Readings"),), ("a", "b"))
+RADAR = Marked((("radar", "Readings"), ("lidar", "Readings")), ())
+
+
+class Book:
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = FakeClock()
+        self.files = FaultyFileSystem()
+        self.owned = True
+        self.sequences = Sequences(self.files, self.clock)
+        self.place()
+
+    def place(self, name: str = "one") -> None:
+        self.sequences.place(str(self.folder / name), lambda: self.owned)
+
+    def names(self, pattern: str = "*") -> list[str]:
+        return sorted(str(p.relative_to(self.folder)) for p in self.folder.rglob(pattern) if p.is_file())
+
+
+@pytest.fixture
+async def book(tmp_path: Path) -> AsyncIterator[Book]:
+    book = Book(tmp_path)
+    yield book
+    await book.sequences.close()
+
+
+async def test_a_sequence_is_on_the_disk_from_its_beginning_to_its_end(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    assert book.names() == [f"one/sequences/{identity}.progseq"]
+    start_ns = book.clock.time_ns()
+    book.clock.step_wall(2.0)
+    assert identity is not None and book.sequences.end(identity) is not None
+    await book.sequences.settled()
+    assert book.names() == [f"one/sequences/{identity}.seq"]
+    found = read(FileSystem(), str(book.folder / book.names()[0]))
+    assert (found.resources, found.tags) == (LIDAR.resources, LIDAR.tags)
+    assert (found.start_ns, found.end_ns) == (start_ns, start_ns + 2_000_000_000)
+    assert book.sequences.end(identity) is None and book.sequences.open == []
+
+
+async def test_the_file_says_until_when_the_sequence_was_alive(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    path = str(book.folder / f"one/sequences/{identity}.progseq")
+    first = read(FileSystem(), path).end_ns
+    await book.clock.advance(module.ALIVE_S)
+    await eventually(lambda: read(FileSystem(), path).end_ns == first - 1 + round(module.ALIVE_S * 1e9))
+
+
+async def test_the_sensors_sequences_follow_its_readings_in_whatever_order(book: Book) -> None:
+    book.sequences.follow([LIDAR, RADAR, LIDAR])
+    first = {each.identity for each in book.sequences.open}
+    assert len(first) == 2
+    book.sequences.follow([Marked(RADAR.resources[::-1], ()), Marked(LIDAR.resources, ("b", "a"))])
+    assert {each.identity for each in book.sequences.open} == first
+    book.sequences.follow([LIDAR])
+    await book.sequences.settled()
+    assert len(book.names("*.seq")) == 1 and len(book.names("*.progseq")) == 1
+    book.sequences.follow([LIDAR, RADAR])
+    assert len({each.identity for each in book.sequences.open} - first) == 1
+
+
+async def test_the_sensor_ends_no_sequence_of_a_user(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    book.sequences.follow([LIDAR])
+    book.sequences.follow([])
+    assert [each.identity for each in book.sequences.open] == [identity]
+
+
+async def test_what_a_crash_left_is_finished_once_the_folder_is_ours(book: Book) -> None:
+    book.owned = False
+    book.place("two")
+    left = SequenceFiles(FileSystem(), str(book.folder / "two"))
+    left.write_open("left", module.Sequence((("a", "b"),), (), 1, 2))
+    mine = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    assert "two/sequences/left.progseq" in book.names()
+    book.owned = True
+    await book.clock.advance(1.0)
+    await eventually(lambda: "two/sequences/left.seq" in book.names())
+    assert f"two/sequences/{mine}.progseq" in book.names()
+
+
+async def test_a_sequence_is_ended_on_the_disk_while_no_service_is_there_and_goes_on_with_the_next(
+    book: Book,
+) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    await book.sequences.suspend()
+    assert book.names() == [f"one/sequences/{identity}.seq"]
+    assert book.sequences.is_open(f"/x/{identity}.seq")
+    book.sequences.resume()
+    await book.sequences.settled()
+    assert book.names() == [f"one/sequences/{identity}.progseq"]
+    assert [each.identity for each in book.sequences.open] == [identity]
+
+
+async def test_a_sequence_that_was_delivered_meanwhile_is_over(book: Book) -> None:
+    book.sequences.start(LIDAR)
+    await book.sequences.suspend()
+    (book.folder / book.names()[0]).unlink()
+    book.sequences.resume()
+    await book.sequences.settled()
+    assert book.sequences.open == [] and book.names() == []
+
+
+async def test_without_a_successor_a_sequence_ended_with_its_service(book: Book) -> None:
+    book.sequences.start(LIDAR)
+    await book.sequences.suspend()
+    end_ns = book.clock.time_ns()
+    book.clock.step_wall(9.0)
+    await book.sequences.close()
+    (name,) = book.names()
+    assert read(FileSystem(), str(book.folder / name)).end_ns == end_ns and name.endswith(".seq")
+
+
+async def test_an_open_sequence_moves_with_the_capture_folder(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    book.place("two")
+    await book.sequences.settled()
+    assert book.names() == [f"two/sequences/{identity}.progseq"]
+    assert identity is not None
+    book.sequences.end(identity)
+    await book.sequences.settled()
+    assert book.names() == [f"two/sequences/{identity}.seq"]
+
+
+async def test_a_disk_that_refuses_gets_the_sequence_later(book: Book) -> None:
+    with book.files.failing("write", code=errno.ENOSPC):
+        identity = book.sequences.start(LIDAR)
+        await book.sequences.settled()
+        assert identity is not None
+        book.sequences.end(identity)
+        await book.sequences.settled()
+        assert book.names("*.seq") == []
+    await book.clock.advance(2.0)
+    await eventually(lambda: book.names("*.seq") == [f"one/sequences/{identity}.seq"])
+
+
+async def test_no_more_sequences_are_open_than_the_bound(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_OPEN", 3)
+    assert all(book.sequences.start(LIDAR) for _ in range(3))
+    assert book.sequences.start(LIDAR) is None
+    book.sequences.follow([RADAR])
+    assert len(book.sequences.open) == 3

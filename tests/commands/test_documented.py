@@ -1,0 +1,45 @@
+"""Every example of docs/commands.md is run, in its order."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from tests.steered import SENSOR, steered
+from tests.waiting import eventually
+
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "commands.md"
+METHODS = [{"name": "thermometer", "method": "Readings", "capture_frequency_hz": 10}]
+
+
+async def test_every_example_of_docs_commands_works_as_it_is_shown(tmp_path: Path) -> None:
+    examples = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
+    answers = {}
+    async with steered(tmp_path) as world:
+        world.client.listed = {"barometer": SENSOR}
+        world.apply("thermometer", capture_methods=METHODS)
+        await eventually(lambda: world.running)
+        for example in examples:
+            command = json.loads(example)
+            if command.get("id") == "<id>":
+                command["id"] = answers["start_sequence"]["id"]
+            name = command.pop("command")
+                answers[name] = await world.command(name, **command)
+    assert len(examples) == 11
+    assert answers["pause"]["paused"][0]["what"] == "thermometer" and answers["resume"]["paused"] == []
+    assert answers["set_frequency"]["resource"] == "barometer" and answers["set_frequency"]["old_hz"] == 1.0
+    assert answers["capture_now"]["delivery"] == "with the next sync"
+
+
+async def test_the_documented_reading_of_the_control_sensor_steers(tmp_path: Path) -> None:
+    (reading,) = re.findall(r"```\n(\{\n.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
+    async with steered(tmp_path) as world:
+        world.client.listed = {"barometer": SENSOR}
+        world.client.controls = json.loads(reading)
+        gate = {"name": "gate", "key": "controls"}
+        world.apply("thermometer", "gate", capture_methods=METHODS, capture_control_sensor=gate)
+        await world.until_running(thermometer=50.0, barometer=1.0)
+        assert world.running["thermometer"][1] == ("hot",)
+        (opened,) = world.manager.steering.sequences.open
+        assert opened.sequence.tags == ("boiling",) and opened.by_sensor

@@ -1,0 +1,142 @@
+"""Sequences on the disk, in the builtin's format, whatever a crash leaves."""
+
+from __future__ import annotations
+
+import errno
+import json
+from pathlib import Path
+
+import pytest
+
+from holdfast.errors import DamagedFileError, StorageError
+from holdfast.filesystem import FileSystem
+from holdfast.storage.sequence_files import MAX_FILE_BYTES, Sequence, SequenceFiles, read, rfc3339
+from tests.fakes import FaultyFileSystem
+
+START = 1_700_000_000_123_456_789
+SEQUENCE = Sequence((("lidar", "Readings"),), ("t",), START, START + 5)
+
+
+def sequences(folder: Path) -> SequenceFiles:
+    return SequenceFiles(FileSystem(), str(folder))
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file())
+
+
+def test_a_file_is_the_builtins_json(tmp_path: Path) -> None:
+    sequences(tmp_path).write_ended("x", SEQUENCE)
+    assert json.loads((tmp_path / "sequences/x.seq").read_text()) == {
+        "start_time": "2023-11-14T22:13:20.123456789Z",
+        "end_time": "2023-11-14T22:13:20.123456794Z",
+        "resources": [{"resource_name": "lidar", "method_name": "Readings"}],
+        "sequence_tags": ["t"],
+    }
+    assert (tmp_path / "sequences/x.seq").stat().st_mode & 0o777 == 0o600
+    assert read(FileSystem(), str(tmp_path / "sequences/x.seq")) == SEQUENCE
+
+
+def test_a_file_of_the_builtin_is_read_in_any_time_zone(tmp_path: Path) -> None:
+    path = tmp_path / "x.seq"
+    path.write_text(
+        '{"start_time": "2023-11-15T00:13:20.5+02:00", "end_time": "0001-01-01T00:00:00Z",'
+        ' "resources": [{"resource_name": "a", "method_name": "b"}]}'
+    )
+    assert read(FileSystem(), str(path)) == Sequence((("a", "b"),), (), 1_700_000_000_500_000_000, 0)
+
+
+@pytest.mark.parametrize("time_ns", [0, 1, START, 1_700_000_000_000_000_000, 1_700_000_000_100_000_000])
+def test_a_time_is_what_it_was(tmp_path: Path, time_ns: int) -> None:
+    sequences(tmp_path).write_open("x", Sequence((("a", "b"),), (), time_ns))
+    assert read(FileSystem(), str(tmp_path / "sequences/x.progseq")).start_ns == time_ns
+    assert rfc3339(0) == "0001-01-01T00:00:00Z"
+
+
+def test_the_end_leaves_no_open_file(tmp_path: Path) -> None:
+    files = sequences(tmp_path)
+    files.write_open("x", SEQUENCE)
+    assert names(tmp_path) == ["sequences/x.progseq"]
+    files.write_ended("x", SEQUENCE)
+    assert names(tmp_path) == ["sequences/x.seq"]
+
+
+def test_a_sequence_that_a_crash_left_ends_when_it_was_last_alive(tmp_path: Path) -> None:
+    sequences(tmp_path).write_open("x", SEQUENCE)
+    (tmp_path / "sequences/x.seq.tmp").write_text("half a wri")
+    assert sequences(tmp_path).finish_left(lambda identity: False) == 1
+    assert names(tmp_path) == ["sequences/x.seq"]
+    assert read(FileSystem(), str(tmp_path / "sequences/x.seq")) == SEQUENCE
+
+
+def test_a_sequence_of_the_builtin_that_never_ended_is_kept_in_quarantine(tmp_path: Path) -> None:
+    sequences(tmp_path).write_open("x", Sequence((("a", "b"),), (), START))
+    assert sequences(tmp_path).finish_left(lambda identity: False) == 0
+    assert names(tmp_path) == ["failed/sequences/x.progseq", "failed/sequences/x.progseq.cause.json"]
+
+
+def test_an_open_file_beside_its_ended_one_goes(tmp_path: Path) -> None:
+    sequences(tmp_path).write_ended("x", SEQUENCE)
+    sequences(tmp_path).write_open("x", SEQUENCE)
+    sequences(tmp_path).finish_left(lambda identity: False)
+    assert names(tmp_path) == ["sequences/x.seq"]
+
+
+def test_what_this_process_writes_and_what_is_no_sequence_is_left_alone(tmp_path: Path) -> None:
+    sequences(tmp_path).write_open("mine", SEQUENCE)
+    (tmp_path / "sequences/mine.seq.tmp").write_text("{")
+    (tmp_path / "sequences/notes.txt").write_text("x")
+    before = names(tmp_path)
+    sequences(tmp_path).finish_left(lambda identity: identity == "mine")
+    assert names(tmp_path) == before
+
+
+def test_one_that_can_not_be_finished_stops_no_other(tmp_path: Path) -> None:
+    for name in ("a", "b", "c"):
+        sequences(tmp_path).write_open(name, SEQUENCE)
+    (tmp_path / "sequences/b.progseq").write_text("{")
+    files = FaultyFileSystem()
+    with files.failing("rename", code=errno.EIO, on=lambda path: "a.seq" in path):
+        assert SequenceFiles(files, str(tmp_path)).finish_left(lambda identity: False) == 1
+    assert {"sequences/a.progseq", "sequences/c.seq", "failed/sequences/b.progseq"} <= set(names(tmp_path))
+
+
+def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    files = FaultyFileSystem()
+    found = SequenceFiles(files, str(tmp_path))
+    found.write_open("x", SEQUENCE)
+    with files.failing("write", code=errno.ENOSPC, partial_bytes=3), pytest.raises(StorageError):
+        found.write_open("x", Sequence((), (), START, START + 9))
+    assert read(files, str(tmp_path / "sequences/x.progseq")) == SEQUENCE
+    found.write_open("x", Sequence((), (), START, START + 9))
+    assert names(tmp_path) == ["sequences/x.progseq"]
+
+
+def test_what_was_delivered_meanwhile_is_not_taken_back(tmp_path: Path) -> None:
+    files = sequences(tmp_path)
+    assert not files.take_back("x", SEQUENCE) and names(tmp_path) == []
+    files.write_ended("x", SEQUENCE)
+    assert files.take_back("x", SEQUENCE) and names(tmp_path) == ["sequences/x.progseq"]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "",
+        "{",
+        "[]",
+        "5",
+        '{"resources": 5}',
+        '{"start_time": 5}',
+        '{"resources": [{"resource_name": 5}]}',
+        "[" * 9999,
+    ],
+)
+def test_what_is_no_sequence_is_damaged(tmp_path: Path, content: str) -> None:
+    path = tmp_path / "x.seq"
+    path.write_text(content)
+    with pytest.raises(DamagedFileError):
+        read(FileSystem(), str(path))
+    path.write_text(" " * (MAX_FILE_BYTES + 1))
+    with pytest.raises(DamagedFileError, match="too large"):
+        read(FileSystem(), str(path))
