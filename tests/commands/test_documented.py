@@ -19,13 +19,13 @@ async def test_every_example_of_docs_commands_works_as_it_is_shown(tmp_path: Pat
     async with steered(tmp_path) as world:
         world.client.listed = {"barometer": SENSOR}
         world.apply("thermometer", capture_methods=METHODS)
-        await eventually(lambda: world.running)
+        await eventually(lambda: world.running and world.manager.engine.store.owned)
         for example in examples:
             command = json.loads(example)
             if command.get("id") == "<id>":
                 command["id"] = answers["start_sequence"]["id"]
             name = command.pop("command")
-                answers[name] = await world.command(name, **command)
+            answers[name] = await world.command(name, **command)
     assert len(examples) == 11
     assert answers["pause"]["paused"][0]["what"] == "thermometer" and answers["resume"]["paused"] == []
     assert answers["set_frequency"]["resource"] == "barometer" and answers["set_frequency"]["old_hz"] == 1.0

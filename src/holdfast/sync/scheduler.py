@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from ..clock import Clock, first_done
 from ..errors import printable
 from ..filesystem import FileSystem
+from ..storage.layout import FileKind
 from ..storage.store import Store
 from ..throttle import Throttle
 from .audit import Audit
@@ -31,6 +32,7 @@ from .walker import Found, Walk
 
 _BATCH = 256
 _MAX_SUSPECTS = 1000
+_MAX_SEQUENCES = 1000
 _MAX_LISTED = 100
 _LOG_INTERVAL_S = 60.0
 _STOP_TIMEOUT_S = 2.0
@@ -244,6 +246,7 @@ class SyncScheduler:
         asked_s = self._clock.monotonic()
         bundler = Bundler(self._delivery.retries.most_together)
         suspects: list[Found] = []
+        sequences: list[Found] = []
         async for found in _in_batches(iter(walk)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
@@ -253,13 +256,17 @@ class SyncScheduler:
                 self._tell(found, report)
             elif report is None and not self._delivery.is_due(found):
                 continue
+            elif found.kind is FileKind.ENDED_SEQUENCE and len(sequences) < _MAX_SEQUENCES:
+                sequences.append(found)  # behind the data that they are of
             elif self._delivery.retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
                 suspects.append(found)
             elif (full := bundler.add(found)) and not await self._start(full, report):
                 break
         else:
-            if (rest := bundler.take()) and not await self._start(rest, report):
-                suspects.clear()
+            for last in (bundler.take(), *([each] for each in sequences)):
+                if last and not await self._start(last, report):
+                    suspects.clear()
+                    break
             uploading = list(self._under_way)
             for audit in audits:
                 await asyncio.to_thread(audit.finish, walk, uploading)
