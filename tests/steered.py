@@ -33,7 +33,7 @@ def override(name: str, hz: float | None = None, **more: Any) -> dict[str, Any]:
 
 
 class Resourceful:
-    """Answers every sensor with its next number, `gate` with `controls`, and tells the resources that are `listed`."""
+    """Sensors: each answers with its next number, but `gate`, which says `controls`. The machine says `listed`."""
 
     def __init__(self) -> None:
         self.served: dict[str, int] = {}
@@ -92,7 +92,7 @@ class Steered:
         return self.manager
 
     def apply(self, *names: str, **attributes: Any) -> None:
-        """A service comes, with sensors of these `names`; `a` is captured at 100 Hz, if `attributes` say no other."""
+        """A service comes, with sensors of these `names`; it captures `a` at 100 Hz unless `attributes` differ."""
         config = parse(
             {
                 "capture_dir": str(self.folder / "capture"),

@@ -136,7 +136,7 @@ async def test_what_is_to_persist_holds_after_a_restart_from_the_first_reading_o
     world.new_process()
     world.apply()
     await eventually(lambda: world.manager.steering.settings.loaded)
-    assert status(world.manager)["steering"]["paused"] == [{"what": "a", "until": None, "persist": True}]
+    assert status(world.manager)["steering"]["paused"] == [{"what": "a", "until": "", "persist": True}]
     assert world.running == {} and world.client.served["a"] == served
     await world.command("resume", what="a")
     await world.served(1)

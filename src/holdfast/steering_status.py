@@ -43,4 +43,4 @@ def paused(manager: Manager) -> list[dict[str, Any]]:
 
 def _time_of(held: Held) -> dict[str, Any]:
     until_ns = held.setting.until_ns
-    return {"until": None if until_ns is None else rfc3339(until_ns), "persist": held.persist}
+    return {"until": "" if until_ns is None else rfc3339(until_ns), "persist": held.persist}

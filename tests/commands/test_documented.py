@@ -25,7 +25,7 @@ async def test_every_example_of_docs_commands_works_as_it_is_shown(tmp_path: Pat
             if command.get("id") == "<id>":
                 command["id"] = answers["start_sequence"]["id"]
             name = command.pop("command")
-                answers[name] = await world.command(name, **command)
+            answers[name] = await world.command(name, **command)
     assert len(examples) == 11
     assert answers["pause"]["paused"][0]["what"] == "thermometer" and answers["resume"]["paused"] == []
     assert answers["set_frequency"]["resource"] == "barometer" and answers["set_frequency"]["old_hz"] == 1.0

@@ -6,7 +6,7 @@
 | holdfast:test:broken | | every reading fails |
 | holdfast:test:late | `delay_s` | answers after that time |
 | holdfast:test:switch | `path` (a file) | `should_sync` as the file says, see `Switch` |
-| holdfast:test:reading | `path` (a file) | the JSON object in the file; without one, or with another word, it fails |
+| holdfast:test:reading | `path` (a file) | the JSON object in the file; it fails where there is none |
 | holdfast:test:late_start | `path` (a file) | can't be built until the file exists |
 
 The ledger is the source's own account, which tests hold against what was captured and delivered.
