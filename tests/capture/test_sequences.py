@@ -67,11 +67,12 @@ async def test_the_file_says_until_when_the_sequence_was_alive(book: Book) -> No
 
 
 async def test_the_sensors_sequences_follow_its_readings_in_whatever_order(book: Book) -> None:
-    book.sequences.follow([LIDAR, RADAR, LIDAR])
+    book.sequences.follow([LIDAR, RADAR, LIDAR, Marked(RADAR.resources[::-1], ())])
     first = {each.identity for each in book.sequences.open}
     assert len(first) == 2
     book.sequences.follow([Marked(RADAR.resources[::-1], ()), Marked(LIDAR.resources, ("b", "a"))])
     assert {each.identity for each in book.sequences.open} == first
+    assert RADAR.resources in [each.sequence.resources for each in book.sequences.open], "as the first one said it"
     book.sequences.follow([LIDAR])
     await book.sequences.settled()
     assert len(book.names("*.seq")) == 1 and len(book.names("*.progseq")) == 1

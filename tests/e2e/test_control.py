@@ -209,8 +209,8 @@ async def test_what_each_data_manager_left_of_a_sequence_the_other_finishes(
     async with a_machine(viam_server, folder, connected=True) as machine:
         steered = Steered(machine, folder)
 
-        # The builtin ends one that the cloud does not take, and is killed with another one open: we send the one and
-        # keep the other, of which nobody knows when it ended.
+        # The builtin ends one that the cloud does not take, and is killed with another one open: we send the one,
+        # and keep the other, of which nobody knows when it ended.
         machine.cloud.fail_while = _no_sequence
         steered.say({"sequences": [marked(A, tags=["builtin ended"]), marked(A, tags=["builtin left"])]})
         await steered.start_builtin()
@@ -227,7 +227,8 @@ async def test_what_each_data_manager_left_of_a_sequence_the_other_finishes(
         await until(lambda: (failed / f"{unfinished}.progseq.cause.json").exists(), "the other is kept")
         assert left(".seq") == left(".progseq") == []
 
-        # We end one that the cloud does not take, viam-server goes with another one open: the builtin sends both.
+        # We end one that the cloud does not take, and viam-server goes with another one open: the builtin sends
+        # both.
         machine.cloud.fail_while = _no_sequence
         steered.say({"sequences": [marked(A, tags=["ours ended"]), marked(A, tags=["ours left"])]})
         await until(lambda: len(left(".progseq")) == 2, "our sequences are open")

@@ -140,7 +140,9 @@ class Sequences:
 
     def follow(self, marks: Iterable[Marked]) -> None:
         """Makes exactly `marks` the sequences of the sensor: new ones begin, those that are gone end."""
-        wanted = {marked.key: marked for marked in marks}
+        wanted: dict[object, Marked] = {}
+        for marked in marks:
+            wanted.setdefault(marked.key, marked)
         for known in self.open:
             if known.by_sensor:
                 key = Marked(known.sequence.resources, known.sequence.tags).key
