@@ -10,7 +10,6 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, DataType, SensorData
 
-from holdfast.filesystem import FileSystem
 from holdfast.storage.ledger import ReadingCounts
 from holdfast.sync.link import LinkState
 from holdfast.sync.planner import MAX_CALL_BYTES
@@ -126,9 +125,7 @@ async def test_one_poisoned_reading_among_many_files_is_alone_in_quarantine(worl
     assert (counts(world).delivered, counts(world).quarantined, counts(world).on_disk) == (39, 1, 0)
 
 
-async def test_what_was_refused_of_a_file_is_known_after_a_restart(
-    tmp_path: Path, failing_removal: type[FileSystem]
-) -> None:
+async def test_what_was_refused_of_a_file_is_known_after_a_restart(tmp_path: Path) -> None:
     """The first life ends with the poison found and its file not settled."""
     async with make_world(tmp_path) as world:
         world.capture_file("9999-a", [1, 2, 3, 4])
@@ -152,11 +149,6 @@ async def test_what_was_refused_of_a_file_is_known_after_a_restart(
 
 async def test_a_call_that_is_too_large_for_the_cloud_is_halved(tmp_path: Path) -> None:
     async with make_world(tmp_path) as world:
-
-        def small_only(method: str, request: bytes | None) -> grpc.StatusCode | None:
-            return None
-
-        world.cloud.fail_while = small_only
         await world.cloud.stop()
         world.cloud._max_message_bytes = 20_000
         await world.cloud.start()
@@ -219,11 +211,6 @@ async def test_once_something_is_accepted_refusals_are_believed(world: World) ->
 
 async def test_what_is_under_way_at_three_cuts_goes_last_and_alone(world: World) -> None:
     """One file's call cuts the link each time; the others arrive all the same."""
-    in_flight: list[int] = []
-
-    async def answer() -> None:
-        in_flight.append(world.sync.in_flight)
-
     cut = 0
 
     def cuts(method: str, request: bytes | None) -> grpc.StatusCode | None:
@@ -235,7 +222,6 @@ async def test_what_is_under_way_at_three_cuts_goes_last_and_alone(world: World)
         return None
 
     world.cloud.fail_while = cuts
-    world.cloud.before_answer = answer
     world.capture_file("9999-a", [666], "poison")
     world.sync.configure(world.settings())
     await eventually(lambda: world.delivery.retries.is_suspect(str(world.folder / "poison/9999-a.capture")), 40)

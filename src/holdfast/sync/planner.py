@@ -85,10 +85,6 @@ class StreamPart:
     payload: Payload | bytes
     readings: int = 1
 
-    @property
-    def size_bytes(self) -> int:
-        return len(self.payload) if isinstance(self.payload, bytes) else self.payload.size_bytes
-
     def messages(self) -> Iterator[bytes]:
         """The stream, read from the disk as it is taken."""
         yield self.metadata

@@ -49,11 +49,6 @@ class Retries:
         wait = self._files.get(path) or (self._folders.get(os.path.dirname(path)) if self._folders else None)
         return wait is None or self._clock.monotonic() >= wait.at_s
 
-    def folder_is_due(self, folder: str) -> bool:
-        """Whether a folder that waits as a whole need not be looked at."""
-        wait = self._folders.get(folder)
-        return wait is None or self._clock.monotonic() >= wait.at_s
-
     def failed(self, paths: Iterable[str]) -> float:
         """Files failed in one call; returns the seconds until they are tried again."""
         paths = list(paths)
