@@ -3,5 +3,5 @@
 set -eu
 cd "$(dirname "$0")"
 mkdir -p dist
-tar --exclude='__pycache__' -czf dist/archive.tar.gz LICENSE README.md meta.json requirements.txt module src
+tar --exclude='__pycache__' -czf dist/archive.tar.gz LICENSE README.md holdfast_data-manager_durable.md meta.json requirements.txt module src
 echo "dist/archive.tar.gz"

@@ -6,14 +6,17 @@ import ast
 import json
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from holdfast.capture.methods import TABLES
 from holdfast.clock import SystemClock
-from holdfast.commands import COMMANDS
-from holdfast.config import Config, parse
+from holdfast.commands import COMMANDS, HELP
+from holdfast.config import CaptureMethod, Config, parse
+from holdfast.errors import ConfigError
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.space_config import SpaceLimits
@@ -24,7 +27,24 @@ from .waiting import eventually
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+MODEL_PAGE = "holdfast_data-manager_durable.md"
 NOT_ATTRIBUTES = {"problems", "memory_dir", "limits", "off_methods"}
+RENAMED = {
+    "methods": "capture_methods",
+    "flush_interval_s": "capture_flush_interval_ms",
+    "fsync_interval_s": "capture_fsync_interval_ms",
+    "sync_interval_s": "sync_interval_mins",
+    "file_last_modified_s": "file_last_modified_millis",
+    "in_memory": "capture_store",
+}
+OF_LIMITS = {
+    "every_nth": "delete_every_nth_when_disk_full",
+    "disk_usage": "disk_usage_deletion_threshold",
+    "capture_dir_share": "capture_dir_deletion_threshold",
+    "most_bytes": "capture_dir_limit_bytes",
+    "most_age_s": "capture_dir_limit_age_hours",
+}
+OF_A_METHOD = {"frequency_hz": "capture_frequency_hz", "params": "additional_params", "timeout_s": "timeout_ms"}
 
 
 def text(name: str) -> str:
@@ -62,52 +82,124 @@ def test_the_minimal_config_captures_without_a_word_of_warning(tmp_path: Path) -
     assert service["model"] == json.loads(text("meta.json"))["models"][0]["model"]
 
 
-def attributes_in(table: str) -> Iterator[tuple[str, str]]:
-    for line in table.splitlines():
-        found = re.match(r"\| `(\w+)` \| (.*?) \|", line)
-        if found:
-            yield found[1], found[2]
+@dataclass(frozen=True)
+class Row:
+    """One attribute as the model's page describes it."""
+
+    name: str
+    type: str
+    required: bool
+    default: str
 
 
-def test_every_attribute_in_the_readme_is_understood_and_its_default_is_right() -> None:
-    service, method = text("README.md").partition("An entry of `capture_methods`")[::2]
-    for name, default in attributes_in(service):
-        assert not any("no such attribute" in p for p in parse({name: None}, {}).problems), name
-        if default.startswith("`") and name not in ("capture_dir", "capture_methods"):
+def attributes_in(table: str) -> list[Row]:
+    rows = [line.strip("| ").split(" | ") for line in table.splitlines() if line.startswith("| `")]
+    return [
+        Row(name.strip("`"), kind, inclusion == "**Required**", default)
+        for name, kind, inclusion, default, _ in rows
+    ]
+
+
+def attributes() -> tuple[list[Row], list[Row]]:
+    """What the model's page says of the service's attributes, and of those of a capture method."""
+    section = text(MODEL_PAGE).partition("### Attributes")[2].partition("### Example")[0]
+    service, method = section.split("An entry of `capture_methods`")
+    return attributes_in(service), attributes_in(method)
+
+
+NO_TYPE = [1.5]
+"""A value that is of no attribute's type."""
+OF_THE_TYPE: dict[str, Any] = {
+    "string": "x",
+    "boolean": True,
+    "integer": 7,
+    "number": 0.5,
+    "object": {},
+    "list of strings": ["x"],
+    "list of objects": [],
+}
+
+
+def complaints(attributes: dict[str, Any]) -> list[str]:
+    """What is said of these attributes, refused or not."""
+    try:
+        return list(parse(attributes, {}).problems)
+    except ConfigError as error:
+        return [str(error)]
+
+
+def of_a_wrong_type(said: list[str]) -> bool:
+    return any("must be" in each for each in said)
+
+
+def test_every_attribute_on_the_models_page_is_understood_and_its_default_is_right() -> None:
+    service, _ = attributes()
+    for row in service:
+        assert not any("no such attribute" in said for said in complaints({row.name: None})), row
+        if row.default.startswith("`") and row.name not in ("capture_dir", "capture_methods"):
             try:
-                value: Any = json.loads(default.strip("`"))
+                value: Any = json.loads(row.default.strip("`"))
             except ValueError:
-                value = default.strip("`")
-            assert parse({name: value}, {}) == parse({}, {}), name
+                value = row.default.strip("`")
+            assert parse({row.name: value}, {}) == parse({}, {}), row
+
+
+def test_every_attribute_on_the_models_page_has_its_type() -> None:
+    service, method = attributes()
     entry = {"name": "a", "method": "Readings", "capture_frequency_hz": 1.0}
-    names = [name for name, _ in attributes_in(method)]
-    assert set(entry) <= set(names)
-    for name in names:
-        config = parse({"capture_methods": [{**entry, name: entry.get(name)}]}, {})
-        assert config.problems == (), name
+    for row in service:
+        assert not of_a_wrong_type(complaints({row.name: OF_THE_TYPE[row.type]})), row
+        assert of_a_wrong_type(complaints({row.name: 1.5 if row.type == "integer" else NO_TYPE})), row
+    for row in method:
+        right, wrong = ({**entry, row.name: value} for value in (OF_THE_TYPE[row.type], NO_TYPE))
+        assert not of_a_wrong_type(complaints({"capture_methods": [right]})), row
+        assert of_a_wrong_type(complaints({"capture_methods": [wrong]})), row
 
 
-def test_every_attribute_that_is_understood_stands_in_the_readme() -> None:
-    documented = {name for name, _ in attributes_in(text("README.md"))}
-    assert len(documented) > 15
+def test_every_attribute_of_a_capture_method_is_understood_and_those_that_must_be_there_are_said() -> None:
+    _, method = attributes()
+    entry = {"name": "a", "method": "Readings", "capture_frequency_hz": 1.0}
+    for row in method:
+        left_out = {name: value for name, value in entry.items() if name != row.name}
+        said = complaints({"capture_methods": [{**left_out, row.name: None}]})
+        assert bool(said) == row.required, row
+        assert not any("no such attribute" in each for each in said), row
+
+
+def test_every_attribute_that_is_understood_stands_on_the_models_page() -> None:
+    service, method = attributes()
+    assert len(service) > 15
     fields = set(Config.__dataclass_fields__) - NOT_ATTRIBUTES
-    renamed = {
-        "methods": "capture_methods",
-        "flush_interval_s": "capture_flush_interval_ms",
-        "fsync_interval_s": "capture_fsync_interval_ms",
-        "sync_interval_s": "sync_interval_mins",
-        "file_last_modified_s": "file_last_modified_millis",
-        "in_memory": "capture_store",
-    }
-    assert {renamed.get(field, field) for field in fields} - documented == set()
-    of_limits = {
-        "every_nth": "delete_every_nth_when_disk_full",
-        "disk_usage": "disk_usage_deletion_threshold",
-        "capture_dir_share": "capture_dir_deletion_threshold",
-        "most_bytes": "capture_dir_limit_bytes",
-        "most_age_s": "capture_dir_limit_age_hours",
-    }
-    assert {of_limits.get(field, field) for field in SpaceLimits.__dataclass_fields__} - documented == set()
+    assert {RENAMED.get(field, field) for field in fields} - {row.name for row in service} == set()
+    limits = {OF_LIMITS.get(field, field) for field in SpaceLimits.__dataclass_fields__}
+    assert limits - {row.name for row in service} == set()
+    of_a_method = {OF_A_METHOD.get(field, field) for field in CaptureMethod.__dataclass_fields__}
+    assert of_a_method - {row.name for row in method} == set()
+
+
+def test_the_example_on_the_models_page_is_taken_without_a_word_of_warning() -> None:
+    section = text(MODEL_PAGE).partition("### Example configuration")[2].partition("\n## ")[0]
+    (example,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
+    assert complaints(json.loads(example)) == []
+
+
+def test_what_can_be_captured_stands_on_the_models_page() -> None:
+    section = text(MODEL_PAGE).partition("## What can be captured")[2].partition("\n## ")[0]
+    rows = dict(re.findall(r"^\| ([a-z_]+)(?: \(service\))? \| (.*) \|$", section, re.MULTILINE))
+    everywhere = {"DoCommand", "GetWorldPose"}
+    own = {api.rpartition(":")[2]: set(methods) - everywhere for api, methods in TABLES.items()}
+    assert {api for api, methods in own.items() if methods} == set(rows)
+    for api, methods in rows.items():
+        named = set(re.findall(r"`(\w+)`(?: \(|, |$)", re.sub(r"\(.*?\)", "(", methods)))
+        assert named == own[api], api
+
+
+def test_every_command_has_an_example_on_the_models_page_which_is_one_of_docs_commands() -> None:
+    section = text(MODEL_PAGE).partition("## DoCommand")[2]
+    examples = re.findall(r"```json\n(.*?)\n```", section, re.DOTALL)
+    assert [json.loads(example)["command"] for example in examples] == [HELP, *COMMANDS]
+    described = re.findall(r"```json\n(.*?)\n```", text("docs/commands.md"), re.DOTALL)
+    assert set(examples[1:]) - set(described) == set()
 
 
 def test_every_command_and_argument_stands_in_docs_commands() -> None:
