@@ -106,6 +106,8 @@ class Config:
     maximum_num_sync_threads: int = DEFAULT_SYNC_THREADS
     sync_bandwidth_limit_bytes_per_sec: float = 0.0
     """0: no limit."""
+    upload_roots: tuple[str, ...] = ()
+    """Where upload commands may read; empty for the sync paths."""
     cloud_address: str = DEFAULT_CLOUD_ADDRESS
     allow_plaintext: bool = False
     mongo_capture_config: MongoSettings | None = None
@@ -190,6 +192,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         file_last_modified_s=reader.number("file_last_modified_millis", 10_000.0) / 1000,
         maximum_num_sync_threads=reader.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
         sync_bandwidth_limit_bytes_per_sec=reader.number("sync_bandwidth_limit_bytes_per_sec", 0.0),
+        upload_roots=tuple(path(p) for p in reader.texts("upload_roots") if p),
         cloud_address=reader.text("cloud_address", "") or DEFAULT_CLOUD_ADDRESS,
         allow_plaintext=reader.flag("allow_plaintext"),
         mongo_capture_config=reader.mongo(),
