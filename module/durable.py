@@ -7,7 +7,8 @@ that runs belongs to the manager (see `holdfast.manager`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 from google.protobuf.struct_pb2 import Struct, Value
@@ -22,7 +23,8 @@ from viam.resource.types import Model, ModelFamily
 from holdfast import commands, config
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.clock import SystemClock
-from holdfast.errors import CommandError, ConfigError, HoldfastError, NotConnectedError, printable
+from holdfast.commands.syncing import start_sync
+from holdfast.errors import BusyError, CommandError, ConfigError, HoldfastError, NotConnectedError, printable
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -103,10 +105,10 @@ class Durable(DataManager):
     async def sync(
         self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
     ) -> None:
-        try:
-            report = await PROCESS.manager.sync()
-        except NotConnectedError as error:
-            raise GRPCError(Status.UNAVAILABLE, str(error)) from error
+        with _translated():
+            job, report = await start_sync(PROCESS.manager)
+            await job.wait(None)
+            job.check()
         if report.failed_count or report.quarantined:
             raise GRPCError(
                 Status.ABORTED,
@@ -135,17 +137,27 @@ class Durable(DataManager):
     async def do_command(
         self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any
     ) -> Mapping[str, Any]:
-        try:
+        with _translated():
             return await commands.run_command(PROCESS.manager, command)
-        except CommandError as error:
-            raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
-        except NotConnectedError as error:
-            raise GRPCError(Status.UNAVAILABLE, str(error)) from error
-        except HoldfastError as error:  # a resource or a disk that does not do what was asked
-            raise GRPCError(Status.ABORTED, str(error)) from error
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
         return status(PROCESS.manager)
+
+
+_STATUS = {
+    CommandError: Status.INVALID_ARGUMENT,
+    NotConnectedError: Status.UNAVAILABLE,
+    BusyError: Status.RESOURCE_EXHAUSTED,
+}
+"""Of errors by their type; all others, of a resource or a disk that does not do what was asked, are ABORTED."""
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except HoldfastError as error:
+        raise GRPCError(_STATUS.get(type(error), Status.ABORTED), str(error)) from error
 
 
 def _plain(struct: Struct) -> dict[str, Any]:

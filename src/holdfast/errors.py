@@ -87,6 +87,10 @@ class CommandError(HoldfastError):
     """A DoCommand that can't be carried out as it was given."""
 
 
+class BusyError(HoldfastError):
+    """As much as is possible at once is under way already; later it may be done."""
+
+
 _CUTS = ("Socket closed", "onnection reset", "Broken pipe", "Stream removed", "GOAWAY", "atchdog")
 """What gRPC itself says, where a cloud would have given words of its own."""
 

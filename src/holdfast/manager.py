@@ -29,12 +29,14 @@ from .clock import Clock
 from .config import Config, short_name
 from .errors import NotConnectedError
 from .filesystem import FileSystem
+from .jobs import Jobs
 from .placement import left_behind, placed, rules_for, rules_for_left
 from .steering import Steering
 from .storage.local_copy import LocalCopy
 from .storage.store import Store
 from .sync.cloud import CloudSettings
-from .sync.scheduler import SyncReport, SyncSettings
+from .sync.report import Select, SyncReport
+from .sync.scheduler import SyncSettings
 from .sync.selector import reason_to_wait
 from .throttle import Throttle
 from .uplink import Uplink
@@ -84,7 +86,7 @@ class Manager:
 
     def __init__(self, environment: Mapping[str, str], files: FileSystem, clock: Clock) -> None:
         self._environment = environment
-        self._files = files
+        self.files = files
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._end: asyncio.Task[None] | None = None
         self._last: asyncio.Task[Any] | None = None
@@ -96,6 +98,7 @@ class Manager:
         self.engine: Engine | None = None
         self.resources = Resources()
         self.steering = Steering(files, clock, self._steer)
+        self.jobs = Jobs(clock)
 
     def apply(self, config: Config, resources: Resources) -> None:
         """Makes `config` hold. Returns at once; what did not change goes on untouched."""
@@ -104,7 +107,7 @@ class Manager:
             self._end = None
         begins = self.engine is None
         engine = self.engine = self.engine or self._start(config)
-        configured, config = config, placed(self._files, config)
+        configured, config = config, placed(self.files, config)
         self._apply_stores(engine, config)
         self._apply_mongo(engine, config)
         if begins:
@@ -139,6 +142,7 @@ class Manager:
             engine, self.engine = self.engine, None
             if engine is None:
                 return
+            await self.jobs.stop()
             await self.steering.stop()
             await engine.capture.stop()
             await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.all_stores))
@@ -149,28 +153,44 @@ class Manager:
             await asyncio.gather(*(store.close() for store in engine.all_stores), *engine.closing)
             logger.info("stopped: all files are complete")
 
-    async def sync(self) -> SyncReport:
-        """A manual sync: everything that is there now. NotConnectedError when it can't begin."""
+    async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
+        """A manual sync: everything that is there now, or what `select` says of it. NotConnectedError when it can't
+        begin."""
+        return await self._ready_engine().uplink.sync.sync_now(select, report)
+
+    @property
+    def capture_roots(self) -> list[str]:
+        """The folders in which captured data lies."""
+        return [store.root for store in self.engine.all_stores] if self.engine is not None else []
+
+    @property
+    def other_roots(self) -> tuple[str, ...]:
+        """The additional sync paths."""
+        return self.config.additional_sync_paths if self.config is not None else ()
+
+    def check_can_sync(self) -> None:
+        """Raises NotConnectedError while nothing can be sent, whatever the link does."""
+        self._ready_engine()
+
+    async def sync_files(self, paths: Sequence[str]) -> SyncReport:
+        """Sends these files, which are complete. NotConnectedError when it can't begin."""
+        return await self._ready_engine().uplink.sync.sync_files(paths)
+
+    def _ready_engine(self) -> Engine:
         if self.engine is None:
             raise NotConnectedError("can't sync yet: not configured")
         if not self.engine.store.owned:
             raise NotConnectedError(f"can't sync yet: {self.engine.store.waiting_for}")
-        return await self.engine.uplink.sync.sync_now()
-
-    async def sync_files(self, paths: Sequence[str]) -> SyncReport:
-        """Sends these files, which are complete. NotConnectedError when it can't begin."""
-        if self.engine is None or not self.engine.store.owned:
-            raise NotConnectedError("can't sync yet: the capture folder is not ours")
-        return await self.engine.uplink.sync.sync_files(paths)
+        return self.engine
 
     def _start(self, config: Config) -> Engine:
         engine: Engine
         cloud = self._cloud_settings(config)
-        mongo = MongoCapture(self._files, self.clock)
+        mongo = MongoCapture(self.files, self.clock)
         engine = Engine(
             Capture(self.clock, mongo),
             mongo,
-            Uplink(self._files, self.clock, self._throttle, lambda: engine.all_stores, cloud),
+            Uplink(self.files, self.clock, self._throttle, lambda: engine.all_stores, cloud),
         )
         return engine
 
@@ -205,15 +225,13 @@ class Manager:
             self._close(engine, store)
 
     def _open(self, path: str, config: Config) -> Store:
-        return Store(
-            self._files, self.clock, self._throttle, path, config.flush_interval_s, config.fsync_interval_s
-        )
+        return Store(self.files, self.clock, self._throttle, path, config.flush_interval_s, config.fsync_interval_s)
 
     def _look_behind(self, engine: Engine, configured: Config, config: Config) -> None:
         """Lets what an earlier run left in memory, or on the disk before it used memory, drain."""
 
         async def look() -> None:
-            folder = await asyncio.to_thread(left_behind, self._files, configured, config)
+            folder = await asyncio.to_thread(left_behind, self.files, configured, config)
             known = {store.capture_dir for store in engine.all_stores}
             now = self.config or config
             if folder and folder not in known and self.engine is engine and not now.sync_disabled:
@@ -231,7 +249,7 @@ class Manager:
         if config.local_copy is None:
             engine.local_copy = None
         elif engine.local_copy is None or engine.local_copy.settings != config.local_copy:
-            engine.local_copy = LocalCopy(self._files, self.clock, self._throttle, config.local_copy)
+            engine.local_copy = LocalCopy(self.files, self.clock, self._throttle, config.local_copy)
         for folder, store in engine.stores.items():
             store.limits.configure(rules_for(config, self.resolutions, folder))
         for store in engine.all_stores:
@@ -314,7 +332,7 @@ class Manager:
         if engine.uplink.settings != cloud:
             leaving = asyncio.get_running_loop().create_task(engine.uplink.leave(), name="holdfast-leave-cloud")
             engine.uplink = Uplink(
-                self._files, self.clock, self._throttle, lambda: engine.all_stores, cloud, leaving
+                self.files, self.clock, self._throttle, lambda: engine.all_stores, cloud, leaving
             )
         sync = SyncSettings(
             additional_paths=config.additional_sync_paths,

@@ -9,7 +9,7 @@ import pytest
 from holdfast.errors import NotConnectedError
 from holdfast.storage.layout import FileKind
 from holdfast.sync.outcome import Outcome
-from holdfast.sync.scheduler import SyncReport
+from holdfast.sync.report import SyncReport
 from holdfast.sync.walker import Found
 from tests.waiting import eventually
 
@@ -312,3 +312,44 @@ async def test_disabling_in_the_middle_of_a_round_begins_no_further_upload(world
     go_on.set()
     await eventually(lambda: "disabled" in world.sync.state and world.sync.in_flight == 0)
     assert world.cloud.calls["DataCaptureUpload"] == 1
+
+
+async def test_between_close_and_successor_a_manual_sync_begins_no_upload_either(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True))
+    world.capture_file("9999-a", [1])
+    world.sync.pause()
+    manual = asyncio.create_task(world.sync.sync_now())
+    await eventually(lambda: world.sync.in_flight == 1)
+    assert world.cloud.calls["DataCaptureUpload"] == 0
+    world.sync.configure(world.settings(disabled=True))
+    assert (await manual).files == 1
+
+
+async def test_disabling_leaves_the_uploads_for_which_a_manual_sync_waits(world: World) -> None:
+    go_on = asyncio.Event()
+    world.cloud.before_answer = lambda: _wait(go_on)
+    for number in range(3):
+        world.capture_file("9999-a", [number], f"sensor-{number}")
+    world.sync.configure(world.settings(uploads=1))
+    manual = asyncio.create_task(world.sync.sync_now())
+    await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1 and world.completed >= 2)
+    world.sync.configure(world.settings(uploads=1, disabled=True))
+    go_on.set()
+    report = await manual
+    assert (report.files, report.failed_count) == (3, 0)
+
+
+async def test_a_stop_ends_a_manual_round_too(world: World) -> None:
+    go_on = asyncio.Event()
+    world.cloud.before_answer = lambda: _wait(go_on)
+    for number in range(5):
+        world.capture_file("9999-a", [number], f"sensor-{number}")
+    world.sync.configure(world.settings(uploads=1, disabled=True))
+    manual = asyncio.create_task(world.sync.sync_now())
+    await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
+    stopping = asyncio.create_task(world.sync.stop())
+    await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+    assert (await manual).files <= 1
+    assert world.sync.in_flight == 0 and world.cloud.calls["DataCaptureUpload"] == 1

@@ -11,14 +11,15 @@ from typing import Any
 
 from ..errors import CommandError
 from ..manager import Manager
-from . import basics, capturing, pausing, sequencing
+from . import basics, capturing, pausing, sequencing, syncing
 from .table import Command, did_you_mean
 
 COMMANDS: Mapping[str, Command] = {
     command.name: command
     for command in (
         basics.STATUS,
-        basics.SYNC,
+        syncing.SYNC,
+        syncing.JOB,
         pausing.PAUSE,
         pausing.RESUME,
         pausing.SET_FREQUENCY,
@@ -32,7 +33,7 @@ HELP = "help"
 
 async def run_command(manager: Manager, command: Mapping[str, Any]) -> dict[str, Any]:
     """Raises CommandError for what is no command or has an argument that can't be, NotConnectedError where there is
-    no link, and ResourceCallError where a resource gives no reading."""
+    no link, BusyError when too much is under way, and ResourceCallError where a resource gives no reading."""
     name = command.get("command")
     if name == HELP:
         return {"commands": {each.name: each.help() for each in COMMANDS.values()}}

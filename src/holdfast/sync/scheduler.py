@@ -15,10 +15,10 @@ import asyncio
 import itertools
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from ..clock import Clock, first_done
-from ..errors import printable
 from ..filesystem import FileSystem
 from ..storage.layout import FileKind
 from ..storage.store import Store
@@ -28,12 +28,12 @@ from .delivery import Delivery
 from .lanes import Bundler, Lanes, Room
 from .link import Link
 from .outcome import Outcome
+from .report import Select, Selection, SyncReport
 from .walker import Found, Walk
 
 _BATCH = 256
 _MAX_SUSPECTS = 1000
 _MAX_SEQUENCES = 1000
-_MAX_LISTED = 100
 _LOG_INTERVAL_S = 60.0
 _STOP_TIMEOUT_S = 2.0
 
@@ -53,36 +53,6 @@ class SyncSettings:
     min_age_s: float = 10.0
     uploads: int = 8
     should_sync: ShouldSync | None = None
-
-
-@dataclass
-class SyncReport:
-    """What a manual sync did. `failed` and `too_recent` name at most a hundred files each."""
-
-    files: int = 0
-    bytes: int = 0
-    quarantined: int = 0
-    failed_count: int = 0
-    failed: list[str] = field(default_factory=list)
-    too_recent: list[str] = field(default_factory=list)
-    seconds: float = 0.0
-    last_error: str = ""
-    pending: int = 0
-    done: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
-
-    def add(self, found: Found, outcome: Outcome) -> None:
-        if outcome is Outcome.DELIVERED:
-            self.files += 1
-            self.bytes += found.size_bytes
-        elif outcome is Outcome.QUARANTINED:
-            self.quarantined += 1
-        elif outcome is Outcome.WAITING:
-            self.failed_count += 1
-            if len(self.failed) < _MAX_LISTED:
-                self.failed.append(printable(found.path))
-        self.pending -= 1
-        if self.pending == 0:
-            self.done.set()
 
 
 @dataclass
@@ -113,6 +83,9 @@ class SyncScheduler:
         self._lanes = Lanes()
         self._changed = asyncio.Event()
         self._paused = False
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self._stopped = False
         self._hold = ""
         self.state = "waiting for the first interval"
         self.pending_files = 0
@@ -127,6 +100,7 @@ class SyncScheduler:
     def configure(self, settings: SyncSettings) -> None:
         """Takes effect at once; disabling cancels the uploads that no manual sync waits for."""
         self._paused = False
+        self._resumed.set()
         if settings != replace(self._settings, should_sync=settings.should_sync):
             self._changed.set()
         self._settings = settings
@@ -163,25 +137,22 @@ class SyncScheduler:
                 await self._round(None)
                 self.last_round_s = self._clock.monotonic()
 
-    async def sync_now(self) -> SyncReport:
-        """Sends everything that is there now and returns when each file is delivered or has failed.
+    async def sync_now(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
+        """Sends everything that is there now, or what `select` says of it, and returns when each file is delivered
+        or has failed; `report` tells meanwhile how far it is.
 
-        Raises NotConnectedError when there is no link. When cancelled, the uploads go on by themselves.
+        Raises NotConnectedError when there is no link, and what `select` raises. When cancelled, the uploads go on
+        by themselves.
         """
-        started = self._clock.monotonic()
-        await self._link.connected()
-        report = SyncReport(pending=1)
-        await self._round(report)
-        report.pending -= 1
-        if report.pending:
-            await report.done.wait()
-        report.seconds = self._clock.monotonic() - started
-        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
+        report = report or SyncReport()
+        async with self._reporting(report):
+            await self._round(report, select)
         return report
 
     def pause(self) -> None:
-        """Begins no scheduled upload any more, until `configure`; those under way go on."""
+        """Begins no upload any more, until `configure`; those under way go on."""
         self._paused = True
+        self._resumed.clear()
 
     def hold(self, reason: str) -> None:
         """While there is a reason, no scheduled upload begins, whatever `configure` says; those under way go on."""
@@ -192,22 +163,30 @@ class SyncScheduler:
     async def sync_files(self, paths: Sequence[str]) -> SyncReport:
         """Sends these files, which are complete, and returns when each is delivered or has failed; those that are
         not there any more are in no count. Raises NotConnectedError."""
-        started = self._clock.monotonic()
-        await self._link.connected()
-        report = SyncReport(pending=1)
-        walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
-        for path in paths:
-            found = await asyncio.to_thread(walk.look_at, path)
-            if found is not None and found.path in self._under_way:
-                self._tell(found, report)
-            elif found is not None:
-                await self._start([found], report)
-        report.pending -= 1
-        if report.pending:
-            await report.done.wait()
-        report.seconds = self._clock.monotonic() - started
-        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
+        report = SyncReport()
+        async with self._reporting(report):
+            walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
+            for path in paths:
+                found = await asyncio.to_thread(walk.look_at, path)
+                if found is not None and found.path in self._under_way:
+                    self._tell(found, report)
+                elif found is not None:
+                    await self._start([found], report)
         return report
+
+    @asynccontextmanager
+    async def _reporting(self, report: SyncReport) -> AsyncIterator[None]:
+        """Finds the link, and lets the uploads that are begun inside come to their ends."""
+        started_s = self._clock.monotonic()
+        report.begin()
+        try:
+            await self._link.connected()
+            yield
+            report.end()
+            await report.done.wait()
+        finally:
+            report.seconds = self._clock.monotonic() - started_s
+        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
 
     async def release(self, store: Store) -> None:
         """Ends the uploads of a store that is given up."""
@@ -219,6 +198,7 @@ class SyncScheduler:
     async def stop(self) -> None:
         """Lets the uploads under way end, so that none arrives twice; those that take longer than a moment, or have
         no link, are cancelled, and their files stay as they are."""
+        self._stopped = True
         tasks = [upload.task for upload in self._under_way.values()]
         if tasks and self._link.usable:
             await asyncio.wait(tasks, timeout=_STOP_TIMEOUT_S)
@@ -234,20 +214,23 @@ class SyncScheduler:
     async def _reason_to_wait(self) -> str:
         return await self._settings.should_sync() if self._settings.should_sync is not None else ""
 
-    async def _round(self, report: SyncReport | None) -> None:
-        """Completes what was captured, walks, and starts an upload for each file that is due."""
+    async def _round(self, report: SyncReport | None, select: Select | None = None) -> None:
+        """Completes what was captured, walks, and starts an upload for each file that is due; a part of what there
+        is says nothing of the rest."""
         main, *others = self._stores()
         stores = [store for store in (main, *others) if store.owned]
         await asyncio.gather(*(store.writer.complete() for store in stores))
         settings = self._settings
-        audits = [Audit(store) for store in stores]
+        audits = [Audit(store) for store in stores] if select is None else []
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
-        walk = Walk(self._files, self._clock, self._throttle, paths, settings.min_age_s)
+        part = await asyncio.to_thread(select) if select is not None else Selection(paths)
+        walk = Walk(self._files, self._clock, self._throttle, part.folders, settings.min_age_s)
+        single = (found for path in part.files if (found := walk.look_at(path)) is not None)
         asked_s = self._clock.monotonic()
         bundler = Bundler(self._delivery.retries.most_together)
         suspects: list[Found] = []
         sequences: list[Found] = []
-        async for found in _in_batches(iter(walk)):
+        async for found in _in_batches(itertools.chain(walk, single)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
                     break
@@ -271,7 +254,8 @@ class SyncScheduler:
             for audit in audits:
                 await asyncio.to_thread(audit.finish, walk, uploading)
             self._start_alone(suspects, report)
-        self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
+        if select is None:
+            self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
         if report is not None:
             report.too_recent = walk.too_recent
 
@@ -279,7 +263,7 @@ class SyncScheduler:
         """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
         room = self._lanes.room_for(founds)
         await self._lanes.queue(room, self._settings.uploads)
-        if report is None and not self._goes_on:
+        if self._stopped or (report is None and not self._goes_on):
             await self._lanes.leave(room)
             return False
         self._begin(founds, room, report)
@@ -290,7 +274,7 @@ class SyncScheduler:
         bundler = Bundler(self._delivery.retries.most_together)
         bundles = [full for found in suspects if (full := bundler.add(found))]
         for founds in (*bundles, bundler.take()):
-            if founds:
+            if founds and not self._stopped:
                 self._begin(founds, self._lanes.room_for(founds, alone=True), report)
 
     def _begin(self, founds: list[Found], room: Room, report: SyncReport | None) -> None:
@@ -301,6 +285,9 @@ class SyncScheduler:
         for found in founds:
             self._tell(found, report)
 
+    def _is_waited_for(self, founds: list[Found]) -> bool:
+        return any(self._under_way[found.path].reports for found in founds)
+
     @property
     def _goes_on(self) -> bool:
         return not (self._paused or self._hold or self._settings.disabled)
@@ -308,13 +295,16 @@ class SyncScheduler:
     def _tell(self, found: Found, report: SyncReport | None) -> None:
         """Lets `report` hear of an upload that is under way."""
         if report is not None:
-            report.pending += 1
+            report.begin()
             self._under_way[found.path].reports.append(report)
 
     async def _upload(self, founds: list[Found], room: Room, *, scheduled: bool) -> None:
         outcomes: dict[str, Outcome] = {}
         try:
             await self._lanes.enter(room, self._settings.uploads)
+            if self._is_waited_for(founds):
+                await self._resumed.wait()
+                scheduled = False
             if founds and (self._goes_on or not scheduled):
                 outcomes = await self._delivery.attempt_together(founds, wait=scheduled, alone=room.alone)
         finally:

@@ -1,0 +1,108 @@
+"""Sync by hand, and jobs: what was begun and goes on by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from functools import partial
+from typing import Any
+
+from ..config import short_name
+from ..errors import CommandError
+from ..jobs import Job
+from ..manager import Manager
+from ..sync.report import SyncReport
+from ..sync.selection import folders_of, select
+from .resources import resource_known
+from .table import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
+
+MAX_NAMED = 1_000
+"""Paths, and resources, in one command."""
+
+
+async def start_sync(
+    manager: Manager, paths: Sequence[str] = (), resources: Sequence[str] = ()
+) -> tuple[Job, SyncReport]:
+    """Begins a manual sync, of everything or of what is named, which goes on whoever waits for it.
+
+    Raises NotConnectedError, CommandError for what can't be sent, and BusyError.
+    """
+    manager.check_can_sync()
+    report = SyncReport()
+    selected = None
+    if paths or resources:
+        names = [short_name(name) for name in resources]
+        selected = partial(select, manager.files, paths, names, manager.capture_roots, manager.other_roots)
+        await asyncio.to_thread(selected)
+        for name in names:
+            if not await asyncio.to_thread(list, folders_of(manager.files, name, manager.capture_roots)):
+                await resource_known(manager, "resources", name)
+    job = manager.jobs.start("sync", lambda: manager.sync(selected, report), lambda: _figures(report))
+    return job, report
+
+
+def _figures(report: SyncReport) -> dict[str, Any]:
+    return {
+        "files": report.files,
+        "bytes": report.bytes,
+        "quarantined": report.quarantined,
+        "pending": report.pending,
+        "failed_count": report.failed_count,
+        "failed": report.failed,
+        "too_recent": report.too_recent,
+        "last_error": report.last_error,
+    }
+
+
+async def told(job: Job, arguments: Arguments) -> dict[str, Any]:
+    """What a job did, or how far it is when the caller does not want to wait so long. Raises what it raised."""
+    if arguments["wait"]:
+        await job.wait(arguments["timeout_s"])
+        job.check()
+    return job.tell()
+
+
+async def _sync(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    job, _ = await start_sync(manager, arguments["paths"], arguments["resources"])
+    return await told(job, arguments)
+
+
+async def _job(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    jobs, identity = manager.jobs, arguments["id"]
+    if identity is None:
+        return {"jobs": [job.tell() for job in jobs.all()]}
+    job = jobs.find(identity)
+    if job is None:
+        hint = did_you_mean(identity, [each.identity for each in jobs.all()])
+        raise CommandError(f"job: id: {identity!r} is not known (any more); {hint}")
+    return job.tell()
+
+
+def named(name: str, value: Any) -> tuple[str, ...]:
+    """A list of names that is not too long."""
+    found = texts(name, value)
+    if len(found) > MAX_NAMED:
+        raise CommandError(f"{name} must be a list of at most {MAX_NAMED}, not of {len(found)}")
+    return found
+
+
+WAIT = (
+    Argument("wait", flag, "true, the default: answers when it is done; false: answers with a job", default=True),
+    Argument("timeout_s", seconds, "how many seconds to wait at most; what is under way goes on"),
+)
+SYNC = Command(
+    "sync",
+    "sends what is there now, waits for it, and tells files, bytes, failures and seconds",
+    _sync,
+    (
+        *WAIT,
+        Argument("paths", named, "only these files and folders; they must be under a sync path", default=()),
+        Argument("resources", named, "only what was captured of these resources", default=()),
+    ),
+)
+JOB = Command(
+    "job",
+    "tells how far something is that goes on by itself, and what it did",
+    _job,
+    (Argument("id", text, "what the command that began it told; all jobs when it is missing"),),
+)
