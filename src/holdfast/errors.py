@@ -92,7 +92,8 @@ class BusyError(HoldfastError):
 
 
 _CUTS = ("Socket closed", "onnection reset", "Broken pipe", "Stream removed", "GOAWAY", "atchdog")
-"""What gRPC itself says, where a cloud would have given words of its own."""
+_OF_ONE_CALL = ("RST_STREAM", "END_STREAM")
+"""What gRPC itself says, where a cloud would have given words of its own: of a connection, and of a call on it."""
 
 
 class CloudError(HoldfastError):
@@ -111,6 +112,8 @@ class CloudError(HoldfastError):
     @property
     def is_cut(self) -> bool:
         """Whether the connection broke under the call, though it may stand again by now."""
+        if any(text in self.message for text in _OF_ONE_CALL):
+            return not self.connected
         return not self.connected or any(text in self.message for text in _CUTS)
 
 

@@ -128,14 +128,17 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def make_world(tmp_path: Path, files: FileSystem | None = None, key: str = "key") -> AsyncIterator[World]:
+async def make_world(
+    tmp_path: Path, files: FileSystem | None = None, key: str = "key", address: str = ""
+) -> AsyncIterator[World]:
+    """`address` is where sync goes instead of the cloud."""
     arrived = Arrived()
     cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"}, on_reading=arrived.add, on_file=arrived.add_file)
     await cloud.start()
     cable = Cable(int(cloud.address.rpartition(":")[2]))
     await cable.start()
     clock, files = SystemClock(), files or FileSystem()
-    settings = CloudSettings(cable.address, False, "part", "id", key)
+    settings = CloudSettings(address or cable.address, False, "part", "id", key)
     connection = Cloud(settings)
     link = Link(connection, settings, clock)
     folder = tmp_path / "capture"

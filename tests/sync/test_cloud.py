@@ -2,9 +2,11 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import subprocess
 import sys
 from collections.abc import AsyncIterator, Iterator
+from datetime import datetime, timezone
 from pathlib import Path
 
 import grpc
@@ -199,7 +201,7 @@ def test_missing_credentials_are_named() -> None:
 
 
 _CONNECT = """
-import asyncio, sys
+import asyncio, sys, module
 from holdfast.errors import CloudError, StorageError
 from holdfast.sync.cloud import Cloud, CloudSettings
 async def main():
@@ -215,27 +217,47 @@ asyncio.run(main())
 """
 
 
-@pytest.mark.parametrize("trusted", [True, False])
-async def test_tls_is_used_and_the_certificate_is_verified(tmp_path: Path, trusted: bool) -> None:
+AUTHORITY = trustme.CA()
+CERTIFICATES = {
+    "good": (lambda: AUTHORITY.issue_cert("127.0.0.1"), "connected"),
+    "of an unknown authority": (lambda: trustme.CA().issue_cert("127.0.0.1"), "CERTIFICATE_VERIFY_FAILED"),
+    "of another host": (lambda: AUTHORITY.issue_cert("cloud.example"), "[Hh]ostname"),
+    "expired": (
+        lambda: AUTHORITY.issue_cert("127.0.0.1", not_after=datetime(2020, 1, 1, tzinfo=timezone.utc)),
+        "CERTIFICATE_VERIFY_FAILED",
+    ),
+}
+
+
+@pytest.mark.parametrize("which", CERTIFICATES)
+async def test_tls_is_used_and_the_certificate_is_verified(tmp_path: Path, which: str) -> None:
     """In a process of its own: gRPC reads the trusted roots once."""
-    authority = trustme.CA()
-    certificate = authority.issue_cert("127.0.0.1")
+    issue, expected = CERTIFICATES[which]
+    certificate = issue()
     chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)
     server = LocalCloud(
         tmp_path / "cloud", tls=(chain, certificate.private_key_pem.bytes()), api_keys={"id": "key"}
     )
     await server.start()
     roots = tmp_path / "roots.pem"
-    authority.cert_pem.write_to_path(str(roots))
-    environment = dict(os.environ, PYTHONPATH=os.pathsep.join(sys.path))
-    if trusted:
-        environment["GRPC_DEFAULT_SSL_ROOTS_FILE_PATH"] = str(roots)
-    process = await asyncio.create_subprocess_exec(
-        sys.executable, "-c", _CONNECT, server.address, env=environment, stdout=subprocess.PIPE
+    AUTHORITY.cert_pem.write_to_path(str(roots))
+    environment = dict(
+        os.environ, PYTHONPATH=os.pathsep.join(sys.path), GRPC_DEFAULT_SSL_ROOTS_FILE_PATH=str(roots)
     )
-    output, _ = await process.communicate()
-    assert output.decode().startswith("connected" if trusted else "refused UNAVAILABLE")
-    assert server.calls["DataCaptureUpload"] == int(trusted)
+    process = await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-c",
+        _CONNECT,
+        server.address,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+    output, log = await process.communicate()
+    assert output.decode().startswith("connected" if which == "good" else "refused UNAVAILABLE")
+    assert re.search(expected, output.decode())
+    assert log == b"", "gRPC's own log would be a line at each attempt"
+    assert server.calls["DataCaptureUpload"] == int(which == "good")
     await server.stop()
 
 

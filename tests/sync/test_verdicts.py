@@ -31,3 +31,18 @@ def test_each_code_has_its_verdict(code: str, connected: bool, expected: Verdict
 
 def test_a_unit_is_quarantined_for_nothing_but_invalid_argument_even_without_a_connection() -> None:
     assert verdict(CloudError("UNIMPLEMENTED", "HTTP 404", connected=False)) is Verdict.RETRY
+
+
+@pytest.mark.parametrize(
+    ("message", "cut"),
+    [
+        ("Stream removed (recvmsg:Connection reset by peer (104))", True),
+        ("Stream removed (Socket closed (GOAWAY received; Error code: 0; Debug Text: ))", True),
+        ("Stream removed (RST_STREAM (Received RST_STREAM with error code 7))", False),
+        ("Stream removed (Data frame with END_STREAM flag received)", False),
+        ("try later", False),
+    ],
+)
+def test_the_end_of_one_call_is_no_cut_of_the_link(message: str, cut: bool) -> None:
+    assert CloudError("UNAVAILABLE", message, connected=True).is_cut is cut
+    assert CloudError("UNAVAILABLE", message, connected=False).is_cut

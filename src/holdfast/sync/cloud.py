@@ -17,11 +17,13 @@ from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
+from google.protobuf.message import DecodeError
 from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
 
 from ..errors import CloudError
-from . import streams
+from . import patience, streams
 from .bandwidth import Bandwidth
+from .patience import Patience
 from .token import Token
 
 _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
@@ -29,9 +31,6 @@ _DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
 _CREATE_SEQUENCE = "/viam.app.data.v1.DataService/CreateSequence"
 _CONNECT_TIMEOUT_S = 10.0
 _LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
-STALL_S = 60.0
-"""A call that moves no bytes for so long is given up."""
-_SLOWEST_LINK_BYTES_PER_S = 4096
 
 Answer = TypeVar("Answer")
 _Call = Callable[[], Coroutine[Any, Any, Answer]]
@@ -106,12 +105,11 @@ class Cloud:
     async def upload_capture(self, request: bytes) -> None:
         """DataCaptureUpload of a serialized request; returns when the cloud has it."""
         await self.bandwidth.take(len(request))
-        timeout_s = STALL_S + len(request) / _SLOWEST_LINK_BYTES_PER_S
-        await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request, timeout_s))
+        await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request))
 
     async def create_sequence(self, request: bytes) -> None:
         """CreateSequence of a serialized request; returns when the cloud has it."""
-        await self._logged_in(lambda: self._unary(_CREATE_SEQUENCE, request, STALL_S))
+        await self._logged_in(lambda: self._unary(_CREATE_SEQUENCE, request))
 
     async def upload_stream(self, method: str, messages: streams.Messages) -> None:
         """FileUpload or StreamingDataCaptureUpload; `messages` gives the serialized stream from its beginning.
@@ -147,29 +145,42 @@ class Cloud:
         request = AuthenticateRequest(
             entity=settings.api_key_id, credentials=Credentials(type="api-key", payload=settings.api_key)
         )
-        answer = await self._unary(_AUTHENTICATE, request.SerializeToString(), _CONNECT_TIMEOUT_S, Token(""))
-        self._token = Token(AuthenticateResponse.FromString(answer).access_token)
+        answer = await self._unary(_AUTHENTICATE, request.SerializeToString(), Token(""), _CONNECT_TIMEOUT_S)
+        try:
+            self._token = Token(AuthenticateResponse.FromString(answer).access_token)
+        except DecodeError as error:
+            raise CloudError("UNKNOWN", "the answer to the login makes no sense", connected=True) from error
 
     def _open_channel(self) -> grpc.aio.Channel:
         if self._channel is None:
             raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
         return self._channel
 
-    async def _unary(self, method: str, request: bytes, timeout_s: float, token: Token | None = None) -> bytes:
+    async def _unary(
+        self, method: str, request: bytes, token: Token | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        """With a deadline, or as long as it moves."""
         channel = self._open_channel()
-        call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+        stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+        call = stub(request, timeout=timeout_s, metadata=(token or self._token).metadata)
+        watch = _Watch(call, Patience(_endpoint(self._settings)[1], len(request)))
         try:
-            return await call(request, timeout=timeout_s, metadata=(token or self._token).metadata)
+            return await call
         except grpc.aio.AioRpcError as error:
             raise await self._translated(error.code().name, error.details() or "no details") from error
         except asyncio.CancelledError:
+            if watch.gave_up:
+                raise await self._translated("DEADLINE_EXCEEDED", "the cloud gives no answer") from None
             raise self._cancelled(channel) from None
+        finally:
+            watch.end()
 
     async def _stream(self, method: str, messages: streams.Messages) -> None:
         self._open_channel()
         assert self._streams is not None
         try:
-            await streams.upload(self._streams, method, messages, self._token.metadata, STALL_S)
+            waiting = Patience(_endpoint(self._settings)[1])
+            await streams.upload(self._streams, method, messages, self._token.metadata, waiting)
         except CloudError as error:
             raise await self._translated(error.code, error.message) from error
 
@@ -190,6 +201,29 @@ class Cloud:
         if channel is self._channel:
             return asyncio.CancelledError()
         return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
+
+
+class _Watch:
+    """Cancels a call when there is no point in waiting for it any more."""
+
+    def __init__(self, call: grpc.aio.UnaryUnaryCall[bytes, bytes], waiting: Patience) -> None:
+        self._call = call
+        self._waiting = waiting
+        self.gave_up = False
+        self._later()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(patience.LOOK_S, self._look)
+
+    def _look(self) -> None:
+        if self._waiting.look():
+            self._later()
+        else:
+            self.gave_up = True
+            self._call.cancel()
 
 
 def _endpoint(settings: CloudSettings) -> tuple[str, int, bool]:

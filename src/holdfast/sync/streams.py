@@ -8,46 +8,44 @@ messages are taken by gRPC's thread, as fast as the link takes them, so reading 
 from __future__ import annotations
 
 import asyncio
-import math
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import grpc
 
 from ..errors import CloudError, HoldfastError
-
-_LOOK_EVERY_S = 1.0
+from . import patience
+from .patience import Patience
 
 Metadata = tuple[tuple[str, str], ...]
 Messages = Callable[[], Iterator[bytes]]
 
 
 class _Source:
-    """The messages on their way. `moved_s` is when gRPC got the last one, or never while it waits for one; `error`
-    what reading them raised."""
+    """The messages on their way. `asked` is how often gRPC asked for one, `answered` how often it got one or heard
+    that there is none; `error` is what reading them raised."""
 
     def __init__(self, messages: Iterator[bytes]) -> None:
         self._messages = messages
-        self.moved_s = time.monotonic()
+        self.asked = self.answered = 0
         self.error: HoldfastError | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
 
     def __next__(self) -> bytes:
-        self.moved_s = math.inf
+        self.asked += 1
         try:
             return next(self._messages)
         except HoldfastError as error:
             self.error = error
             raise
         finally:
-            self.moved_s = time.monotonic()
+            self.answered += 1
 
 
 async def upload(
-    channel: grpc.Channel, method: str, messages: Messages, metadata: Metadata, stall_s: float
+    channel: grpc.Channel, method: str, messages: Messages, metadata: Metadata, waiting: Patience
 ) -> None:
     """Returns when the cloud has the whole stream.
 
@@ -67,10 +65,12 @@ async def upload(
     call.add_done_callback(on_end)
     try:
         while not ended.is_set():
+            before = source.asked
             with suppress(asyncio.TimeoutError):
-                await asyncio.wait_for(ended.wait(), _LOOK_EVERY_S)
-            if not ended.is_set() and time.monotonic() - source.moved_s > stall_s:
-                raise CloudError("DEADLINE_EXCEEDED", f"the cloud took no data for {stall_s:g} s", connected=True)
+                await asyncio.wait_for(ended.wait(), patience.LOOK_S)
+            moved = source.asked != before or source.asked != source.answered
+            if not ended.is_set() and not waiting.look(moved=moved):
+                raise CloudError("DEADLINE_EXCEEDED", "the cloud takes no data and gives no answer", connected=True)
     finally:
         call.cancel()
     if source.error is not None:
