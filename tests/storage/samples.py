@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.internal.decoder import _DecodeVarint  # type: ignore[attr-defined]
 from google.protobuf.struct_pb2 import Struct
 from hypothesis import strategies as st
-from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
+from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, SensorMetadata
 from viam.proto.common import GetReadingsResponse
 
 from holdfast.errors import DamagedFileError
@@ -43,6 +43,20 @@ def metadata(name: str = "lidar", method: str = "Readings", tags: Iterable[str] 
     )
 
 
+def pictures_header() -> DataCaptureMetadata:
+    return DataCaptureMetadata(
+        component_type="rdk:component:camera",
+        component_name="eye",
+        method_name="ReadImage",
+        type=DataType.DATA_TYPE_BINARY_SENSOR,
+    )
+
+
+def picture(payload: bytes) -> bytes:
+    """A serialized `SensorData` with a payload."""
+    return SensorData(metadata=SensorMetadata(), binary=payload).SerializeToString()
+
+
 def response(values: Mapping[str, Any]) -> bytes:
     """What a sensor answers, serialized."""
     struct = Struct()
@@ -70,6 +84,33 @@ def builtin_file(header: DataCaptureMetadata, readings: Iterable[bytes]) -> byte
     """As RDK's pbutil.WriteDelimited writes it: length and message, no checks."""
     parts = (header.SerializeToString(), *readings)
     return b"".join(frames.varint(len(part)) + part for part in parts)
+
+
+def old_images_header(**changes: Any) -> DataCaptureMetadata:
+    """Of a file of camera.GetImages from before each image had a file of its own."""
+    values: dict[str, Any] = {
+        "component_type": "rdk:component:camera",
+        "component_name": "eye",
+        "method_name": "GetImages",
+        "type": DataType.DATA_TYPE_BINARY_SENSOR,
+    }
+    return DataCaptureMetadata(**{**values, **changes})
+
+
+def old_images_reading(images: Mapping[str, bytes], number: int = 0) -> bytes:
+    """A reading of such a file, as RDK's StructToStructPb makes a struct of a GetImagesResponse."""
+    answer = Struct()
+    answer.update(
+        {
+            "images": [
+                {"annotations": {}, "image": list(image), "mime_type": "image/jpeg", "source_name": source}
+                for source, image in images.items()
+            ],
+            "response_metadata": {"captured_at": {"nanos": 5, "seconds": 1_600_000_000}},
+        }
+    )
+    requested_ns = START_NS + number * 100_000_000
+    return frames.tabular_message(requested_ns, requested_ns + 1_000_000, answer.SerializeToString())
 
 
 def file_of(checked: bool) -> Callable[[DataCaptureMetadata, list[bytes]], bytes]:

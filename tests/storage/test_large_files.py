@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from viam.proto.app.datasync import DataCaptureMetadata, SensorData, SensorMetadata
+from viam.proto.app.datasync import DataCaptureMetadata
 
 from holdfast.filesystem import FileSystem
 from holdfast.storage import frames, scan
@@ -100,9 +100,8 @@ class TestLarge:
     def test_a_gibibyte_of_pictures_with_a_torn_one_at_the_end_is_recovered(
         self, checked: bool, tmp_path: Path, folder: Path, ledger: Ledger
     ) -> None:
-        header = samples.metadata()
-        picture = SensorData(metadata=SensorMetadata(), binary=bytes(4 * MIB)).SerializeToString()
-        frame = self.frame(header, picture, checked)
+        header = samples.pictures_header()
+        frame = self.frame(header, samples.picture(bytes(4 * MIB)), checked)
         path = leave(folder / f"{STEM}.prog", (samples.our_file if checked else samples.builtin_file)(header, []))
         pictures = GIB // len(frame) + 1
         beginning, end = frame[:64], frame[-64:]

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from viam.proto.app.datasync import DataCaptureMetadata, SensorData, SensorMetadata
+from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, SensorMetadata
 
 from holdfast.errors import DamagedFileError
 from holdfast.storage import frames
@@ -59,10 +59,38 @@ def test_a_message_without_data_in_a_file_of_the_builtin_is_no_reading() -> None
     assert len(found.damaged) == 1
 
 
+@pytest.mark.parametrize(
+    "header",
+    [
+        samples.old_images_header(method_name="ReadImage"),
+        samples.metadata(),
+        samples.old_images_header(type=DataType.DATA_TYPE_TABULAR_SENSOR),
+    ],
+    ids=str,
+)
+def test_a_reading_of_another_kind_than_the_header_tells_is_none(header: DataCaptureMetadata) -> None:
+    tabular = header.type == DataType.DATA_TYPE_TABULAR_SENSOR
+    wrong = samples.picture(b"\xff") if tabular else samples.message(1)
+    found = samples.scan(samples.builtin_file(header, [wrong]))
+    assert (found.readings, found.damaged_readings) == ([], 1)
+
+
+@pytest.mark.parametrize("kind", [DataType.DATA_TYPE_UNSPECIFIED, DataType.DATA_TYPE_FILE])
+def test_a_header_that_tells_no_kind_of_readings_is_damage(kind: DataType.ValueType) -> None:
+    with pytest.raises(DamagedFileError):
+        samples.scan(samples.builtin_file(samples.old_images_header(type=kind), [samples.message(1)]))
+
+
+def test_old_images_of_any_length_are_readings_and_what_can_not_be_images_is_damage() -> None:
+    good = [samples.old_images_reading({"left": bytes(40_000), "right": b""}, number) for number in range(3)]
+    found = samples.scan(samples.builtin_file(samples.old_images_header(), [*good, samples.message(1)]))
+    assert (found.readings, found.damaged_readings) == (good, 1)
+
+
 def test_a_binary_reading_is_read_back() -> None:
-    written = [SensorData(metadata=SensorMetadata(), binary=b"\x00\xff" * 5000).SerializeToString()]
+    written = [samples.picture(b"\x00\xff" * 5000)]
     for checked in (True, False):
-        assert samples.scan(samples.file_of(checked)(samples.metadata(), written)).readings == written
+        assert samples.scan(samples.file_of(checked)(samples.pictures_header(), written)).readings == written
 
 
 @samples.BOTH
@@ -402,15 +430,11 @@ def test_a_frame_of_the_builtin_that_is_too_long_for_an_unfinished_one_is_damage
 
 
 def test_a_torn_frame_of_the_builtin_may_be_twice_as_long_as_its_longest_one() -> None:
-    reading, torn = (
-        SensorData(metadata=SensorMetadata(), binary=bytes([1]) * size).SerializeToString()
-        for size in (5000, 20_000)
-    )
-    data = samples.builtin_file(samples.metadata(), [reading, torn])
-    frame = len(samples.builtin_file(samples.metadata(), [reading])) - len(
-        samples.builtin_file(samples.metadata(), [])
-    )
-    start = len(samples.builtin_file(samples.metadata(), [reading]))
+    header = samples.pictures_header()
+    reading, torn = (samples.picture(bytes([1]) * size) for size in (5000, 20_000))
+    data = samples.builtin_file(header, [reading, torn])
+    start = len(samples.builtin_file(header, [reading]))
+    frame = start - len(samples.builtin_file(header, []))
     whole = samples.scan(data[: start + 2 * frame])
     assert (whole.torn_bytes, whole.torn_readings, whole.damaged) == (2 * frame, 1, [])
     assert samples.scan(data[: start + 2 * frame + 1]).damaged == [(start, start + 2 * frame + 1)]

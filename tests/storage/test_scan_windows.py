@@ -32,14 +32,13 @@ def test_a_longer_frame_than_any_reading_is_damage(checked: bool, monkeypatch: p
     monkeypatch.setattr(scanning, "MAX_FRAME_BYTES", 600)
     monkeypatch.setattr(scanning, "WINDOW_BYTES", 64)
     check = frames.CHECK_SIZE if checked else 0
-    fits = SensorData(metadata=SensorMetadata(), binary=b"x")
-    fits.binary = b"x" * (600 - check - fits.ByteSize())
-    too_long = SensorData(metadata=SensorMetadata(), binary=fits.binary + b"x")
-    assert fits.ByteSize() + check == 600
-    written = [samples.message(0), fits.SerializeToString(), too_long.SerializeToString(), samples.message(1)]
-    data = samples.file_of(checked)(samples.metadata(), written)
+    payload = b"x" * (600 - check - len(samples.picture(b"x" * 500)) + 500)
+    written = [samples.picture(each) for each in (b"a", payload, payload + b"x", b"b")]
+    assert len(written[1]) + check == 600
+    header = samples.pictures_header()
+    data = samples.file_of(checked)(header, written)
     found = samples.scan(data)
-    ends = samples.ends(samples.metadata(), written, checked=checked)
+    ends = samples.ends(header, written, checked=checked)
     if checked:
         assert found.readings == [*written[:2], written[3]]
         assert found.damaged == [(ends[2], ends[3])]
@@ -109,10 +108,8 @@ def test_a_window_that_ends_anywhere_costs_no_frame_behind_damage() -> None:
 
 
 def test_the_longest_frame_may_lie_far_before_the_torn_one() -> None:
-    long, torn = (
-        SensorData(metadata=SensorMetadata(), binary=bytes([1]) * size).SerializeToString() for size in (5000, 9000)
-    )
-    data = samples.builtin_file(samples.metadata(), [long, *samples.messages(20), torn])
+    sizes = [5000, *range(20), 9000]
+    data = samples.builtin_file(samples.pictures_header(), [samples.picture(bytes([1]) * size) for size in sizes])
     with window_of(300):
         assert samples.scan(data[:-1]).damaged == []
     same_for_all_windows(data[:-1])

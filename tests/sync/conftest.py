@@ -73,6 +73,7 @@ class Arrived:
     numbers: list[tuple[str, float]] = field(default_factory=list)
     files: list[tuple[UploadMetadata, bytes]] = field(default_factory=list)
     metadata: list[UploadMetadata] = field(default_factory=list)
+    binary: list[SensorData] = field(default_factory=list)
 
     def of(self, name: str) -> list[float]:
         return [number for owner, number in self.numbers if owner == name]
@@ -82,6 +83,8 @@ class Arrived:
         if data.WhichOneof("data") == "struct":
             value = data.struct.fields["readings"].struct_value.fields["n"].number_value
             self.numbers.append((meta.component_name, value))
+        else:
+            self.binary.append(data)
 
     def add_file(self, meta: UploadMetadata, path: Path) -> None:
         self.files.append((meta, path.read_bytes()))

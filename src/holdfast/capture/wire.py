@@ -1,38 +1,18 @@
-"""Serialized protobuf messages read in place: large answers are cut, not copied."""
+"""Answers of resources read in place (see `storage.wire`); one that is no protobuf is a ResourceCallError."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
 from ..errors import ResourceCallError, ResourceErrorKind
-from ..storage.frames import read_varint
-
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+from ..storage import wire
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each varint (an int) and each length-delimited field (a slice of `message`), in order;
-    other fields are passed over. ResourceCallError where it is no protobuf message."""
-    offset, end = 0, len(message)
+    """As `storage.wire.fields`."""
     try:
-        while offset < end:
-            tag, offset = read_varint(message, offset)
-            number, kind = tag >> 3, tag & 7
-            if kind == _VARINT:
-                value, offset = read_varint(message, offset)
-                yield number, value
-            elif kind == _LENGTH:
-                size, start = read_varint(message, offset)
-                offset = start + size
-                if offset <= end:
-                    yield number, message[start:offset]
-            elif kind in (_FIXED64, _FIXED32):
-                offset += 8 if kind == _FIXED64 else 4
-            else:
-                raise ValueError
-        if offset != end:
-            raise ValueError
-    except (IndexError, ValueError) as error:
+        yield from wire.fields(message)
+    except ValueError as error:
         raise ResourceCallError(ResourceErrorKind.FAILED, "the answer is not readable") from error
 
 

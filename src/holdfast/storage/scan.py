@@ -4,7 +4,7 @@ A file is read a window at a time, so memory does not grow with it. Invariants:
 
 - A frame whose check fails is never handed on as a reading.
 - A header with a check means that every frame has one; a header without it is the builtin's, and its frames can
-  only be checked for being protobuf at all.
+  only be checked for being readings, of the kind that the header tells.
 - Damage inside a file never raises: the reader goes on behind it where it can, and tells the byte ranges.
 
 Blocks: belongs on a worker thread.
@@ -23,6 +23,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 from ..errors import DamagedFileError, StorageError
 from ..filesystem import FileSystem
 from .frames import CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
+from .old_images import may_hold_old_images, old_images
 from .payload import Payload, payload_at
 
 WINDOW_BYTES = 256 * 1024
@@ -32,6 +33,7 @@ _ZEROS = bytes(WINDOW_BYTES)
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_VARINT_BYTES = 10
 _MOST_UNFINISHED_BYTES = 4096  # what the builtin's buffers hold
+_KINDS = {DataType.DATA_TYPE_TABULAR_SENSOR: "struct", DataType.DATA_TYPE_BINARY_SENSOR: "binary"}
 
 
 class CaptureReader:
@@ -124,7 +126,9 @@ class CaptureReader:
     def _run_of_good_frames(self, offset: int) -> list[bytes]:
         """The good frames from `offset` on that lie in one window."""
         window = self._source.read(offset, WINDOW_BYTES)
-        readings, end, longest = _good_frames(window, self._seed) if self.checked else _whole_frames(window)
+        readings, end, longest = (
+            _good_frames(window, self._seed) if self.checked else _whole_frames(window, self.metadata)
+        )
         self._took(len(readings), offset + end, longest)
         return readings
 
@@ -152,6 +156,8 @@ class CaptureReader:
             raise DamagedFileError("its header is not readable") from error
         if not self.metadata.component_type and not self.metadata.method_name:
             raise DamagedFileError("its header names no resource and no method")
+        if self.metadata.type not in _KINDS:
+            raise DamagedFileError("its header does not say what kind of readings it holds")
         if not self.checked and self._begins_with_checks(end):
             raise DamagedFileError("its readings carry checks and its header has lost its own")
         self._seed = seed_of(header)
@@ -172,7 +178,11 @@ class CaptureReader:
         return any(split_check(head[start:end], 0) is not None for end in ends for start in (1, 2, 3))
 
     def _good(self, message: bytes | None) -> bytes | None:
-        return _checked_reading(message, self._seed if self.checked else None)
+        if not message:
+            return None
+        if self.checked:
+            return split_check(message, self._seed)
+        return message if _is_reading(message, self.metadata) else None
 
     def _next_good_frame(self, offset: int, told: int) -> int | None:
         """Where a good frame begins behind damage at `offset`: where the damaged one says that it ends, or else
@@ -274,7 +284,7 @@ def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
     return readings, start, longest
 
 
-def _whole_frames(window: bytes) -> tuple[list[bytes], int, int]:
+def _whole_frames(window: bytes, header: DataCaptureMetadata) -> tuple[list[bytes], int, int]:
     """The same of a file without checks."""
     readings: list[bytes] = []
     start = longest = 0
@@ -284,8 +294,8 @@ def _whole_frames(window: bytes) -> tuple[list[bytes], int, int]:
             end = begin + size
             if end > len(window):
                 break
-            reading = _checked_reading(window[begin:end], None)
-            if reading is None:
+            reading = window[begin:end]
+            if not _is_reading(reading, header):
                 break
             readings.append(reading)
             longest = max(longest, end - start)
@@ -353,14 +363,12 @@ class _Source:
         return offset
 
 
-def _checked_reading(message: bytes | None, seed: int | None) -> bytes | None:
-    """The reading in a message, or None when it is not good. `seed` is None for files without checks."""
-    if not message:
-        return None
-    if seed is not None:
-        return split_check(message, seed)
+def _is_reading(message: bytes, header: DataCaptureMetadata) -> bool:
+    """Whether it is what a file with this header holds, as far as that can be told without a check."""
     try:
-        decoded = SensorData.FromString(message)
+        kind = SensorData.FromString(message).WhichOneof("data")
     except DecodeError:
-        return None
-    return message if decoded.WhichOneof("data") is not None else None
+        return False
+    if kind == "struct" and may_hold_old_images(header):
+        return old_images(message) is not None
+    return bool(kind == _KINDS[header.type])

@@ -27,7 +27,7 @@ from .bundle import Call, bundle
 from .cloud import Cloud
 from .link import Link
 from .outcome import Outcome
-from .planner import CHUNK_BYTES, Part, UnaryPart, file_contents, file_metadata
+from .planner import CHUNK_BYTES, ImagesPart, Part, UnaryPart, file_contents, file_metadata
 from .retries import Retries
 from .sequences import SequenceDelivery
 from .settlement import Settlement
@@ -187,12 +187,13 @@ class Delivery:
             raise
 
     async def _send(self, part: Part, wait: bool) -> None:
-        await self._link.admit(wait=wait)
-        if isinstance(part, UnaryPart):
-            await self._cloud.upload_capture(part.request)
-        else:
-            await self._cloud.upload_stream("StreamingDataCaptureUpload", part.messages)
-        self._link.succeeded()
+        for call in part.calls if isinstance(part, ImagesPart) else (part,):
+            await self._link.admit(wait=wait)
+            if isinstance(call, UnaryPart):
+                await self._cloud.upload_capture(call.request)
+            else:
+                await self._cloud.upload_stream("StreamingDataCaptureUpload", call.messages)
+            self._link.succeeded()
 
     async def _sequence(self, found: Found, wait: bool) -> Outcome:
         root = self._settlement.store_of(found).root

@@ -22,6 +22,7 @@ from viam.proto.app.datasync import (
 
 from ..errors import printable
 from ..storage.frames import read_varint, varint
+from ..storage.old_images import may_hold_old_images, old_images
 from ..storage.payload import Payload
 from .walker import Found
 
@@ -98,7 +99,15 @@ class StreamPart:
             yield _field(_DATA_TAG, chunk)
 
 
-Part = UnaryPart | StreamPart
+@dataclass(frozen=True)
+class ImagesPart:
+    """A reading of an old file of images, which goes as one reading for each: acknowledged when all of them are."""
+
+    calls: tuple[UnaryPart | StreamPart, ...]
+    readings: int = 1
+
+
+Part = UnaryPart | StreamPart | ImagesPart
 
 
 def capture_parts(
@@ -125,17 +134,30 @@ def _binary_parts(
     captured: DataCaptureMetadata, readings: Iterable[bytes | Payload], part_id: str
 ) -> Iterator[Part]:
     metadata = upload_metadata(captured, part_id)
-    head = _field(_METADATA_TAG, metadata.SerializeToString())
     for reading in readings:
         if isinstance(reading, Payload):
             sensor = SensorMetadata.FromString(reading.sensor_metadata)
             yield StreamPart(_stream_head(metadata, sensor), reading)
-            continue
-        if len(reading) > MAX_UNARY_BINARY_BYTES:
-            data = SensorData.FromString(reading)
-            yield StreamPart(_stream_head(metadata, data.metadata), data.binary)
+        elif may_hold_old_images(captured) and (old := old_images(reading)) is not None:
+            yield _images_part(metadata, *old)
         else:
-            yield UnaryPart(head + _field(_CONTENTS_TAG, reading), 1, len(head))
+            yield _binary_part(metadata, reading)
+
+
+def _binary_part(metadata: UploadMetadata, reading: bytes) -> UnaryPart | StreamPart:
+    if len(reading) > MAX_UNARY_BINARY_BYTES:
+        data = SensorData.FromString(reading)
+        return StreamPart(_stream_head(metadata, data.metadata), data.binary)
+    head = _field(_METADATA_TAG, metadata.SerializeToString())
+    return UnaryPart(head + _field(_CONTENTS_TAG, reading), 1, len(head))
+
+
+def _images_part(metadata: UploadMetadata, times: SensorMetadata, images: Iterable[bytes]) -> ImagesPart:
+    of_images = UploadMetadata()
+    of_images.CopyFrom(metadata)
+    of_images.file_extension = extension_of(metadata.mime_type)
+    readings = (SensorData(metadata=times, binary=image).SerializeToString() for image in images)
+    return ImagesPart(tuple(_binary_part(of_images, reading) for reading in readings))
 
 
 class TabularCall:

@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.capture.methods import TABLES
 
-from .delivery import BUILTIN, OURS, Texts, deliver, some_of
+from .delivery import both_deliver, readings_in, some_of
 from .pair import Pair, capture
 from .records import without
 from .rows import Compared, Row
@@ -80,16 +80,12 @@ def test_both_deliver_the_same_of_the_same_files(
     """Each reads the other's files, and tells the cloud the same of them: metadata, readings, times."""
     captured = pair.builtin if writer == BOTH[0] else pair.ours
     files = some_of(captured.folder, UPLOADED_FILES)
-    builtin, ours = asyncio.run(both_deliver(viam_server_binary, tmp_path, files))
+    count = readings_in(files)
+    builtin, ours = asyncio.run(both_deliver(viam_server_binary, tmp_path, files, count, count))
     assert sorted(builtin) == sorted(ours) == sorted({place.parent.as_posix() for place in files})
     different = {where for where in builtin if builtin[where] != ours[where]}
     for where in sorted(different):
         pytest.fail(f"{where}\n{difference(builtin[where], ours[where])}", pytrace=False)
-
-
-async def both_deliver(binary: Path, folder: Path, files: dict[Path, Path]) -> tuple[Texts, Texts]:
-    builtin, ours = (deliver(binary, folder / by.split(":")[0], by, files) for by in (BUILTIN, OURS))
-    return await asyncio.gather(builtin, ours)
 
 
 def test_each_row_has_an_id_of_its_own() -> None:

@@ -1,0 +1,73 @@
+"""Old files of camera.GetImages, from before the builtin gave each image a file of its own.
+
+Their header says binary, and a reading in them is the whole answer as a `Struct`: {"images": [{"source_name": …,
+"format": …, "image": [each byte, as a number]}, …], "response_metadata": …}. What the builtin makes of one today is
+a binary reading for each image, with the times of the whole and without an extension: it does not find the format
+under the name that the file has for it. So do we.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+
+from google.protobuf.message import DecodeError
+from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorMetadata
+
+from . import wire
+
+GET_IMAGES = "GetImages"
+_METADATA, _STRUCT, _BINARY = 1, 2, 3  # fields of SensorData
+_OBJECT, _LIST = 5, 6  # fields of Value
+_NUMBER_HEAD = b"\x0a\x09\x11"  # an element of a ListValue: 9 bytes of a Value, whose number is a double
+_NUMBER_BYTES = len(_NUMBER_HEAD) + 8
+_ONE_NUMBER = struct.Struct("<3xd")
+
+
+def may_hold_old_images(header: DataCaptureMetadata) -> bool:
+    """Whether a file with this header may be one of these; only its readings tell."""
+    return header.type == DataType.DATA_TYPE_BINARY_SENSOR and header.method_name == GET_IMAGES
+
+
+def old_images(reading: bytes) -> tuple[SensorMetadata, list[bytes]] | None:
+    """What a serialized `SensorData` says of its times, and the images in it; None when it is no such reading."""
+    message = memoryview(reading)
+    try:
+        if wire.last(message, _BINARY) is not None or (answer := wire.last(message, _STRUCT)) is None:
+            return None
+        images = _under(answer, b"images")
+        if images is None:
+            return None
+        listed = wire.last(images, _LIST) or memoryview(b"")  # none at all is null
+        found = [_image(value) for _, value in wire.fields(listed) if isinstance(value, memoryview)]
+        return SensorMetadata.FromString(bytes(wire.last(message, _METADATA) or b"")), found
+    except (ValueError, OverflowError, DecodeError):
+        return None
+
+
+def _image(value: memoryview) -> bytes:
+    entry = wire.last(value, _OBJECT)
+    if entry is None:
+        raise ValueError("an image that is no object")
+    numbers = _under(entry, b"image")
+    return b"" if numbers is None else bytes(_numbers(wire.last(numbers, _LIST)))
+
+
+def _under(entries: memoryview, key: bytes) -> memoryview | None:
+    """The `Value` under a key of a `Struct`."""
+    found = None
+    for _, entry in wire.fields(entries):
+        if isinstance(entry, memoryview) and bytes(wire.last(entry, 1) or b"") == key:
+            found = wire.last(entry, 2)
+    return found
+
+
+def _numbers(listed: memoryview | None) -> Iterator[int]:
+    """The numbers in a `ListValue`, each of which has to be a byte's: an image has as many as bytes."""
+    if listed is None:
+        raise ValueError("an image that is no list")
+    count = len(listed) // _NUMBER_BYTES
+    heads = [bytes(listed[place::_NUMBER_BYTES]) for place in range(len(_NUMBER_HEAD))]
+    if heads != [bytes([byte]) * count for byte in _NUMBER_HEAD]:
+        raise ValueError("an image with elements that are no numbers")
+    return (int(number) for (number,) in _ONE_NUMBER.iter_unpack(listed))
