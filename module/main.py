@@ -1,4 +1,7 @@
-"""The module's program: `main.py <socket> [--log-level=…] [--tcp-mode]`, as viam-server starts it."""
+"""The module's program: `main.py <socket> [--log-level=…] [--tcp-mode]`, as viam-server starts it.
+
+`main.py config …` is what `holdfast config …` is, for machines that have the module only.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import logging
 import os
 import resource
 import signal
+import sys
 from collections.abc import Mapping, Sequence
 
 from grpclib.metadata import Deadline
@@ -101,4 +105,8 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
+    if sys.argv[1:2] == ["config"]:  # by a person: viam-server's first argument is a socket
+        from holdfast import cli
+
+        sys.exit(cli.main())
     event_loop.run(main())

@@ -22,6 +22,8 @@ MAY_IMPORT = {
     "capture": FLOOR | {"storage", "capture"},
     "sync": FLOOR | {"storage", "sync"},
     **dict.fromkeys(TOP, FLOOR | TOP | {"storage", "capture", "sync", "__version__"}),
+    "cli": FLOOR | {"storage", "capture", "cli", "__version__"},
+    "__main__": frozenset({"cli"}),
     "": frozenset(),
 }
 """What of holdfast each part of src/holdfast may import; "" is holdfast/__init__.py."""
@@ -117,6 +119,8 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ("holdfast.capture.client", "import viam"),
         ("holdfast.capture.client", "from viam import proto_extras"),
         ("holdfast.sync.cloud", "from viam.utilsextra import x"),
+        ("holdfast.cli.check", "from ..sync import verdicts"),
+        ("holdfast.manager", "from .cli import main"),
         ("holdfast.brand_new", "from .errors import HoldfastError"),
         ("demo.machine", "from holdfast.config import _Reader"),
         ("demo.machine", "from holdfast.storage._hidden import x"),

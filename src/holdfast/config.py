@@ -30,7 +30,7 @@ DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
 DEFAULT_MONGO_DATABASE, DEFAULT_MONGO_COLLECTION = "sensorData", "readings"
 _MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 
-_CLOUD_SIDE = frozenset(
+CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
 )
 """Documented attributes that other programs act on: accepted without a word."""
@@ -210,7 +210,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
 
 def _with_problems(config: Config, reader: _Reader) -> Config:
     problems = list(reader.problems)
-    problems += [_unknown(name, reader.known | _CLOUD_SIDE) for name in reader.unknown()]
+    problems += [_unknown(name, reader.known | CLOUD_SIDE) for name in reader.unknown()]
     return Config(**{**vars(config), "problems": tuple(problems)})
 
 
@@ -235,7 +235,7 @@ class _Reader:
         return bool(self._attributes.get(name))
 
     def unknown(self) -> list[str]:
-        return [name for name in self._attributes if name not in self.known and name not in _CLOUD_SIDE]
+        return [name for name in self._attributes if name not in self.known and name not in CLOUD_SIDE]
 
     def text(self, name: str, default: str) -> str:
         value = self._take(name, str, "a text")
@@ -351,7 +351,8 @@ class _Reader:
             name, method = reader._required("name"), reader._required("method")
             where = f"{where} ({name} {method})"
             params = reader.mapping("additional_params")
-            frequency = self._frequency(where, entry.get("capture_frequency_hz"))
+            disabled = reader.flag("disabled")
+            frequency = self._frequency(where, entry.get("capture_frequency_hz"), disabled)
             tags = reader.texts("tags")
             timeout_s = reader.number("timeout_ms", 5000.0) / 1000
             directory = reader.text("capture_directory", "")
@@ -359,7 +360,6 @@ class _Reader:
             max_in_flight = reader.whole("max_in_flight", 1, MAX_IN_FLIGHT)
             for unused in ("capture_queue_size", "capture_buffer_size"):
                 reader.number(unused, 0.0)
-            disabled = reader.flag("disabled")
         except ConfigError as error:
             raise (
                 error
@@ -367,7 +367,7 @@ class _Reader:
                 else ConfigError(f"{where}.{error.attribute}", str(error).partition(": ")[2])
             ) from error
         self.problems += [f"{where}.{problem}" for problem in reader.problems]
-        self.problems += [_unknown(key, reader.known | _CLOUD_SIDE, f"{where}.") for key in reader.unknown()]
+        self.problems += [_unknown(key, reader.known | CLOUD_SIDE, f"{where}.") for key in reader.unknown()]
         return CaptureMethod(
             name,
             method,
@@ -386,13 +386,14 @@ class _Reader:
             raise ConfigError(name, "is missing")
         return value
 
-    def _frequency(self, where: str, value: object) -> float | None:
-        """The frequency in Hz; None, with a problem said, where the entry is thereby switched off."""
+    def _frequency(self, where: str, value: object, disabled: bool) -> float | None:
+        """The frequency in Hz; None, with a problem said, where the entry is switched off by this alone."""
         attribute = f"{where}.capture_frequency_hz"
         if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
             raise ConfigError(attribute, f"must be a number, not {value!r}")
         if value is None or is_off(value):
-            self.problems.append(f"{attribute}: it is {value or 0:g}, so this entry is not captured")
+            if not disabled:
+                self.problems.append(f"{attribute}: it is {value or 0:g}, so this entry is not captured")
             return None
         if not math.isfinite(value):
             raise ConfigError(attribute, f"must be a finite number, it is {value}")

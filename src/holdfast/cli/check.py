@@ -1,0 +1,136 @@
+"""What is wrong with a config, before a machine has it.
+
+The same checks as on the machine (`config.parse`, `capture.resolve`), with the resources that the config names in
+place of those that are there; and what a config shows of itself: whether the module is in it, whether capture is
+configured where only the builtin looks.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+from ..capture.resolve import resolve
+from ..config import Config, parse, short_name
+from ..errors import ConfigError
+from .convert import OWN_TO_A_METHOD, entries_of, of_fragments
+from .finding import Finding, error, note, problem
+from .machine import BUILTIN, CAPTURE_METHODS, DATA_MANAGER, HOLDFAST, Json, Machine, Resource, is_machine
+
+
+def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
+    """Of a machine's config, of the data manager's entry in it, or of its attributes alone.
+
+    Raises UnreadableConfigError.
+    """
+    if is_machine(config):
+        return _check_machine(Machine(config), environment)
+    if "attributes" in config and not {"api", "type", "model"}.isdisjoint(config):
+        return _check_machine(Machine({"services": [config]}), environment, alone=True)
+    return _check_attributes(config, environment)[0]
+
+
+def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: bool = False) -> list[Finding]:
+    managers = machine.data_managers
+    of_a_fragment = "; if it comes from a fragment, check the fragment" if machine.has_fragments else ""
+    if not managers:
+        return [error(f"there is no data manager ({DATA_MANAGER}) in this config{of_a_fragment}")]
+    if len(managers) > 1:
+        names = " and ".join(each.name for each in managers)
+        return [error(f"a machine has one data manager, this one has {names}: remove what is too much")]
+    (manager,) = managers
+    if manager.model == BUILTIN:
+        return [
+            error(f"{manager.name} is the builtin ({BUILTIN}); holdfast config convert puts Holdfast in its place")
+        ]
+    if manager.model != HOLDFAST:
+        return [error(f"{manager.name} is of the model {manager.model}, not {HOLDFAST}")]
+    findings, parsed = _check_attributes(manager.attributes, environment)
+    if alone:
+        return findings
+    if not machine.has_holdfasts_module and not machine.has_fragments:
+        findings.append(error("modules: no module brings the model; add the one that you installed"))
+    findings += _left_in_components(machine)
+    if parsed is not None:
+        findings += _check_methods(machine, parsed) + _check_sensors(machine, parsed)
+    findings += _depends_on(manager) + of_fragments(machine)
+    return findings
+
+
+def _check_attributes(attributes: Json, environment: Mapping[str, str]) -> tuple[list[Finding], Config | None]:
+    try:
+        parsed = parse(attributes, environment)
+    except ConfigError as refused:
+        return [error(f"{refused}; with it the data manager captures and syncs nothing")], None
+    findings = [problem(text) for text in parsed.problems]
+    methods = attributes.get(CAPTURE_METHODS) or []
+    findings += [
+        note(f"{name} of {entry}: the builtin takes no notice of it, Holdfast acts on it")
+        for entry in entries_of(Machine({}), methods)
+        for name in OWN_TO_A_METHOD
+        if entry.attributes.get(name)
+    ]
+    if parsed.capture_disabled and parsed.methods:
+        findings.append(note("capture_disabled: nothing is captured; what is there is synced"))
+    return findings, parsed
+
+
+def _left_in_components(machine: Machine) -> list[Finding]:
+    return [
+        problem(
+            f"{holder.where} ({holder.entry.get('name')}): its capture methods have no effect, viam-server passes "
+            f"them only to the builtin; holdfast config convert moves them into {CAPTURE_METHODS} of the service"
+        )
+        for holder in (*machine.resources, *machine.remotes)
+        if any((each.get("attributes") or {}).get(CAPTURE_METHODS) for each in holder.service_configs)
+    ]
+
+
+def _check_methods(machine: Machine, parsed: Config) -> list[Finding]:
+    apis: dict[str, set[str]] = {}
+    for resource in machine.resources:
+        apis.setdefault(resource.name, set()).add(resource.api)
+    findings = []
+    off = (resolve([method], apis)[0] for method in parsed.off_methods)
+    for resolution in (*resolve(parsed.methods, apis), *off):
+        method = resolution.method
+        elsewhere = "/" in method.name and not machine.named(method.name) and machine.has_more
+        if resolution.problem and not elsewhere:
+            findings.append(problem(resolution.problem))
+        elif resolution.waiting or elsewhere:
+            findings.append(_missing(machine, f"{method.method} of {method.name}", method.name))
+    return findings
+
+
+def _missing(machine: Machine, what: str, name: str) -> Finding:
+    if machine.has_more:
+        where = "remote" if machine.remotes else "fragment"
+        return note(f"{what}: not in this config, so not checked; is it a {where}'s?")
+    close = difflib.get_close_matches(short_name(name), [each.name for each in machine.others], n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return problem(f"{what}: there is no such resource in this config{hint}")
+
+
+def _check_sensors(machine: Machine, parsed: Config) -> list[Finding]:
+    """The sensors that steer: without them nothing is synced, or nothing steered."""
+    names = {"selective_syncer_name": parsed.selective_syncer_name}
+    if parsed.capture_control_sensor is not None:
+        names["capture_control_sensor"] = parsed.capture_control_sensor.name
+    return [
+        _missing(machine, f"{attribute} {name!r}", name)
+        for attribute, name in names.items()
+        if name and not machine.named(name) and not any(each.name == short_name(name) for each in machine.resources)
+    ]
+
+
+def _depends_on(manager: Resource) -> list[Finding]:
+    names: list[Any] = manager.entry.get("depends_on") or []
+    if not names:
+        return []
+    return [
+        note(
+            f"depends_on of {manager.name}: nothing is captured while one of {', '.join(map(str, names))} is "
+            f"missing; Holdfast needs none, it captures what {CAPTURE_METHODS} names as soon as it is there"
+        )
+    ]

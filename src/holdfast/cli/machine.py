@@ -1,0 +1,250 @@
+"""A machine's config as JSON, read as viam-server reads it (rdk's config/config.go and resource/config.go).
+
+Both ways of naming an API are understood: `"api": "rdk:component:sensor"`, and the older `"type": "sensor"` with
+or without a `"namespace"`. Everything here is a view: a change of an entry is a change of the config.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import HoldfastError
+
+DATA_MANAGER = "rdk:service:data_manager"
+BUILTIN = "rdk:builtin:builtin"
+HOLDFAST = "holdfast:data-manager:durable"
+MODULE_ID, MODULE_NAME = "holdfast:data-manager", "holdfast"
+CAPTURE_METHODS = "capture_methods"
+
+_OF_A_MACHINE = frozenset(
+    {
+        "components",
+        "services",
+        "modules",
+        "remotes",
+        "fragments",
+        "cloud",
+        "network",
+        "auth",
+        "packages",
+        "processes",
+    }
+)
+_SECTIONS = {"components": "component", "services": "service"}
+_FULL_NAME = re.compile(r"([\w-]+:[\w-]+:[\w-]+)/((?:[\w-]+:)+)?(.+)")
+
+Json = dict[str, Any]
+
+
+class UnreadableConfigError(HoldfastError):
+    """What was given is no machine config; the message says where it stops being one."""
+
+
+@dataclass(frozen=True)
+class Name:
+    """A full resource name: `rdk:component:sensor/far_temp`, or with its remote `…/rem:temp`."""
+
+    api: str
+    remote: str
+    short: str
+
+    @staticmethod
+    def parsed(text: object) -> Name | None:
+        """None where it is not a full name."""
+        found = _FULL_NAME.fullmatch(text) if isinstance(text, str) else None
+        return Name(found[1], (found[2] or "").rstrip(":"), found[3]) if found else None
+
+    def __str__(self) -> str:
+        return f"{self.api}/{self.remote}:{self.short}" if self.remote else f"{self.api}/{self.short}"
+
+
+@dataclass(frozen=True)
+class Holder:
+    """What may hold `service_configs`: a component, a service or a remote. `where` is its place in the config."""
+
+    where: str
+    entry: Json
+
+    @property
+    def service_configs(self) -> list[Json]:
+        """Those that tell a data manager what to capture."""
+        return [each for each in self._all() if each.get("type") in ("data_manager", DATA_MANAGER)]
+
+    def add_service_config(self, attributes: Json) -> None:
+        configs = self._all()
+        self.entry["service_configs"] = configs
+        configs.append({"type": "data_manager", "attributes": attributes})
+
+    def take_methods(self) -> list[list[Any]]:
+        """Takes the capture methods out, those of each service config by themselves, and what is empty then."""
+        taken = []
+        for each in self.service_configs:
+            attributes = _object(each.get("attributes"), f"the attributes of a service config of {self.where}")
+            if CAPTURE_METHODS in attributes:
+                taken.append(list_in(attributes, CAPTURE_METHODS, self.where))
+                del attributes[CAPTURE_METHODS]
+                if not attributes:
+                    self.entry["service_configs"] = [other for other in self._all() if other is not each]
+        if taken and not self.entry["service_configs"]:
+            del self.entry["service_configs"]
+        return [methods for methods in taken if methods]
+
+    def _all(self) -> list[Json]:
+        return _objects(self.entry, "service_configs", self.where)
+
+
+@dataclass(frozen=True)
+class Resource(Holder):
+    """A component or a service."""
+
+    kind: str
+
+    @property
+    def name(self) -> str:
+        return str(self.entry.get("name") or ("builtin" if self.kind == "service" else ""))
+
+    @property
+    def api(self) -> str:
+        api = self.entry.get("api")
+        if isinstance(api, dict):
+            return ":".join(str(api.get(part, "")) for part in ("namespace", "type", "subtype"))
+        if api:
+            return str(api)
+        return f"{self.entry.get('namespace') or 'rdk'}:{self.kind}:{self.entry.get('type', '')}"
+
+    @property
+    def model(self) -> str:
+        model = self.entry.get("model") or (BUILTIN if self.kind == "service" else "")
+        if isinstance(model, dict):
+            return ":".join(str(model.get(part, "")) for part in ("namespace", "model_family", "name"))
+        return str(model) if ":" in str(model) else f"rdk:builtin:{model}"
+
+    @property
+    def full_name(self) -> str:
+        return f"{self.api}/{self.name}"
+
+    @property
+    def attributes(self) -> Json:
+        """Its attributes, there to be changed."""
+        found = _object(self.entry.get("attributes"), f"the attributes of {self.where}")
+        self.entry["attributes"] = found
+        return found
+
+
+class Machine:
+    """A whole config. Raises UnreadableConfigError where it has not the shape of one."""
+
+    def __init__(self, config: Json) -> None:
+        self.config = config
+        self.resources = [
+            Resource(f"{section}[{index}]", entry, kind)
+            for section, kind in _SECTIONS.items()
+            for index, entry in enumerate(_objects(config, section, "the config"))
+        ]
+        self.remotes = [
+            Holder(f"remotes[{index}]", entry)
+            for index, entry in enumerate(_objects(config, "remotes", "the config"))
+        ]
+        self.modules = _objects(config, "modules", "the config")
+
+    @property
+    def data_managers(self) -> list[Resource]:
+        return [each for each in self.resources if each.api == DATA_MANAGER]
+
+    @property
+    def others(self) -> list[Resource]:
+        """What a data manager may capture."""
+        return [each for each in self.resources if each.api != DATA_MANAGER]
+
+    @property
+    def has_fragments(self) -> bool:
+        return bool(self.config.get("fragments"))
+
+    @property
+    def has_more(self) -> bool:
+        """Whether the machine may have resources that are not in this config."""
+        return bool(self.remotes) or self.has_fragments
+
+    def named(self, name: str) -> list[Resource]:
+        """The resources of this config, not of its remotes or fragments, with that short or full name."""
+        return [each for each in self.resources if name in (each.name, each.full_name)]
+
+    def shortest_name(self, resource: Resource) -> str:
+        """Its short name where no other resource has it, else the full one."""
+        return resource.name if len(self.named(resource.name)) == 1 else resource.full_name
+
+    def home_of(self, full_name: str) -> int | None:
+        """Which remote a resource is most probably of, by its prefix; None when there is no remote."""
+        short = full_name.partition("/")[2]
+        prefixes = [_prefix(remote) for remote in self.remotes]
+        fitting = [index for index, prefix in enumerate(prefixes) if short.startswith(prefix)]
+        if not fitting:
+            return 0 if prefixes else None
+        return max(fitting, key=lambda index: (len(prefixes[index]), -index))
+
+    def prefix_of(self, remote: str) -> str | None:
+        """What the machine puts before the names of that remote's resources; None when there is no such remote."""
+        return next((_prefix(each) for each in self.remotes if each.entry.get("name") == remote), None)
+
+    def place_of(self, full_name: str) -> tuple[int, int]:
+        """Where a resource stands in the config; those of remotes behind all others, by remote."""
+        for index, resource in enumerate(self.resources):
+            if resource.full_name == full_name:
+                return (0, index)
+        return (1, self.home_of(full_name) or 0)
+
+    @property
+    def has_holdfasts_module(self) -> bool:
+        return any(_is_holdfasts(module) for module in self.modules)
+
+    def add_module(self, module: Json) -> None:
+        self.modules.append(module)
+        self.config["modules"] = self.modules
+
+    def remove_modules(self) -> list[Json]:
+        """Takes out Holdfast's modules and answers what they were."""
+        gone = [module for module in self.modules if _is_holdfasts(module)]
+        self.modules[:] = [module for module in self.modules if not _is_holdfasts(module)]
+        if gone and not self.modules:
+            del self.config["modules"]
+        return gone
+
+
+def is_machine(config: Json) -> bool:
+    """Whether this is a whole config, not the config or the attributes of one service."""
+    return not _OF_A_MACHINE.isdisjoint(config)
+
+
+def _prefix(remote: Holder) -> str:
+    return str(remote.entry.get("prefix") or "")
+
+
+def _is_holdfasts(module: Json) -> bool:
+    return module.get("module_id") == MODULE_ID or module.get("name") == MODULE_NAME
+
+
+def _object(value: object, what: str) -> Json:
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise UnreadableConfigError(f"{what} must be an object")
+    return value
+
+
+def list_in(holder: Json, key: str, where: str) -> list[Any]:
+    value = holder.get(key)
+    if value is None:
+        return []
+    if not isinstance(value, list):
+        raise UnreadableConfigError(f"{key} of {where} must be a list")
+    return value
+
+
+def _objects(holder: Json, key: str, where: str) -> list[Json]:
+    found = list_in(holder, key, where)
+    for index, each in enumerate(found):
+        if not isinstance(each, dict):
+            raise UnreadableConfigError(f"{key}[{index}] of {where} must be an object")
+    return found

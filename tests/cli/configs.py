@@ -1,0 +1,90 @@
+"""Machine configs for the tests of the command line, and what the builtin makes of one."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any
+
+Json = dict[str, Any]
+Captured = set[tuple[str, str, str, float]]
+"""Full resource name, method, parameters, frequency."""
+
+READINGS = {"method": "Readings", "capture_frequency_hz": 10}
+
+
+def associated(*methods: Json, **more: Any) -> Json:
+    return {"type": "data_manager", "attributes": {**more, "capture_methods": list(methods)}}
+
+
+def component(name: str, *methods: Json, kind: str = "sensor", **more: Any) -> Json:
+    found = {"name": name, "api": f"rdk:component:{kind}", "model": "rdk:builtin:fake", **more}
+    return {**found, "service_configs": [associated(*methods)]} if methods else found
+
+
+def data_manager(model: str = "rdk:builtin:builtin", **attributes: Any) -> Json:
+    return {"name": "data", "api": "rdk:service:data_manager", "model": model, "attributes": attributes}
+
+
+def machine(*components: Json, service: Json | None = None, **more: Any) -> Json:
+    return {"components": list(components), "services": [service or data_manager()], **more}
+
+
+def of_holdfast(*methods: Json, components: Iterable[Json] = (), **more: Any) -> Json:
+    service = data_manager("holdfast:data-manager:durable", capture_methods=list(methods))
+    return machine(
+        *components,
+        service=service,
+        modules=[
+            {"type": "registry", "name": "holdfast", "module_id": "holdfast:data-manager", "version": "latest"}
+        ],
+        **more,
+    )
+
+
+def what_the_builtin_captures(config: Json) -> Captured:
+    """As rdk links it (config/reader.go, datamanager's Link): the last non-empty list of a resource counts; a local
+    resource's name comes from its own entry, a remote's from the first method of the list."""
+    lists: dict[str, list[Json]] = {}
+    for section, kind in (("components", "component"), ("services", "service")):
+        for entry in config.get(section, []):
+            api = entry.get("api") or f"rdk:{kind}:{entry.get('type')}"
+            for methods in _lists(entry):
+                lists[f"{api}/{entry['name']}"] = [{**each, "name": f"{api}/{entry['name']}"} for each in methods]
+    for remote in config.get("remotes", []):
+        for methods in _lists(remote):
+            lists[methods[0]["name"]] = methods
+    return _running(each for methods in lists.values() for each in methods)
+
+
+def what_holdfast_captures(config: Json) -> Captured:
+    full_names = {
+        entry["name"]: f"{entry.get('api') or f'rdk:{kind}:' + entry['type']}/{entry['name']}"
+        for section, kind in (("components", "component"), ("services", "service"))
+        for entry in config.get(section, [])
+    }
+    (service,) = (each for each in config["services"] if each.get("model") == "holdfast:data-manager:durable")
+    methods = service["attributes"].get("capture_methods", [])
+    return _running({**each, "name": full_names.get(each["name"], each["name"])} for each in methods)
+
+
+def _lists(entry: Json) -> list[list[Json]]:
+    return [
+        each["attributes"]["capture_methods"]
+        for each in entry.get("service_configs", [])
+        if each["type"] in ("data_manager", "rdk:service:data_manager")
+        and each["attributes"].get("capture_methods")
+    ]
+
+
+def _running(methods: Iterable[Json]) -> Captured:
+    return {
+        (
+            each["name"],
+            each["method"],
+            json.dumps(each.get("additional_params") or {}, sort_keys=True),
+            each["capture_frequency_hz"],
+        )
+        for each in methods
+        if not each.get("disabled") and each["capture_frequency_hz"] > 0
+    }

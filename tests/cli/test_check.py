@@ -1,0 +1,109 @@
+"""What is wrong with a config is named before a machine has it, with the way to mend it."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.cli.check import check
+from holdfast.cli.finding import Level, is_fine
+
+from .configs import READINGS, Json, component, data_manager, machine, of_holdfast
+
+ENTRY = {"name": "a", **READINGS}
+
+
+def texts(config: Json, level: Level) -> list[str]:
+    return [finding.text for finding in check(config, {"HOME": "/home/user"}) if finding.level is level]
+
+
+def test_a_machine_a_service_and_attributes_alone_are_fine_when_they_are() -> None:
+    whole = of_holdfast(ENTRY, components=[component("a")])
+    (service,) = whole["services"]
+    for config in (whole, service, service["attributes"], {}):
+        assert check(config, {}) == [], config
+
+
+@pytest.mark.parametrize("shape", ["machine", "service", "attributes"])
+def test_what_the_machine_would_refuse_or_leave_out_is_found_in_every_shape(shape: str) -> None:
+    whole = of_holdfast({**ENTRY, "capture_frequency_hz": "fast"}, components=[component("a")])
+    (service,) = whole["services"]
+    service["attributes"]["sync_intervall_mins"] = 1
+    config = {"machine": whole, "service": service, "attributes": service["attributes"]}[shape]
+    found = texts(config, Level.PROBLEM)
+    assert found[0].startswith("capture_methods[0] (a Readings).capture_frequency_hz: must be a number")
+    assert found[1].endswith("did you mean 'sync_interval_mins'?")
+    service["attributes"]["sync_interval_mins"] = -1
+    (refused,) = texts(config, Level.ERROR)
+    assert refused.startswith("sync_interval_mins: can't be negative")
+
+
+@pytest.mark.parametrize(
+    ("entry", "words"),
+    [
+        ({**ENTRY, "method": "Reading"}, "did you mean 'Readings'?"),
+        ({**ENTRY, "method": "Position", "disabled": True}, "can't be captured"),
+        ({**ENTRY, "name": "b"}, "there is no such resource in this config"),
+        ({**ENTRY, "name": "aa"}, "did you mean 'a'?"),
+        ({**ENTRY, "name": "rdk:component:camera/a"}, "is a rdk:component:sensor, not a rdk:component:camera"),
+        ({"name": "pins", "method": "Gpios", "capture_frequency_hz": 1}, "additional_params.pin_name is missing"),
+    ],
+)
+def test_a_method_that_can_not_be_captured_is_named_with_the_fix(entry: Json, words: str) -> None:
+    config = of_holdfast(entry, components=[component("a"), component("pins", kind="board")])
+    (text,) = texts(config, Level.PROBLEM)
+    assert words in text
+
+
+@pytest.mark.parametrize("more", [{"remotes": [{"name": "far"}]}, {"fragments": ["id"]}])
+@pytest.mark.parametrize("name", ["far_a", "rdk:component:camera/a"])
+def test_what_may_be_a_remotes_or_a_fragments_is_no_problem_but_said(more: Json, name: str) -> None:
+    config = of_holdfast({**ENTRY, "name": name}, components=[component("a")], **more)
+    assert is_fine(check(config, {}))
+    assert "not in this config, so not checked" in texts(config, Level.NOTE)[0]
+
+
+def test_capture_that_stands_with_a_component_has_no_effect() -> None:
+    (text,) = texts(of_holdfast(components=[component("a", READINGS)]), Level.PROBLEM)
+    assert text.startswith("components[0] (a): its capture methods have no effect")
+
+
+@pytest.mark.parametrize(
+    ("config", "words"),
+    [
+        (machine(), "data is the builtin"),
+        (machine(service=data_manager("acme:x:y")), "acme:x:y"),
+        (machine(service=data_manager("holdfast:data-manager:durable")), "no module brings the model"),
+        ({"components": []}, "there is no data manager"),
+        ({"services": [data_manager(), {**data_manager(), "name": "b"}]}, "this one has data and b"),
+    ],
+)
+def test_a_machine_on_which_holdfast_would_not_run_is_an_error(config: Json, words: str) -> None:
+    (text,) = texts(config, Level.ERROR)
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    "attributes",
+    [{"selective_syncer_name": "gone"}, {"capture_control_sensor": {"name": "gone", "key": "k"}}],
+)
+def test_a_sensor_that_steers_and_is_not_there_is_a_problem(attributes: Json) -> None:
+    config = of_holdfast()
+    config["services"][0]["attributes"] |= attributes
+    (text,) = texts(config, Level.PROBLEM)
+    assert text.startswith(f"{next(iter(attributes))} 'gone': there is no such resource")
+    config["components"].append(component("gone"))
+    assert check(config, {}) == []
+
+
+def test_what_the_builtin_would_do_otherwise_is_said() -> None:
+    config = of_holdfast({**ENTRY, "tags": ["t"], "capture_directory": "/x"}, components=[component("a")])
+    config["services"][0] |= {"depends_on": ["a"]}
+    config["services"][0]["attributes"]["capture_disabled"] = True
+    notes = texts(config, Level.NOTE)
+    assert [text.partition(" ")[0] for text in notes] == [
+        "tags",
+        "capture_directory",
+        "capture_disabled:",
+        "depends_on",
+    ]
+    assert is_fine(check(config, {}))

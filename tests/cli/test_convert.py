@@ -1,0 +1,314 @@
+"""From the builtin to Holdfast and back: what is moved, what is kept, what is said."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from holdfast import config
+from holdfast.cli.back import BUILTINS_ATTRIBUTES, BUILTINS_METHOD_ATTRIBUTES, to_builtin
+from holdfast.cli.convert import Conversion, local_module, registry_module, to_holdfast
+from holdfast.cli.finding import Level
+from holdfast.cli.machine import UnreadableConfigError
+
+from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
+
+
+def convert(found: Json) -> Conversion:
+    return to_holdfast(found, registry_module())
+
+
+def methods_in(conversion: Conversion) -> list[Json]:
+    assert conversion.config is not None
+    (service,) = (each for each in conversion.config["services"] if each["name"] == "data")
+    methods: list[Json] = service["attributes"]["capture_methods"]
+    return methods
+
+
+def said(conversion: Conversion, level: Level) -> list[str]:
+    return [finding.text for finding in conversion.findings if finding.level is level]
+
+
+def test_the_builtin_s_place_is_taken_and_what_components_capture_moves_into_the_service() -> None:
+    before = machine(component("thermometer", READINGS), service=data_manager(sync_interval_mins=1, tags=["a"]))
+    conversion = convert(before)
+    assert conversion.findings == []
+    assert conversion.config == {
+        "components": [{"name": "thermometer", "api": "rdk:component:sensor", "model": "rdk:builtin:fake"}],
+        "services": [
+            {
+                "name": "data",
+                "api": "rdk:service:data_manager",
+                "model": "holdfast:data-manager:durable",
+                "attributes": {
+                    "sync_interval_mins": 1,
+                    "tags": ["a"],
+                    "capture_methods": [{"name": "thermometer", **READINGS}],
+                },
+            }
+        ],
+        "modules": [
+            {"type": "registry", "name": "holdfast", "module_id": "holdfast:data-manager", "version": "latest"}
+        ],
+    }
+    assert to_builtin(conversion.config).config == before
+
+
+@pytest.mark.parametrize(
+    "service",
+    [
+        {"name": "data", "type": "data_manager"},
+        {"name": "data", "type": "data_manager", "namespace": "rdk", "model": "builtin", "attributes": None},
+        {"name": "data", "api": {"namespace": "rdk", "type": "service", "subtype": "data_manager"}},
+        {
+            "name": "data",
+            "api": "rdk:service:data_manager",
+            "model": {"namespace": "rdk", "model_family": "builtin", "name": "builtin"},
+        },
+    ],
+)
+@pytest.mark.parametrize("api", [{"type": "camera"}, {"type": "camera", "namespace": "rdk"}])
+@pytest.mark.parametrize("kind", ["data_manager", "rdk:service:data_manager"])
+def test_every_way_of_naming_an_api_and_a_model_is_understood(service: Json, api: Json, kind: str) -> None:
+    camera = {"name": "eye", **api, "service_configs": [{**associated({"method": "GetImages"}), "type": kind}]}
+    conversion = convert({"components": [camera], "services": [service]})
+    assert methods_in(conversion) == [{"name": "eye", "method": "GetImages"}]
+    assert conversion.config is not None
+    assert conversion.config["services"][0]["model"] == "holdfast:data-manager:durable"
+    assert conversion.config["components"] == [{"name": "eye", **api}]
+
+
+def test_what_is_not_capture_stays_where_it_is() -> None:
+    other = {"type": "acme:service:watch", "attributes": {"capture_methods": [{"method": "x"}]}}
+    sensor = component("a")
+    sensor["service_configs"] = [other, associated(READINGS, retention_policy={"days": 5})]
+    before = {**machine(sensor), "network": {"fqdn": "x"}, "cloud": {"id": "i", "secret": "s"}}
+    conversion = convert(before)
+    assert conversion.config is not None
+    kept = [other, {"type": "data_manager", "attributes": {"retention_policy": {"days": 5}}}]
+    assert conversion.config["components"][0]["service_configs"] == kept
+    assert (conversion.config["network"], conversion.config["cloud"]) == (before["network"], before["cloud"])
+    assert to_builtin(conversion.config).config == before
+
+
+def test_a_name_that_two_resources_have_is_written_in_full() -> None:
+    conversion = convert(machine(component("a", READINGS), component("a", kind="camera")))
+    assert [method["name"] for method in methods_in(conversion)] == ["rdk:component:sensor/a"]
+
+
+def test_a_remotes_resource_keeps_its_full_name_and_comes_back_to_its_remote() -> None:
+    full = {"name": "rdk:component:sensor/far_t", **READINGS}
+    near = {"name": "near", "address": "a"}
+    far = {"name": "far", "address": "b", "prefix": "far_", "service_configs": [associated(full)]}
+    before = machine(component("b", READINGS), remotes=[near, far])
+    conversion = convert(before)
+    assert methods_in(conversion) == [{"name": "b", **READINGS}, full]
+    assert conversion.config is not None
+    assert "service_configs" not in conversion.config["remotes"][1]
+    assert to_builtin(conversion.config).config == before
+
+
+def test_a_remotes_colon_becomes_its_prefix() -> None:
+    remote = {"name": "far", "prefix": "far_"}
+    named = {"name": "rdk:component:sensor/far:t", **READINGS}
+    conversion = convert(machine(remotes=[{**remote, "service_configs": [associated(named)]}]))
+    assert methods_in(conversion) == [{**named, "name": "rdk:component:sensor/far_t"}]
+    (text,) = said(conversion, Level.NOTE)
+    assert "rdk:component:sensor/far:t becomes rdk:component:sensor/far_t" in text
+
+
+def test_of_two_lists_of_a_resource_the_last_counts_as_in_the_builtin_and_the_other_is_named() -> None:
+    sensor = component("a")
+    sensor["service_configs"] = [associated(READINGS), associated({**READINGS, "capture_frequency_hz": 1})]
+    conversion = convert(machine(sensor))
+    assert [method["capture_frequency_hz"] for method in methods_in(conversion)] == [1]
+    (text,) = said(conversion, Level.PROBLEM)
+    assert text.startswith("Readings of rdk:component:sensor/a is left out")
+
+
+def test_an_entry_that_is_there_twice_is_named_and_used_once() -> None:
+    off = {**READINGS, "disabled": True}
+    other = {**READINGS, "additional_params": {"x": 1}}
+    conversion = convert(machine(component("a", READINGS, {**READINGS, "capture_frequency_hz": 1}, off, other)))
+    assert methods_in(conversion) == [{"name": "a", **each} for each in (READINGS, off, other)]
+    assert len(said(conversion, Level.PROBLEM)) == 1
+    assert conversion.config is not None
+    assert config.parse(conversion.config["services"][0]["attributes"], {}).problems == ()
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("Readings", "'Readings' is left out, it is no capture method"),
+        ({"method": "Readings", "name": "short"}, "Readings of short in remotes[0] is left out: its name must be"),
+    ],
+)
+def test_what_can_not_be_carried_over_is_named_and_the_rest_is(method: object, words: str) -> None:
+    good = {"name": "rdk:component:sensor/t", **READINGS}
+    service_config = {"type": "data_manager", "attributes": {"capture_methods": [method, good]}}
+    conversion = convert(machine(remotes=[{"name": "far", "service_configs": [service_config]}]))
+    assert methods_in(conversion) == [good]
+    (text,) = said(conversion, Level.PROBLEM)
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"tags": ["t"]}, "tags of Readings of rdk:component:sensor/a: the builtin takes no notice of it"),
+        ({"capture_directory": "/x"}, "capture_directory of Readings of"),
+        ({"recent_data_store": {"stored_hours": 24}}, "recent_data_store of Readings of"),
+    ],
+)
+def test_what_acts_otherwise_than_before_is_said(more: Json, words: str) -> None:
+    conversion = convert(machine(component("a", {**READINGS, **more})))
+    assert methods_in(conversion) == [{"name": "a", **READINGS, **more}]
+    (text,) = said(conversion, Level.NOTE)
+    assert text.startswith(words)
+
+
+def test_a_remotes_list_of_several_resources_is_read_each_by_its_own_name() -> None:
+    entries = [{"name": f"rdk:component:sensor/{name}", **READINGS} for name in "ab"]
+    conversion = convert(machine(remotes=[{"name": "far", "service_configs": [associated(*entries)]}]))
+    assert methods_in(conversion) == entries
+    (text,) = said(conversion, Level.NOTE)
+    assert "the builtin reads rdk:component:sensor/a for all" in text
+
+
+def test_what_the_service_depends_on_is_kept_and_said() -> None:
+    service = {**data_manager(), "depends_on": ["motion"]}
+    conversion = convert(machine(service=service))
+    (text,) = said(conversion, Level.NOTE)
+    assert "motion" in text
+
+
+def test_a_list_that_the_builtin_does_not_read_is_left_out_and_named() -> None:
+    conversion = convert(machine(component("b", READINGS), service=data_manager(capture_methods=[{"name": "a"}])))
+    assert [method["name"] for method in methods_in(conversion)] == ["b"]
+    (text,) = said(conversion, Level.PROBLEM)
+    assert text.startswith("capture_methods of data")
+
+
+def test_with_holdfast_there_what_a_component_says_is_added_and_what_was_there_stays() -> None:
+    there = [{"name": "a", **READINGS}, {"name": "rdk:component:sensor/c", **READINGS, "priority": 2}]
+    again = {**READINGS, "capture_frequency_hz": 1}
+    found = of_holdfast(*there, components=[component("a", again), component("b", READINGS), component("c", again)])
+    conversion = convert(found)
+    assert methods_in(conversion) == [*there, {"name": "b", **READINGS}]
+    assert len(said(conversion, Level.PROBLEM)) == 2
+    assert conversion.config is not None
+    assert conversion.config["modules"] == found["modules"]
+
+
+@pytest.mark.parametrize(
+    ("services", "more", "words"),
+    [
+        ([], {}, "there is no data manager"),
+        ([], {"fragments": ["f"]}, "convert the fragment"),
+        ([data_manager(), {**data_manager(), "name": "other"}], {}, "this one has data and other"),
+        ([data_manager("acme:x:y")], {}, "is acme:x:y; only rdk:builtin:builtin is converted"),
+    ],
+)
+def test_what_can_not_be_converted_at_all_is_an_error(services: list[Json], more: Json, words: str) -> None:
+    conversion = convert({"components": [], "services": services, **more})
+    assert conversion.config is None
+    (text,) = said(conversion, Level.ERROR)
+    assert words in text
+
+
+@pytest.mark.parametrize(
+    "config_with_a_flaw",
+    [
+        {"components": {}},
+        {"components": ["a"]},
+        {"services": 1},
+        {"remotes": [1]},
+        {"modules": ["a"]},
+        machine({"name": "a", "service_configs": {}}),
+        machine({"name": "a", "service_configs": [{"type": "data_manager", "attributes": []}]}),
+        machine({"name": "a", "service_configs": [{"type": "data_manager", "attributes": {"capture_methods": 1}}]}),
+        machine(service={**data_manager(), "attributes": "x"}),
+        machine(service=data_manager("holdfast:data-manager:durable", capture_methods="x")),
+    ],
+)
+def test_what_is_no_machine_s_config_is_refused_and_not_shown(config_with_a_flaw: Json) -> None:
+    with pytest.raises(UnreadableConfigError):
+        convert(config_with_a_flaw)
+
+
+def test_a_module_on_the_machine_is_named_by_its_path_and_taken_out_on_the_way_back() -> None:
+    other = {"type": "local", "name": "other", "executable_path": "/other"}
+    conversion = to_holdfast(machine(modules=[other]), local_module("/opt/holdfast/module/run.sh"))
+    assert conversion.config is not None
+    ours = {"type": "local", "name": "holdfast", "executable_path": "/opt/holdfast/module/run.sh"}
+    assert conversion.config["modules"] == [other, ours]
+    returned = to_builtin(conversion.config)
+    assert returned.config is not None
+    assert returned.config["modules"] == [other]
+    (text,) = said(returned, Level.NOTE)
+    assert "--executable /opt/holdfast/module/run.sh" in text
+
+
+def test_on_the_way_back_what_the_builtin_has_not_is_said_and_kept() -> None:
+    entry = {"name": "a", **READINGS, "priority": 2, "capture_directory": "/x"}
+    found = of_holdfast(entry, components=[component("a")])
+    found["services"][0]["attributes"] |= {"capture_store": "memory", "sync_interval_mins": 1}
+    returned = to_builtin(found)
+    assert returned.config is not None
+    assert returned.config["services"][0]["attributes"] == {"capture_store": "memory", "sync_interval_mins": 1}
+    texts = said(returned, Level.NOTE)
+    assert "capture_directory, priority of Readings of rdk:component:sensor/a: without effect" in texts[0]
+    assert texts[1].startswith("capture_store: without effect")
+    assert "does not look into memory" in texts[2]
+    assert convert(returned.config).config == found
+
+
+@pytest.mark.parametrize(
+    ("name", "remotes", "words"),
+    [
+        ("rdk:component:sensor/gone", [], "there is no such resource in this config"),
+        ("gone", [{"name": "far"}], "write its full name"),
+    ],
+)
+def test_on_the_way_back_what_has_no_place_is_named_with_all_it_says(
+    name: str, remotes: list[Json], words: str
+) -> None:
+    returned = to_builtin(of_holdfast({"name": name, **READINGS}, remotes=remotes))
+    (text,) = said(returned, Level.PROBLEM)
+    assert words in text
+    assert '"capture_frequency_hz": 10' in text
+
+
+def test_on_the_way_back_a_component_s_own_list_is_added_to() -> None:
+    sensor = component("a", {"method": "DoCommand"})
+    returned = to_builtin(of_holdfast({"name": "a", **READINGS}, components=[sensor]))
+    assert returned.config is not None
+    assert returned.config["components"][0]["service_configs"] == [associated({"method": "DoCommand"}, READINGS)]
+    assert any("own" in text for text in said(returned, Level.NOTE))
+
+
+def test_on_the_way_back_a_service_that_the_builtin_does_not_look_for_is_named() -> None:
+    motion = {"name": "mover", "api": "rdk:service:motion", "model": "rdk:builtin:builtin"}
+    found = of_holdfast({"name": "mover", "method": "DoCommand", "capture_frequency_hz": 1})
+    found["services"].append(motion)
+    assert any("only when depends_on of data names it" in text for text in said(to_builtin(found), Level.NOTE))
+    found["services"][0]["depends_on"] = ["mover"]
+    assert not any("only when depends_on" in text for text in said(to_builtin(found), Level.NOTE))
+
+
+def test_only_holdfast_is_converted_back() -> None:
+    assert "not holdfast:data-manager:durable" in said(to_builtin(machine()), Level.ERROR)[0]
+
+
+def test_what_the_builtin_has_our_parser_knows() -> None:
+    assert not any("no such attribute" in p for p in config.parse(dict.fromkeys(BUILTINS_ATTRIBUTES), {}).problems)
+    entry = {**dict.fromkeys(BUILTINS_METHOD_ATTRIBUTES), "name": "a", **READINGS}
+    assert config.parse({"capture_methods": [entry]}, {}).problems == ()
+
+
+def test_a_config_that_is_converted_is_not_changed_itself() -> None:
+    before = machine(component("a", READINGS))
+    same = copy.deepcopy(before)
+    convert(before)
+    assert before == same

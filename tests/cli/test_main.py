@@ -1,0 +1,174 @@
+"""The command line: streams, exit codes, machine-readable answers."""
+
+from __future__ import annotations
+
+import io
+import json
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import __version__
+from holdfast.cli import main
+
+from .configs import READINGS, component, data_manager, machine, of_holdfast
+
+ROOT = Path(__file__).parent.parent.parent
+GOOD = machine(component("Ä", READINGS))
+BAD = of_holdfast({"name": "a", "method": "Reading", "capture_frequency_hz": 1}, components=[component("a")])
+
+
+def run(
+    arguments: str, given: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> tuple[int, str, str]:
+    """Exit code, stdout and stderr of `holdfast ARGUMENTS` with `given` on stdin."""
+    monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
+    code = main(shlex.split(arguments))
+    return (code, *capsys.readouterr())
+
+
+def as_bytes(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def test_what_is_converted_goes_to_stdout_and_what_is_said_to_stderr(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tagged = machine(component("Ä", {**READINGS, "tags": ["t"]}))
+    code, out, err = run("config convert", as_bytes(tagged), monkeypatch, capsys)
+    assert code == 0
+    assert '"Ä"' in out
+    assert err.startswith("note: tags of Readings of")
+    code, out, err = run("config convert --back -", out.encode(), monkeypatch, capsys)
+    assert (code, json.loads(out)) == (0, tagged)
+
+
+def test_the_executable_of_a_local_module_is_an_argument(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _, out, _ = run("config convert --executable /x/run.sh", as_bytes(GOOD), monkeypatch, capsys)
+    assert json.loads(out)["modules"] == [{"type": "local", "name": "holdfast", "executable_path": "/x/run.sh"}]
+
+
+def test_a_config_may_be_a_file_with_a_byte_order_mark(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    file = tmp_path / "machine.json"
+    file.write_bytes(b"\xef\xbb\xbf" + as_bytes(of_holdfast()))
+    assert run(f"config check {file}", b"", monkeypatch, capsys)[:2] == (0, "fine\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "config", "code"),
+    [
+        ("config convert --json", GOOD, 0),
+        ("config convert --json", {"services": []}, 1),
+        ("config convert --back --json", GOOD, 1),
+        ("config check --json", of_holdfast(), 0),
+        ("config check --json", BAD, 1),
+        ("config check --json", GOOD, 1),
+    ],
+)
+def test_with_json_the_whole_answer_is_one_object(
+    arguments: str, config: Any, code: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found, out, err = run(arguments, as_bytes(config), monkeypatch, capsys)
+    assert (found, err) == (code, "")
+    answer = json.loads(out)
+    assert set(answer) == {"findings", "fine" if "check" in arguments else "config"}
+    assert all(set(each) == {"level", "text"} for each in answer["findings"])
+    assert bool(answer["findings"]) == (code == 1)
+    if "check" in arguments:
+        assert answer["fine"] == (code == 0)
+
+
+def test_problems_are_named_and_the_exit_code_is_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run("config check", as_bytes(BAD), monkeypatch, capsys)
+    assert code == 1
+    assert out.startswith(
+        "problem: Reading of a (rdk:component:sensor) can't be captured; did you mean 'Readings'?"
+    )
+    assert "fine" not in out
+
+
+def test_a_config_that_can_not_be_converted_prints_nothing_to_use(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, err = run("config convert", as_bytes({"services": []}), monkeypatch, capsys)
+    assert (code, out) == (1, "")
+    assert err.startswith("error: there is no data manager")
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (b"", "it is not JSON"),
+        (b'{"a": 1,}', "in line 1, column 9"),
+        (b"[]", "it begins with {"),
+        (b"\xff{}", "it is not UTF-8"),
+        (b'{"a": NaN}', "NaN is no number of JSON"),
+        (b"[" * 100_000, "it is not usable JSON"),
+        (b'{"components": 1}', "components of the config must be a list"),
+    ],
+)
+def test_what_can_not_be_read_is_told_by_place_with_exit_code_two(
+    given: bytes, words: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for command in ("convert", "check"):
+        code, out, err = run(f"config {command}", given, monkeypatch, capsys)
+        assert (code, out) == (2, "")
+        assert err.startswith("holdfast: stdin: ")
+        assert words in err
+
+
+def test_a_file_that_is_not_there_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, _, err = run("config check /no/such.json", b"", monkeypatch, capsys)
+    assert code == 2
+    assert "/no/such.json" in err
+
+
+def test_no_secret_of_a_config_is_printed_in_what_is_said(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    secret = {"uri": "mongodb://u:hush@h", "hush": 1}
+    for attributes in ({"mongo_capture_config": "hush"}, {"mongo_capture_config": secret}):
+        service = data_manager("holdfast:data-manager:durable", **attributes)
+        _, out, err = run("config check", as_bytes(machine(service=service)), monkeypatch, capsys)
+        assert "u:hush@h" not in out + err
+
+
+@pytest.mark.parametrize("arguments", ["", "config", "config convrt", "config convert --back --executable x", "x"])
+def test_wrong_arguments_end_with_exit_code_two(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(shlex.split(arguments))
+    assert ended.value.code == 2
+    assert "usage: holdfast" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["convert", "check"])
+def test_the_help_has_an_example_and_the_exit_codes(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main(["config", command, "--help"])
+    assert ended.value.code == 0
+    text = capsys.readouterr().out
+    assert f"holdfast config {command} machine.json" in text
+    assert "exit codes: 0 fine" in text
+
+
+def test_it_runs_as_a_python_module() -> None:
+    ran = subprocess.run(
+        [sys.executable, "-m", "holdfast", "--version"],
+        env={"PYTHONPATH": str(ROOT / "src")},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout == f"holdfast {__version__}\n"
