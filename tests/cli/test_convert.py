@@ -176,6 +176,21 @@ def test_a_remotes_list_of_several_resources_is_read_each_by_its_own_name() -> N
     assert "the builtin reads rdk:component:sensor/a for all" in text
 
 
+def test_what_is_captured_stands_in_the_order_of_the_config_wherever_it_was_configured() -> None:
+    far, near, local = ({"name": f"rdk:component:sensor/{name}", **READINGS} for name in ("far_t", "near_t", "a"))
+    remotes = [
+        {"name": "near", "prefix": "near_", "service_configs": [associated(far), associated(local)]},
+        {"name": "far", "prefix": "far_", "service_configs": [associated(near)]},
+    ]
+    once = convert(machine(component("a"), component("b", READINGS), remotes=remotes))
+    names = [method["name"] for method in methods_in(once)]
+    assert names == ["a", "b", "rdk:component:sensor/near_t", "rdk:component:sensor/far_t"]
+    assert once.config is not None
+    returned = to_builtin(once.config).config
+    assert returned is not None
+    assert convert(returned).config == once.config
+
+
 def test_what_the_service_depends_on_is_kept_and_said() -> None:
     service = {**data_manager(), "depends_on": ["motion"]}
     conversion = convert(machine(service=service))
