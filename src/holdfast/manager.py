@@ -99,6 +99,8 @@ class Manager:
         self.resources = Resources()
         self.steering = Steering(files, clock, self._steer)
         self.jobs = Jobs(clock)
+        self.emptying_quarantine = asyncio.Lock()
+        """Held by who takes files out of quarantine."""
 
     def apply(self, config: Config, resources: Resources) -> None:
         """Makes `config` hold. Returns at once; what did not change goes on untouched."""

@@ -13,7 +13,8 @@ from pathlib import Path
 from holdfast.clock import SystemClock
 from holdfast.storage.disk_writer import Appender, DiskWriter
 from holdfast.storage.layout import capture_file_stem
-from holdfast.storage.ledger import Acknowledged, Ledger
+from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.storage.quarantine import quarantine
 from holdfast.storage.recovery import Recovery
 from tests.fakes import FaultyFileSystem

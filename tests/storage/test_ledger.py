@@ -15,7 +15,8 @@ from hypothesis import strategies as st
 from holdfast.storage import journal, layout
 from holdfast.storage import ledger as ledgers
 from holdfast.storage.counts import FileCounts, ReadingCounts
-from holdfast.storage.ledger import WHOLE, Acknowledged, Ledger
+from holdfast.storage.ledger import WHOLE, Ledger
+from holdfast.storage.ledger_memory import Acknowledged
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from .ledgers import LIDAR, RADAR, capture, open_ledger

@@ -19,7 +19,8 @@ from holdfast.storage import limits as limits_module
 from holdfast.storage.claims import Claims
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.deletion import Deletion
-from holdfast.storage.ledger import Acknowledged, Ledger
+from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.storage.limits import LOW_SHARE, Limits, Rules
 from holdfast.storage.local_copy import LocalCopy
 from holdfast.storage.space import Space

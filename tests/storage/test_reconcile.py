@@ -11,7 +11,8 @@ import pytest
 from holdfast.storage import layout
 from holdfast.storage import ledger as ledgers
 from holdfast.storage.counts import CollectorId, ReadingCounts
-from holdfast.storage.ledger import OTHERS, Acknowledged, Ledger
+from holdfast.storage.ledger import OTHERS, Ledger
+from holdfast.storage.ledger_memory import Acknowledged
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from . import samples

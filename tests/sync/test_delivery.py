@@ -10,7 +10,8 @@ from viam.proto.app.datasync import DataCaptureUploadRequest
 
 from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
-from holdfast.storage.ledger import Acknowledged, ReadingCounts
+from holdfast.storage.ledger import ReadingCounts
+from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.sync.outcome import Outcome
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found, Walk

@@ -92,6 +92,15 @@ def text(name: str, value: Any) -> str:
     return value
 
 
+def one_of(*allowed: str) -> Check:
+    def check(name: str, value: Any) -> str:
+        if value not in allowed:
+            raise CommandError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+        return str(value)
+
+    return check
+
+
 def texts(name: str, value: Any) -> tuple[str, ...]:
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
         raise CommandError(f"{name} must be a list of texts, not {value!r}")

@@ -37,6 +37,9 @@ class ReadingCounts:
     unfinished: int = field(default=0, compare=False)
     """Of the captured ones, those in memory or in a file that is not complete yet."""
 
+    returned: int = field(default=0, compare=False)
+    """Put back from quarantine since the process started: as often as readings that were gone are there again."""
+
     @property
     def on_disk(self) -> int:
         """Readings whose fate is open: in a file, or on their way into one."""
@@ -55,6 +58,8 @@ class ReadingCounts:
     def drop(self, reason: str, readings: int) -> None:
         if readings:
             self.dropped[reason] = self.dropped.get(reason, 0) + readings
+        if not self.dropped.get(reason, 1):
+            del self.dropped[reason]
 
     def add(self, other: ReadingCounts) -> None:
         self.captured += other.captured
@@ -64,6 +69,7 @@ class ReadingCounts:
         self.vanished += other.vanished
         self.deleted += other.deleted
         self.unfinished += other.unfinished
+        self.returned += other.returned
         for reason, readings in other.dropped.items():
             self.drop(reason, readings)
 
@@ -79,9 +85,12 @@ class FileCounts:
     delivered_bytes: int = 0
     quarantined: int = 0
     vanished: int = 0
+    discarded: int = 0
+    """Deleted out of quarantine, as somebody said."""
 
     def add(self, other: FileCounts) -> None:
         self.delivered += other.delivered
         self.delivered_bytes += other.delivered_bytes
         self.quarantined += other.quarantined
         self.vanished += other.vanished
+        self.discarded += other.discarded

@@ -17,7 +17,8 @@ from ..throttle import Throttle
 from .census import Amount, StoredFile
 from .claims import Claims
 from .counts import collector_of
-from .ledger import Acknowledged, Ledger
+from .ledger import Ledger
+from .ledger_memory import Acknowledged
 from .scan import CaptureReader
 
 logger = logging.getLogger(__name__)

@@ -94,9 +94,18 @@ def failed_path(path: str, capture_dir: str) -> str:
     return os.path.join(capture_dir, FAILED_FOLDER, relative)
 
 
+CAUSE_EXTENSION = ".cause.json"
+TAKEN_OUT_EXTENSION = ".taken_out.prog"
+
+
 def cause_path(failed: str) -> str:
     """The sidecar that says why a file is in quarantine."""
-    return failed + ".cause.json"
+    return failed + CAUSE_EXTENSION
+
+
+def taken_out_path(failed: str) -> str:
+    """What of a file in quarantine is ready to be put back, while the rest of it stays."""
+    return failed + TAKEN_OUT_EXTENSION
 
 
 def state_path(capture_dir: str, name: str) -> str:

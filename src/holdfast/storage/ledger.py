@@ -19,7 +19,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ..clock import Clock
 from ..errors import NewerStateError, StorageError
@@ -28,6 +28,7 @@ from ..throttle import Throttle
 from . import layout
 from .counts import CollectorId, FileCounts, ReadingCounts
 from .journal import Journal, Record
+from .ledger_memory import Acknowledged, Earlier, Leaving, row
 
 OTHERS: CollectorId = ("", "others", "")
 MAX_COLLECTORS = 2_000
@@ -39,15 +40,6 @@ WHOLE = -1
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
-
-
-class Acknowledged(NamedTuple):
-    """What the cloud has of a file that was last changed at `modified_ns`: its first `readings`, or `WHOLE`, but
-    for those that it `refused` for good, by their numbers in the file."""
-
-    readings: int
-    modified_ns: int
-    refused: tuple[int, ...] = ()
 
 
 class Delivered(NamedTuple):
@@ -77,6 +69,7 @@ class Ledger:
         self._files = FileCounts()
         self._completing: dict[str, int] = {}
         self._acknowledged: OrderedDict[str, Acknowledged] = OrderedDict()
+        self._leaving: dict[str, Leaving] = {}
         self._changed: set[CollectorId] = set()
         self._changes: Record = {}
 
@@ -94,7 +87,7 @@ class Ledger:
             self.state = f"in memory only: {error}"
             logger.error("%s", error)
             return
-        earlier = _Earlier(records, self._disk)
+        earlier = Earlier(records, self._disk)
         with self._lock:
             for collector, counts in earlier.counts.items():
                 self._counts[self._named(collector)].add(counts)
@@ -102,6 +95,8 @@ class Ledger:
             self._completing.update(earlier.completing)
             for path, acknowledged in earlier.acknowledged.items():
                 self._remember(path, acknowledged)
+            for what in earlier.stayed:
+                self._leave(what, -1)
             self._journal, self._wrote = journal, wrote
             self._changes["files"] = True
         self.save()
@@ -195,6 +190,38 @@ class Ledger:
             self._adopt_what_is_missing(counts)
         self.save()
 
+    def leaving(self, path: str, what: Leaving, target: str = "") -> None:
+        """The file at `path`, in quarantine, goes after the next `save`: back to `target`, or for good. Of what was
+        never counted as quarantined nothing is counted now."""
+        with self._lock:
+            there = self._files.quarantined
+            if what.collector is not None:
+                collector = self._named(what.collector)
+                there = self._counts[collector].quarantined
+                what = what._replace(collector=collector)
+            what = self._leaving[path] = what._replace(readings=min(what.readings, there))
+            self._leave(what, 1)
+            self._note("leaving", path, what)
+            if target:
+                self._acknowledged.pop(target, None)
+                self._note("acknowledged", target, Acknowledged(0, 0))  # the journal may know it from before
+
+    def left(self, paths: Iterable[str]) -> None:
+        """These files are where `leaving` said, or stay after all where they still exist."""
+        stayed = {path: self._disk.exists(path) for path in paths}
+        with self._lock:
+            for path, is_there in stayed.items():
+                what = self._leaving.pop(path)
+                if is_there:
+                    self._leave(what, -1)
+                self._note("leaving", path, None)
+        self.save()
+
+    def returning(self) -> set[CollectorId]:
+        """Those of which a file is just being put back."""
+        with self._lock:
+            return {what.collector for what in self._leaving.values() if what.collector is not None}
+
     def torn(self, collector: CollectorId, readings: int, *, ours: bool) -> None:
         """Unfinished readings at the end of a complete file: of the builtin, or of a disk that failed."""
         with self._changing(collector) as counts:
@@ -279,7 +306,8 @@ class Ledger:
         root = os.path.realpath(self._capture_dir)
         now = self.readings()
         for collector, then in before.items():
-            readings = then.in_files - (now[collector].gone - then.gone)
+            gone = now[collector].gone + now[collector].returned - then.gone - then.returned
+            readings = then.in_files - gone
             if readings <= 0 or collector == OTHERS or collector in waiting:
                 continue
             if layout.collector_folder(root, *collector) in folders:
@@ -333,6 +361,24 @@ class Ledger:
             self._changed.add(collector)
             yield self._counts[collector]
 
+    def _leave(self, what: Leaving, sign: int) -> None:
+        """Counts what leaves quarantine, or takes it back."""
+        number = sign * what.readings
+        if what.collector is None:
+            self._files.quarantined -= number
+            self._files.discarded += number if what.discarded else 0
+            self._changes["files"] = True
+            return
+        collector = self._named(what.collector)
+        counts = self._counts[collector]
+        self._changed.add(collector)
+        counts.quarantined -= number
+        if what.discarded:
+            counts.drop("discarded", number)
+        else:
+            counts.returned += number
+            counts.adopted -= 0 if what.ours else number
+
     def _named(self, collector: CollectorId) -> CollectorId:
         """The collector under which `collector` is counted; there is an entry for it."""
         if collector not in self._counts:
@@ -351,7 +397,7 @@ class Ledger:
             self._acknowledged.popitem(last=False)
         self._note("acknowledged", path, acknowledged)
 
-    def _note(self, what: str, path: str, value: int | Acknowledged | None) -> None:
+    def _note(self, what: str, path: str, value: int | Acknowledged | Leaving | None) -> None:
         if self._journal is not None:
             self._changes.setdefault(what, {})[path] = value
 
@@ -365,7 +411,7 @@ class Ledger:
         if "files" in changes:
             changes["files"] = vars(self._files).copy()
         if self._changed:
-            changes["collectors"] = [_row(collector, self._counts[collector]) for collector in self._changed]
+            changes["collectors"] = [row(collector, self._counts[collector]) for collector in self._changed]
             self._changed.clear()
         return changes
 
@@ -373,40 +419,9 @@ class Ledger:
         """Everything that is known, as one record."""
         with self._lock:
             return {
-                "collectors": [_row(collector, counts) for collector, counts in self._counts.items()],
+                "collectors": [row(collector, counts) for collector, counts in self._counts.items()],
                 "files": vars(self._files).copy(),
                 "completing": dict(self._completing),
                 "acknowledged": dict(self._acknowledged),
+                "leaving": dict(self._leaving),
             }
-
-
-class _Earlier:
-    """What an earlier process knew. Values in records are absolute: the last one of each name holds."""
-
-    def __init__(self, records: Iterable[Record], files: FileSystem) -> None:
-        rows: dict[CollectorId, Any] = {}
-        totals: dict[str, int] = {}
-        completing: dict[str, int | None] = {}
-        acknowledged: dict[str, Any] = {}
-        for record in records:
-            for api, resource, method, counts in record.get("collectors", ()):
-                rows[(api, resource, method)] = counts
-            totals = record.get("files", totals)
-            completing.update(record.get("completing", {}))
-            acknowledged.update(record.get("acknowledged", {}))
-        self.counts = {collector: ReadingCounts(**counts) for collector, counts in rows.items()}
-        self.files = FileCounts(**totals)
-        self.completing = {path: n for path, n in completing.items() if n is not None and files.exists(path)}
-        self.acknowledged = {
-            path: Acknowledged(known[0], known[1], tuple(*known[2:3]))
-            for path, known in acknowledged.items()
-            if files.exists(path) or files.exists(layout.in_progress_path(path))  # a power cut may undo a rename
-        }
-
-
-def _row(collector: CollectorId, counts: ReadingCounts) -> list[Any]:
-    """A collector in a record. Unfinished readings are not in it: a crash loses them, or recovery finds them."""
-    known = {name: value for name, value in vars(counts.copy()).items() if value and name != "unfinished"}
-    if counts.unfinished:
-        known["captured"] = counts.captured - counts.unfinished
-    return [*collector, known]

@@ -1,38 +1,116 @@
-"""Quarantine: files that can't be delivered, kept in `failed/` with the reason beside them."""
+"""Quarantine: files that can't be delivered, kept in `failed/` with the reason beside them.
+
+The reason is a JSON file of its own, the sidecar. It also says what of the file counts as quarantined, so that this
+can be taken back (`put_back`). Blocks: belongs on a worker thread.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
 import os
+import threading
 import time
 from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..errors import printable
+from ..errors import DamagedFileError, StorageError, printable
 from ..filesystem import FileSystem
 from . import layout
+from .counts import CollectorId
+
+MAX_SIDECAR_BYTES = 16 * 1024 * 1024
+
+NAMES = threading.Lock()
+"""Held by whoever puts a file and its sidecar into quarantine, or takes them out: the two change as one."""
 
 logger = logging.getLogger(__name__)
 
 
+@dataclass(frozen=True)
+class Held:
+    """What of a capture file counts as quarantined."""
+
+    collector: CollectorId
+    readings: int
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """Why a file is in quarantine. Without a sidecar it was the builtin that put it there."""
+
+    file: str = ""
+    """Where it was, printable."""
+    cause: str = ""
+    time: str = ""
+    damaged: tuple[tuple[int, int], ...] = ()
+    """The byte ranges [from, to) that were not delivered, where the rest was."""
+    held: Held | None = None
+    taken_out: int = 0
+    """Readings that lie in a file of their own beside it, ready to be put back; `held` has them no more."""
+
+
 def quarantine(
-    files: FileSystem, capture_dir: str, path: str, cause: str, damaged: Sequence[tuple[int, int]] = ()
+    files: FileSystem,
+    capture_dir: str,
+    path: str,
+    cause: str,
+    damaged: Sequence[tuple[int, int]] = (),
+    held: Held | None = None,
 ) -> str:
     """Moves `path` into `failed/` and writes its cause beside it; returns the new path. Raises StorageError.
 
     `damaged` are the byte ranges [from, to) that are not good, where the rest is delivered.
     """
-    target = _free(files, layout.failed_path(path, capture_dir))
-    files.make_folder(os.path.dirname(target))
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    note: dict[str, Any] = {"file": printable(path), "cause": cause, "time": now}
-    if damaged:
-        note["damaged"] = damaged
-    files.replace(layout.cause_path(target), json.dumps(note, indent=1).encode())
-    files.rename(path, target)
+    sidecar = Sidecar(printable(path), cause, now, tuple(damaged), held)
+    with NAMES:
+        target = _free(files, layout.failed_path(path, capture_dir))
+        files.make_folder(os.path.dirname(target))
+        write_sidecar(files, target, sidecar)
+        files.rename(path, target)
     logger.error("%s: %s; kept as %s", printable(path), cause, printable(target))
     return target
+
+
+def write_sidecar(files: FileSystem, failed: str, sidecar: Sidecar) -> None:
+    """Says why the file at `failed` is there. Raises StorageError."""
+    note = {name: value for name, value in asdict(sidecar).items() if value}
+    files.replace(layout.cause_path(failed), json.dumps(note, indent=1).encode())
+
+
+def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
+    """What is said of the file at `failed`. Raises StorageError, or DamagedFileError where it makes no sense."""
+    path = layout.cause_path(failed)
+    try:
+        if files.stat(path).st_size > MAX_SIDECAR_BYTES:
+            raise ValueError("it is too large")
+        return _parsed(json.loads(files.read(path)))
+    except StorageError as error:
+        if error.reason != "no_such_file":
+            raise
+        return Sidecar()
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        raise DamagedFileError(f"{printable(path)} can't be understood: {error}") from error
+
+
+def _parsed(note: dict[str, Any]) -> Sidecar:
+    held = note.get("held")
+    return Sidecar(
+        str(note.get("file", "")),
+        str(note.get("cause", "")),
+        str(note.get("time", "")),
+        tuple((int(start), int(end)) for start, end in note.get("damaged", ())),
+        None if held is None else Held(_collector(held["collector"]), int(held["readings"]), bool(held["ours"])),
+        int(note.get("taken_out", 0)),
+    )
+
+
+def _collector(value: Sequence[Any]) -> CollectorId:
+    api, resource, method = map(str, value)
+    return api, resource, method
 
 
 def _free(files: FileSystem, path: str) -> str:

@@ -21,7 +21,7 @@ from . import layout
 from .capture_file import final_name
 from .counts import CollectorId, collector_of
 from .ledger import Ledger
-from .quarantine import quarantine
+from .quarantine import Held, quarantine
 from .scan import CaptureReader, count_checks, is_blank
 
 QUIET_S = 2.0
@@ -124,9 +124,10 @@ class Recovery:
 
     def _quarantine(self, path: str, cause: str) -> None:
         readings = count_checks(self._files, path)
-        quarantine(self._files, self._capture_dir, path, cause)
-        self.result.quarantined += 1
         collector = self._ledger.collector_in(os.path.dirname(path))
+        held = None if collector is None else Held(collector, readings, True)
+        quarantine(self._files, self._capture_dir, path, cause, held=held)
+        self.result.quarantined += 1
         if collector is not None:
             self._ledger.recovered(collector, path, readings, 0, ours=True)
             self._ledger.quarantined(collector, readings, ours=True)

@@ -89,6 +89,16 @@ class CaptureReader:
             else:
                 yield from run
 
+    def good_readings(self, start: int, end: int) -> int:
+        """How many good frames fill the range exactly; 0 when something else is in it."""
+        readings = 0
+        while start < end:
+            message, next_start = self._source.frame_at(start)
+            if self._good(message) is None:
+                return 0
+            readings, start = readings + 1, next_start
+        return readings if start == end else 0
+
     def _runs(self, payload_bytes: int | None = None) -> Iterator[list[bytes] | Payload]:
         offset = self.good_end
         while offset < self.size_bytes:
@@ -161,7 +171,7 @@ class CaptureReader:
         if not self.checked and self._begins_with_checks(end):
             raise DamagedFileError("its readings carry checks and its header has lost its own")
         self._seed = seed_of(header)
-        self.good_end = end
+        self.header_end = self.good_end = end
 
     def _begins_with_checks(self, offset: int) -> bool:
         """Whether one of the first three readings carries a check: not all of them can have lost it."""

@@ -20,7 +20,8 @@ class Audit:
         self._store = store
         self._round = store.begin_round()
         self._before = store.ledger.readings()
-        self._waiting = store.writer.completion.collectors()  # after the counts: what has its name by now is found
+        # after the counts: what has its name by now is found
+        self._waiting = {*store.writer.completion.collectors(), *store.ledger.returning()}
 
     def finish(self, walk: Walk, uploading: Collection[str]) -> None:
         """`walk` of everything is exhausted; `uploading` are the files that are being sent. Blocks."""

@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..storage.counts import CollectorId, collector_of
-from ..storage.ledger import WHOLE, Acknowledged, Delivered
-from ..storage.quarantine import quarantine
+from ..storage.ledger import WHOLE, Delivered
+from ..storage.ledger_memory import Acknowledged
+from ..storage.quarantine import Held, quarantine
 from ..storage.scan import CaptureReader, count_checks, places_of
 from ..storage.store import Store
 from .outcome import Outcome
@@ -112,10 +113,9 @@ class Settlement:
                 causes.append("damaged")
             places = ", ".join(f"{start} to {end}" for start, end in bad[:_MOST_PLACES])
             cause = f"{'; '.join(causes)} at bytes {places}; the {good} readings around it are delivered"
-            quarantine(self._files, store.root, found.path, cause, bad)
-            store.ledger.quarantined(
-                scanned.collector, scanned.damaged_readings + len(refused), ours=scanned.checked
-            )
+            held = Held(scanned.collector, scanned.damaged_readings + len(refused), scanned.checked)
+            quarantine(self._files, store.root, found.path, cause, bad, held)
+            store.ledger.quarantined(held.collector, held.readings, ours=held.ours)
         else:
             store.let_go(found.path, found.size_bytes)
         if scanned.torn_readings:
@@ -128,9 +128,10 @@ class Settlement:
         store = self.store_of(found)
         readings = count_checks(self._files, found.path)
         collector = store.ledger.collector_in(os.path.dirname(found.path))
-        quarantine(self._files, store.root, found.path, cause)
-        if collector is not None:
-            store.ledger.quarantined(collector, readings, ours=True)
+        held = None if collector is None else Held(collector, readings, True)
+        quarantine(self._files, store.root, found.path, cause, held=held)
+        if held is not None:
+            store.ledger.quarantined(held.collector, held.readings, ours=held.ours)
         return Outcome.QUARANTINED
 
     def refused_file(self, found: Found, cause: str) -> Outcome:

@@ -1,0 +1,156 @@
+"""What can't be delivered and is kept: listed, sent again, or discarded."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..clock import Clock
+from ..errors import CommandError, NotConnectedError, StorageError, printable
+from ..filesystem import FileSystem
+from ..manager import Manager
+from ..storage.failed_files import MAX_ROWS, FailedFile, failed_files, list_page
+from ..storage.ledger import Ledger
+from ..storage.put_back import BATCH, Departures, Result
+from .syncing import WAIT, named, told
+from .table import Argument, Arguments, Command, flag, number, one_of, text
+
+_MAX_LISTED = 100
+_LIST, _RETRY, _DISCARD = "list", "retry", "discard"
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Meant:
+    """Which files the caller means, by the names that were given; all of them where there is none."""
+
+    names: tuple[str, ...]
+    seen: set[str] = field(default_factory=set)
+
+    def __call__(self, file: FailedFile) -> bool:
+        found = set(self.names).intersection(file.names()) if self.names else set()
+        self.seen |= found
+        return bool(found) or not self.names
+
+    @property
+    def not_found(self) -> list[str]:
+        return [name for name in self.names if name not in self.seen]
+
+
+@dataclass
+class _Report:
+    """What a run has done so far."""
+
+    action: str
+    meant: _Meant
+    files: int = 0
+    bytes: int = 0
+    readings: int = 0
+    kept_count: int = 0
+    kept: list[dict[str, str]] = field(default_factory=list)
+
+    def add(self, result: Result) -> None:
+        if not result.why:
+            self.files += 1
+            self.bytes += result.size_bytes
+            self.readings += result.readings
+            return
+        self.kept_count += 1
+        if len(self.kept) < _MAX_LISTED:
+            self.kept.append({"path": printable(result.file.path), "why": result.why})
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "action": self.action,
+            "files": self.files,
+            "bytes": self.bytes,
+            "readings": self.readings,
+            "kept_count": self.kept_count,
+            "kept": self.kept,
+            "not_found": self.meant.not_found,
+        }
+
+
+async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    if manager.engine is None:
+        raise CommandError("failed: the data manager is not configured yet")
+    action, paths = arguments["action"], arguments["paths"]
+    if paths and arguments["all"]:
+        raise CommandError("failed: give either paths or all, not both")
+    meant = _Meant(paths)
+    if action == _LIST:
+        return await _list(manager, meant, arguments["after"], int(arguments["limit"]))
+    if action == _DISCARD and not paths and not arguments["all"]:
+        raise CommandError('failed: discard deletes for good: name the paths, or say "all": true')
+    manager.check_can_sync()
+    report = _Report(action, meant)
+    return await told(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
+
+
+async def _list(manager: Manager, meant: _Meant, after: str, limit: int) -> dict[str, Any]:
+    found = failed_files(manager.files, manager.capture_roots, manager.other_roots)
+    page = await asyncio.to_thread(list_page, manager.files, found, meant, after, limit)
+    return {"files": page.files, "rows": page.rows, "next": page.next, "not_found": meant.not_found}
+
+
+async def _run(manager: Manager, report: _Report) -> None:
+    """Takes out what is meant, a batch at a time; one run after the other."""
+    async with manager.emptying_quarantine:
+        if manager.engine is None:
+            raise NotConnectedError("the data manager was stopped")
+        stores = [store for store in manager.engine.all_stores if store.owned]
+        ledgers = {store.root: store.ledger for store in stores}
+        main = manager.engine.store.ledger
+
+        def ledger_of(file: FailedFile) -> Ledger:
+            return ledgers.get(file.root, main)
+
+        departures = Departures(manager.files, ledger_of)
+        depart = departures.put_back if report.action == _RETRY else departures.discard
+        found = failed_files(manager.files, list(ledgers), manager.other_roots)
+        meant = _there_since(manager.files, manager.clock, (file for file in found if report.meant(file)))
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(meant, BATCH))):
+            for result in await asyncio.to_thread(depart, batch):
+                report.add(result)
+    if report.files:
+        what = "put back, to be sent again" if report.action == _RETRY else "discarded by command"
+        logger.warning("%d files in quarantine were %s; %d stay", report.files, what, report.kept_count)
+
+
+def _there_since(files: FileSystem, clock: Clock, found: Iterator[FailedFile]) -> Iterator[FailedFile]:
+    """Without what comes into quarantine meanwhile: a file that is put back may be refused again at once."""
+    begin_ns = clock.time_ns()
+    for file in found:
+        try:
+            moved_ns = files.stat(file.path).st_ctime_ns
+        except StorageError:
+            continue
+        if not begin_ns <= moved_ns <= clock.time_ns():
+            yield file
+
+
+def _limit(name: str, value: Any) -> float:
+    found = number(name, value)
+    if not 1 <= found <= MAX_ROWS or found != int(found):
+        raise CommandError(f"{name} must be a whole number from 1 to {MAX_ROWS}, not {value!r}")
+    return found
+
+
+FAILED = Command(
+    "failed",
+    "lists what can't be delivered and is kept, with its cause; sends it again; or discards it",
+    _failed,
+    (
+        Argument("action", one_of(_LIST, _RETRY, _DISCARD), "list, retry or discard", required=True),
+        Argument("paths", named, "only these: files as list tells them, or folders; else all", default=()),
+        Argument("all", flag, "true: everything; discard wants this or paths", default=False),
+        Argument("limit", _limit, f"how many rows to list: 100, or up to {MAX_ROWS}", default=100),
+        Argument("after", text, "list goes on behind this path, the `next` of the page before", default=""),
+        *WAIT,
+    ),
+)

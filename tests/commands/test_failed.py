@@ -1,0 +1,235 @@
+"""What can't be delivered: listed with its cause, sent again, discarded when that is said; never sent by itself."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from viam.proto.app.datasync import DataCaptureUploadRequest, SensorData, UploadMetadata
+
+from holdfast.errors import CommandError, NotConnectedError
+from holdfast.storage import failed_files as listing
+from holdfast.storage.counts import ReadingCounts
+from tests.steered import Steered, steered
+from tests.sync.conftest import API, metadata, reading, write_capture_file
+from tests.waiting import eventually
+
+INVALID = grpc.StatusCode.INVALID_ARGUMENT
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[Steered]:
+    async with steered(tmp_path) as world:
+        await begin(world)
+        yield world
+
+
+async def begin(world: Steered) -> None:
+    (world.folder / "logs").mkdir(exist_ok=True)
+    world.arrived = []  # type: ignore[attr-defined]
+
+    def note(about: UploadMetadata, data: SensorData) -> None:
+        world.arrived.append(_number(data))  # type: ignore[attr-defined]
+
+    world.cloud._on_reading = note
+    logs = [str(world.folder / "logs")]
+    world.apply("a", capture_disabled=True, additional_sync_paths=logs, file_last_modified_millis=1)
+    await eventually(lambda: world.manager.engine is not None and world.manager.engine.store.owned)
+
+
+def _number(data: SensorData) -> float:
+    return float(data.struct.fields["readings"].struct_value.fields["n"].number_value)
+
+
+def refusing(world: Steered, *numbers: float) -> None:
+    """The cloud never takes a call with one of these readings; nor any file whose name says `bad`."""
+
+    def fails(method: str, request: bytes | None) -> grpc.StatusCode | None:
+        if method == "FileUpload":
+            return INVALID if numbers and b"bad" in (request or b"") else None
+        if method != "DataCaptureUpload" or request is None:
+            return None
+        sent = [_number(data) for data in DataCaptureUploadRequest.FromString(request).sensor_contents]
+        return INVALID if set(sent) & set(numbers) else None
+
+    world.cloud.fail_while = fails
+
+
+def captured(world: Steered, *numbers: float, name: str = "a") -> Path:
+    folder = world.folder / "capture" / API.replace(":", "_") / name / "Readings"
+    return write_capture_file(folder, "9999-a", [reading(number) for number in numbers], metadata(name))
+
+
+def counts(world: Steered, name: str = "a") -> ReadingCounts:
+    assert world.manager.engine is not None
+    return world.manager.engine.store.ledger.readings()[(API, name, "Readings")]
+
+
+async def test_what_was_refused_is_listed_with_its_cause_and_sent_again_once(world: Steered) -> None:
+    refusing(world, 2.0)
+    path = captured(world, 1.0, 2.0, 3.0)
+    bad = world.folder / "logs" / "bad.log"
+    bad.write_text("x")
+    assert (await world.command("sync"))["quarantined"] == 2
+    listed = await world.command("failed", action="list")
+    assert (listed["files"], listed["next"], listed["not_found"]) == (2, "", [])
+    of_a, of_log = listed["rows"]
+    assert (of_a["file"], of_a["readings"], of_a["size_bytes"] > 0) == (str(path), 1, True)
+    assert "INVALID_ARGUMENT" in of_a["cause"] and of_a["time"].endswith("Z")
+    assert (of_log["file"], of_log["path"]) == (str(bad), str(bad.parent / "failed" / "bad.log"))
+
+    assert (await world.command("sync"))["files"] == 0, "the walk never sends it"
+    refusing(world)
+    again = await world.command("failed", action="retry")
+    assert (again["done"], again["files"], again["readings"], again["kept"]) == (True, 2, 2, [])
+    assert counts(world).quarantined == 0
+    assert (await world.command("sync"))["files"] == 2
+    assert sorted(world.arrived) == [1.0, 2.0, 3.0], "each once"  # type: ignore[attr-defined]
+    assert (counts(world).delivered, counts(world).quarantined, counts(world).on_disk) == (3, 0, 0)
+    assert world.cloud.files_count == 1 and (await world.command("failed", action="list"))["files"] == 0
+    assert world.manager.engine is not None and world.manager.engine.store.ledger.files.quarantined == 0
+
+
+async def test_after_a_restart_between_retry_and_sync_the_rest_and_only_that_is_sent(world: Steered) -> None:
+    refusing(world, 2.0)
+    captured(world, 1.0, 2.0)
+    captured(world, 2.0, name="b")
+    await world.command("sync")
+    await world.command("failed", action="retry")
+    await world.manager.stop()
+    refusing(world)
+    world.new_process()
+    await begin(world)
+    assert (await world.command("sync"))["files"] == 2
+    assert world.arrived == [2.0, 2.0]  # type: ignore[attr-defined]
+    for name, delivered in (("a", 2), ("b", 1)):
+        assert (counts(world, name).delivered, counts(world, name).quarantined) == (delivered, 0)
+
+
+async def test_what_is_refused_again_is_kept_again_and_not_tried_for_ever(world: Steered) -> None:
+    refusing(world, 2.0)
+    captured(world, 1.0, 2.0)
+    await world.command("sync")
+    for _ in range(3):
+        assert (await world.command("failed", action="retry"))["files"] == 1
+        assert (await world.command("sync"))["quarantined"] == 1
+    assert (counts(world).delivered, counts(world).quarantined, counts(world).on_disk) == (1, 1, 0)
+    assert (await world.command("failed", action="list"))["files"] == 1
+
+
+async def test_only_what_is_named_is_sent_again(world: Steered) -> None:
+    refusing(world, 2.0)
+    for name in ("a", "b", "c"):
+        captured(world, 1.0, 2.0, name=name)
+    assert (await world.command("sync"))["quarantined"] == 3
+    refusing(world)
+    rows = (await world.command("failed", action="list"))["rows"]
+    folder = str(world.folder / "capture" / API.replace(":", "_") / "b")
+    again = await world.command("failed", action="retry", paths=[rows[0]["path"], folder, "/no/such"])
+    assert (again["files"], again["not_found"]) == (2, ["/no/such"])
+    assert [row["file"].split("/")[-3] for row in (await world.command("failed", action="list"))["rows"]] == ["c"]
+
+
+async def test_only_what_is_said_is_discarded_and_that_is_counted(world: Steered) -> None:
+    refusing(world, 2.0)
+    for name in ("a", "b"):
+        captured(world, 1.0, 2.0, name=name)
+    (world.folder / "logs" / "bad.log").write_text("x")
+    assert (await world.command("sync"))["quarantined"] == 3
+    with pytest.raises(CommandError, match='name the paths, or say "all": true'):
+        await world.command("failed", action="discard")
+    rows = (await world.command("failed", action="list"))["rows"]
+    assert (await world.command("failed", action="discard", paths=[rows[0]["path"]]))["files"] == 1
+    assert (counts(world).dropped, counts(world).quarantined) == ({"discarded": 1}, 0)
+    assert (await world.command("failed", action="list"))["files"] == 2
+    gone = await world.command("failed", action="discard", all=True)
+    assert (gone["files"], gone["kept_count"]) == (2, 0)
+    assert counts(world, "b").dropped == {"discarded": 1}
+    assert world.manager.engine is not None
+    files = world.manager.engine.store.ledger.files
+    assert (files.quarantined, files.discarded) == (0, 1)
+    assert [path for path in world.folder.rglob("failed/**/*") if path.is_file()] == []
+    assert (await world.command("sync"))["files"] == 0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        ({}, "action is missing"),
+        ({"action": "delete"}, "action must be one of list, retry, discard"),
+        ({"action": "retry", "paths": ["/x"], "all": True}, "either paths or all"),
+        ({"action": "list", "limit": 0.0}, "limit must be a whole number from 1 to 1000"),
+        ({"action": "list", "limit": 1.5}, "limit must be a whole number"),
+        ({"action": "list", "limit": 1e9}, "limit must be a whole number"),
+        ({"action": "retry", "paths": ["/x"] * 1001}, "a list of at most 1000"),
+    ],
+)
+async def test_an_argument_that_can_not_be_is_named(world: Steered, arguments: dict[str, Any], told: str) -> None:
+    with pytest.raises(CommandError) as refused:
+        await world.command("failed", **arguments)
+    assert told in str(refused.value)
+
+
+async def test_a_run_is_a_job_that_goes_on_when_nobody_waits(world: Steered) -> None:
+    refusing(world, 2.0)
+    captured(world, 2.0)
+    await world.command("sync")
+    async with world.manager.emptying_quarantine:
+        first = await world.command("failed", action="retry", wait=False)
+        second = await world.command("failed", action="retry", wait=False)
+        assert not first["done"]
+    for begun in (first, second):
+        job = world.manager.jobs.find(begun["job"])
+        assert job is not None
+        await job.wait(None)
+        assert job.error == ""
+    assert sum(each["files"] for each in (await world.command("job"))["jobs"] if each["kind"] == "failed") == 1
+
+
+async def test_many_files_are_taken_a_batch_at_a_time_and_listed_a_page_at_a_time(world: Steered) -> None:
+    failed = world.folder / "logs" / "failed"
+    failed.mkdir()
+    for number in range(150):
+        (failed / f"{number:03}.log").write_text("x")
+    page = await world.command("failed", action="list", limit=100)
+    assert (len(page["rows"]), page["files"], page["next"]) == (100, 150, str(failed / "099.log"))
+    rest = await world.command("failed", action="list", after=page["next"])
+    assert (len(rest["rows"]), rest["files"], rest["next"]) == (50, 150, "")
+    assert (await world.command("failed", action="retry"))["files"] == 150
+    assert (await world.command("sync"))["files"] == 150
+
+
+async def test_what_comes_into_quarantine_meanwhile_is_left_for_the_next_time(
+    world: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = world.folder / "logs" / "failed"
+    failed.mkdir()
+    (failed / "first.log").write_text("x")
+    found = listing.failed_files
+
+    def and_one_more(*arguments: Any) -> Any:
+        yield from found(*arguments)
+        (failed / "second.log").write_text("x")
+        yield from (file for file in found(*arguments) if file.path.endswith("second.log"))
+
+    monkeypatch.setattr("holdfast.commands.failed.failed_files", and_one_more)
+    assert (await world.command("failed", action="retry"))["files"] == 1
+    assert (failed / "second.log").exists()
+
+
+async def test_while_another_process_has_the_folder_nothing_is_taken_out(tmp_path: Path) -> None:
+    async with steered(tmp_path) as first:
+        await begin(first)
+        second = Steered(tmp_path, first.cloud)
+        second.apply("a", capture_disabled=True)
+        try:
+            await eventually(lambda: "process" in second.manager.engine.store.waiting_for)  # type: ignore[union-attr]
+            with pytest.raises(NotConnectedError, match="which has the lock"):
+                await second.command("failed", action="retry")
+            assert (await second.command("failed", action="list"))["files"] == 0
+        finally:
+            await asyncio.wait_for(second.manager.stop(), 20)
