@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -129,6 +130,12 @@ class Steered:
         """Returns when the control sensor has been asked, and what it said has taken effect."""
         await self.served(2, "gate")
         await asyncio.sleep(0)
+
+
+async def left_alone(*paths: Path) -> None:
+    """Returns when these files are older than a `file_last_modified_millis` of 1."""
+    changed_ns = max(path.stat().st_ctime_ns for path in paths)
+    await eventually(lambda: time.time_ns() - changed_ns > 2_000_000)
 
 
 @asynccontextmanager

@@ -14,7 +14,7 @@ from viam.proto.app.datasync import DataCaptureUploadRequest, SensorData, Upload
 from holdfast.errors import CommandError, NotConnectedError
 from holdfast.storage import failed_files as listing
 from holdfast.storage.counts import ReadingCounts
-from tests.steered import Steered, steered
+from tests.steered import Steered, left_alone, steered
 from tests.sync.conftest import API, metadata, reading, write_capture_file
 from tests.waiting import eventually
 
@@ -74,6 +74,7 @@ async def test_what_was_refused_is_listed_with_its_cause_and_sent_again_once(wor
     path = captured(world, 1.0, 2.0, 3.0)
     bad = world.folder / "logs" / "bad.log"
     bad.write_text("x")
+    await left_alone(bad)
     assert (await world.command("sync"))["quarantined"] == 2
     listed = await world.command("failed", action="list")
     assert (listed["files"], listed["next"], listed["not_found"]) == (2, "", [])
@@ -87,6 +88,7 @@ async def test_what_was_refused_is_listed_with_its_cause_and_sent_again_once(wor
     again = await world.command("failed", action="retry")
     assert (again["done"], again["files"], again["readings"], again["kept"]) == (True, 2, 2, [])
     assert counts(world).quarantined == 0
+    await left_alone(bad)
     assert (await world.command("sync"))["files"] == 2
     assert sorted(world.arrived) == [1.0, 2.0, 3.0], "each once"  # type: ignore[attr-defined]
     assert (counts(world).delivered, counts(world).quarantined, counts(world).on_disk) == (3, 0, 0)
@@ -138,7 +140,9 @@ async def test_only_what_is_said_is_discarded_and_that_is_counted(world: Steered
     refusing(world, 2.0)
     for name in ("a", "b"):
         captured(world, 1.0, 2.0, name=name)
-    (world.folder / "logs" / "bad.log").write_text("x")
+    bad = world.folder / "logs" / "bad.log"
+    bad.write_text("x")
+    await left_alone(bad)
     assert (await world.command("sync"))["quarantined"] == 3
     with pytest.raises(CommandError, match='name the paths, or say "all": true'):
         await world.command("failed", action="discard")
@@ -200,6 +204,7 @@ async def test_many_files_are_taken_a_batch_at_a_time_and_listed_a_page_at_a_tim
     rest = await world.command("failed", action="list", after=page["next"])
     assert (len(rest["rows"]), rest["files"], rest["next"]) == (50, 150, "")
     assert (await world.command("failed", action="retry"))["files"] == 150
+    await left_alone(*(world.folder / "logs").glob("*.log"))
     assert (await world.command("sync"))["files"] == 150
 
 

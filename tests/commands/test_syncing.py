@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.errors import BusyError, CommandError, HoldfastError, NotConnectedError
 from holdfast.jobs import MAX_RUNNING
-from tests.steered import Steered, steered
+from tests.steered import Steered, left_alone, steered
 from tests.sync.conftest import metadata, reading, write_capture_file
 from tests.waiting import eventually
 
@@ -122,6 +122,7 @@ async def test_only_the_named_files_and_folders_are_sent(world: Steered) -> None
     (world.folder / "logs" / "today").mkdir()
     for name in ("today/a.log", "today/b.log", "old.log", "other.log"):
         (world.folder / "logs" / name).write_text(name)
+    await left_alone(*(world.folder / "logs").rglob("*.log"))
     kept = captured(world, "a")
     old = world.folder / "logs" / "old.log"
     folder = world.folder / "logs" / "today"
@@ -132,6 +133,7 @@ async def test_only_the_named_files_and_folders_are_sent(world: Steered) -> None
 
 async def test_a_link_into_a_sync_path_is_where_it_leads(world: Steered, tmp_path: Path) -> None:
     (tmp_path / "logs" / "a.log").write_text("a")
+    await left_alone(tmp_path / "logs" / "a.log")
     (tmp_path / "short").symlink_to(tmp_path / "logs")
     assert (await world.command("sync", paths=[str(tmp_path / "short")]))["files"] == 1
 
