@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -44,3 +46,16 @@ async def test_a_service_that_is_added_again_replaces_the_one_before(
         assert not module.server.resources
     finally:
         await process.end()
+
+
+def test_the_module_s_program_converts_and_checks_configs_for_a_person() -> None:
+    root = Path(__file__).parent.parent.parent
+    ran = subprocess.run(
+        [sys.executable, "-m", "module.main", "config", "check"],
+        input="{}",
+        env={"PYTHONPATH": f"{root / 'src'}:{root}"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (ran.returncode, ran.stdout) == (0, "fine\n"), ran.stderr
