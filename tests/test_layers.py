@@ -9,7 +9,20 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parent.parent
-FLOOR = frozenset({"config", "space_config", "errors", "clock", "filesystem", "throttle", "supervision", "jobs"})
+FLOOR = frozenset(
+    {
+        "config",
+        "space_config",
+        "errors",
+        "clock",
+        "filesystem",
+        "throttle",
+        "supervision",
+        "jobs",
+        "quantities",
+        "log_limit",
+    }
+)
 TOP = frozenset(
     {
         "manager", "uplink", "placement", "status", "space_status", "commands", "steering", "user_settings",

@@ -117,20 +117,29 @@ def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
 
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
     link, sync, delivery = engine.uplink.link, engine.uplink.sync, engine.uplink.delivery
-    last = sync.last_round_s
+    last, backlog, rate = sync.last_round_s, sync.backlog, delivery.meter.bytes_per_s
     return {
         "link": link.state.value,
         "link_error": link.why,
         "state": engine.store.waiting_for or sync.state,
         "recovery": engine.store.recovered,
-        "pending_files": sync.pending_files,
-        "pending_bytes": sync.pending_bytes,
+        "pending_files": backlog.files,
+        "pending_bytes": backlog.bytes,
+        "throughput_bytes_per_s": round(rate, 1),
+        "time_left_s": _time_left_s(backlog.bytes, rate),
         "in_flight": sync.in_flight,
         "retrying": delivery.retrying,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
         "last_error": delivery.last_error or "",
         "draining": [store.capture_dir for store in engine.draining],
     }
+
+
+def _time_left_s(pending_bytes: int, rate: float) -> float | None:
+    """Until what waits is sent, at the rate of the last minute; None while nothing moves."""
+    if not pending_bytes:
+        return 0.0
+    return round(pending_bytes / rate, 1) if rate else None
 
 
 def _readings(engine: Engine) -> dict[CollectorId, ReadingCounts]:

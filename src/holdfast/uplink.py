@@ -57,4 +57,8 @@ class Uplink:
     async def _serve(self) -> None:
         if self._predecessor is not None:
             await asyncio.wait([self._predecessor])
-        await asyncio.gather(supervised("link", self.link.run), supervised("sync", self.sync.run))
+        await asyncio.gather(
+            supervised("link", self.link.run),
+            supervised("sync", self.sync.run),
+            supervised("summary", self.sync.summary.run),
+        )

@@ -353,3 +353,30 @@ async def test_a_stop_ends_a_manual_round_too(world: World) -> None:
     await stopping
     assert (await manual).files <= 1
     assert world.sync.in_flight == 0 and world.cloud.calls["DataCaptureUpload"] == 1
+
+
+async def test_what_is_pending_is_what_the_walk_found_and_has_not_gone_since(world: World) -> None:
+    release = asyncio.Event()
+    world.cloud.before_answer = lambda: _wait(release)
+    for number in range(5):
+        world.capture_file("9999-a", [number], f"sensor-{number}")
+    world.sync.configure(world.settings(interval_s=3600))
+    manual = asyncio.create_task(world.sync.sync_now())
+    await eventually(lambda: world.sync.backlog.files == 5 and world.sync.in_flight == 5)
+    assert world.sync.backlog.bytes > 0 and world.delivery.meter.bytes_per_s == 0
+    release.set()
+    await manual
+    assert (world.sync.backlog.files, world.sync.backlog.bytes) == (0, 0)
+    assert world.delivery.meter.bytes_per_s > 0
+
+
+async def test_what_a_stream_moves_counts_while_it_goes(world: World) -> None:
+    release = asyncio.Event()
+    world.cloud.before_answer = lambda: _wait(release)
+    write_old_file(world.folder / "a.bin", bytes(300_000))
+    world.sync.configure(world.settings(disabled=True))
+    manual = asyncio.create_task(world.sync.sync_now())
+    await eventually(lambda: world.delivery.meter.bytes_per_s > 0)
+    assert not manual.done()
+    release.set()
+    await manual

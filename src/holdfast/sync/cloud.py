@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Crede
 from ..errors import CloudError
 from . import patience, streams
 from .bandwidth import Bandwidth
+from .meter import Meter
 from .patience import Patience
 from .token import Token
 
@@ -73,6 +74,7 @@ class Cloud:
         self._token = Token("")
         self._login = asyncio.Lock()
         self.bandwidth = Bandwidth()
+        self.meter = Meter()
 
     @property
     def part_id(self) -> str:
@@ -106,6 +108,7 @@ class Cloud:
         """DataCaptureUpload of a serialized request; returns when the cloud has it."""
         await self.bandwidth.take(len(request))
         await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request))
+        self.meter.add(len(request))
 
     async def create_sequence(self, request: bytes) -> None:
         """CreateSequence of a serialized request; returns when the cloud has it."""
@@ -117,7 +120,17 @@ class Cloud:
         Returns when the cloud has all of it. What `messages` raises goes through, with the call cancelled.
         `messages` is taken on another thread and may block.
         """
-        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self.bandwidth.shaped(messages)))
+        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self._metered(messages)))
+
+    def _metered(self, messages: streams.Messages) -> streams.Messages:
+        """The same messages, within the limit and counted."""
+
+        def meter() -> Iterator[bytes]:
+            for message in self.bandwidth.shaped(messages)():
+                yield message
+                self.meter.add(len(message))
+
+        return meter
 
     async def _logged_in(self, call: _Call[Answer]) -> Answer:
         """Makes a call, with a new token when ours is about to expire, and once more with a new one when the cloud

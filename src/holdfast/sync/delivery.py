@@ -26,8 +26,10 @@ from ..throttle import Throttle
 from .bundle import Call, bundle
 from .cloud import Cloud
 from .link import Link
+from .meter import Meter
 from .outcome import Outcome
 from .planner import CHUNK_BYTES, ImagesPart, Part, UnaryPart, file_contents, file_metadata
+from .progress import Progress
 from .retries import Retries
 from .sequences import SequenceDelivery
 from .settlement import Settlement
@@ -53,6 +55,7 @@ class Delivery:
         link: Link,
     ) -> None:
         self._files = files
+        self._clock = clock
         self._throttle = throttle
         self._settlement = Settlement(files, stores)
         self._cloud = cloud
@@ -61,6 +64,11 @@ class Delivery:
         self.last_error: str | None = None
         self.tags: tuple[str, ...] = ()
         self.sequences = SequenceDelivery(files, cloud, link)
+
+    @property
+    def meter(self) -> Meter:
+        """How fast uploads go."""
+        return self._cloud.meter
 
     @property
     def retrying(self) -> int:
@@ -142,7 +150,7 @@ class Delivery:
             call = pending.pop()
             founds = [member.found for member in call.members]
             try:
-                await self._send(call.part, wait)
+                await self._send(call.part, wait, Progress(self._clock, founds[0].path, len(call.part.request)))
             except CloudError as error:
                 if verdict(error) not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
                     outcomes |= dict.fromkeys([found.path for found in founds], self._failed(founds, error, alone))
@@ -170,11 +178,15 @@ class Delivery:
         except DamagedFileError as error:
             return await asyncio.to_thread(self._settlement.unreadable, found, str(error))
         try:
+            progress = Progress(self._clock, found.path, found.size_bytes)
+            send = partial(self._send, wait=wait, progress=progress)
             is_refused = partial(self._link.refused, " ".join(transfer.collector))
             while part is not None:
-                await transfer.deliver(part, partial(self._send, wait=wait), is_refused, asyncio.to_thread)
+                await transfer.deliver(part, send, is_refused, asyncio.to_thread)
                 part = await asyncio.to_thread(transfer.next_part)
-            return await asyncio.to_thread(transfer.finish)
+            outcome = await asyncio.to_thread(transfer.finish)
+            progress.done()
+            return outcome
         finally:
             transfer.close()
 
@@ -186,13 +198,15 @@ class Delivery:
             transfer.close()
             raise
 
-    async def _send(self, part: Part, wait: bool) -> None:
+    async def _send(self, part: Part, wait: bool, progress: Progress) -> None:
         for call in part.calls if isinstance(part, ImagesPart) else (part,):
             await self._link.admit(wait=wait)
             if isinstance(call, UnaryPart):
                 await self._cloud.upload_capture(call.request)
+                progress.took(len(call.request))
             else:
-                await self._cloud.upload_stream("StreamingDataCaptureUpload", call.messages)
+                await self._cloud.upload_stream("StreamingDataCaptureUpload", progress.counted(call.messages))
+                progress.took()
             self._link.succeeded()
 
     async def _sequence(self, found: Found, wait: bool) -> Outcome:
@@ -209,8 +223,10 @@ class Delivery:
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
         if self._settlement.acknowledged(found) != WHOLE:
             await self._link.admit(wait=wait)
+            progress = Progress(self._clock, found.path, found.size_bytes)
             try:
-                await self._cloud.upload_stream("FileUpload", lambda: self._file_messages(found))
+                messages = progress.counted(partial(self._file_messages, found))
+                await self._cloud.upload_stream("FileUpload", messages)
             except CloudError as error:
                 if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(
                     os.path.dirname(found.path), error
@@ -219,6 +235,7 @@ class Delivery:
                 self.last_error = f"{printable(found.path)}: {error}"
                 return await asyncio.to_thread(self._settlement.refused_file, found, str(error))
             self._link.succeeded()
+            progress.done()
             if not await asyncio.to_thread(self._settlement.is_unchanged, found):
                 logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
                 return Outcome.WAITING

@@ -24,11 +24,13 @@ from ..storage.layout import FileKind
 from ..storage.store import Store
 from ..throttle import Throttle
 from .audit import Audit
+from .backlog import Backlog
 from .delivery import Delivery
 from .lanes import Bundler, Lanes, Room
 from .link import Link
 from .outcome import Outcome
 from .report import Select, Selection, SyncReport
+from .summary import Summary
 from .walker import Found, Walk
 
 _BATCH = 256
@@ -88,8 +90,8 @@ class SyncScheduler:
         self._stopped = False
         self._hold = ""
         self.state = "waiting for the first interval"
-        self.pending_files = 0
-        self.pending_bytes = 0
+        self.backlog = Backlog()
+        self.summary = Summary(clock, self._paths, self.backlog, delivery.meter)
         self.last_round_s: float | None = None
         """When the last scheduled round ended its walk, on the monotonic clock."""
 
@@ -225,6 +227,7 @@ class SyncScheduler:
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
         walk = Walk(self._files, self._clock, self._throttle, part.folders, settings.min_age_s)
+        mark = self.backlog.begin()
         single = (found for path in part.files if (found := walk.look_at(path)) is not None)
         asked_s = self._clock.monotonic()
         bundler = Bundler(self._delivery.retries.most_together)
@@ -255,9 +258,13 @@ class SyncScheduler:
                 await asyncio.to_thread(audit.finish, walk, uploading)
             self._start_alone(suspects, report)
         if select is None:
-            self.pending_files, self.pending_bytes = walk.found, walk.found_bytes
+            self.backlog.found(mark, walk)
         if report is not None:
             report.too_recent = walk.too_recent
+
+    def _paths(self) -> tuple[str, ...]:
+        """Every sync path."""
+        return (*(store.root for store in self._stores()), *self._settings.additional_paths)
 
     async def _start(self, founds: list[Found], report: SyncReport | None) -> bool:
         """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
@@ -309,8 +316,13 @@ class SyncScheduler:
                 outcomes = await self._delivery.attempt_together(founds, wait=scheduled, alone=room.alone)
         finally:
             for found in founds:
+                outcome = outcomes.get(found.path, Outcome.WAITING)
+                if outcome is not Outcome.WAITING:
+                    self.backlog.left(found)
+                if found.path in outcomes:
+                    self.summary.add(found, outcome)
                 for report in self._under_way.pop(found.path).reports:
-                    report.add(found, outcomes.get(found.path, Outcome.WAITING))
+                    report.add(found, outcome)
             await self._lanes.leave(room)
 
 

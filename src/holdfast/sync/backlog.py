@@ -1,0 +1,37 @@
+"""How much is ready to be sent: what the last walk found, less what went since it began.
+
+Belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+from .walker import Found, Walk
+
+
+class Backlog:
+    """`begin` before a walk, `found` with what that gave while it goes on and when it is over."""
+
+    def __init__(self) -> None:
+        self._found_files = self._found_bytes = 0
+        self._gone_files = self._gone_bytes = 0
+        self._before = (0, 0)
+
+    @property
+    def files(self) -> int:
+        return max(0, self._found_files - (self._gone_files - self._before[0]))
+
+    @property
+    def bytes(self) -> int:
+        return max(0, self._found_bytes - (self._gone_bytes - self._before[1])) if self.files else 0
+
+    def begin(self) -> tuple[int, int]:
+        """A mark for `found`."""
+        return self._gone_files, self._gone_bytes
+
+    def found(self, mark: tuple[int, int], walk: Walk) -> None:
+        self._found_files, self._found_bytes, self._before = walk.found, walk.found_bytes, mark
+
+    def left(self, found: Found) -> None:
+        """A file waits no more, whatever became of it."""
+        self._gone_files += 1
+        self._gone_bytes += found.size_bytes

@@ -1,0 +1,103 @@
+"""What sync did, in a line of the log: each minute while it is behind or something fails, seldom while all is well.
+
+One task, `run`'s; the rest belongs to the event loop too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from ..clock import Clock
+from ..errors import printable
+from ..quantities import duration, size
+from .backlog import Backlog
+from .meter import Meter
+from .outcome import Outcome
+from .walker import Found
+
+OFTEN_S = 60.0
+SELDOM_S = 3600.0
+_MAX_PATHS = 10
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class _Tally:
+    """What became of the files of one sync path."""
+
+    files: int = 0
+    bytes: int = 0
+    failed: int = 0
+    quarantined: int = 0
+
+    def __str__(self) -> str:
+        bad = [(self.failed, "not taken yet"), (self.quarantined, "to failed/")]
+        return ", ".join(
+            [f"{self.files} files ({size(self.bytes)})", *(f"{count} {what}" for count, what in bad if count)]
+        )
+
+
+class Summary:
+    """`paths` gives the sync paths."""
+
+    def __init__(self, clock: Clock, paths: Callable[[], Sequence[str]], backlog: Backlog, meter: Meter) -> None:
+        self._clock = clock
+        self._paths = paths
+        self._backlog = backlog
+        self._meter = meter
+        self._tallies: dict[str, _Tally] = {}
+        self._known: tuple[Sequence[str], list[tuple[str, str]]] = ((), [])
+
+    def add(self, found: Found, outcome: Outcome) -> None:
+        """An attempt has ended."""
+        tally = self._tallies.setdefault(self._path_of(found.path), _Tally())
+        if outcome is Outcome.DELIVERED:
+            tally.files += 1
+            tally.bytes += found.size_bytes
+        elif outcome is Outcome.QUARANTINED:
+            tally.quarantined += 1
+        elif outcome is Outcome.WAITING:
+            tally.failed += 1
+
+    async def run(self) -> None:
+        """Says it, for ever."""
+        wait_s = OFTEN_S
+        began_s = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(wait_s)
+            if not self._tallies:
+                continue
+            now_s = self._clock.monotonic()
+            wait_s = min(2 * wait_s, SELDOM_S) if self._is_well() else OFTEN_S
+            self._say(now_s - began_s)
+            began_s = now_s
+
+    def _is_well(self) -> bool:
+        """Whether everything was taken, and less waits than went."""
+        tallies = self._tallies.values()
+        bad = sum(tally.failed + tally.quarantined for tally in tallies)
+        return not bad and self._backlog.files <= sum(tally.files for tally in tallies)
+
+    def _say(self, seconds: float) -> None:
+        tallies, self._tallies = self._tallies, {}
+        paths = [f"{printable(path)}: {tally}" for path, tally in sorted(tallies.items())]
+        if len(paths) > _MAX_PATHS:
+            paths[_MAX_PATHS:] = [f"and {len(paths) - _MAX_PATHS} more paths"]
+        rate = self._meter.bytes_per_s
+        left = f", {duration(self._backlog.bytes / rate)} at this rate" if self._backlog.files and rate else ""
+        logger.info(
+            "sync, in the last %s: %s; %d files (%s) are to be sent%s",
+            duration(seconds), "; ".join(paths), self._backlog.files, size(self._backlog.bytes), left,
+        )  # fmt: skip
+
+    def _path_of(self, path: str) -> str:
+        """The sync path in which a file lies, as it is configured."""
+        paths = self._paths()
+        if paths != self._known[0]:
+            real = [(os.path.join(os.path.realpath(each), ""), each) for each in paths]
+            self._known = (paths, sorted(real, key=lambda pair: len(pair[0]), reverse=True))
+        return next((name for real, name in self._known[1] if path.startswith(real)), os.path.dirname(path))

@@ -1,0 +1,82 @@
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.storage.layout import FileKind
+from holdfast.sync.backlog import Backlog
+from holdfast.sync.meter import Meter
+from holdfast.sync.outcome import Outcome
+from holdfast.sync.summary import OFTEN_S, SELDOM_S, Summary
+from holdfast.sync.walker import Found
+from tests.fakes import FakeClock
+
+
+class Rig:
+    def __init__(self, paths: tuple[str, ...]) -> None:
+        self.clock = FakeClock()
+        self.backlog = Backlog()
+        self.summary = Summary(self.clock, lambda: paths, self.backlog, Meter())
+
+    def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
+        self.summary.add(Found(path, FileKind.ARBITRARY, 1024, 0, 0), outcome)
+
+
+@pytest.fixture
+async def rig(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Rig]:
+    caplog.set_level(logging.INFO)
+    rig = Rig(("/capture", "/data"))
+    task = asyncio.create_task(rig.summary.run())
+    yield rig
+    task.cancel()
+
+
+async def test_a_line_tells_what_went_by_sync_path(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for number in range(3):
+        rig.add(f"/capture/a/{number}.capture")
+    rig.add("/data/x", Outcome.WAITING)
+    rig.add("/data/y", Outcome.QUARANTINED)
+    rig.add("/data/z", Outcome.GONE)
+    await rig.clock.advance(OFTEN_S)
+    assert caplog.messages == [
+        "sync, in the last 60 s: /capture: 3 files (3.0 KiB); "
+        "/data: 0 files (0 bytes), 1 not taken yet, 1 to failed/; 0 files (0 bytes) are to be sent"
+    ]
+
+
+async def test_nothing_happened_nothing_is_said(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    await rig.clock.advance(10 * OFTEN_S)
+    assert caplog.messages == []
+
+
+async def test_while_all_is_well_lines_become_seldom(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(24 * 60):
+        rig.add("/capture/a")
+        await rig.clock.advance(60)
+    assert 24 <= len(caplog.messages) <= 24 + 6
+    assert caplog.messages[-1].startswith(f"sync, in the last {SELDOM_S / 60:.0f} min: /capture: 60 files")
+
+
+async def test_while_something_fails_there_is_a_line_a_minute(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    for _ in range(600):
+        rig.add("/capture/a", Outcome.WAITING)
+        await rig.clock.advance(6)
+    assert 58 <= len(caplog.messages) <= 60
+
+
+async def test_a_path_with_links_in_it_stands_as_it_is_configured(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    rig = Rig((str(tmp_path / "link"),))
+    caplog.set_level(logging.INFO)
+    task = asyncio.create_task(rig.summary.run())
+    rig.add(str(tmp_path / "real" / "a"))
+    await rig.clock.advance(OFTEN_S)
+    assert f": {tmp_path}/link: 1 files" in caplog.messages[0]
+    task.cancel()
