@@ -66,6 +66,36 @@ def test_every_test_that_compatibility_names_exists() -> None:
     assert named - names_of_tests() == set()
 
 
+PROMISED = {"A": 9, "B": 18, "C": 4, "D": 16, "E": 9, "F": 14}
+"""How many features each section has."""
+
+
+def ids_of(cell: str) -> set[str]:
+    """The features of a row: "B1, B3, B5–B7" are five, and "F1a" is a part of F1."""
+    found = set()
+    for first, last in re.findall(r"([A-F]\d+)[a-z]?(?:–[A-F](\d+))?", cell):
+        found |= {f"{first[0]}{number}" for number in range(int(first[1:]), int(last or first[1:]) + 1)}
+    return found
+
+
+def compatibility() -> list[list[str]]:
+    """The rows of the document, in cells: id, what, state, tests."""
+    lines = text("docs/compatibility.md").splitlines()
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in lines if re.match(r"\| [A-F]\d", line)]
+    assert {len(row) for row in rows} == {4}
+    return rows
+
+
+def test_every_feature_has_its_row_in_compatibility() -> None:
+    promised = {f"{section}{number}" for section, count in PROMISED.items() for number in range(1, count + 1)}
+    assert set().union(*(ids_of(row[0]) for row in compatibility())) == promised
+
+
+def test_a_row_that_does_not_work_says_why() -> None:
+    for row in compatibility():
+        assert re.match(r"works\b|(partly|no): .", row[2]), row[0]
+
+
 def test_every_row_that_works_names_a_test() -> None:
     rows = [line.split("|") for line in text("docs/compatibility.md").splitlines() if line.startswith("| ")]
     working = [row for row in rows if row[3].strip().startswith(("works", "partly"))]
