@@ -53,6 +53,11 @@ def totals(world: World) -> dict[str, Any]:
     return found
 
 
+def collectors(world: World) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = status(world.manager)["capture"]["collectors"]
+    return found
+
+
 async def again(world: World) -> None:
     """The process ends, and another begins."""
     await world.manager.stop()
@@ -92,6 +97,23 @@ async def test_what_has_a_low_priority_goes_first_by_the_config(world: World) ->
 
     await eventually(lambda: deleted().get("b", 0) > 0)
     assert deleted()["a"] == 0
+
+
+@needs_tmpfs
+@pytest.mark.parametrize("store", ["disk", "memory"])
+async def test_several_resources_are_captured_at_their_own_frequencies_in_either_store(
+    store: str, world: World
+) -> None:
+    hz = {"a": 200, "b": 20, "c": 0.00001}
+    methods = [{"name": name, "method": "Readings", "capture_frequency_hz": hz[name]} for name in hz]
+    world.apply(*hz, capture_store=store, capture_methods=methods)
+    await world.served(15, "b")
+    due = {each["resource"]: each["readings"] + each["missed"] for each in collectors(world)}
+    assert 10 * (due["b"] - 2) <= due["a"] <= 10 * (due["b"] + 2)
+    await world.manager.stop()
+    assert status(world.manager)["config_problems"] == []
+    folder = memory_of(world) if store == "memory" else world.folder / "capture"
+    assert {name: len(numbers) for name, numbers in world.stored(str(folder)).items()} == world.client.served
 
 
 @needs_tmpfs
