@@ -216,13 +216,13 @@ class Manager:
                 draining.cancel()
         engine.stores = stores
         for store in kept.values():
-            if store not in engine.draining:
-                task = asyncio.get_running_loop().create_task(self._drain(engine, store), name="holdfast-drain")
-                engine.draining[store] = task
-        given_up = list(engine.draining)[
-            : None if config.sync_disabled else max(0, len(engine.draining) - MAX_DRAINING)
-        ]
-        for store in given_up:
+            before = engine.draining.get(store)
+            if before is not None and config.sync_disabled:
+                before.cancel()
+            if before is None or config.sync_disabled:
+                drain = self._drain(engine, store, is_sent=not config.sync_disabled)
+                engine.draining[store] = asyncio.get_running_loop().create_task(drain, name="holdfast-drain")
+        for store in list(engine.draining)[: max(0, len(engine.draining) - MAX_DRAINING)]:
             engine.draining.pop(store).cancel()
             self._close(engine, store)
 
@@ -239,7 +239,8 @@ class Manager:
             if folder and folder not in known and self.engine is engine and not now.sync_disabled:
                 store = self._open(folder, now)
                 store.limits.configure(rules_for_left(now, folder))
-                engine.draining[store] = asyncio.create_task(self._drain(engine, store), name="holdfast-drain")
+                drain = self._drain(engine, store, is_sent=True)
+                engine.draining[store] = asyncio.create_task(drain, name="holdfast-drain")
                 self._apply_limits(engine, now)
 
         task = asyncio.get_running_loop().create_task(look(), name="holdfast-look-behind")
@@ -259,10 +260,12 @@ class Manager:
             store.limits.neighbours = lambda: [other.limits for other in engine.all_stores]
             store.limits.roots = lambda: [*(s.root for s in engine.all_stores), *config.additional_sync_paths]
 
-    async def _drain(self, engine: Engine, store: Store) -> None:
-        """Lets a store go when what is there is sent, and the collectors that wrote there have ended."""
+    async def _drain(self, engine: Engine, store: Store, *, is_sent: bool) -> None:
+        """Lets a store go when what is there is sent, to the cloud where that is to be and to MongoDB, and the
+        collectors that wrote there have ended."""
         await engine.capture.settled()
-        await store.emptied()
+        if is_sent:
+            await store.emptied()
         await engine.mongo.drained(store.capture_dir)
         del engine.draining[store]
         logger.info("%s is drained", store.capture_dir)

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import viam_server_binary
 
-from . import disks, small_disk, strace
+from . import disks, strace
 
 __all__ = ["viam_server_binary"]
 
@@ -27,12 +27,6 @@ def needs_strace() -> None:
     _skip_for(strace.problem())
 
 
-@pytest.fixture(scope="session")
-def needs_small_disk() -> None:
-    """Where no tmpfs can be mounted the test is skipped; in CI it fails."""
-    _skip_for(small_disk.problem())
-
-
 def _skip_for(reason: str | None) -> None:
     if reason and strace.IS_CI:
         pytest.fail(reason)
@@ -42,5 +36,5 @@ def _skip_for(reason: str | None) -> None:
 
 @pytest.fixture(scope="session")
 def needs_disks() -> None:
-    """Without the right to mount a small disk the test is skipped; in CI it fails."""
+    """Where no disk can be mounted the test is skipped; in CI it fails."""
     _skip_for(disks.problem())

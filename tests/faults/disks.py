@@ -1,52 +1,62 @@
-"""Real disks for the fault tests: a small tmpfs, and ext4 in a file, which can be filled, refused and taken away.
+"""Real disks for the fault tests: a tmpfs, and ext4 in a file, which can be filled, refused and taken away.
 
-Mounting needs root. Where it can't be, `problem` says why.
+Each is mounted for a block and unmounted at its end, whatever happens. The name of a tmpfs in the list of mounts
+tells whose it is: what a run left that was killed before it could unmount, the next one unmounts. Mounting needs
+root; where it can't be, `problem` says why.
 """
 
 from __future__ import annotations
 
-import contextlib
+import asyncio
+import errno
 import os
 import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 MEBIBYTE = 1024 * 1024
+_NAME = "holdfast-test-of-"
+_SMALLEST_BYTES = 64
+_REFILL_S = 0.02
 
 
 def problem() -> str | None:
     """Why no disk can be mounted here; None when it can."""
     if os.geteuid() != 0:
-        return "mounting a small disk needs root"
+        return "only root may mount a disk that fills up"
     for tool in ("mount", "umount", "mkfs.ext4", "losetup"):
         if shutil.which(tool) is None:
-            return f"there is no {tool} to make a small disk"
+            return f"there is no {tool} to make a disk that fills up: apt-get install mount e2fsprogs"
     with tempfile.TemporaryDirectory() as folder:
         tried = _run("mount", "-t", "tmpfs", "-o", "size=1m", "none", folder, check=False)
         if tried.returncode == 0:
-            _run("umount", folder)
+            _unmount(Path(folder))
             return None
         return f"nothing may be mounted here: {tried.stderr.strip()}"
 
 
 class Disk:
-    """A mounted disk."""
+    """A mounted disk: `fill` and `free`, `refuse` and `permit` it as often as you like."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
+        self._ballast = folder / "ballast"
+        self._refilling: asyncio.Task[None] | None = None
 
     def fill(self) -> None:
-        """Leaves not one block."""
-        with (self.folder / "filler").open("ab", buffering=0) as filler:
-            for size_bytes in (MEBIBYTE, 4096, 1):
-                with contextlib.suppress(OSError):
-                    while filler.write(b"\xff" * size_bytes):
-                        pass
+        """Leaves no room, and keeps it so when somebody deletes something."""
+        self._take_all()
+        self._refilling = asyncio.get_running_loop().create_task(self._refill())
 
-    def free(self) -> None:
-        (self.folder / "filler").unlink()
+    async def free(self) -> None:
+        task, self._refilling = self._refilling, None
+        if task is not None:
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+        self._ballast.unlink(missing_ok=True)
 
     def refuse(self) -> None:
         """Makes it read-only for whoever comes by its path; what is open stays writable."""
@@ -56,36 +66,69 @@ class Disk:
     def permit(self) -> None:
         _run("umount", str(self.folder))
 
+    async def _refill(self) -> None:
+        while True:
+            await asyncio.sleep(_REFILL_S)
+            self._take_all()
 
-@contextlib.contextmanager
-def tmpfs(parent: Path, size_bytes: int) -> Iterator[Disk]:
-    with _mounted(parent, "-t", "tmpfs", "-o", f"size={size_bytes}", "none") as folder:
+    def _take_all(self) -> None:
+        with self._ballast.open("ab", buffering=0) as file:
+            size_bytes = MEBIBYTE
+            while size_bytes >= _SMALLEST_BYTES:
+                try:
+                    file.write(b"\xff" * size_bytes)
+                except OSError as error:
+                    if error.errno != errno.ENOSPC:
+                        raise
+                    size_bytes //= 2
+
+
+@contextmanager
+def tmpfs(folder: Path, size_bytes: int) -> Iterator[Disk]:
+    """At `folder`, which is made."""
+    _unmount_what_is_nobodys()
+    options = f"size={size_bytes},mode=0700,nosuid,nodev,noexec"
+    with _mounted(folder, "-t", "tmpfs", "-o", options, f"{_NAME}{os.getpid()}"):
         yield Disk(folder)
 
 
-@contextlib.contextmanager
-def ext4(parent: Path, size_bytes: int) -> Iterator[Disk]:
-    image = parent / "disk.img"
+@contextmanager
+def ext4(folder: Path, size_bytes: int) -> Iterator[Disk]:
+    """At `folder`, which is made; its image lies beside it."""
+    image = folder.with_suffix(".img")
     with image.open("wb") as file:
         file.truncate(size_bytes)
     _run("mkfs.ext4", "-q", "-m", "0", str(image))
     device = _run("losetup", "--find", "--show", str(image)).stdout.strip()
     try:
-        with _mounted(parent, device) as folder:
+        with _mounted(folder, device):
             yield Disk(folder)
     finally:
         _run("losetup", "--detach", device)
 
 
-@contextlib.contextmanager
-def _mounted(parent: Path, *arguments: str) -> Iterator[Path]:
-    folder = parent / "disk"
-    folder.mkdir()
+@contextmanager
+def _mounted(folder: Path, *arguments: str) -> Iterator[None]:
+    folder.mkdir(mode=0o700)
     _run("mount", *arguments, str(folder))
     try:
-        yield folder
+        yield
     finally:
-        _run("umount", "--lazy", str(folder))
+        _unmount(folder)
+
+
+def _unmount(folder: Path) -> None:
+    """At once, or as soon as the last process lets go of it."""
+    if _run("umount", str(folder), check=False).returncode != 0:
+        _run("umount", "--lazy", str(folder), check=False)
+
+
+def _unmount_what_is_nobodys() -> None:
+    for line in Path("/proc/mounts").read_text().splitlines():
+        name, folder = line.split()[:2]
+        pid = name.removeprefix(_NAME)
+        if pid != name and not Path("/proc", pid).exists():
+            _unmount(Path(folder))
 
 
 def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:

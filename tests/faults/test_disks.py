@@ -122,20 +122,20 @@ async def fills_and_is_freed(machine: Machine, disk: Disk) -> None:
     for _ in range(2):
         disk.fill()
         await machine.all_drop("no_space")
-        disk.free()
+        await disk.free()
         await machine.all_are_kept_again()
     await machine.stopped_with_a_true_account()
 
 
 @pytest.mark.usefixtures("needs_disks")
 async def test_after_a_full_disk_all_ten_collectors_go_on(started: Callable[..., Machine], tmp_path: Path) -> None:
-    with disks.ext4(tmp_path, 16 * MEBIBYTE) as disk:
+    with disks.ext4(tmp_path / "disk", 16 * MEBIBYTE) as disk:
         await fills_and_is_freed(started(disk.folder), disk)
 
 
 @pytest.mark.usefixtures("needs_disks")
 async def test_after_full_memory_all_ten_collectors_go_on(started: Callable[..., Machine], tmp_path: Path) -> None:
-    with disks.tmpfs(tmp_path, 2 * MEBIBYTE) as disk:
+    with disks.tmpfs(tmp_path / "disk", 2 * MEBIBYTE) as disk:
         await fills_and_is_freed(started(disk.folder), disk)
 
 
@@ -144,7 +144,7 @@ async def test_a_disk_that_captured_data_fills_is_thinned_by_itself(
     started: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("holdfast.storage.limits.DISK_CHECK_S", 1.0)
-    with disks.tmpfs(tmp_path, MEBIBYTE) as disk:
+    with disks.tmpfs(tmp_path / "disk", MEBIBYTE) as disk:
         machine = started(disk.folder, disk_usage_deletion_threshold=0.6, capture_dir_deletion_threshold=0.3)
         await eventually(lambda: machine.status["readings"]["deleted"] > 0, timeout_s=40)
         await machine.all_are_kept_again()
@@ -156,7 +156,7 @@ async def test_a_disk_that_captured_data_fills_is_thinned_by_itself(
 async def test_after_a_disk_went_read_only_and_came_back_all_ten_collectors_go_on(
     started: Callable[..., Machine], tmp_path: Path
 ) -> None:
-    with disks.ext4(tmp_path, 16 * MEBIBYTE) as disk:
+    with disks.ext4(tmp_path / "disk", 16 * MEBIBYTE) as disk:
         machine = started(disk.folder)
         await machine.all_are_kept_again()
         disk.refuse()

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from . import disks
 from .faults import FAULTS, FULL_DISK
-from .small_disk import small_disk
 from .strace import IS_CI
 from .torture import Torture, plan
 
@@ -45,9 +45,9 @@ def test_a_fault_either_happens_or_lasts() -> None:
     assert all(bool(fault.group) == (fault.lasts is not None) for fault in FAULTS)
 
 
-@pytest.mark.usefixtures("needs_small_disk")
+@pytest.mark.usefixtures("needs_disks")
 async def test_a_small_disk_is_full_until_it_is_freed_and_gone_in_the_end(tmp_path: Path) -> None:
-    with small_disk(tmp_path / "disk") as disk:
+    with disks.tmpfs(tmp_path / "disk", disks.MEBIBYTE) as disk:
         assert (tmp_path / "disk").is_mount()
         disk.fill()
         with pytest.raises(OSError, match="No space left"):

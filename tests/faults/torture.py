@@ -30,7 +30,7 @@ from pathlib import Path
 
 from tests.e2e.machines import Status
 
-from . import small_disk, strace
+from . import disks, strace
 from .account import Verdict
 from .calls import SECOND_NS, Calls
 from .faults import FAULTS, FULL_DISK, Fault, NothingToDo
@@ -42,6 +42,7 @@ from .torture_rig import SECOND, TortureRig
 _WARM_UP_S = 1.0
 _BETWEEN_S = (0.1, 2.0)
 _LASTS_S = (0.5, 6.0)
+_DISK_BYTES = 16 * disks.MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -155,7 +156,7 @@ class Torture:
         self._folder = folder
         self._server = server
         self._say = say
-        no_small_disk = small_disk.problem() or ""
+        no_small_disk = disks.problem() or ""
         self._has_small_disk = not no_small_disk
         self._result = Result(seed, folder, no_small_disk=no_small_disk)
         usable = [fault for fault in faults if self._has_small_disk or not fault.needs_small_disk]
@@ -170,7 +171,7 @@ class Torture:
         with ExitStack() as stack:
             disk = None
             if self._has_small_disk:
-                disk = stack.enter_context(small_disk.small_disk(self._folder / "disk"))
+                disk = stack.enter_context(disks.tmpfs(self._folder / "disk", _DISK_BYTES))
             rig = self._rig = TortureRig(self._folder, self._server, Calls(random.Random(result.seed + 1)), disk)
             status: Status | None = None
             try:

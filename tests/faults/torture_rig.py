@@ -25,10 +25,10 @@ from tests.e2e.machines import MODULE, Machine, Source, Status, readings_of, unt
 
 from .account import Account
 from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
+from .disks import Disk
 from .file_account import FileAccount
 from .rigs import FLUSH_INTERVAL_MS, HZ, SENSOR, SERVER_FILE_BYTES, ServerRig, attributes, bare, left, on_disk
 from .ruin import Ruined
-from .small_disk import SmallDisk
 
 SECOND = "second"
 UP_TIMEOUT_S = 60.0
@@ -43,7 +43,7 @@ Config = dict[str, Any]
 class TortureRig(ServerRig):
     """`start`, then whatever the faults do, then `finish` and `stop`."""
 
-    def __init__(self, folder: Path, binary: Path, calls: Calls, disk: SmallDisk | None) -> None:
+    def __init__(self, folder: Path, binary: Path, calls: Calls, disk: Disk | None) -> None:
         self.calls = calls
         self.disk = disk
         self.accounts = {name: Account(name, bare, calls) for name in (SENSOR, SECOND)}

@@ -124,7 +124,7 @@ class MongoWriter:
                 else:
                     self.spool.reader.wait_for_more(_IDLE_S)
         finally:
-            if self._must_end:
+            if self._ends_at_s is not None:
                 self._disconnect()
 
     @property

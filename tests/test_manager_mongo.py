@@ -1,0 +1,124 @@
+"""Capture to MongoDB through the life of the whole: changes of the config lose no document and repeat none."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast import manager as manager_module
+from holdfast.capture import mongo
+from holdfast.capture.mongo import MongoCapture
+from holdfast.clock import SystemClock
+from holdfast.config import parse
+from holdfast.filesystem import FileSystem
+from holdfast.manager import Manager, Resources
+
+from .mongo_server import NO_CONNECTION, MongoServer
+from .test_manager import SENSOR, CountingClient
+from .waiting import eventually
+
+URI = "mongodb://here"
+_HZ = 200
+
+
+class Machine:
+    def __init__(self, folder: Path, client: CountingClient) -> None:
+        self.client = client
+        self._environment = {"HOME": str(folder)}
+        self._folder = folder
+        self.manager = Manager(self._environment, FileSystem(), SystemClock())
+
+    def apply(self, **attributes: Any) -> None:
+        config = parse(
+            {
+                "capture_dir": str(self._folder / "capture"),
+                "sync_disabled": True,
+                "capture_flush_interval_ms": 20.0,
+                "mongo_capture_config": {"uri": URI},
+                "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": _HZ}],
+                **attributes,
+            },
+            self._environment,
+        )
+        self.manager.apply(config, Resources({"a": SENSOR}, self.client))
+
+    async def served(self, count: int) -> None:
+        target = self.client.served.get("a", 0) + count
+        await eventually(lambda: self.client.served.get("a", 0) >= target)
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> MongoServer:
+    made = MongoServer()
+    monkeypatch.setattr(manager_module, "MongoCapture", partial(MongoCapture, connect=made.connect))
+    monkeypatch.setattr(mongo, "RETRY_MOST_S", 0.05)
+    return made
+
+
+@pytest.fixture
+async def machine(tmp_path: Path, server: MongoServer) -> AsyncIterator[Machine]:
+    made = Machine(tmp_path, CountingClient())
+    yield made
+    await made.manager.stop()
+
+
+CHANGES: dict[str, dict[str, Any]] = {
+    "nothing": {},
+    "the collector's tags": {"tags": ["x"]},
+    "the collection": {"mongo_capture_config": {"uri": URI, "collection": "others"}},
+    "the address": {"mongo_capture_config": {"uri": "mongodb://there"}},
+    "the flush interval": {"capture_flush_interval_ms": 50.0},
+}
+
+
+@pytest.mark.parametrize("change", CHANGES)
+async def test_a_change_of_the_config_loses_no_document_and_repeats_none(
+    change: str, machine: Machine, server: MongoServer
+) -> None:
+    machine.apply()
+    for attributes in (CHANGES[change], {}, CHANGES[change]):
+        await machine.served(20)
+        await machine.manager.hand_over()
+        machine.apply(**attributes)
+    await machine.served(20)
+    await machine.manager.stop()
+    assert server.seqs == list(range(1, machine.client.served["a"] + 1))
+
+
+async def test_what_waits_for_a_server_that_is_away_goes_through_a_hand_over_and_a_restart(
+    machine: Machine, server: MongoServer, tmp_path: Path
+) -> None:
+    server.fault = NO_CONNECTION
+    machine.apply()
+    await machine.served(20)
+    await machine.manager.hand_over()
+    machine.apply(tags=["x"])
+    await machine.served(20)
+    await machine.manager.stop()
+    assert server.seqs == []
+    server.fault = None
+    again = Machine(tmp_path, machine.client)
+    again.apply()
+    await again.served(20)
+    await eventually(lambda: len(server.documents) > 60)
+    await again.manager.stop()
+    assert server.seqs == list(range(1, machine.client.served["a"] + 1))
+
+
+async def test_readings_of_a_folder_that_is_left_reach_mongo_too(
+    machine: Machine, server: MongoServer, tmp_path: Path
+) -> None:
+    server.fault = NO_CONNECTION
+    machine.apply()
+    await machine.served(20)
+    await machine.manager.hand_over()
+    machine.apply(capture_dir=str(tmp_path / "another"))
+    await machine.served(20)
+    server.fault = None
+    await eventually(lambda: len(server.documents) > 30)
+    await machine.manager.stop()
+    assert sorted(server.seqs) == list(range(1, machine.client.served["a"] + 1))
