@@ -117,6 +117,28 @@ async def test_several_resources_are_captured_at_their_own_frequencies_in_either
 
 
 @needs_tmpfs
+async def test_in_memory_mode_quarantine_has_a_bound_and_on_a_disk_none(world: World) -> None:
+    def fail(folder: Path) -> list[Path]:
+        failed = [folder / "failed" / f"{number}.capture" for number in range(8)]
+        failed[0].parent.mkdir(mode=0o700, parents=True)
+        for path in failed:
+            path.write_bytes(bytes(4096))
+        return failed
+
+    of_memory, of_disk = fail(memory_of(world)), fail(world.folder / "capture")
+    memory_of(world).chmod(0o700)
+    world.apply(capture_store="memory", capture_dir_limit_bytes=16 * 4096)
+    await eventually(lambda: sum(path.exists() for path in of_memory) == 4)
+    (folder,) = status(world.manager)["space"]["folders"][:1]
+    assert (folder["failed_bytes"], folder["failed_limit_bytes"]) == (4 * 4096, 4 * 4096)
+    await again(world)
+    world.apply(capture_dir_limit_bytes=16 * 4096)
+    store = world.manager.engine.store  # type: ignore[union-attr]
+    await eventually(lambda: store.space.counted_at_s is not None)
+    assert all(path.exists() for path in of_disk)
+
+
+@needs_tmpfs
 async def test_in_memory_mode_readings_lie_in_memory_private_and_outlive_the_process(world: World) -> None:
     world.apply(capture_store="memory")
     await world.served(20)

@@ -13,7 +13,7 @@ from .capture.resolve import Resolution
 from .config import Config, short_name
 from .errors import StorageError
 from .filesystem import FileSystem
-from .space_config import MEMORY_LIMIT_BYTES, WhenFull
+from .space_config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, WhenFull
 from .storage import layout
 from .storage.limits import Rules
 
@@ -43,20 +43,21 @@ def left_behind(files: FileSystem, before: Config, now: Config) -> str:
 
 def rules_for(config: Config, resolutions: Iterable[Resolution], folder: str) -> Rules:
     """What `config` says of one folder. Where two methods share a collector's, the higher priority holds."""
-    limits = config.limits
+    limits, most_failed_bytes = config.limits, None
     if folder == config.memory_dir:
         limits = replace(
             limits,
             most_bytes=limits.most_bytes or MEMORY_LIMIT_BYTES,
             when_full=limits.when_full or WhenFull.DROP_OLDEST,
         )
+        most_failed_bytes = int((limits.most_bytes or 0) * FAILED_SHARE_OF_MEMORY)
     priorities: dict[str, int] = {}
     for found in resolutions:
         if found.table is not None:
             name = short_name(found.method.name)
             inside = layout.collector_folder("", found.api, name, found.method.method)
             priorities[inside] = max(found.method.priority, priorities.get(inside, 0))
-    return Rules(limits, not config.capture_disabled, tuple(sorted(priorities.items())))
+    return Rules(limits, not config.capture_disabled, tuple(sorted(priorities.items())), most_failed_bytes)
 
 
 def rules_for_left(config: Config, folder: str) -> Rules:

@@ -17,6 +17,8 @@ from .errors import ConfigError
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
+FAILED_SHARE_OF_MEMORY = 0.25
+"""Of the limit in memory, what may lie in quarantine beside it."""
 DEFAULT_COPY_BYTES = 1024 * 1024 * 1024
 _TMPFS = "/dev/shm"
 _HOUR_S = 3600.0

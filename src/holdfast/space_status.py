@@ -33,6 +33,8 @@ def _folder(clock: Clock, store: Store) -> dict[str, Any]:
         "limit_bytes": limits.most_bytes,
         "limit_age_s": limits.most_age_s,
         "when_full": (limits.when_full or WhenFull.THIN).value,
+        "failed_bytes": store.limits.quarantine.bytes,
+        "failed_limit_bytes": store.limits.most_failed_bytes,
         "deleted_files": space.deleted.files,
         "deleted_bytes": space.deleted.bytes,
         "deleted_readings": space.deleted.readings,

@@ -23,6 +23,7 @@ from holdfast.storage.ledger import Ledger
 from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.storage.limits import LOW_SHARE, Limits, Rules
 from holdfast.storage.local_copy import LocalCopy
+from holdfast.storage.quarantine_limit import QuarantineLimit
 from holdfast.storage.space import Space
 from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClock, FaultyFileSystem
@@ -67,7 +68,8 @@ class Folder:
         self.space = Space(self.disk, self.clock, lambda: str(root), lambda: self.finished_bytes)
         throttle = Throttle(self.clock, 60)
         deletion = Deletion(self.disk, self.clock, throttle, self.ledger, self.claims)
-        self.limits = Limits(self.disk, self.clock, throttle, deletion, self.space)
+        quarantine = QuarantineLimit(self.disk, self.clock, throttle, self.ledger, lambda: str(root))
+        self.limits = Limits(self.disk, self.clock, throttle, deletion, self.space, quarantine)
 
     def configure(
         self, *, check_disk: bool = False, priorities: dict[str, int] | None = None, **values: Any

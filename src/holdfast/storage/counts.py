@@ -86,7 +86,7 @@ class FileCounts:
     quarantined: int = 0
     vanished: int = 0
     discarded: int = 0
-    """Deleted out of quarantine, as somebody said."""
+    """Deleted out of quarantine, as somebody said or to free space."""
 
     def add(self, other: FileCounts) -> None:
         self.delivered += other.delivered

@@ -62,6 +62,12 @@ def failed_files(
         yield from _of_folder(files, root, root, roots, whole=root in kept_whole)
 
 
+def quarantine_of(files: FileSystem, capture_root: str) -> Iterator[FailedFile]:
+    """What a capture folder keeps in its own quarantine."""
+    failed = os.path.join(capture_root, layout.FAILED_FOLDER)
+    yield from _below(files, failed, capture_root, capture_root, deep=True)
+
+
 def _of_folder(
     files: FileSystem, folder: str, root: str, roots: Collection[str], *, whole: bool
 ) -> Iterator[FailedFile]:

@@ -366,7 +366,7 @@ class Ledger:
         number = sign * what.readings
         if what.collector is None:
             self._files.quarantined -= number
-            self._files.discarded += number if what.discarded else 0
+            self._files.discarded += number if what.discarded or what.freed else 0
             self._changes["files"] = True
             return
         collector = self._named(what.collector)
@@ -375,6 +375,8 @@ class Ledger:
         counts.quarantined -= number
         if what.discarded:
             counts.drop("discarded", number)
+        elif what.freed:
+            counts.deleted += number
         else:
             counts.returned += number
             counts.adopted -= 0 if what.ours else number

@@ -30,13 +30,15 @@ class Leaving(NamedTuple):
     readings: int = 1
     ours: bool = True
     discarded: bool = False
-    """Deleted, as somebody said; else put back, to be sent again."""
+    """Deleted, as somebody said."""
+    freed: bool = False
+    """Deleted to free space. Neither: put back, to be sent again."""
 
 
 def _leaving_from(value: Any) -> Leaving:
     """`Leaving` as it stands in a record."""
-    collector, readings, ours, discarded = value
-    return Leaving(None if collector is None else (*collector,), readings, ours, discarded)
+    collector, *rest = value
+    return Leaving(None if collector is None else (*collector,), *rest)
 
 
 class Earlier:

@@ -4,8 +4,8 @@ Two causes. The disk: as the builtin does, each `DISK_CHECK_S` while capture is 
 than one threshold and our folders take up more of it than the other, one nth of the complete capture files goes.
 The plain limits: bytes, of which `LOW_SHARE` is left when they are passed, and age. Invariants:
 
-- Only complete capture files are deleted, by `Deletion`; never an arbitrary file, one in quarantine, one in
-  progress, one that is being sent.
+- Only complete capture files are deleted, by `Deletion`; never an arbitrary file, one in progress, one that is
+  being sent. One in quarantine is where a folder in memory has a bound for these, by `QuarantineLimit`.
 - The lowest priority goes first, in the order of `when_full`.
 - A folder is listed only when a limit may have been passed since the last time, judged by what was written and let
   go since; and never for more than `MOST_LISTING` of the time.
@@ -31,6 +31,7 @@ from ..throttle import Throttle
 from .census import Amount, Census, StoredFile, complete_files
 from .deletion import Deletion, Freed
 from .local_copy import LocalCopy
+from .quarantine_limit import QuarantineLimit
 from .space import Space
 
 CHECK_S = 1.0
@@ -57,6 +58,8 @@ class Rules:
     """Whether capture is on: only then the builtin's thresholds count."""
     priorities: tuple[tuple[str, int], ...] = ()
     """Of collectors, by their folders inside the capture folder."""
+    most_failed_bytes: int | None = None
+    """How much may lie in quarantine; None where that is for the user to look at."""
 
 
 class Limits:
@@ -64,9 +67,16 @@ class Limits:
     worker thread."""
 
     def __init__(
-        self, files: FileSystem, clock: Clock, throttle: Throttle, deletion: Deletion, space: Space
+        self,
+        files: FileSystem,
+        clock: Clock,
+        throttle: Throttle,
+        deletion: Deletion,
+        space: Space,
+        quarantine: QuarantineLimit,
     ) -> None:
         self.space = space
+        self.quarantine = quarantine
         self.neighbours: Callable[[], Iterable[Limits]] = lambda: ()
         """The limits of our other folders."""
         self.local_copy: LocalCopy | None = None
@@ -84,6 +94,10 @@ class Limits:
         self._disk_check_at_s = self._age_check_at_s = self._list_at_s = self._recount_at_s = -math.inf
         self._oldest_ns = 0
         """No complete file is older, but for what others bring."""
+
+    @property
+    def most_failed_bytes(self) -> int | None:
+        return self._rules.most_failed_bytes
 
     @property
     def limits(self) -> SpaceLimits:
@@ -123,6 +137,8 @@ class Limits:
                 self._check_age(limits.most_age_s)
             if limits.most_bytes is not None and self._may_exceed(limits.most_bytes):
                 self._check_bytes(limits.most_bytes)
+            if self._rules.most_failed_bytes is not None:
+                self.quarantine.check(self._rules.most_failed_bytes)
         except StorageError as error:
             if self._throttle.allows(str(error)):
                 logger.warning("%s; the limits of %s are looked at later", error, self.space.root)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -27,6 +28,7 @@ from .scan import CaptureReader
 
 BATCH = 64
 _COPY_BYTES = 1024 * 1024
+_DEPARTING = threading.Lock()
 _NOTHING = Leaving(None, 0)
 _CAPTURED = (FileKind.CAPTURE, FileKind.IN_PROGRESS)
 
@@ -60,7 +62,8 @@ class _Stays(Exception):
 
 
 class Departures:
-    """Takes files out of quarantine; `ledger_of` tells where one counts. One caller at a time."""
+    """Takes files out of quarantine; `ledger_of` tells where one counts. Thread-safe: whoever comes second finds
+    that a file is gone."""
 
     def __init__(self, files: FileSystem, ledger_of: Callable[[FailedFile], Ledger]) -> None:
         self._files = files
@@ -73,9 +76,17 @@ class Departures:
 
     def discard(self, batch: Sequence[FailedFile]) -> list[Result]:
         """Deletes a batch for good."""
-        return self._depart(batch, self._way_out)
+        return self._depart(batch, lambda file: self._way_out(file, lambda what: what._replace(discarded=True)))
+
+    def free(self, batch: Sequence[FailedFile]) -> list[Result]:
+        """Deletes a batch to free space."""
+        return self._depart(batch, lambda file: self._way_out(file, lambda what: what._replace(freed=True)))
 
     def _depart(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Move]) -> list[Result]:
+        with _DEPARTING:
+            return self._depart_alone(batch, plan)
+
+    def _depart_alone(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Move]) -> list[Result]:
         moves: list[_Move] = []
         results: list[Result] = []
         for file in batch:
@@ -124,9 +135,9 @@ class Departures:
         self._remove_if_there(failed)
         self._remove_if_there(layout.cause_path(failed))
 
-    def _way_out(self, file: FailedFile) -> _Move:
+    def _way_out(self, file: FailedFile, meant: Callable[[Leaving], Leaving]) -> _Move:
         sidecar, size_bytes = self._known(file), self._files.stat(file.path).st_size
-        leaving = self._counted(file, sidecar)._replace(discarded=True)
+        leaving = meant(self._counted(file, sidecar))
         return _Move(file, file.path, "", leaving, size_bytes)
 
     def _way_back(self, file: FailedFile, taken: set[str]) -> _Move:

@@ -24,6 +24,7 @@ from .disk_writer import DiskWriter
 from .ledger import Ledger
 from .limits import CHECK_S, Limits
 from .lock import FolderLock
+from .quarantine_limit import QuarantineLimit
 from .recovery import Recovery
 from .space import Space
 
@@ -68,7 +69,12 @@ class Store:
         """The files that sync or the limits have in hand."""
         self.space = Space(files, clock, lambda: self.root, lambda: self.writer.finished_bytes)
         self.limits = Limits(
-            files, clock, throttle, Deletion(files, clock, throttle, self.ledger, self.claims), self.space
+            files,
+            clock,
+            throttle,
+            Deletion(files, clock, throttle, self.ledger, self.claims),
+            self.space,
+            QuarantineLimit(files, clock, throttle, self.ledger, lambda: self.root),
         )
         self._task = self._loop.create_task(supervised("recovery", self._serve), name="holdfast-store")
         self._limits_task = self._loop.create_task(supervised("limits", self._keep_limits), name="holdfast-limits")
