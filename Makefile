@@ -46,4 +46,4 @@ module: setup  ## dist/archive.tar.gz, to be uploaded with `viam module upload`
 	./build.sh
 
 clean:  ## removes what the commands above made here
-	rm -rf .venv dist demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv dist build src/*.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

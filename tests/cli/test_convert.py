@@ -220,7 +220,7 @@ def test_with_holdfast_there_what_a_component_says_is_added_and_what_was_there_s
     ("services", "more", "words"),
     [
         ([], {}, "there is no data manager"),
-        ([], {"fragments": ["f"]}, "convert the fragment"),
+        ([], {"fragments": ["f"]}, "give the fragment instead"),
         ([data_manager(), {**data_manager(), "name": "other"}], {}, "this one has data and other"),
         ([data_manager("acme:x:y")], {}, "is acme:x:y; only rdk:builtin:builtin is converted"),
     ],

@@ -10,9 +10,10 @@ import copy
 import json
 
 from ..config import CLOUD_SIDE
-from .convert import OWN_TO_A_METHOD, Conversion, Entry, entries_of, of_fragments, the_data_manager, usable
+from .convert import Conversion
+from .entries import PASSED_OVER, Entry, entries_of, of_fragments, usable
 from .finding import Finding, note, problem
-from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, Json, Machine, Name, Resource, list_in
+from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, Json, Machine, Name, NoDataManagerError, Resource, list_in
 
 BUILTINS_ATTRIBUTES = frozenset(
     {
@@ -26,7 +27,7 @@ BUILTINS_ATTRIBUTES = frozenset(
 BUILTINS_METHOD_ATTRIBUTES = frozenset(
     {
         "name", "method", "capture_frequency_hz", "capture_queue_size", "capture_buffer_size", "additional_params",
-        "disabled", *OWN_TO_A_METHOD,
+        "disabled", *PASSED_OVER,
     }
 )  # fmt: skip
 """Of a capture method (rdk's services/datamanager/data_manager.go)."""
@@ -39,9 +40,10 @@ def to_builtin(config: Json) -> Conversion:
     """Puts the builtin in Holdfast's place and takes Holdfast's module out. Raises UnreadableConfigError."""
     machine = Machine(copy.deepcopy(config))
     conversion = Conversion(machine.config)
-    manager = the_data_manager(machine, conversion)
-    if manager is None:
-        return conversion
+    try:
+        manager = machine.data_manager
+    except NoDataManagerError as refused:
+        return conversion.failed(str(refused))
     if manager.model != HOLDFAST:
         return conversion.failed(f"the data manager {manager.name} is {manager.model}, not {HOLDFAST}")
     listed = list_in(manager.attributes, CAPTURE_METHODS, manager.where)
@@ -49,7 +51,7 @@ def to_builtin(config: Json) -> Conversion:
     manager.attributes.pop(CAPTURE_METHODS, None)
     for name, entries in _by_resource(machine, methods).items():
         conversion.findings += _placed(machine, name, entries)
-        conversion.findings += _otherwise(machine, manager, entries)
+        conversion.findings += _otherwise(manager, entries)
     conversion.findings += _of_the_service(manager)
     manager.entry["model"] = BUILTIN
     for module in machine.remove_modules():
@@ -71,20 +73,18 @@ def _placed(machine: Machine, name: str, entries: list[Entry]) -> list[Finding]:
     """Writes the methods of a resource to where the builtin looks for them."""
     resources = machine.named(name)
     if len(resources) == 1:
-        own = [{key: value for key, value in each.attributes.items() if key != "name"} for each in entries]
-        return _into(resources[0], own)
+        return _into(resources[0], [each.without_name for each in entries])
     home = machine.home_of(name)
     if home is not None and Name.parsed(name):
         remote = machine.remotes[home]
         remote.add_service_config({CAPTURE_METHODS: [each.attributes for each in entries]})
         return []
-    why = (
-        "two resources have that name, write the full one"
-        if resources
-        else "there is no such resource in this config"
-        if home is None
-        else "if it is a remote's, write its full name, like rdk:component:sensor/far_thermometer"
-    )
+    if resources:
+        why = "two resources have that name, write the full one"
+    elif home is None:
+        why = "there is no such resource in this config"
+    else:
+        why = "if it is a remote's, write its full name, like rdk:component:sensor/far_thermometer"
     return [problem(f"{each} is left out ({why}): {json.dumps(each.attributes)}") for each in entries]
 
 
@@ -101,13 +101,12 @@ def _into(resource: Resource, methods: list[Json]) -> list[Finding]:
     return [note(f"{resource.name} has capture methods of its own, so far without effect; the builtin uses them")]
 
 
-def _otherwise(machine: Machine, manager: Resource, entries: list[Entry]) -> list[Finding]:
+def _otherwise(manager: Resource, entries: list[Entry]) -> list[Finding]:
     findings = []
     for entry in entries:
         own = set(entry.attributes) - BUILTINS_METHOD_ATTRIBUTES - CLOUD_SIDE
-        own |= {name for name in OWN_TO_A_METHOD if entry.attributes.get(name)}
-        if own:
-            findings.append(note(f"{', '.join(sorted(own))} of {entry}: {_WITHOUT_EFFECT}"))
+        if without_effect := sorted(own.union(entry.passed_over)):
+            findings.append(note(f"{', '.join(without_effect)} of {entry}: {_WITHOUT_EFFECT}"))
     name = Name.parsed(entries[0].resource)
     if (
         name

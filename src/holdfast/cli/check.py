@@ -9,14 +9,13 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
 
 from ..capture.resolve import resolve
 from ..config import Config, parse, short_name
 from ..errors import ConfigError
-from .convert import OWN_TO_A_METHOD, entries_of, of_fragments
+from .entries import entries_of, of_attributes, of_dependencies, of_fragments
 from .finding import Finding, error, note, problem
-from .machine import BUILTIN, CAPTURE_METHODS, DATA_MANAGER, HOLDFAST, Json, Machine, Resource, is_machine
+from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, Json, Machine, NoDataManagerError, is_machine
 
 
 def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
@@ -32,14 +31,10 @@ def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
 
 
 def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: bool = False) -> list[Finding]:
-    managers = machine.data_managers
-    of_a_fragment = "; if it comes from a fragment, check the fragment" if machine.has_fragments else ""
-    if not managers:
-        return [error(f"there is no data manager ({DATA_MANAGER}) in this config{of_a_fragment}")]
-    if len(managers) > 1:
-        names = " and ".join(each.name for each in managers)
-        return [error(f"a machine has one data manager, this one has {names}: remove what is too much")]
-    (manager,) = managers
+    try:
+        manager = machine.data_manager
+    except NoDataManagerError as refused:
+        return [error(str(refused))]
     if manager.model == BUILTIN:
         return [
             error(f"{manager.name} is the builtin ({BUILTIN}); holdfast config convert puts Holdfast in its place")
@@ -54,7 +49,7 @@ def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: b
     findings += _left_in_components(machine)
     if parsed is not None:
         findings += _check_methods(machine, parsed) + _check_sensors(machine, parsed)
-    findings += _depends_on(manager) + of_fragments(machine)
+    findings += of_dependencies(manager) + of_fragments(machine)
     return findings
 
 
@@ -65,12 +60,7 @@ def _check_attributes(attributes: Json, environment: Mapping[str, str]) -> tuple
         return [error(f"{refused}; with it the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]
     methods = attributes.get(CAPTURE_METHODS) or []
-    findings += [
-        note(f"{name} of {entry}: the builtin takes no notice of it, Holdfast acts on it")
-        for entry in entries_of(Machine({}), methods)
-        for name in OWN_TO_A_METHOD
-        if entry.attributes.get(name)
-    ]
+    findings += [text for entry in entries_of(Machine({}), methods) for text in of_attributes(entry)]
     if parsed.capture_disabled and parsed.methods:
         findings.append(note("capture_disabled: nothing is captured; what is there is synced"))
     return findings, parsed
@@ -121,16 +111,4 @@ def _check_sensors(machine: Machine, parsed: Config) -> list[Finding]:
         _missing(machine, f"{attribute} {name!r}", name)
         for attribute, name in names.items()
         if name and not machine.named(name) and not any(each.name == short_name(name) for each in machine.resources)
-    ]
-
-
-def _depends_on(manager: Resource) -> list[Finding]:
-    names: list[Any] = manager.entry.get("depends_on") or []
-    if not names:
-        return []
-    return [
-        note(
-            f"depends_on of {manager.name}: nothing is captured while one of {', '.join(map(str, names))} is "
-            f"missing; Holdfast needs none, it captures what {CAPTURE_METHODS} names as soon as it is there"
-        )
     ]

@@ -8,17 +8,15 @@ otherwise than before is a finding that names it. Converting twice is the same a
 from __future__ import annotations
 
 import copy
-import json
-from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..config import CLOUD_SIDE, is_off
+from ..config import CLOUD_SIDE
+from .entries import Entry, entries_of, of_attributes, of_dependencies, of_fragments, usable
 from .finding import Finding, error, note, problem
 from .machine import (
     BUILTIN,
     CAPTURE_METHODS,
-    DATA_MANAGER,
     HOLDFAST,
     MODULE_ID,
     MODULE_NAME,
@@ -26,12 +24,10 @@ from .machine import (
     Json,
     Machine,
     Name,
+    NoDataManagerError,
     Resource,
     list_in,
 )
-
-OWN_TO_A_METHOD = ("tags", "capture_directory")
-"""Documented attributes of a capture method that the builtin takes no notice of, and Holdfast does."""
 
 
 @dataclass
@@ -45,28 +41,6 @@ class Conversion:
         self.config = None
         self.findings.append(error(text))
         return self
-
-
-@dataclass(frozen=True)
-class Entry:
-    """One capture method, with the full name of its resource."""
-
-    resource: str
-    attributes: Json
-
-    @property
-    def key(self) -> str:
-        """Equal for two entries that capture the same."""
-        parts = (self.resource, self.attributes.get("method"), self.attributes.get("additional_params") or {})
-        return json.dumps(parts, sort_keys=True)
-
-    @property
-    def runs(self) -> bool:
-        hz = self.attributes.get("capture_frequency_hz")
-        return not self.attributes.get("disabled") and isinstance(hz, (int, float)) and not is_off(hz)
-
-    def __str__(self) -> str:
-        return f"{self.attributes.get('method')} of {self.resource}"
 
 
 def registry_module() -> Json:
@@ -86,9 +60,10 @@ def to_holdfast(config: Json, module: Json) -> Conversion:
     """
     machine = Machine(copy.deepcopy(config))
     conversion = Conversion(machine.config)
-    manager = the_data_manager(machine, conversion)
-    if manager is None:
-        return conversion
+    try:
+        manager = machine.data_manager
+    except NoDataManagerError as refused:
+        return conversion.failed(str(refused))
     if manager.model not in (BUILTIN, HOLDFAST):
         return conversion.failed(f"the data manager {manager.name} is {manager.model}; only {BUILTIN} is converted")
     tell = conversion.findings.append
@@ -106,42 +81,8 @@ def to_holdfast(config: Json, module: Json) -> Conversion:
     manager.entry["model"] = HOLDFAST
     if not machine.has_holdfasts_module:
         machine.add_module(copy.deepcopy(module))
-    if manager.entry.get("depends_on"):
-        names = ", ".join(map(str, manager.entry["depends_on"]))
-        tell(note(f"depends_on of {manager.name} is kept: nothing is captured while one of {names} is missing"))
-    conversion.findings += of_fragments(machine)
+    conversion.findings += of_dependencies(manager) + of_fragments(machine)
     return conversion
-
-
-def the_data_manager(machine: Machine, conversion: Conversion) -> Resource | None:
-    """The one data manager; None, with the error said, where there is not exactly one."""
-    found = machine.data_managers
-    if len(found) == 1:
-        return found[0]
-    if found:
-        names = " and ".join(each.name for each in found)
-        conversion.failed(f"a machine has one data manager, this one has {names}: remove what is too much")
-    else:
-        of_a_fragment = "; if it comes from a fragment, convert the fragment" if machine.has_fragments else ""
-        conversion.failed(f"there is no data manager ({DATA_MANAGER}) in this config{of_a_fragment}")
-    return None
-
-
-def of_fragments(machine: Machine) -> list[Finding]:
-    if not machine.has_fragments:
-        return []
-    return [note("fragments are not in this config: what they configure is neither checked nor converted")]
-
-
-def entries_of(machine: Machine, methods: Iterable[Any]) -> list[Entry]:
-    """The entries of a list as Holdfast has it, which names each resource, in short or in full."""
-    entries = []
-    for method in methods:
-        if isinstance(method, dict):
-            name = str(method.get("name"))
-            found = machine.named(name)
-            entries.append(Entry(found[0].full_name if len(found) == 1 else name, method))
-    return entries
 
 
 def _kept(manager: Resource, findings: list[Finding]) -> list[Any]:
@@ -184,15 +125,6 @@ def _associated(machine: Machine, findings: list[Finding]) -> list[Entry]:
     return [entry for entries in lists.values() for entry in entries]
 
 
-def usable(holder: Holder, methods: list[Any], findings: list[Finding]) -> Iterator[Json]:
-    """The entries of a list that are objects; each other one is a finding."""
-    for method in methods:
-        if isinstance(method, dict):
-            yield method
-        else:
-            findings.append(problem(f"{holder.where}: {method!r} is left out, it is no capture method"))
-
-
 def _of_a_remote(machine: Machine, remote: Holder, method: Json, findings: list[Finding]) -> Entry | None:
     name = Name.parsed(method.get("name"))
     if name is None:
@@ -223,17 +155,15 @@ def _in_order(machine: Machine, entries: list[Entry]) -> list[Entry]:
 def _written(machine: Machine, entry: Entry) -> Json:
     found = [each for each in machine.resources if each.full_name == entry.resource]
     name = machine.shortest_name(found[0]) if found else entry.resource
-    return {"name": name, **{key: value for key, value in entry.attributes.items() if key != "name"}}
+    return {"name": name, **entry.without_name}
 
 
 def _otherwise(entry: Entry) -> list[Finding]:
-    findings = [
-        note(f"{name} of {entry}: the builtin takes no notice of it, Holdfast acts on it")
-        for name in OWN_TO_A_METHOD
-        if entry.attributes.get(name)
+    of_the_cloud = sorted(CLOUD_SIDE & set(entry.attributes))
+    return [
+        *of_attributes(entry),
+        *(
+            note(f"{name} of {entry} is kept, but Viam's cloud looks for it in the component")
+            for name in of_the_cloud
+        ),
     ]
-    findings += [
-        note(f"{name} of {entry} is kept, but Viam's cloud looks for it in the component")
-        for name in sorted(CLOUD_SIDE & set(entry.attributes))
-    ]
-    return findings

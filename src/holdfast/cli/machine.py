@@ -42,6 +42,10 @@ class UnreadableConfigError(HoldfastError):
     """What was given is no machine config; the message says where it stops being one."""
 
 
+class NoDataManagerError(HoldfastError):
+    """A machine's config that has not exactly one data manager."""
+
+
 @dataclass(frozen=True)
 class Name:
     """A full resource name: `rdk:component:sensor/far_temp`, or with its remote `…/rem:temp`."""
@@ -150,8 +154,18 @@ class Machine:
         self.modules = _objects(config, "modules", "the config")
 
     @property
-    def data_managers(self) -> list[Resource]:
-        return [each for each in self.resources if each.api == DATA_MANAGER]
+    def data_manager(self) -> Resource:
+        """The one data manager. Raises NoDataManagerError."""
+        found = [each for each in self.resources if each.api == DATA_MANAGER]
+        if len(found) == 1:
+            return found[0]
+        if found:
+            names = " and ".join(each.name for each in found)
+            raise NoDataManagerError(
+                f"a machine has one data manager, this one has {names}: remove what is too much"
+            )
+        of_a_fragment = "; if it comes from a fragment, give the fragment instead" if self.has_fragments else ""
+        raise NoDataManagerError(f"there is no data manager ({DATA_MANAGER}) in this config{of_a_fragment}")
 
     @property
     def others(self) -> list[Resource]:
