@@ -28,6 +28,8 @@ from viam.proto.module import (
 from viam.resource.base import ResourceBase
 from viam.resource.types import API, resource_name_from_string
 
+from holdfast.log_limit import LogLimit
+
 from . import durable, event_loop
 
 
@@ -79,6 +81,17 @@ def _allow_many_open_files() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
+def _limit_the_log() -> None:
+    """What Holdfast says goes to the SDK's handlers, which it changes when it likes, by way of the limit."""
+    sdk = getLogger("holdfast-log")
+    sdk.setLevel(logging.DEBUG)
+    sdk.propagate = False
+    ours = logging.getLogger("holdfast")
+    ours.setLevel(logging.DEBUG)
+    ours.propagate = False
+    ours.addHandler(LogLimit(sdk.handle))
+
+
 async def _end_with_parent() -> None:
     """Waits until the process that started us is gone, however it went; then completes all files and exits.
 
@@ -97,7 +110,7 @@ async def _end_with_parent() -> None:
 async def main() -> None:
     gc.freeze()  # what was imported is never garbage: no collection need look at it again
     _allow_many_open_files()
-    getLogger("holdfast").setLevel(logging.DEBUG)
+    _limit_the_log()
     watch = asyncio.create_task(_end_with_parent()) if hasattr(os, "pidfd_open") else None
     await HoldfastModule.from_args().start()  # type: ignore[no-untyped-call]
     if watch is not None:

@@ -277,6 +277,26 @@ def fields_of(found: dict[str, Any]) -> Iterator[str]:
             yield name
 
 
+def lines_of_the_log() -> Iterator[tuple[str, str]]:
+    """The level and the text of each logger call, with `…` for what differs."""
+    for path in [*ROOT.glob("src/**/*.py"), *ROOT.glob("module/**/*.py")]:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).startswith("logger."):
+                how = ast.unparse(node.func).removeprefix("logger.")
+                text_of = node.args[how == "log"]
+                assert isinstance(text_of, ast.Constant), f"{path}:{node.lineno}: its text is not in the code"
+                level = {"log": "WARNING, ERROR", "exception": "ERROR"}.get(how, how.upper())
+                yield level, re.sub(r"%(?:\.\d+)?[a-z]", "…", str(text_of.value)).replace("%%", "%")
+
+
+def test_every_line_of_the_log_stands_in_docs_logs_and_no_other() -> None:
+    said = set(lines_of_the_log())
+    assert len(said) > 60
+    documented = re.findall(r"^\| ([A-Z, ]+) \| `(.+?)` \|", text("docs/logs.md"), re.MULTILINE)
+    assert set(documented) == said
+    assert len(documented) == len(said), "each once"
+
+
 @pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
 def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> None:
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text()):

@@ -268,7 +268,7 @@ class Manager:
             await store.emptied()
         await engine.mongo.drained(store.capture_dir)
         del engine.draining[store]
-        logger.info("%s is drained", store.capture_dir)
+        logger.info("%s is drained: what was there is sent, and the folder is given up", store.capture_dir)
         self._close(engine, store)
 
     def _close(self, engine: Engine, store: Store) -> None:
@@ -355,7 +355,7 @@ class Manager:
 
     async def _stop_later(self) -> None:
         await self.clock.sleep(HAND_OVER_S)
-        logger.info("no successor came within %g s", HAND_OVER_S)
+        logger.info("no successor came within %g s: everything is completed and stops", HAND_OVER_S)
         self._last = asyncio.current_task()  # from here on a successor begins anew and does not cancel this
         self._end = None
         await self.stop()

@@ -129,6 +129,8 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "time_left_s": _time_left_s(backlog.bytes, rate),
         "in_flight": sync.in_flight,
         "retrying": delivery.retrying,
+        "failed_files": engine.uplink.failed.files,
+        "failed_bytes": engine.uplink.failed.bytes,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
         "last_error": delivery.last_error or "",
         "draining": [store.capture_dir for store in engine.draining],

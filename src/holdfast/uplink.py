@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from .clock import Clock
 from .filesystem import FileSystem
+from .storage.failed_count import FailedCount
 from .storage.store import Store
 from .supervision import supervised
 from .sync.cloud import Cloud, CloudSettings
@@ -39,6 +40,7 @@ class Uplink:
         self.link = Link(self._cloud, settings, clock)
         self.delivery = Delivery(files, clock, throttle, stores, self._cloud, self.link)
         self.sync = SyncScheduler(files, clock, self.link, self.delivery, stores)
+        self.failed = FailedCount(files, clock, stores, lambda: self.sync.additional_paths)
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
 
     def limit_bytes_per_s(self, limit: float) -> None:
@@ -61,4 +63,5 @@ class Uplink:
             supervised("link", self.link.run),
             supervised("sync", self.sync.run),
             supervised("summary", self.sync.summary.run),
+            supervised("failed", self.failed.run),
         )

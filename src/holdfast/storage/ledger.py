@@ -85,7 +85,7 @@ class Ledger:
             records = journal.read()
         except NewerStateError as error:
             self.state = f"in memory only: {error}"
-            logger.error("%s", error)
+            logger.error("%s; until then counts are kept in memory only", error)
             return
         earlier = Earlier(records, self._disk)
         with self._lock:
@@ -313,7 +313,8 @@ class Ledger:
             if layout.collector_folder(root, *collector) in folders:
                 continue
             logger.warning(
-                "%d readings of %s %s are not in the folder any more: somebody took them away",
+                "%d readings of %s %s are not in the folder any more: somebody took them away; "
+                "they count as vanished",
                 readings,
                 collector[1],
                 collector[2],

@@ -184,7 +184,7 @@ class SpoolReader:
             finally:
                 self._files.close(descriptor, segment.path)
         except StorageError as error:
-            logger.error("%s", error)
+            logger.error("%s; how much of it is for MongoDB is not known", error)
         return last
 
     def _read(self, segment: Segment, most_readings: int, most_bytes: int) -> Batch:
@@ -262,7 +262,7 @@ class SpoolReader:
             self._files.write(self._acknowledged, self._acknowledged_path, line)
             self._acknowledged_bytes += len(line)
         except StorageError as error:
-            logger.debug("%s", error)
+            logger.debug("%s; after a crash what MongoDB took is sent to it again, to no effect", error)
 
     def _begin_acknowledged(self, line: bytes) -> None:
         descriptor, self._acknowledged = self._acknowledged, None

@@ -162,8 +162,8 @@ class Link:
             if before is not LinkState.UP:
                 logger.info("connected to the cloud")
         elif self._throttle.allows(f"{state.value} {why}"):
-            log = logger.error if state in (LinkState.REFUSED, LinkState.REFUSING) else logger.warning
-            log("%s: %s; data is kept and sent when that is over", state.value, why)
+            level = logging.ERROR if state in (LinkState.REFUSED, LinkState.REFUSING) else logging.WARNING
+            logger.log(level, "%s: %s; data is kept and sent when that is over", state.value, why)
 
     async def _pause(self, seconds: float) -> None:
         """Waits, or less when somebody is in a hurry."""

@@ -96,6 +96,11 @@ class SyncScheduler:
         """When the last scheduled round ended its walk, on the monotonic clock."""
 
     @property
+    def additional_paths(self) -> tuple[str, ...]:
+        """The sync paths beside the stores."""
+        return self._settings.additional_paths
+
+    @property
     def in_flight(self) -> int:
         return len(self._under_way)
 
@@ -133,7 +138,7 @@ class SyncScheduler:
             elif reason := await self._reason_to_wait():
                 self.state = f"waiting: {reason}"
                 if self._throttle.allows(reason):
-                    logger.info("not syncing: %s", reason)
+                    logger.info("not syncing: %s; asked again at the next interval", reason)
             else:
                 self.state = "syncing"
                 await self._round(None)

@@ -1,0 +1,76 @@
+"""The last measure against a log that drowns in lines: whatever happens, few of them reach the log.
+
+No text stands there twice within `INTERVAL_S`, and of one kind, the lines of one place in the code, there are at
+most `MOST_OF_A_KIND` in that time; the next one then says how many were left out. Thread-safe. Bounds: `MAX_TEXTS`
+texts and `MAX_KINDS` kinds are remembered; beyond them the oldest is forgotten and may come again early.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+INTERVAL_S = 60.0
+MOST_OF_A_KIND = 20
+MAX_TEXTS = 2000
+MAX_KINDS = 500
+
+
+@dataclass
+class _Seen:
+    """Lines of one kind since `since_s`."""
+
+    since_s: float = -math.inf
+    passed: int = 0
+    left_out: int = 0
+
+
+class LogLimit(logging.Handler):
+    """Hands on what is not too much; put it before the handlers of a logger."""
+
+    def __init__(
+        self, hand_on: Callable[[logging.LogRecord], object], monotonic: Callable[[], float] = time.monotonic
+    ) -> None:
+        super().__init__()
+        self._hand_on = hand_on
+        self._monotonic = monotonic
+        self._texts: OrderedDict[str, float] = OrderedDict()
+        self._kinds: OrderedDict[tuple[str, int], _Seen] = OrderedDict()
+
+    def emit(self, record: logging.LogRecord) -> None:
+        now_s = self._monotonic()
+        text = record.getMessage()
+        said_s = self._texts.get(text)
+        if said_s is not None and now_s - said_s < INTERVAL_S:
+            return
+        seen = self._seen((record.pathname, record.lineno))
+        if now_s - seen.since_s >= INTERVAL_S:
+            seen.since_s, seen.passed = now_s, 0
+        if seen.passed >= MOST_OF_A_KIND:
+            seen.left_out += 1
+            return
+        seen.passed += 1
+        self._texts[text] = now_s
+        self._texts.move_to_end(text)
+        if len(self._texts) > MAX_TEXTS:
+            self._texts.popitem(last=False)
+        self._hand_on(_with_left_out(record, seen.left_out) if seen.left_out else record)
+        seen.left_out = 0
+
+    def _seen(self, kind: tuple[str, int]) -> _Seen:
+        seen = self._kinds.setdefault(kind, _Seen())
+        self._kinds.move_to_end(kind)
+        if len(self._kinds) > MAX_KINDS:
+            self._kinds.popitem(last=False)
+        return seen
+
+
+def _with_left_out(record: logging.LogRecord, left_out: int) -> logging.LogRecord:
+    record = copy.copy(record)
+    record.msg, record.args = f"{record.getMessage()} ({left_out} lines like this were left out before)", ()
+    return record

@@ -1,0 +1,65 @@
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from holdfast.log_limit import INTERVAL_S, MAX_KINDS, MAX_TEXTS, MOST_OF_A_KIND, LogLimit
+
+
+class Log:
+    """A logger behind the limit, with a clock that stands still."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self.lines: list[str] = []
+        self.limit = LogLimit(lambda record: self.lines.append(record.getMessage()), lambda: self.now_s)
+        self._logger = logging.Logger("holdfast.x", logging.DEBUG)
+        self._logger.addHandler(self.limit)
+
+    def disk_error(self, text: str) -> None:
+        self._logger.error("disk: %s", text)
+
+    def link_error(self, text: str) -> None:
+        self._logger.warning("link: %s", text)
+
+
+@pytest.fixture
+def log() -> Log:
+    return Log()
+
+
+def test_no_line_is_repeated_within_a_minute(log: Log) -> None:
+    for _ in range(125):
+        log.disk_error("full")
+        log.now_s += 1
+    assert log.lines == ["disk: full"] * 3
+
+
+def test_lines_of_one_kind_are_few_and_those_left_out_are_told(log: Log) -> None:
+    for number in range(1000):
+        log.disk_error(str(number))
+    assert log.lines == [f"disk: {number}" for number in range(MOST_OF_A_KIND)]
+    log.now_s += INTERVAL_S
+    log.disk_error("again")
+    log.disk_error("and again")
+    left_out = 1000 - MOST_OF_A_KIND
+    assert log.lines[MOST_OF_A_KIND:] == [
+        f"disk: again ({left_out} lines like this were left out before)",
+        "disk: and again",
+    ]
+
+
+def test_one_kind_does_not_silence_another(log: Log) -> None:
+    for number in range(100):
+        log.disk_error(str(number))
+    log.link_error("cut")
+    assert log.lines[-1] == "link: cut"
+
+
+def test_what_is_remembered_is_bounded(log: Log) -> None:
+    for number in range(2 * MAX_TEXTS):
+        log.now_s += INTERVAL_S
+        record = logging.LogRecord("x", logging.INFO, "file", number, "%s", (number,), None)
+        log.limit.handle(record)
+    assert len(log.limit._texts) <= MAX_TEXTS and len(log.limit._kinds) <= MAX_KINDS
