@@ -13,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import config
-from holdfast.config import CaptureMethod, Config, ControlSensorConfig, MongoSettings
+from holdfast.config import CaptureMethod, Config, ControlSensorConfig
 from holdfast.errors import ConfigError
+from holdfast.mongo_config import MongoSettings
 from holdfast.space_config import SpaceLimits
 
 from .documented import DOCUMENTED
@@ -57,6 +58,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "file_last_modified_s": 10.0,
         "maximum_num_sync_threads": 8,
         "sync_bandwidth_limit_bytes_per_sec": 0.0,
+        "sync_order": "oldest_first",
         "cloud_address": "https://app.viam.com:443",
         "allow_plaintext": False,
         "mongo_capture_config": None,
@@ -84,6 +86,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         ("file_last_modified_millis", 2500.0, "file_last_modified_s", 2.5),
         ("maximum_num_sync_threads", 250.0, "maximum_num_sync_threads", 250),
         ("sync_bandwidth_limit_bytes_per_sec", 5e4, "sync_bandwidth_limit_bytes_per_sec", 5e4),
+        ("sync_order", "newest_first", "sync_order", "newest_first"),
         ("cloud_address", "http://localhost:1", "cloud_address", "http://localhost:1"),
         ("allow_plaintext", True, "allow_plaintext", True),
     ],

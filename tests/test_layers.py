@@ -13,6 +13,7 @@ FLOOR = frozenset(
     {
         "config",
         "space_config",
+        "mongo_config",
         "errors",
         "clock",
         "filesystem",

@@ -55,7 +55,9 @@ def test_a_limit_that_is_negative_or_no_number_is_refused_by_name(attribute: str
         parsed(**{attribute: value})
 
 
-@pytest.mark.parametrize(("attribute", "value"), [("when_full", "drop"), ("capture_store", "ram")])
+@pytest.mark.parametrize(
+    ("attribute", "value"), [("when_full", "drop"), ("capture_store", "ram"), ("sync_order", "random")]
+)
 def test_an_unknown_choice_is_a_problem_that_says_what_can_be(attribute: str, value: str) -> None:
     found = parsed(**{attribute: value})
     (problem,) = found.problems

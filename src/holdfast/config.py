@@ -17,6 +17,8 @@ from typing import Any
 
 from . import space_config
 from .errors import ConfigError
+from .mongo_config import KEYS as MONGO_KEYS
+from .mongo_config import MongoSettings, mongo_settings
 from .space_config import CopySettings, SpaceLimits
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
@@ -26,9 +28,8 @@ DEFAULT_SYNC_THREADS = 8
 MAX_FLUSH_INTERVAL_MS = 3_600_000.0
 MAX_IN_FLIGHT = 100
 """viam-server answers no more calls at once to one resource."""
+SYNC_ORDERS = ("oldest_first", "newest_first")
 DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
-DEFAULT_MONGO_DATABASE, DEFAULT_MONGO_COLLECTION = "sensorData", "readings"
-_MONGO_SCHEMES = ("mongodb://", "mongodb+srv://")
 
 CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
@@ -58,22 +59,14 @@ class CaptureMethod:
     capture_directory: str = ""
     """An absolute path; empty for the service's `capture_dir`."""
     priority: int = field(default=space_config.DEFAULT_PRIORITY, compare=False)
-    """What is deleted first to free space: 0 before 9. A change of it is no change of the collector."""
+    """What is sent first, 9 before 0, and deleted first to free space, 0 before 9. A change of it is no change of
+    the collector."""
     max_in_flight: int = 1
     """Calls that may be under way at once."""
 
     @property
     def interval_s(self) -> float:
         return 1.0 / self.frequency_hz
-
-
-@dataclass(frozen=True)
-class MongoSettings:
-    """Where tabular readings go beside the cloud. `uri` holds a password: it is shown nowhere."""
-
-    uri: str = field(repr=False)
-    database: str = DEFAULT_MONGO_DATABASE
-    collection: str = DEFAULT_MONGO_COLLECTION
 
 
 @dataclass(frozen=True)
@@ -106,6 +99,7 @@ class Config:
     maximum_num_sync_threads: int = DEFAULT_SYNC_THREADS
     sync_bandwidth_limit_bytes_per_sec: float = 0.0
     """0: no limit."""
+    sync_order: str = SYNC_ORDERS[0]
     upload_roots: tuple[str, ...] = ()
     """Where upload commands may read; empty for the sync paths."""
     cloud_address: str = DEFAULT_CLOUD_ADDRESS
@@ -192,6 +186,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         file_last_modified_s=reader.number("file_last_modified_millis", 10_000.0) / 1000,
         maximum_num_sync_threads=reader.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
         sync_bandwidth_limit_bytes_per_sec=reader.number("sync_bandwidth_limit_bytes_per_sec", 0.0),
+        sync_order=space_config.choice(reader, "sync_order", SYNC_ORDERS),
         upload_roots=tuple(path(p) for p in reader.texts("upload_roots") if p),
         cloud_address=reader.text("cloud_address", "") or DEFAULT_CLOUD_ADDRESS,
         allow_plaintext=reader.flag("allow_plaintext"),
@@ -282,25 +277,9 @@ class _Reader:
         name = "mongo_capture_config"
         self.known.add(name)
         value = self._attributes.get(name)
-        if value is None:
-            return None
-        if not isinstance(value, Mapping):
-            raise ConfigError(name, "must be an object with uri, database and collection")
-        texts = {}
-        for key in ("uri", "database", "collection"):
-            text = value.get(key)
-            if not isinstance(text, (str, type(None))):
-                raise ConfigError(f"{name}.{key}", "must be a text")
-            texts[key] = text or ""
-        self.problems += [_unknown(key, set(texts), f"{name}.") for key in value if key not in texts]
-        uri = texts["uri"]
-        if not uri.startswith(_MONGO_SCHEMES):
-            why = f"must begin with {' or '.join(_MONGO_SCHEMES)}" if uri else "is missing"
-            self.problems.append(f"{name}.uri: {why}; nothing goes to MongoDB, the rest works")
-            return None
-        return MongoSettings(
-            uri, texts["database"] or DEFAULT_MONGO_DATABASE, texts["collection"] or DEFAULT_MONGO_COLLECTION
-        )
+        if isinstance(value, Mapping):
+            self.problems += [_unknown(key, MONGO_KEYS, f"{name}.") for key in value if key not in MONGO_KEYS]
+        return mongo_settings(name, value, self.problems)
 
     def control_sensor(self) -> ControlSensorConfig | None:
         """`capture_control_sensor`; None where it is not usable, with a problem said as the builtin logs it."""

@@ -345,6 +345,7 @@ class Manager:
             disabled=config.sync_disabled,
             min_age_s=config.file_last_modified_s,
             uploads=config.maximum_num_sync_threads,
+            newest_first=config.sync_order == "newest_first",
             should_sync=_selector(config.selective_syncer_name, resources),
         )
         engine.uplink.limit_bytes_per_s(config.sync_bandwidth_limit_bytes_per_sec)

@@ -13,8 +13,8 @@ import pytest
 from holdfast.capture.mongo import MongoCapture, SpoolPlace
 from holdfast.capture.mongo_client import MongoClient, MongoError, MongoErrorKind
 from holdfast.clock import SystemClock
-from holdfast.config import MongoSettings
 from holdfast.filesystem import FileSystem
+from holdfast.mongo_config import MongoSettings
 from tests.mongod import DATABASE, ESCAPED, PASSWORD, USER, Mongod
 from tests.storage.samples import API, message
 from tests.waiting import eventually

@@ -19,6 +19,7 @@ from holdfast.storage.capture_file import CaptureFile
 from holdfast.storage.completion import Completion
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.frames import FrameEncoder
+from holdfast.storage.fresh import MAX_FRESH, Fresh
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.recovery import Recovery
 from holdfast.throttle import Throttle
@@ -86,6 +87,23 @@ async def test_a_file_gets_its_name_only_after_a_sync(
     completion.hand(LIDAR, a_file(files, tmp_path))
     await completion.settled()
     assert order(files) == ["sync", "rename"]
+
+
+async def test_who_asks_hears_once_of_each_file_that_got_its_name(
+    files: Watched, completion: Completion, tmp_path: Path
+) -> None:
+    completion.hand(LIDAR, a_file(files, tmp_path))
+    assert completion.fresh.take() == []
+    await completion.settled()
+    assert completion.fresh.take() == [str(path) for path in tmp_path.glob("*.capture")]
+    assert completion.fresh.take() == []
+
+
+def test_of_files_that_nobody_asks_for_the_last_are_known() -> None:
+    fresh = Fresh()
+    for number in range(MAX_FRESH + 5):
+        fresh.add(str(number))
+    assert fresh.take() == [str(number) for number in range(5, MAX_FRESH + 5)]
 
 
 async def test_one_sync_serves_all_files_that_are_complete(

@@ -61,14 +61,43 @@ async def test_who_leaves_before_it_entered_frees_its_place_in_the_queue() -> No
     room = lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)])
     await lanes.queue(room, 8)
     await lanes.leave(room)
-    assert lanes._waiting == 0
+    assert lanes._waiting.total() == 0
+
+
+async def test_of_large_uploads_that_wait_those_of_the_highest_priority_enter_first() -> None:
+    lanes = Lanes()
+    size_bytes = LARGE_FILE_BYTES + 1
+    first = [lanes.room_for([found("/a", size_bytes)], priority=1) for _ in range(LARGE_UPLOADS)]
+    low, high = (lanes.room_for([found("/a", size_bytes)], priority=priority) for priority in (1, 9))
+    for room in first:
+        await lanes.queue(room, 8)
+        await lanes.enter(room, 8)
+    for room in (low, high):
+        await lanes.queue(room, 8)
+    waiting = [await enter(lanes, room, 8) for room in (low, high)]
+    await lanes.leave(first[0])
+    await settled()
+    assert [task.done() for task in waiting] == [False, True]
+    await lanes.leave(first[1])
+    await asyncio.gather(*waiting)
+
+
+def paths(bundles: list[list[Found]]) -> list[list[str]]:
+    return [[each.path for each in bundle] for bundle in bundles]
 
 
 def test_a_bundle_holds_capture_files_of_one_folder_and_one_call() -> None:
     bundler = Bundler(lambda path: 3)
     assert bundler.add(found("/a/1", 10)) == []
-    assert [f.path for f in bundler.add(found("/b/1", 10))] == ["/a/1"]
-    assert bundler.add(found("/b/note.txt", 10, FileKind.ARBITRARY))[0].path == "/b/note.txt"
-    assert [len(bundler.add(found(f"/b/{number}", 10))) for number in range(2, 5)] == [0, 0, 3]
-    assert [f.path for f in bundler.add(found("/b/large", MAX_CALL_BYTES))] == ["/b/4"]
-    assert [f.path for f in bundler.take()] == ["/b/large"] and bundler.take() == []
+    assert paths(bundler.add(found("/b/1", 10))) == [["/a/1"]]
+    assert paths(bundler.add(found("/b/note.txt", 10, FileKind.ARBITRARY))) == [["/b/note.txt"]]
+    bundles = [paths(bundler.add(found(f"/b/{number}", 10))) for number in range(2, 5)]
+    assert bundles == [[], [], [["/b/1", "/b/2", "/b/3"]]]
+    assert paths(bundler.add(found("/b/large", MAX_CALL_BYTES))) == [["/b/4"]]
+    assert paths([bundler.take()]) == [["/b/large"]] and bundler.take() == []
+
+
+def test_what_has_gathered_goes_before_a_file_of_another_folder() -> None:
+    bundler = Bundler(lambda path: 3)
+    bundler.add(found("/a/1", 10))
+    assert paths(bundler.add(found("/b/note.txt", 10, FileKind.ARBITRARY))) == [["/a/1"], ["/b/note.txt"]]

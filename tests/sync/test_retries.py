@@ -71,3 +71,19 @@ def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() 
     assert [stop.believes(name) for name in "abcd"] == [True] * 4
     stop.connected()
     assert [stop.believes(name) for name in "abc"] == [True, True, False]
+
+
+async def test_when_the_time_of_a_folder_comes_the_file_that_failed_last_is_enough_to_try(clock: FakeClock) -> None:
+    retries = Retries(clock)
+    for number in range(MAX_UNITS):
+        retries.failed([f"/a/{number}"])
+    wait_s = max(retries.failed(["/b/1"]), retries.failed(["/b/2"]))
+    assert retries.due() == [] and retries.blocks("/b") and not retries.blocks("/a")
+    assert retries.until("/b/3", "/b") is not None
+    await clock.advance(wait_s + 1)
+    assert len(retries.due()) == MAX_UNITS + 1 and retries.due()[-1] == "/b/2"
+    assert retries.until("/b/3", "/b") is None
+    retries.forget(["/b/2"])
+    assert retries.due()[-1] != "/b/2" and retries.blocks("/b")
+    retries.succeeded(["/b/3"])
+    assert not retries.blocks("/b")

@@ -4,8 +4,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.clock import SystemClock
-from holdfast.filesystem import Entry, FileSystem
-from holdfast.storage.layout import FileKind
+from holdfast.filesystem import FileSystem
 from holdfast.sync.walker import Walk
 from holdfast.throttle import Throttle
 
@@ -112,19 +111,3 @@ def test_an_unreadable_folder_costs_only_itself(tmp_path: Path, caplog: pytest.L
     write_old_file(tmp_path / "open/b.txt", b"x")
     assert names(walk(tmp_path, files=Denied())) == ["b.txt"]
     assert "secret: Permission denied" in caplog.text
-
-
-def test_the_walk_streams(tmp_path: Path) -> None:
-    listed: list[str] = []
-
-    class Watched(FileSystem):
-        def list_folder(self, path: str):  # type: ignore[no-untyped-def]
-            for entry in super().list_folder(path):
-                listed.append(entry.name)
-                yield Entry(*entry)
-
-    for number in range(100):
-        write_old_file(tmp_path / f"{number}.txt", b"x")
-    first = next(iter(walk(tmp_path, files=Watched())))
-    assert first.kind is FileKind.ARBITRARY
-    assert len(listed) == 1

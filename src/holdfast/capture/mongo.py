@@ -23,9 +23,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from ..clock import Clock
-from ..config import MongoSettings
 from ..errors import StorageError
 from ..filesystem import Buffer, FileSystem
+from ..mongo_config import MongoSettings
 from ..storage.counts import CollectorId
 from ..storage.spool import Spool, Waiting
 from ..storage.spool_reader import Batch

@@ -30,8 +30,8 @@ from pymongo.collection import Collection
 from pymongo.server_api import ServerApi, ServerApiVersion
 from pymongo.write_concern import WriteConcern
 
-from ..config import MongoSettings
 from ..errors import HoldfastError
+from ..mongo_config import MongoSettings
 
 CALL_TIMEOUT_S = 20.0
 SELECTION_TIMEOUT_S = 3.0

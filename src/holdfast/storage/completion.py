@@ -22,6 +22,7 @@ from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..throttle import Throttle
 from .counts import CollectorId
+from .fresh import Fresh
 from .ledger import Ledger
 
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the sync itself, so that the whole stays within the interval
@@ -71,6 +72,8 @@ class Completion:
         self._capture_dir = capture_dir
         self.interval_s = interval_s
         self.last_error: str | None = None
+        self.fresh = Fresh()
+        """The files that have their final names."""
         self._condition = threading.Condition()
         self._handed: list[_Finished] = []
         self._working: list[_Finished] = []
@@ -211,7 +214,7 @@ class Completion:
     def _name(self, finished: _Finished) -> None:
         file = finished.file
         try:
-            file.complete()
+            path = file.complete()
         except StorageError as error:
             self.last_error = str(error)
             if error.reason == "no_such_file":
@@ -227,3 +230,5 @@ class Completion:
                 logger.error("%s; it is tried again, at the latest by the recovery at the next start", error)
         else:
             self._renamed.append(file.path)
+            if path is not None:
+                self.fresh.add(path)

@@ -40,14 +40,12 @@ class FileKind(Enum):
 
 
 def kind_of(path: str) -> FileKind:
-    folder, name = os.path.split(path)
-    extension = name[name.rfind(".") :] if "." in name else ""  # as Go's Ext, to which ".prog" is one too
-    if extension == IN_PROGRESS_EXTENSION:
-        return FileKind.IN_PROGRESS
-    if extension == CAPTURE_EXTENSION:
+    if path.endswith(CAPTURE_EXTENSION):
         return FileKind.CAPTURE
-    if os.path.basename(folder) == SEQUENCES_FOLDER:
-        return FileKind.ENDED_SEQUENCE if extension == ENDED_SEQUENCE_EXTENSION else FileKind.SEQUENCE
+    if path.endswith(IN_PROGRESS_EXTENSION):  # as to Go's Ext, to which a file named ".prog" is one too
+        return FileKind.IN_PROGRESS
+    if os.path.basename(os.path.dirname(path)) == SEQUENCES_FOLDER:
+        return FileKind.ENDED_SEQUENCE if path.endswith(ENDED_SEQUENCE_EXTENSION) else FileKind.SEQUENCE
     return FileKind.ARBITRARY
 
 

@@ -211,7 +211,7 @@ class Limits:
         if not self._may_list():
             return None
         begin_s = self._clock.monotonic()
-        census = self.space.count(self._priority)
+        census = self.space.count(self.priority)
         self._listed(begin_s)
         return census
 
@@ -223,7 +223,8 @@ class Limits:
         self._list_at_s = now_s + (now_s - begin_s) * (1 / MOST_LISTING - 1)
         self._recount_at_s = now_s + RECOUNT_S
 
-    def _priority(self, folder: str) -> int:
+    def priority(self, folder: str) -> int:
+        """Of the capture files in a folder. Thread-safe."""
         return self._priorities.get(os.path.relpath(folder, self.space.root), DEFAULT_PRIORITY)
 
     def _free(self, why: str, census: Census, of: Callable[[Amount], int], wanted: int) -> None:
@@ -250,7 +251,7 @@ class Limits:
 
     def _in_order(self, priority: int, nth: int) -> Iterator[StoredFile]:
         """Files of one priority, in the order in which they go; not all of them."""
-        files = (f for f in complete_files(self._files, self.space.root) if self._priority(f.folder) == priority)
+        files = (f for f in complete_files(self._files, self.space.root) if self.priority(f.folder) == priority)
         when_full = self._rules.limits.when_full
         if when_full is WhenFull.DROP_OLDEST:
             return iter(heapq.nsmallest(MAX_CHOSEN, files, key=_beginning))

@@ -97,6 +97,10 @@ class Store:
         if self.holds(path) and layout.kind_of(path) is layout.FileKind.CAPTURE:
             self.space.let_go(size_bytes)
 
+    def take_fresh(self) -> list[str]:
+        """The files that got their final names since the last time; a hint, see `Fresh`."""
+        return [self.root + path[len(self.capture_dir) :] for path in self.writer.completion.fresh.take()]
+
     def begin_round(self) -> int:
         """A walk of the folder begins; returns its number, for `found_empty`."""
         self._rounds += 1

@@ -1,7 +1,8 @@
 """What failed and when it is tried again; what may be cutting the link. Belongs to the event loop.
 
 Files that failed in one call wait together. Bounds: `MAX_FILES` are remembered; beyond `MAX_UNITS` calls that wait,
-further ones wait as their folders. A file that waits is only remembered here: it holds nothing else.
+further ones wait as their folders. A file that waits is only remembered here: it holds nothing else. When the time
+of a folder comes, one file of it that failed is enough to find out whether the others may go.
 """
 
 from __future__ import annotations
@@ -28,10 +29,13 @@ class _Wait:
     failures: int
     at_s: float = 0.0
     files: int = 0
+    example: str = ""
+    """Of a folder: the file that failed last."""
 
 
 class Retries:
-    """Keys are paths; a folder's path stands for all that lies directly in it."""
+    """Keys are paths; a folder's path stands for all that lies directly in it. `until`, `blocks` and the length may
+    be asked from any thread."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -46,8 +50,22 @@ class Retries:
 
     def is_due(self, path: str) -> bool:
         """Whether it is time to try the file."""
-        wait = self._files.get(path) or (self._folders.get(os.path.dirname(path)) if self._folders else None)
-        return wait is None or self._clock.monotonic() >= wait.at_s
+        return self.until(path, os.path.dirname(path)) is None
+
+    def until(self, path: str, folder: str) -> float | None:
+        """When the file that lies in `folder` is tried again, on the monotonic clock; None when it may go now."""
+        wait = self._files.get(path) or self._folders.get(folder)
+        return wait.at_s if wait is not None and self._clock.monotonic() < wait.at_s else None
+
+    def blocks(self, folder: str) -> bool:
+        """Whether what lies in the folder waits as a whole, or did until one of it has gone well."""
+        return folder in self._folders
+
+    def due(self) -> list[str]:
+        """Files whose time has come; of a folder, one."""
+        now_s = self._clock.monotonic()
+        files = [path for path, wait in self._files.items() if wait.at_s <= now_s]
+        return files + [wait.example for wait in self._folders.values() if wait.example and wait.at_s <= now_s]
 
     def failed(self, paths: Iterable[str]) -> float:
         """Files failed in one call; returns the seconds until they are tried again."""
@@ -59,7 +77,7 @@ class Retries:
         wait.at_s = self._clock.monotonic() + wait_s
         self.forget(paths)
         if self._units >= MAX_UNITS or len(self._files) + len(paths) > MAX_FILES:
-            return self._folder_failed(os.path.dirname(paths[0]))
+            return self._folder_failed(paths[0])
         self._units += 1
         wait.files = len(paths)
         for path in paths:
@@ -82,6 +100,8 @@ class Retries:
             if wait is not None:
                 wait.files -= 1
                 self._units -= wait.files == 0
+            if self._folders and (known := self._folders.get(os.path.dirname(path))) and known.example == path:
+                known.example = ""
 
     def cut(self, paths: Iterable[str]) -> None:
         """The link was cut while a call with these files was under way."""
@@ -100,9 +120,11 @@ class Retries:
         wait = self._files.get(path) if self._files else None
         return max(1, MAX_FILES_PER_CALL >> wait.failures) if wait is not None else MAX_FILES_PER_CALL
 
-    def _folder_failed(self, folder: str) -> float:
+    def _folder_failed(self, path: str) -> float:
+        folder = os.path.dirname(path)
         known = self._folders.pop(folder, None)
         wait = self._folders[folder] = known or _Wait(unit_backoff(), 0)
+        wait.example = path
         wait_s = wait.backoff.next_s()
         wait.at_s = self._clock.monotonic() + wait_s
         if len(self._folders) > MAX_FILES:

@@ -2,9 +2,10 @@
 
 A round walks the sync paths and hands what is ready to at most `maximum_num_sync_threads` uploads at once, and to
 a few of large files beside them; it does not wait for them, so one slow file holds up no later round. Small capture
-files of one folder go together. What may be cutting the link goes last, and while nothing else is under way. A
-manual sync is a round too: it waits for everything that was there when it was called. A file is under way once
-only, however many rounds find it.
+files of one folder go together. What may be cutting the link goes last, and while nothing else is under way. With a
+backlog a round may last for hours: each interval what was captured meanwhile is completed, and goes first where its
+priority is higher. A manual sync is a round too: it waits for everything that was there when it was called. A file
+is under way once only, however many rounds find it.
 
 Tasks: `run`'s, and one for each upload; `stop` ends them all.
 """
@@ -12,32 +13,37 @@ Tasks: `run`'s, and one for each upload; `stop` ends them all.
 from __future__ import annotations
 
 import asyncio
-import itertools
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 
 from ..clock import Clock, first_done
 from ..filesystem import FileSystem
+from ..space_config import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
 from ..storage.store import Store
 from ..throttle import Throttle
 from .audit import Audit
 from .backlog import Backlog
 from .delivery import Delivery
+from .feed import Known, feed
 from .lanes import Bundler, Lanes, Room
 from .link import Link
+from .listings import Listings
+from .order import Order
 from .outcome import Outcome
 from .report import Select, Selection, SyncReport
 from .summary import Summary
 from .walker import Found, Walk
 
-_BATCH = 256
 _MAX_SUSPECTS = 1000
 _MAX_SEQUENCES = 1000
 _LOG_INTERVAL_S = 60.0
 _STOP_TIMEOUT_S = 2.0
+_SURVEY_S = 1.0
+"""A survey that takes longer is not waited for while nothing is under way."""
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +60,7 @@ class SyncSettings:
     disabled: bool = False
     min_age_s: float = 10.0
     uploads: int = 8
+    newest_first: bool = False
     should_sync: ShouldSync | None = None
 
 
@@ -83,6 +90,8 @@ class SyncScheduler:
         self._settings = SyncSettings(disabled=True)
         self._under_way: dict[str, _Upload] = {}
         self._lanes = Lanes()
+        self._listings = Listings()
+        self._known = Known(files, stores, delivery.retries)
         self._changed = asyncio.Event()
         self._paused = False
         self._resumed = asyncio.Event()
@@ -110,6 +119,7 @@ class SyncScheduler:
         self._resumed.set()
         if settings != replace(self._settings, should_sync=settings.should_sync):
             self._changed.set()
+            self._listings.clear()
         self._settings = settings
         if settings.disabled:
             for upload in self._under_way.values():
@@ -226,38 +236,46 @@ class SyncScheduler:
         is says nothing of the rest."""
         main, *others = self._stores()
         stores = [store for store in (main, *others) if store.owned]
-        await asyncio.gather(*(store.writer.complete() for store in stores))
-        settings = self._settings
+        await _complete(stores)
+        settings, retries = self._settings, self._delivery.retries
         audits = [Audit(store) for store in stores] if select is None else []
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
-        walk = Walk(self._files, self._clock, self._throttle, part.folders, settings.min_age_s)
+        order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
+        walk = Walk(self._files, self._clock, self._throttle, part.folders, settings.min_age_s, order)
+        known = None
+        if report is None:
+            walk.retries, walk.listings, known = retries, self._listings, self._known
+            known.gather_due(order)
         mark = self.backlog.begin()
-        single = (found for path in part.files if (found := walk.look_at(path)) is not None)
-        asked_s = self._clock.monotonic()
-        bundler = Bundler(self._delivery.retries.most_together)
+        asked_s = began_s = self._clock.monotonic()
+        bundler = Bundler(retries.most_together)
         suspects: list[Found] = []
         sequences: list[Found] = []
-        async for found in _in_batches(itertools.chain(walk, single)):
+        async for found in feed(walk, part.files, known, lambda: self._is_idle(began_s)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
                     break
+                await _complete(stores)
+                if walk.surveyed:
+                    self.backlog.found(mark, walk)
                 asked_s = self._clock.monotonic()
-            if found.path in self._under_way:
+            if found is None:
+                if not await self._start_all([bundler.take()], report):
+                    break
+            elif found.path in self._under_way:
                 self._tell(found, report)
             elif report is None and not self._delivery.is_due(found):
                 continue
             elif found.kind is FileKind.ENDED_SEQUENCE and len(sequences) < _MAX_SEQUENCES:
                 sequences.append(found)  # behind the data that they are of
-            elif self._delivery.retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
+            elif retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
                 suspects.append(found)
-            elif (full := bundler.add(found)) and not await self._start(full, report):
+            elif not await self._start_all(bundler.add(found), report):
                 break
         else:
-            for last in (bundler.take(), *([each] for each in sequences)):
-                if last and not await self._start(last, report):
-                    suspects.clear()
-                    break
+            if not await self._start_all([bundler.take(), *([each] for each in sequences)], report):
+                suspects.clear()
             uploading = list(self._under_way)
             for audit in audits:
                 await asyncio.to_thread(audit.finish, walk, uploading)
@@ -271,9 +289,20 @@ class SyncScheduler:
         """Every sync path."""
         return (*(store.root for store in self._stores()), *self._settings.additional_paths)
 
+    def _is_idle(self, began_s: float) -> bool:
+        """Whether a round that began then is long in coming to its first file, and nothing else is under way."""
+        return not self._under_way and self._clock.monotonic() - began_s > _SURVEY_S
+
+    async def _start_all(self, bundles: list[list[Found]], report: SyncReport | None) -> bool:
+        for founds in bundles:
+            if founds and not await self._start(founds, report):
+                return False
+        return True
+
     async def _start(self, founds: list[Found], report: SyncReport | None) -> bool:
         """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
-        room = self._lanes.room_for(founds)
+        priority = _priority(self._stores(), os.path.dirname(founds[0].path))
+        room = self._lanes.room_for(founds, priority=priority)
         await self._lanes.queue(room, self._settings.uploads)
         if self._stopped or (report is None and not self._goes_on):
             await self._lanes.leave(room)
@@ -284,14 +313,14 @@ class SyncScheduler:
     def _start_alone(self, suspects: list[Found], report: SyncReport | None) -> None:
         """Uploads what may be cutting the link, each while nothing else is under way."""
         bundler = Bundler(self._delivery.retries.most_together)
-        bundles = [full for found in suspects if (full := bundler.add(found))]
+        bundles = [full for found in suspects for full in bundler.add(found)]
         for founds in (*bundles, bundler.take()):
             if founds and not self._stopped:
                 self._begin(founds, self._lanes.room_for(founds, alone=True), report)
 
     def _begin(self, founds: list[Found], room: Room, report: SyncReport | None) -> None:
-        """Uploads those of `founds` that no other round has begun meanwhile."""
-        mine = [found for found in founds if found.path not in self._under_way]
+        """Uploads those of `founds` that no other round has begun meanwhile, each once."""
+        mine = list({found.path: found for found in founds if found.path not in self._under_way}.values())
         task = asyncio.get_running_loop().create_task(self._upload(mine, room, scheduled=report is None))
         self._under_way |= {found.path: _Upload(task) for found in mine}
         for found in founds:
@@ -324,6 +353,7 @@ class SyncScheduler:
                 outcome = outcomes.get(found.path, Outcome.WAITING)
                 if outcome is not Outcome.WAITING:
                     self.backlog.left(found)
+                    self._listings.left(os.path.dirname(found.path), found.size_bytes)
                 if found.path in outcomes:
                     self.summary.add(found, outcome)
                 for report in self._under_way.pop(found.path).reports:
@@ -331,8 +361,12 @@ class SyncScheduler:
             await self._lanes.leave(room)
 
 
-async def _in_batches(walk: Iterator[Found]) -> AsyncIterator[Found]:
-    """Steps a blocking walk on a worker thread, a batch at a time."""
-    while batch := await asyncio.to_thread(lambda: list(itertools.islice(walk, _BATCH))):
-        for found in batch:
-            yield found
+async def _complete(stores: Sequence[Store]) -> None:
+    await asyncio.gather(*(store.writer.complete() for store in stores))
+
+
+def _priority(stores: Sequence[Store], folder: str) -> int:
+    """Of what lies in a folder."""
+    inside = [store for store in stores if store.holds(folder)]
+    store = max(inside, key=lambda store: len(store.root), default=None)
+    return store.limits.priority(folder) if store is not None else DEFAULT_PRIORITY

@@ -1,0 +1,140 @@
+"""Rounds: where their files come from, what goes first, and how long they last."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from holdfast.clock import SystemClock
+from holdfast.filesystem import Entry, FileSystem
+from holdfast.storage.limits import Rules
+from holdfast.sync import scheduler, walker
+from holdfast.sync.audit import Audit
+from holdfast.sync.walker import Walk
+from holdfast.throttle import Throttle
+from tests.waiting import eventually
+
+from .conftest import API, World, make_world, write_old_file
+
+
+async def waited(event: asyncio.Event) -> None:
+    await event.wait()
+
+
+class Unlisted(FileSystem):
+    """The folder of `lidar` shows nothing, as if it were not listed."""
+
+    def list_folder(self, path: str) -> Iterator[Entry]:
+        return iter(()) if os.path.basename(path) == "lidar" else super().list_folder(path)
+
+
+async def test_a_file_that_we_have_just_completed_is_sent_though_its_folder_is_not_listed(tmp_path: Path) -> None:
+    async with make_world(tmp_path, files=Unlisted()) as world:
+        path = world.capture_file("9999-a", [1])
+        world.sync.configure(world.settings())
+        await eventually(lambda: world.completed >= 2)
+        assert world.arrived.numbers == []
+        world.store.writer.completion.fresh.add(str(path))
+        await eventually(lambda: world.arrived.of("lidar") == [1])
+
+
+async def test_a_file_that_is_known_and_found_by_the_same_round_arrives_once(world: World) -> None:
+    paths = [world.capture_file(f"9999-{number}", [number]) for number in range(3)]
+    for path in paths:
+        world.store.writer.completion.fresh.add(str(path))
+    world.sync.configure(world.settings())
+    await eventually(lambda: world.arrived.numbers and world.sync.in_flight == 0)
+    assert sorted(world.arrived.of("lidar")) == [0, 1, 2]
+
+
+async def test_a_retry_needs_no_listing_of_its_folder(tmp_path: Path) -> None:
+    async with make_world(tmp_path, files=Unlisted()) as world:
+        path = world.capture_file("9999-a", [1])
+        world.delivery.retries.failed([str(path)])
+        gone = str(world.folder / "lidar" / "gone.capture")
+        elsewhere = write_old_file(tmp_path / "elsewhere.txt", b"x")
+        world.delivery.retries.failed([gone])
+        world.delivery.retries.failed([str(elsewhere)])
+        world.sync.configure(world.settings())
+        await eventually(lambda: world.arrived.of("lidar") == [1])
+        await eventually(lambda: gone not in world.delivery.retries._files)
+        assert elsewhere.exists(), "what is under no sync path any more is not sent"
+
+
+@pytest.mark.parametrize("newest", [False, True])
+async def test_what_is_captured_during_a_long_round_goes_before_a_backlog_of_a_lower_priority(
+    world: World, newest: bool
+) -> None:
+    """With newest first, before one of its own priority too; with oldest first, behind that."""
+    go_on = asyncio.Event()
+    world.cloud.before_answer = lambda: waited(go_on)
+    world.store.limits.configure(Rules(priorities=(("high", 9), *((f"low{n}", 1) for n in range(20)))))
+    for number in range(20):
+        world.capture_file("2023-a", [number], f"low{number}")
+    world.sync.configure(world.settings(uploads=1, interval_s=0.2, newest_first=newest))
+    await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
+    same, high = world.capture_file("2024-b", [1], "low0"), world.capture_file("2024-b", [1], "high")
+    for path in (same, high):
+        world.store.writer.completion.fresh.add(str(path))
+    go_on.set()
+    await eventually(lambda: len(world.arrived.numbers) == 22)
+    order = [name for name, _ in world.arrived.numbers]
+    assert order.index("high") <= 3
+    assert (order[1:].index("low0") <= 4) == newest
+
+
+async def test_a_long_round_completes_what_is_captured_meanwhile(world: World) -> None:
+    go_on = asyncio.Event()
+    world.cloud.before_answer = lambda: waited(go_on)
+    for number in range(50):
+        world.capture_file("2023-a", [number], f"sensor{number}")
+    world.sync.configure(world.settings(uploads=1, interval_s=0.001))
+    await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
+    completed = world.completed
+    go_on.set()
+    await eventually(lambda: len(world.arrived.numbers) == 50)
+    assert world.completed > completed + 3
+
+
+async def test_a_round_does_not_wait_for_a_survey_that_takes_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+
+    class Slow(FileSystem):
+        def list_folder(self, path: str) -> Iterator[Entry]:
+            for number, entry in enumerate(super().list_folder(path)):
+                if os.path.basename(path) == "lidar" and number == 9:
+                    go_on.wait(20)
+                yield entry
+
+    monkeypatch.setattr(scheduler, "_SURVEY_S", 0.0)
+    monkeypatch.setattr(walker, "_STEP", 4)
+    async with make_world(tmp_path, files=Slow()) as world:
+        for number in range(10):
+            world.capture_file(f"9999-{number}", [number])
+        world.sync.configure(world.settings())
+        await eventually(lambda: world.arrived.numbers)
+        assert not go_on.is_set()
+        go_on.set()
+        await eventually(lambda: sorted(world.arrived.of("lidar")) == list(range(10)))
+
+
+async def test_a_folder_that_is_not_listed_yet_has_lost_nothing(world: World) -> None:
+    """Only a walk that looked everywhere may say that readings were taken away."""
+    world.ledger.completing((API, "lidar", "Readings"), "x", 3)
+    walk = Walk(world.files, SystemClock(), Throttle(SystemClock(), 60), [str(world.folder)], 0.0)
+    audit = Audit(world.store)
+    await eventually(lambda: world.store.recovered_all)
+    list(walk)
+    walk.whole = False
+    await asyncio.to_thread(audit.finish, walk, [])
+    assert world.ledger.readings()[API, "lidar", "Readings"].vanished == 0
+    walk.whole = True
+    await asyncio.to_thread(audit.finish, walk, [])
+    assert world.ledger.readings()[API, "lidar", "Readings"].vanished == 3
