@@ -160,6 +160,15 @@ def test_the_index_of_the_documents_names_each_of_them() -> None:
     assert {path.name for path in ROOT.glob("docs/*.md")} - linked == {"README.md"}
 
 
+def test_a_name_that_a_guide_uses_is_an_attribute_a_field_or_another_name_of_the_program() -> None:
+    references = [ROOT / "holdfast_data-manager_durable.md", ROOT / "docs" / "status.md"]
+    sources = [*references, *(ROOT / "src").rglob("*.py")]
+    known = {word for path in sources for word in re.findall(r"\w+", path.read_text())} | {"from_dm_from_extra"}
+    for name in ("getting-started", "moving", "how-to", "troubleshooting", "security", "command-line"):
+        guide = (ROOT / "docs" / f"{name}.md").read_text()
+        assert set(re.findall(r"`([a-z]+(?:_[a-z0-9]+)+)`", guide)) - known == set(), name
+
+
 def test_the_config_that_the_guide_shows_as_converted_is_what_the_converter_makes() -> None:
     before, after = (json.loads(block.text) for block in blocks("json") if block.place.startswith("moving.md"))
     conversion = to_holdfast(before, registry_module())
