@@ -303,6 +303,12 @@ def test_every_link_inside_the_repository_leads_somewhere(document: Path) -> Non
         assert (document.parent / target).exists(), target
 
 
+def test_the_index_of_the_documents_names_each_of_them() -> None:
+    index = (ROOT / "docs" / "README.md").read_text()
+    linked = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", index)}
+    assert {path.name for path in ROOT.glob("docs/*.md")} - linked == {"README.md"}
+
+
 def test_every_make_target_in_the_documents_exists() -> None:
     targets = set(re.findall(r"^([a-z-]+):", text("Makefile"), re.MULTILINE))
     for document in DOCUMENTS:

@@ -154,12 +154,6 @@ def test_every_link_to_a_place_in_a_document_leads_to_a_heading(document: Path) 
         assert anchor in headings(document.parent / target if target else document), (target, anchor)
 
 
-def test_the_index_of_the_documents_names_each_of_them() -> None:
-    index = (ROOT / "docs" / "README.md").read_text()
-    linked = {target.partition("#")[0] for target in re.findall(r"\]\(([^)]+)\)", index)}
-    assert {path.name for path in ROOT.glob("docs/*.md")} - linked == {"README.md"}
-
-
 def test_a_name_that_a_guide_uses_is_an_attribute_a_field_or_another_name_of_the_program() -> None:
     references = [ROOT / "holdfast_data-manager_durable.md", ROOT / "docs" / "status.md"]
     sources = [*references, *(ROOT / "src").rglob("*.py")]
