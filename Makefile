@@ -5,7 +5,7 @@ PYTEST := $(VENV)/python -m pytest
 MACHINE ?= local
 MINUTES ?= 5
 
-.PHONY: help demo test setup lint types unit e2e kill-loop torture module bench-capture clean
+.PHONY: help demo test setup lint types unit e2e kill-loop torture module bench-capture bench-sync clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -41,6 +41,9 @@ torture: setup  ## faults of every kind in random order on viam-server, judged r
 
 bench-capture: setup  ## what capture costs and how exactly it keeps its rates, on the real viam-server; BENCH="--minutes 20"
 	PYTHONPATH=src:. $(VENV)/python -m bench.capture $(BENCH)
+
+bench-sync: setup  ## how fast sync is beside the builtin, both in the real viam-server, over links of all kinds; BENCH="--only drain,large --quick"
+	PYTHONPATH=src:. $(VENV)/python -m bench.sync $(BENCH)
 
 module: setup  ## dist/archive.tar.gz, to be uploaded with `viam module upload`
 	./build.sh

@@ -176,7 +176,7 @@ async def main(binary: Path) -> None:
             await rig.stop()
     rows += await beside_the_builtin(binary, rounds, seconds)
     print(f"\n{report.table(rows)}\n\n{report.machine()}")
-    report.write(ROOT / "docs", rows, f"{rounds} rounds of {seconds:g} s, medians")
+    report.write(ROOT / "docs", "capture", rows, f"{rounds} rounds of {seconds:g} s, medians")
 
 
 def _row(name: str, values: Sequence[float], unit: str, aim: float | None = None, *, at_most: bool = True) -> Row:

@@ -1,4 +1,4 @@
-"""The results of `bench.capture` as a table, as docs/benchmarks.md and as a chart in SVG."""
+"""The results of a bench as a table, as a part of docs/benchmarks.md and as a chart in SVG."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from pathlib import Path
 import psutil
 
 _BAR_PX, _LABEL_PX, _ROW_PX, _WIDTH_PX = 300, 400, 26, 860
-_MEASURED = re.compile(r"(<!-- measured -->\n).*?(<!-- end -->)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -25,6 +24,8 @@ class Row:
     aim: float | None = None
     at_most: bool = True
     rounds: Sequence[float] = ()
+    note: str = ""
+    """What stands behind the figure."""
 
     @property
     def met(self) -> bool | None:
@@ -37,7 +38,8 @@ class Row:
         aim = "" if self.aim is None else f"{'≤' if self.at_most else '≥'} {self.aim:g}{self.unit}"
         verdict = {True: "met", False: "**missed**", None: ""}[self.met]
         spread = f" ({min(self.rounds):.4g}–{max(self.rounds):.4g})" if len(self.rounds) > 1 else ""
-        return self.name, f"{self.value:.4g}{self.unit}{spread}", aim, verdict
+        note = f": {self.note}" if self.note else ""
+        return self.name, f"{self.value:.4g}{self.unit}{spread}{note}", aim, verdict
 
 
 def machine() -> str:
@@ -58,12 +60,13 @@ def table(rows: Sequence[Row]) -> str:
     return "\n".join([*lines, *(f"| {' | '.join(row.cells)} |" for row in rows)])
 
 
-def write(folder: Path, rows: Sequence[Row], how: str) -> None:
-    """Puts the figures into `folder`/benchmarks.md, between its marks, and the chart beside it."""
+def write(folder: Path, part: str, rows: Sequence[Row], how: str) -> None:
+    """Puts the figures into their part of `folder`/benchmarks.md, between its marks, and the chart beside it."""
     page = folder / "benchmarks.md"
+    marks = re.compile(rf"(<!-- measured: {part} -->\n).*?(<!-- end -->)", re.DOTALL)
     figures = f"{table(rows)}\n\n{machine()}; {how}.\n"
-    page.write_text(_MEASURED.sub(lambda found: found[1] + figures + found[2], page.read_text()))
-    (folder / "benchmarks.svg").write_text(chart([row for row in rows if row.aim is not None]))
+    page.write_text(marks.sub(lambda found: found[1] + figures + found[2], page.read_text()))
+    (folder / f"benchmarks-{part}.svg").write_text(chart([row for row in rows if row.aim is not None]))
 
 
 def chart(rows: Sequence[Row]) -> str:

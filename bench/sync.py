@@ -1,0 +1,62 @@
+"""`make bench-sync`: how fast sync is beside the builtin, both in the real viam-server, over links of all kinds.
+
+Prints a table; a run of everything at full length writes it with a chart into docs/. All figures are ratios within
+the run, or times that the link decides: the machine may be shared, though a quiet one gives the better table.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import signal
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+from . import report
+from .capture import build_viam_server
+from .report import Row
+from .sync_links import share, windows
+from .sync_rates import QUICK, Scale, drains, large
+from .sync_side import ROOT, say
+from .sync_waits import behind, recovery
+
+Measure = Callable[[Path, Path, Scale], Awaitable[list[Row]]]
+
+MEASURES: dict[str, Measure] = {
+    "drain": drains,
+    "large": large,
+    "share": share,
+    "windows": windows,
+    "behind": behind,
+    "recovery": recovery,
+}
+
+
+async def main(binary: Path) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default=",".join(MEASURES), help="which of %(default)s")
+    parser.add_argument("--rounds", type=int, default=Scale.rounds)
+    parser.add_argument("--quick", action="store_true", help="a quarter of the data, one round, nothing is written")
+    arguments = parser.parse_args()
+    chosen = [name.strip() for name in arguments.only.split(",")]
+    if unknown := [name for name in chosen if name not in MEASURES]:
+        parser.error(f"no such measure: {', '.join(unknown)}")
+    scale = QUICK if arguments.quick else replace(Scale(), rounds=arguments.rounds)
+    ourselves = asyncio.current_task()
+    assert ourselves is not None
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ourselves.cancel)  # ends what we started
+    rows: list[Row] = []
+    began_s = time.monotonic()
+    for name in chosen:
+        with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
+            rows += await MEASURES[name](binary, Path(folder), scale)
+    say(f"\n{report.table(rows)}\n\n{report.machine()}; {time.monotonic() - began_s:.0f} s")
+    if chosen == list(MEASURES) and not arguments.quick:
+        report.write(ROOT / "docs", "sync", rows, f"{scale.rounds} rounds, medians")
+
+
+if __name__ == "__main__":
+    asyncio.run(main(build_viam_server()))
