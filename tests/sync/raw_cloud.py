@@ -9,9 +9,10 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from h2.config import H2Configuration
 from h2.connection import H2Connection
@@ -101,6 +102,7 @@ class RawCloud:
         self.read_every_s = read_every_s
         self.calls: list[Call] = []
         self.taken: list[Call] = []
+        self.wires: list[Wire] = []
         self.logins = 0
         self._tasks: set[asyncio.Task[None]] = set()
         self._port = 0
@@ -128,7 +130,7 @@ class RawCloud:
         listening.listen()
         listening.setblocking(False)
         self._port = listening.getsockname()[1]
-        self._start(self._listen(listening))
+        self._listener = self._start(self._listen(listening))
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -136,10 +138,15 @@ class RawCloud:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _start(self, work: Awaitable[None]) -> None:
-        task = asyncio.ensure_future(work)
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
+
+    def stop_listening(self) -> None:
+        """Takes no further connection; those that stand go on."""
+        self._listener.cancel()
 
     async def _listen(self, listening: socket.socket) -> None:
         with listening:
@@ -150,6 +157,7 @@ class RawCloud:
     async def _serve(self, connection: socket.socket) -> None:
         with connection:
             wire = Wire(self, connection, asyncio.current_task())
+            self.wires.append(wire)
             try:
                 with suppress(OSError, ProtocolError):  # the client went
                     await wire.serve()

@@ -194,6 +194,26 @@ async def test_a_host_that_nobody_knows_says_so() -> None:
         await Cloud(settings("nowhere.invalid")).connect()
 
 
+async def test_a_cancelled_connect_ends_though_the_way_breaks_at_the_same_moment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began, refuse = asyncio.Event(), asyncio.Event()
+
+    async def open_connection(host: str, port: int) -> None:
+        began.set()
+        await refuse.wait()
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    task = asyncio.create_task(Cloud(settings("http://127.0.0.1:1")).connect())
+    await began.wait()
+    refuse.set()
+    await asyncio.sleep(0)  # the connection is refused, and nobody knows yet
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+
+
 def test_missing_credentials_are_named() -> None:
     missing = CloudSettings("https://x", False, "", "id", "").missing
     assert "VIAM_API_KEY " in missing and "VIAM_MACHINE_PART_ID" in missing and "VIAM_API_KEY_ID" not in missing

@@ -9,12 +9,14 @@ import pytest
 
 from holdfast.clock import SystemClock
 from holdfast.errors import CloudError, NotConnectedError
+from holdfast.sync import link as links
 from holdfast.sync.cloud import Cloud, CloudSettings
 from holdfast.sync.link import Link, LinkState
 from holdfast.sync.verdicts import Verdict
 from tests.waiting import eventually
 
 from .conftest import World, make_world
+from .raw_cloud import RawCloud
 
 UNAVAILABLE = CloudError("UNAVAILABLE", "try later", connected=True)
 NO_CONNECTION = CloudError("UNAVAILABLE", "reset", connected=False)
@@ -118,3 +120,42 @@ async def test_a_cloud_that_answers_with_errors_stays_connected(world: World) ->
         await world.connection.upload_capture(b"")
     assert world.link.failed("a", caught.value) is Verdict.RETRY
     assert world.link.up
+
+
+async def test_a_cut_is_noticed_while_nobody_uses_the_link(world: World) -> None:
+    await world.link.connected()
+    calls = world.cloud.calls.total()
+    await world.cable.cut()
+    await eventually(lambda: world.link.state is LinkState.DOWN)
+    assert world.cloud.calls.total() == calls
+    await world.cable.restore()
+    await eventually(lambda: world.link.up)
+
+
+async def test_a_way_that_is_gone_without_a_sign_is_noticed_while_nobody_uses_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(links, "_IDLE_LOOK_S", 0.1)
+    async with RawCloud() as cloud, make_world(tmp_path, address=cloud.address) as world:
+        await world.link.connected()
+        cloud.stop_listening()
+        await eventually(lambda: world.link.state is LinkState.DOWN)
+        assert "can't connect" in world.link.why and cloud.calls == []
+
+
+async def test_a_connection_that_the_cloud_ends_is_no_cut_while_the_way_is_there(tmp_path: Path) -> None:
+    async with RawCloud() as cloud, make_world(tmp_path, address=cloud.address) as world:
+        await world.link.connected()
+        probes = world.connection.probe
+        tried = asyncio.Event()
+
+        async def probe() -> None:
+            await probes()
+            tried.set()
+
+        world.connection.probe = probe  # type: ignore[method-assign]
+        cloud.wires[-1].go_away()
+        await asyncio.wait_for(tried.wait(), 20)
+        assert world.link.up and cloud.logins == 1
+        world.capture_file("9999-a", [1])
+        assert (await world.sync.sync_now()).files == 1

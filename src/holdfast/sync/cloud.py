@@ -31,6 +31,7 @@ _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
 _DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
 _CREATE_SEQUENCE = "/viam.app.data.v1.DataService/CreateSequence"
 _CONNECT_TIMEOUT_S = 10.0
+_READY = grpc.ChannelConnectivity.READY
 _LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 
 Answer = TypeVar("Answer")
@@ -73,6 +74,7 @@ class Cloud:
         self._streams: grpc.Channel | None = None
         self._token = Token("")
         self._login = asyncio.Lock()
+        self._under_way = 0
         self.bandwidth = Bandwidth()
         self.meter = Meter()
 
@@ -96,6 +98,22 @@ class Cloud:
             self._channel = grpc.aio.secure_channel(target, credentials, options=options)
             self._streams = grpc.secure_channel(target, credentials, options=options)
         await self._authenticate()
+
+    async def lost(self) -> None:
+        """Returns when the connection breaks: at once when the other side, or this computer, ends it."""
+        channel, before = self._open_channel(), None
+        while True:
+            state = channel.get_state()
+            if before is _READY and state is not _READY:
+                return
+            before = state
+            await channel.wait_for_state_change(state)
+
+    async def probe(self) -> None:
+        """Tries the way (TCP), unless calls that are under way do. Raises CloudError."""
+        if not self._under_way:
+            host, port, _ = _endpoint(self._settings)
+            await _probe(host, port)
 
     async def close(self) -> None:
         channel, self._channel, self._token = self._channel, None, Token("")
@@ -135,6 +153,13 @@ class Cloud:
     async def _logged_in(self, call: _Call[Answer]) -> Answer:
         """Makes a call, with a new token when ours is about to expire, and once more with a new one when the cloud
         does not know ours any more."""
+        self._under_way += 1
+        try:
+            return await self._with_token(call)
+        finally:
+            self._under_way -= 1
+
+    async def _with_token(self, call: _Call[Answer]) -> Answer:
         token = self._token
         if token.is_old:
             await self._renew(token)
@@ -266,13 +291,28 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _probe(host: str, port: int) -> None:
+    # not asyncio.wait_for, which before Python 3.12 forgets that it was cancelled where both happen at once
+    opening = asyncio.ensure_future(asyncio.open_connection(host, port))
     try:
-        _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), _CONNECT_TIMEOUT_S)
-    except asyncio.TimeoutError as error:
-        raise CloudError("UNAVAILABLE", f"{host}:{port} does not answer", connected=False) from error
+        await asyncio.wait([opening], timeout=_CONNECT_TIMEOUT_S)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        opening.cancel()
+        raise
+    if not opening.done():
+        opening.cancel()
+        raise CloudError("UNAVAILABLE", f"{host}:{port} does not answer", connected=False)
+    try:
+        _, writer = opening.result()
     except OSError as error:
         why = error.strerror or str(error)
         raise CloudError("UNAVAILABLE", f"can't connect to {host}:{port}: {why}", connected=False) from error
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
+
+
+def _close(opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    """What nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].close()

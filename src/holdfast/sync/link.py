@@ -21,6 +21,8 @@ from .verdicts import Verdict, verdict
 
 _LOG_INTERVAL_S = 60.0
 _FIRST_CONNECT_TIMEOUT_S = 15.0
+_IDLE_LOOK_S = 60.0
+"""A way that nobody has used for so long is tried."""
 
 logger = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class Link:
         self._unwell_backoff = unwell_backoff()
         self._last_unwell_unit: str | None = None
         self._safety = SafetyStop()
+        self._succeeded_s = 0.0
 
     @property
     def up(self) -> bool:
@@ -83,7 +86,7 @@ class Link:
                 self._safety.connected()
                 self._trouble.clear()  # calls of the connection before this one may have reported until now
                 self._set(LinkState.UP, "")
-                await self._trouble.wait()
+                await first_done(self._trouble.wait(), self._watch())
                 if self.state is LinkState.DOWN:
                     continue  # a connection that broke is often back at once
             await self._pause(self._backoff.next_s())
@@ -120,6 +123,7 @@ class Link:
         """A call went well."""
         self._last_unwell_unit = None
         self._backoff.reset()
+        self._succeeded_s = self._clock.monotonic()
         self._safety.accepted()
         if self.state in _UNWELL:
             self._unwell_backoff.reset()
@@ -159,11 +163,22 @@ class Link:
             self._usable.clear()
             self._trouble.set()
         if state is LinkState.UP:
-            if before is not LinkState.UP:
+            if before is not LinkState.UP and self._throttle.allows("connected"):
                 logger.info("connected to the cloud")
         elif self._throttle.allows(f"{state.value} {why}"):
             level = logging.ERROR if state in (LinkState.REFUSED, LinkState.REFUSING) else logging.WARNING
             logger.log(level, "%s: %s; data is kept and sent when that is over", state.value, why)
+
+    async def _watch(self) -> None:
+        """Notices a connection that breaks while nobody uses it. Returns when the link is down."""
+        while self.state is not LinkState.DOWN:
+            looked_s = self._clock.monotonic()
+            await first_done(self._cloud.lost(), self._clock.sleep(_IDLE_LOOK_S))
+            if self._succeeded_s < looked_s:
+                try:
+                    await self._cloud.probe()
+                except CloudError as error:
+                    self._set(LinkState.DOWN, str(error))
 
     async def _pause(self, seconds: float) -> None:
         """Waits, or less when somebody is in a hurry."""
