@@ -117,14 +117,17 @@ def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
 
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
     link, sync, delivery = engine.uplink.link, engine.uplink.sync, engine.uplink.delivery
+    oldest_ns = sync.backlog.oldest_ns
     last, backlog, rate = sync.last_round_s, sync.backlog, delivery.meter.bytes_per_s
     return {
         "link": link.state.value,
         "link_error": link.why,
         "state": engine.store.waiting_for or sync.state,
+        "selector": sync.selector,
         "recovery": engine.store.recovered,
         "pending_files": backlog.files,
         "pending_bytes": backlog.bytes,
+        "oldest_age_s": None if oldest_ns is None else round((manager.clock.time_ns() - oldest_ns) / 1e9, 1),
         "throughput_bytes_per_s": round(rate, 1),
         "time_left_s": _time_left_s(backlog.bytes, rate),
         "in_flight": sync.in_flight,

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from pathlib import Path
 
 import grpc
@@ -196,11 +197,14 @@ async def test_the_selector_decides_over_scheduled_sync_and_not_over_manual(worl
     world.capture_file("9999-a", [1])
     world.sync.configure(world.settings(should_sync=should_sync))
     await eventually(lambda: "says no" in world.sync.state)
-    assert world.arrived.numbers == []
+    assert world.sync.selector == reason and world.arrived.numbers == []
     assert (await world.sync.sync_now()).files == 1
     world.capture_file("9999-b", [2])
     reason = ""
     await eventually(lambda: world.arrived.of("lidar") == [1, 2])
+    assert world.sync.selector == "should_sync is true"
+    world.sync.configure(world.settings())
+    await eventually(lambda: world.sync.selector == "")
 
 
 async def test_a_cancelled_manual_sync_breaks_nothing(world: World) -> None:
@@ -380,3 +384,19 @@ async def test_what_a_stream_moves_counts_while_it_goes(world: World) -> None:
     assert not manual.done()
     release.set()
     await manual
+
+
+async def test_the_oldest_that_waits_is_known_also_while_its_folder_is_not_listed(world: World) -> None:
+    world.cloud.fail_while = lambda method, request: grpc.StatusCode.INTERNAL if "Upload" in method else None
+    for number in (30, 10, 20):
+        path = world.capture_file("9999-a", [number], f"sensor-{number}")
+        os.utime(path, (number, number))
+    assert world.sync.backlog.oldest_ns is None
+    world.sync.configure(world.settings())
+    await eventually(lambda: world.sync.backlog.files == 3 and world.delivery.retrying == 3)
+    rounds = world.completed
+    await eventually(lambda: world.completed >= rounds + 3)
+    assert world.sync.backlog.oldest_ns == 10e9
+    world.cloud.fail_while = None
+    await world.sync.sync_now()
+    assert world.sync.backlog.oldest_ns is None

@@ -5,6 +5,8 @@ Belongs to the event loop.
 
 from __future__ import annotations
 
+import math
+
 from .walker import Found, Walk
 
 
@@ -15,6 +17,7 @@ class Backlog:
         self._found_files = self._found_bytes = 0
         self._gone_files = self._gone_bytes = 0
         self._before = (0, 0)
+        self._oldest_ns = math.inf
 
     @property
     def files(self) -> int:
@@ -24,12 +27,18 @@ class Backlog:
     def bytes(self) -> int:
         return max(0, self._found_bytes - (self._gone_bytes - self._before[1])) if self.files else 0
 
+    @property
+    def oldest_ns(self) -> float | None:
+        """When the oldest file that waits was last changed; None when none waits."""
+        return self._oldest_ns if self.files and self._oldest_ns < math.inf else None
+
     def begin(self) -> tuple[int, int]:
         """A mark for `found`."""
         return self._gone_files, self._gone_bytes
 
     def found(self, mark: tuple[int, int], walk: Walk) -> None:
         self._found_files, self._found_bytes, self._before = walk.found, walk.found_bytes, mark
+        self._oldest_ns = walk.oldest_ns
 
     def left(self, found: Found) -> None:
         """A file waits no more, whatever became of it."""

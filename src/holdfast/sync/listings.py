@@ -14,6 +14,7 @@ such limit. What a walk did not come across is forgotten.
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 
@@ -42,6 +43,8 @@ class Listing:
     """Whether the folder as a whole waited."""
     files: int = 0
     size_bytes: int = 0
+    oldest_ns: float = math.inf
+    """When one of them was last changed; that one may be gone."""
     recent: int = 0
     offered: int = 0
     """Of `files`, those that were to be sent then."""

@@ -99,6 +99,8 @@ class SyncScheduler:
         self._stopped = False
         self._hold = ""
         self.state = "waiting for the first interval"
+        self.selector = ""
+        """What the selector said when it was last asked; empty without one."""
         self.backlog = Backlog()
         self.summary = Summary(clock, self._paths, self.backlog, delivery.meter)
         self.last_round_s: float | None = None
@@ -229,7 +231,12 @@ class SyncScheduler:
         await first_done(self._clock.sleep(seconds), self._changed.wait())
 
     async def _reason_to_wait(self) -> str:
-        return await self._settings.should_sync() if self._settings.should_sync is not None else ""
+        if self._settings.should_sync is None:
+            self.selector = ""
+            return ""
+        reason = await self._settings.should_sync()
+        self.selector = reason or "should_sync is true"
+        return reason
 
     async def _round(self, report: SyncReport | None, select: Select | None = None) -> None:
         """Completes what was captured, walks, and starts an upload for each file that is due; a part of what there

@@ -10,6 +10,7 @@ Blocks; belongs on a worker thread, on which each step takes some milliseconds.
 from __future__ import annotations
 
 import logging
+import math
 import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
@@ -68,6 +69,8 @@ class Walk:
     found: int = 0
     """Files that are ready to be sent or wait for their retry."""
     found_bytes: int = 0
+    oldest_ns: float = math.inf
+    """When the one of them that was left alone for longest was last changed."""
     too_recent: list[str] = field(default_factory=list)
     """The first hundred arbitrary files that were changed less than `min_age_s` ago."""
     in_progress: list[str] = field(default_factory=list)
@@ -212,6 +215,8 @@ class Walk:
             return
         listing.files += 1
         listing.size_bytes += status.st_size
+        listing.oldest_ns = min(listing.oldest_ns, status.st_mtime_ns)
+        self.oldest_ns = min(self.oldest_ns, status.st_mtime_ns)
         listing.has_captures |= kind is FileKind.CAPTURE
         self._count(folder, root, 1, status.st_size, kind is FileKind.CAPTURE)
         due_s = self._offer(entry, folder, kind, status.st_mtime_ns, window)
@@ -252,6 +257,8 @@ class Walk:
         self.whole &= quiet
         if known.files or known.recent or not quiet:
             self._count(folder, root, known.files, known.size_bytes, known.has_captures)
+        if known.files:
+            self.oldest_ns = min(self.oldest_ns, known.oldest_ns)
         return True
 
     def _in_order(self, window: Window) -> Iterator[list[Found]]:
