@@ -131,11 +131,11 @@ def collectors_of(paths: set[Path], capture_dir: Path) -> set[Collector]:
     return {(api.replace("_", ":", 2), resource, method) for api, resource, method, _ in parts}
 
 
-async def collectors_that_read(server: ViamServer) -> set[Collector]:
+async def collectors_that_read(server: ViamServer, service: str = "data") -> set[Collector]:
     """What Holdfast's collectors have readings of; none while the service is being built."""
     try:
         async with server.robot() as robot:
-            status = await DataManagerClient.from_robot(robot, "data").get_status()
+            status = await DataManagerClient.from_robot(robot, service).get_status()
     except (GRPCError, StreamTerminatedError, ResourceNotFoundError, OSError):
         return set()
     collectors = status.get("capture", {}).get("collectors", ())
