@@ -93,9 +93,8 @@ def _into(resource: Resource, methods: list[Json]) -> list[Finding]:
         resource.add_service_config({CAPTURE_METHODS: methods})
         return []
     last = resource.service_configs[-1]
-    attributes = last.get("attributes") or {}
-    found = attributes.get(CAPTURE_METHODS) or []
-    last["attributes"] = {**attributes, CAPTURE_METHODS: [*found, *methods]}
+    found = resource.methods_of(last)
+    last["attributes"] = {**resource.attributes_of(last), CAPTURE_METHODS: [*found, *methods]}
     if not found:
         return []
     return [note(f"{resource.name} has capture methods of its own, so far without effect; the builtin uses them")]
@@ -112,7 +111,7 @@ def _otherwise(manager: Resource, entries: list[Entry]) -> list[Finding]:
         name
         and ":service:" in name.api
         and name.api.split(":")[-1] not in _FOUND_BY_THE_BUILTIN
-        and name.short not in (manager.entry.get("depends_on") or [])
+        and name.short not in manager.depends_on
     ):
         findings.append(note(f"the builtin captures {name.short} only when depends_on of {manager.name} names it"))
     return findings

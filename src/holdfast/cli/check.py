@@ -73,7 +73,7 @@ def _left_in_components(machine: Machine) -> list[Finding]:
             f"them only to the builtin; holdfast config convert moves them into {CAPTURE_METHODS} of the service"
         )
         for holder in (*machine.resources, *machine.remotes)
-        if any((each.get("attributes") or {}).get(CAPTURE_METHODS) for each in holder.service_configs)
+        if any(holder.methods_of(each) for each in holder.service_configs)
     ]
 
 

@@ -74,12 +74,11 @@ def of_attributes(entry: Entry) -> list[Finding]:
 
 
 def of_dependencies(manager: Resource) -> list[Finding]:
-    names = manager.entry.get("depends_on")
-    if not names:
+    if not manager.depends_on:
         return []
     return [
         note(
-            f"depends_on of {manager.name}: nothing is captured while one of {', '.join(map(str, names))} is "
+            f"depends_on of {manager.name}: nothing is captured while one of {', '.join(manager.depends_on)} is "
             "missing; Holdfast needs none, it captures each resource as soon as it is there"
         )
     ]

@@ -76,6 +76,13 @@ class Holder:
         """Those that tell a data manager what to capture."""
         return [each for each in self._all() if each.get("type") in ("data_manager", DATA_MANAGER)]
 
+    def attributes_of(self, service_config: Json) -> Json:
+        return _object(service_config.get("attributes"), f"the attributes of a service config of {self.where}")
+
+    def methods_of(self, service_config: Json) -> list[Any]:
+        """The capture methods in one of the service configs."""
+        return list_in(self.attributes_of(service_config), CAPTURE_METHODS, self.where)
+
     def add_service_config(self, attributes: Json) -> None:
         configs = self._all()
         self.entry["service_configs"] = configs
@@ -85,7 +92,7 @@ class Holder:
         """Takes the capture methods out, those of each service config by themselves, and what is empty then."""
         taken = []
         for each in self.service_configs:
-            attributes = _object(each.get("attributes"), f"the attributes of a service config of {self.where}")
+            attributes = self.attributes_of(each)
             if CAPTURE_METHODS in attributes:
                 taken.append(list_in(attributes, CAPTURE_METHODS, self.where))
                 del attributes[CAPTURE_METHODS]
@@ -128,6 +135,10 @@ class Resource(Holder):
     @property
     def full_name(self) -> str:
         return f"{self.api}/{self.name}"
+
+    @property
+    def depends_on(self) -> list[str]:
+        return [str(name) for name in list_in(self.entry, "depends_on", self.where)]
 
     @property
     def attributes(self) -> Json:
