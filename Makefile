@@ -45,8 +45,8 @@ bench-capture: setup  ## what capture costs and how exactly it keeps its rates, 
 bench-sync: setup  ## how fast sync is beside the builtin, both in the real viam-server, over links of all kinds; BENCH="--only drain,large --quick"
 	PYTHONPATH=src:. $(VENV)/python -m bench.sync $(BENCH)
 
-module: setup  ## dist/archive.tar.gz, to be uploaded with `viam module upload`
+module:  ## dist/archive.tar.gz, to be uploaded with `viam module upload`
 	./build.sh
 
 clean:  ## removes what the commands above made here
-	rm -rf .venv dist build src/*.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -rf .venv .venv-build dist build src/*.egg-info demo-output .mypy_cache .ruff_cache .pytest_cache .hypothesis

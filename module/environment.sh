@@ -1,10 +1,10 @@
 #!/bin/sh
-# environment.sh <requirements file>: makes .venv hold what that file of the checkout asks for.
-# Does nothing when it does already. PYTHON names another interpreter than python3 to make it with.
+# environment.sh <requirements file> [folder]: makes .venv, or that folder, hold what that file of the checkout asks
+# for. Does nothing when it does already. PYTHON names another interpreter than python3 to make it with.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 requirements=$1
-venv=$root/.venv
+venv=$root/${2:-.venv}
 stamp=$venv/.$requirements
 wanted=$(cat "$root"/requirements*.txt | cksum)
 

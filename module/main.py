@@ -29,8 +29,7 @@ from viam.resource.base import ResourceBase
 from viam.resource.types import API, resource_name_from_string
 
 from holdfast.log_limit import LogLimit
-
-from . import durable, event_loop
+from module import durable, event_loop
 
 
 class HoldfastModule(Module):

@@ -10,7 +10,7 @@ from typing import Any
 import bson
 from bson.objectid import ObjectId
 
-from holdfast.capture.mongo_client import MongoError, MongoErrorKind, Refused
+from holdfast.capture.mongo_target import MongoError, MongoErrorKind, Refused
 from holdfast.config import MongoSettings
 
 NO_CONNECTION = MongoError(MongoErrorKind.NO_CONNECTION, "nobody there")

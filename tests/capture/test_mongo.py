@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.capture import mongo
 from holdfast.capture.mongo import BATCH_READINGS, REFUSED, MongoCapture, SpoolPlace
-from holdfast.capture.mongo_client import MongoError, MongoErrorKind
+from holdfast.capture.mongo_target import MongoError, MongoErrorKind
 from holdfast.clock import SystemClock
 from holdfast.config import MongoSettings
 from holdfast.filesystem import FileSystem

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
+import shutil
 import subprocess
 from collections.abc import AsyncIterator, Callable, Generator
 from pathlib import Path
@@ -13,8 +15,11 @@ import pytest_asyncio
 
 from .viam_server import ViamServer
 
-_BUILD = Path(__file__).parent.parent / "viam_server" / "build.sh"
+_ROOT = Path(__file__).parent.parent.parent
+_BUILD = _ROOT / "tests" / "viam_server" / "build.sh"
 _BUILD_TIMEOUT_S = 1800
+_SOURCES = ("*.sh", "*.md", "meta.json", "LICENSE", "requirements*.txt", "module", "src")
+_PACKAGE_TIMEOUT_S = 600
 _NO_GO = 3
 _STOP_TIMEOUT_S = 45.0
 _FAILED = pytest.StashKey[bool]()
@@ -34,8 +39,20 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def viam_server_binary() -> Path:
     """The real viam-server, built once. Without a Go to build it the test is skipped; in CI it fails."""
+    return _built("viam-server")
+
+
+@pytest.fixture(scope="session")
+def viam_cli_binary() -> Path:
+    """Viam's command line tool, as `viam_server_binary`."""
+    return _built("viam-cli")
+
+
+def _built(what: str) -> Path:
     try:
-        build = subprocess.run([str(_BUILD)], capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False)
+        build = subprocess.run(
+            [str(_BUILD), what], capture_output=True, text=True, timeout=_BUILD_TIMEOUT_S, check=False
+        )
     except subprocess.TimeoutExpired:
         pytest.fail(f"{_BUILD} did not end in {_BUILD_TIMEOUT_S} s")
     if build.returncode == _NO_GO:
@@ -46,6 +63,40 @@ def viam_server_binary() -> Path:
     if build.returncode != 0:
         pytest.fail(f"{_BUILD} failed with {build.returncode}:\n{build.stderr}")
     return Path(build.stdout.strip())
+
+
+@pytest.fixture(scope="session")
+def clone(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with what a build needs of the checkout, and nothing that was made there."""
+    folder = tmp_path_factory.mktemp("clone")
+    for name in _SOURCES:
+        for path in _ROOT.glob(name):
+            if path.is_dir():
+                shutil.copytree(path, folder / path.name, ignore=shutil.ignore_patterns("__pycache__"))
+            else:
+                shutil.copy2(path, folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def archive(clone: Path) -> Path:
+    """The module's archive, made in a fresh clone by the steps of meta.json, as Viam's cloud makes it."""
+    steps = json.loads((clone / "meta.json").read_text())["build"]
+    for step in (steps["setup"], steps["build"]):
+        made = subprocess.run(
+            ["bash", "-c", step], cwd=clone, capture_output=True, text=True, timeout=_PACKAGE_TIMEOUT_S, check=False
+        )
+        assert made.returncode == 0, f"{step}:\n{made.stdout}\n{made.stderr}"
+    return clone / str(steps["path"])
+
+
+@pytest.fixture
+def unpacked(archive: Path, tmp_path: Path) -> Path:
+    """A folder that holds what the archive holds, and nothing else."""
+    folder = tmp_path / "unpacked"
+    folder.mkdir()
+    subprocess.run(["tar", "-xzf", str(archive), "-C", str(folder)], check=True)
+    return folder
 
 
 @pytest_asyncio.fixture

@@ -183,6 +183,7 @@ class Machine:
         self.folder = folder
         self.capture_dir = folder / "captured"
         self.connected = connected
+        self.executable = RUN
         self.arrived: list[Reading] = []
         self.files: list[tuple[UploadMetadata, bytes]] = []
         self.components: Sequence[Mapping[str, Any]] = ()
@@ -208,7 +209,7 @@ class Machine:
         }
         return {
             "modules": [
-                {"name": MODULE, "type": "local", "executable_path": str(RUN)},
+                {"name": MODULE, "type": "local", "executable_path": str(self.executable)},
                 *([sensors_module()] if any("holdfast:test" in c["model"] for c in self.components) else []),
             ],
             "components": list(self.components),

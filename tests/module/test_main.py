@@ -59,3 +59,12 @@ def test_the_module_s_program_converts_and_checks_configs_for_a_person() -> None
         check=False,
     )
     assert (ran.returncode, ran.stdout) == (0, "fine\n"), ran.stderr
+
+
+def test_the_start_loads_nothing_of_pymongo_which_few_need() -> None:
+    code = "import sys, module.main; print([name for name in sys.modules if name.partition('.')[0] == 'pymongo'])"
+    environment = {"PYTHONPATH": ":".join(path for path in sys.path if path)}
+    loaded = subprocess.run(
+        [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+    )
+    assert loaded.stdout == "[]\n"

@@ -11,7 +11,8 @@ import bson
 import pytest
 
 from holdfast.capture.mongo import MongoCapture, SpoolPlace
-from holdfast.capture.mongo_client import MongoClient, MongoError, MongoErrorKind
+from holdfast.capture.mongo_client import MongoClient
+from holdfast.capture.mongo_target import MongoError, MongoErrorKind
 from holdfast.clock import SystemClock
 from holdfast.filesystem import FileSystem
 from holdfast.mongo_config import MongoSettings

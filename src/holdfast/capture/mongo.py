@@ -33,7 +33,7 @@ from ..storage.spool_segments import SpoolCounts
 from ..throttle import Throttle
 from .collector import CollectorSpec, Sink
 from .documents import NoDocumentError, document
-from .mongo_client import MongoClient, MongoError, MongoTarget
+from .mongo_target import MongoError, MongoTarget
 
 BATCH_READINGS = 500
 BATCH_BYTES = 1024 * 1024
@@ -49,6 +49,13 @@ OFF, WAITING, CONNECTING, UP = "off", "waiting for the capture folder", "connect
 logger = logging.getLogger(__name__)
 
 Connect = Callable[[MongoSettings], MongoTarget]
+
+
+def _connect(settings: MongoSettings) -> MongoTarget:
+    """Loads pymongo at the first use: it is a fifth of the module's start, and most machines have no MongoDB."""
+    from .mongo_client import MongoClient
+
+    return MongoClient(settings)
 
 
 class MongoWriter:
@@ -249,7 +256,7 @@ class SpoolPlace:
 class MongoCapture:
     """Where collectors put what MongoDB is to have. `stop` must be called."""
 
-    def __init__(self, files: FileSystem, clock: Clock, connect: Connect = MongoClient) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, connect: Connect = _connect) -> None:
         self.spool: Spool | None = None
         """Of the configured folder; None while nothing goes to MongoDB."""
         self._files = files

@@ -18,9 +18,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import Enum
-from typing import Any, Protocol
+from typing import Any
 from urllib.parse import unquote_plus
 
 import pymongo
@@ -30,8 +28,8 @@ from pymongo.collection import Collection
 from pymongo.server_api import ServerApi, ServerApiVersion
 from pymongo.write_concern import WriteConcern
 
-from ..errors import HoldfastError
 from ..mongo_config import MongoSettings
+from .mongo_target import MongoError, MongoErrorKind, Refused
 
 CALL_TIMEOUT_S = 20.0
 SELECTION_TIMEOUT_S = 3.0
@@ -48,46 +46,6 @@ _SERVERS_FAULT = frozenset(
 
 
 _NOT_ENCODED = "uri is no valid connection string; in user and password, encode : / ? # [ ] @ % with percent signs"
-
-
-class MongoErrorKind(Enum):
-    """Why nothing more could be written. The value is the state in words."""
-
-    NO_CONNECTION = "no connection"
-    LOGIN_REFUSED = "login refused"
-    UNUSABLE = "not usable"
-    REFUSED = "refused by the server"
-
-
-class MongoError(HoldfastError):
-    """The documents before `done` of those given are written; from there on it is unknown.
-
-    `slow` tells that time ran out: fewer at a time may help.
-    """
-
-    def __init__(self, kind: MongoErrorKind, message: str, *, slow: bool = False) -> None:
-        super().__init__(message)
-        self.kind = kind
-        self.slow = slow
-
-
-@dataclass(frozen=True)
-class Refused:
-    """A document that the server does not take."""
-
-    index: int
-    why: str
-
-
-class MongoTarget(Protocol):
-    """Where documents go."""
-
-    def insert(self, documents: Sequence[bytes]) -> list[Refused]:
-        """Writes all, in order, durably; those that are there already stay as they are. Raises MongoError, with an
-        unknown part of them written."""
-
-    def close(self) -> None:
-        """Ends the connections. Safe from another thread."""
 
 
 class MongoClient:
