@@ -24,15 +24,24 @@ from holdfast import commands, config
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.clock import SystemClock
 from holdfast.commands.syncing import start_sync
+from holdfast.commands.uploading import upload_data
 from holdfast.errors import BusyError, CommandError, ConfigError, HoldfastError, NotConnectedError, printable
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
+from holdfast.sync.uploads import Labels
 
 from .data_manager import DataManager
 from .direct_client import DirectClient
 
 _MOST_NAMED = 3
+_EXTENSIONS = {
+    MimeType.MIME_TYPE_IMAGE_JPEG: ".jpeg",
+    MimeType.MIME_TYPE_IMAGE_PNG: ".png",
+    MimeType.MIME_TYPE_APPLICATION_PCD: ".pcd",
+    MimeType.MIME_TYPE_VIDEO_MP4: ".mp4",
+}
+"""Of what is uploaded to datasets; as in the builtin, what is of no known type has none."""
 
 
 class Process:
@@ -128,11 +137,9 @@ class Durable(DataManager):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        raise GRPCError(
-            Status.UNIMPLEMENTED,
-            "this version of holdfast does not upload to datasets; put the file into a folder dataset=<id> under "
-            "an additional sync path instead",
-        )
+        with _translated():
+            labels = Labels(tuple(tags), tuple(dataset_ids))
+            await upload_data(PROCESS.manager, binary_data, _EXTENSIONS.get(mime_type, ""), labels)
 
     async def do_command(
         self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any

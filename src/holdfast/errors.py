@@ -87,6 +87,10 @@ class CommandError(HoldfastError):
     """A DoCommand that can't be carried out as it was given."""
 
 
+class NotUploadedError(HoldfastError):
+    """An upload that somebody asked for did not come about; the message says why, and what becomes of the data."""
+
+
 class BusyError(HoldfastError):
     """As much as is possible at once is under way already; later it may be done."""
 

@@ -17,7 +17,7 @@ from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import NamedTuple
 
-from .errors import StorageError
+from .errors import StorageError, printable
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Linux's sync of one file system; Python has none. Missing elsewhere."""
@@ -236,6 +236,37 @@ class FileSystem:
         """Opens a file for `read_at`."""
         with _translated("read", path):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def open_beneath(self, root: str, path: str) -> int:
+        """Opens a regular file below the folder `root` for `read_at`.
+
+        No symbolic link is followed on the way from `root`: whoever puts one there meanwhile gains nothing.
+        """
+        with _translated("read", path):
+            *folders, name = os.path.relpath(path, root).split(os.sep)
+            if os.pardir in (*folders, name):
+                raise PermissionError(errno.EACCES, f"it is not below {printable(root)}")
+            here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                for folder in folders:
+                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
+                    inner = os.open(folder, flags, dir_fd=here)
+                    os.close(here)
+                    here = inner
+                # a pipe that nobody writes would block without O_NONBLOCK
+                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+                descriptor = os.open(name, flags, dir_fd=here)
+            finally:
+                os.close(here)
+            if not status_bits.S_ISREG(os.fstat(descriptor).st_mode):
+                os.close(descriptor)
+                raise OSError(errno.EINVAL, "it is not a regular file")
+            return descriptor
+
+    def status(self, descriptor: int, path: str) -> os.stat_result:
+        """As `stat`, of an open file."""
+        with _translated("read", path):
+            return os.fstat(descriptor)
 
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
         """The bytes of an open file from `offset` on: `size_bytes` of them, or fewer where it ends."""

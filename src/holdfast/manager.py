@@ -158,7 +158,7 @@ class Manager:
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
         """A manual sync: everything that is there now, or what `select` says of it. NotConnectedError when it can't
         begin."""
-        return await self._ready_engine().uplink.sync.sync_now(select, report)
+        return await self.ready_engine().uplink.sync.sync_now(select, report)
 
     @property
     def capture_roots(self) -> list[str]:
@@ -170,15 +170,18 @@ class Manager:
         """The additional sync paths."""
         return self.config.additional_sync_paths if self.config is not None else ()
 
-    def check_can_sync(self) -> None:
-        """Raises NotConnectedError while nothing can be sent, whatever the link does."""
-        self._ready_engine()
+    @property
+    def upload_roots(self) -> Sequence[str]:
+        """Where uploads may read."""
+        configured = self.config.upload_roots if self.config is not None else ()
+        return configured or [*self.capture_roots, *self.other_roots]
 
     async def sync_files(self, paths: Sequence[str]) -> SyncReport:
         """Sends these files, which are complete. NotConnectedError when it can't begin."""
-        return await self._ready_engine().uplink.sync.sync_files(paths)
+        return await self.ready_engine().uplink.sync.sync_files(paths)
 
-    def _ready_engine(self) -> Engine:
+    def ready_engine(self) -> Engine:
+        """What runs; NotConnectedError while nothing can be sent, whatever the link does."""
         if self.engine is None:
             raise NotConnectedError("can't sync yet: not configured")
         if not self.engine.store.owned:

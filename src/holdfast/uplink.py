@@ -17,6 +17,7 @@ from .sync.cloud import Cloud, CloudSettings
 from .sync.delivery import Delivery
 from .sync.link import Link
 from .sync.scheduler import SyncScheduler
+from .sync.uploads import Uploads
 from .throttle import Throttle
 
 
@@ -41,6 +42,7 @@ class Uplink:
         self.delivery = Delivery(files, clock, throttle, stores, self._cloud, self.link)
         self.sync = SyncScheduler(files, clock, self.link, self.delivery, stores)
         self.failed = FailedCount(files, clock, stores, lambda: self.sync.additional_paths)
+        self.uploads = Uploads(files, self._cloud, self.link, self.delivery.settlement, self.sync.until_resumed)
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
 
     def limit_bytes_per_s(self, limit: float) -> None:
@@ -53,7 +55,7 @@ class Uplink:
         await asyncio.gather(self._task, return_exceptions=True)
         if self._predecessor is not None:
             await self._predecessor
-        await self.sync.stop()
+        await asyncio.gather(self.sync.stop(), self.uploads.stop())
         await self._cloud.close()
 
     async def _serve(self) -> None:

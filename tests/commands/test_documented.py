@@ -23,13 +23,16 @@ async def test_every_example_of_docs_commands_works_as_it_is_shown(tmp_path: Pat
         for example in examples:
             command = json.loads(example)
             name = command.pop("command")
+            if command.get("path") == "<folder>":
+                command["path"] = str(world.folder / "capture")
             if command.get("id") == "<id>":
                 command["id"] = answers["sync"]["job"] if name == "job" else answers["start_sequence"]["id"]
             answers[name] = await world.command(name, **command)
-    assert len(examples) == 16
+    assert len(examples) == 18
     assert answers["pause"]["paused"][0]["what"] == "thermometer" and answers["resume"]["paused"] == []
     assert answers["set_frequency"]["resource"] == "barometer" and answers["set_frequency"]["old_hz"] == 1.0
     assert answers["job"]["job"] == answers["sync"]["job"] and answers["sync"]["kind"] == "sync"
+    assert answers["upload"]["kind"] == "upload" and world.cloud.files_count == 1
     assert answers["failed"]["not_found"] == ["/no/longer/wanted"]
     assert answers["capture_now"]["delivery"] == "with the next sync"
 

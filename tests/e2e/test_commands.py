@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
+import base64
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError
-from viam.proto.app.datasync import MimeType
+from viam.proto.app.datasync import DataCaptureUploadRequest, MimeType
 
-from .machines import Servers, a_machine, readings_of, sensor
+from .machines import Servers, a_machine, readings_of, sensor, until
 
 
 def shape(value: Any) -> Any:
@@ -60,10 +64,124 @@ async def test_commands_answer_alike_on_both_ways_and_mistakes_are_explained(
             assert refused.value.status is Code.INVALID_ARGUMENT
             assert told in str(refused.value.message) and ".py" not in str(refused.value.message)
 
+
+async def test_a_sync_of_one_resource_is_a_job_and_goes_on_when_its_caller_is_gone(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    async with a_machine(viam_server, tmp_path) as machine:
+        sources = [machine.source(name) for name in ("left", "right")]
+        await machine.start(
+            components=[source.component for source in sources],
+            capture_methods=[readings_of(source.name, 50) for source in sources],
+            sync_disabled=True,
+        )
+        for source in sources:
+            await machine.until_captured(source.name, 20)
+        go_on = asyncio.Event()
+        machine.cloud.before_answer = go_on.wait
+        begun = await machine.command(command="sync", wait=False, resources=["left"])
+        assert begun["done"] is False
+        await until(lambda: machine.uploads, "the first upload has begun")
+        waited = await machine.command(command="sync", timeout_s=0.2)
+        assert waited["done"] is False and waited["pending"] >= 1
         service = await machine.service()
+        with pytest.raises((GRPCError, asyncio.TimeoutError)):
+            await service.sync(timeout=0.3)
+        assert machine.arrived == [] or machine.of("right") == []
+        go_on.set()
+
+        async def job_is_done() -> Mapping[str, Any] | None:
+            told = await machine.command(command="job", id=begun["job"])
+            return told if told["done"] else None
+
+        told = await until(job_is_done, "the job has ended")
+        assert told["files"] >= 1 and told["failed_count"] == 0 and told["error"] == ""
+
+        async def all_are_done() -> bool:
+            return all(job["done"] for job in (await machine.command(command="job"))["jobs"])
+
+        await until(all_are_done, "the sync of the caller that is gone has ended too")
+        assert machine.of("left") and machine.of("right")
+        await machine.stop_capture_and_sync()
+        for source in sources:
+            assert sorted(machine.seqs(source.name)) == source.seqs
+        outside = {"command": "sync", "paths": ["/etc"]}
+        with pytest.raises(GRPCError, match="these are: .*captured") as refused:
+            await machine.command(**outside)
+        assert refused.value.status is Code.INVALID_ARGUMENT
+
+
+async def test_uploads_on_request_arrive_with_their_labels_and_tell_the_true_outcome(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    photos = tmp_path / "photos"
+    (photos / "deep").mkdir(parents=True)
+    (photos / "a.jpeg").write_bytes(b"a" * 300_000)
+    (photos / "deep" / "b.jpeg").write_bytes(b"b")
+    async with a_machine(viam_server, tmp_path) as machine:
+        await machine.start(upload_roots=[str(photos)], sync_disabled=True)
+        answer = await machine.command(command="upload", path=str(photos), tags=["t"], dataset_ids=["set-1"])
+        assert (answer["files"], answer["bytes"], len(answer["ids"])) == (2, 300_001, 2)
+        assert sorted((about.file_name, *about.tags, *about.dataset_ids) for about, _ in machine.files) == [
+            (str(photos / "a.jpeg"), "t", "set-1"),
+            (str(photos / "deep" / "b.jpeg"), "t", "set-1"),
+        ]
+        for path in ("/etc/shadow", str(machine.capture_dir / ".holdfast" / "ledger.prog")):
+            with pytest.raises(GRPCError) as refused:
+                await machine.command(command="upload", path=path)
+            assert refused.value.status is Code.INVALID_ARGUMENT and "upload_roots" in str(refused.value.message)
+        data = base64.b64encode(b"csv").decode()
+        assert (await machine.command(command="upload", data=data, mime_type="text/csv"))["files"] == 1
+
+        service = await machine.service()
+        upload = partial(service.upload_binary_data_to_datasets, mime_type=MimeType.MIME_TYPE_IMAGE_PNG, timeout=20)
+        await upload(b"image", ["t"], ["set-1", "set-2"])
+        about, content = machine.files[-1]
+        assert (content, about.file_extension, sorted(about.dataset_ids)) == (b"image", ".png", ["set-1", "set-2"])
+        machine.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT)
         with pytest.raises(GRPCError) as refused:
-            await service.upload_binary_data_to_datasets(
-                b"data", ["tag"], ["set-1"], MimeType.MIME_TYPE_IMAGE_PNG, timeout=10
-            )
-        assert refused.value.status is Code.UNIMPLEMENTED
-        assert "dataset=<id>" in str(refused.value.message)
+            await upload(b"refused", [], [])
+        assert refused.value.status is Code.INVALID_ARGUMENT and "kept in failed/" in str(refused.value.message)
+        machine.cloud.fail_next(grpc.StatusCode.INTERNAL)
+        with pytest.raises(GRPCError) as refused:
+            await upload(b"later", ["late"], ["set-1"])
+        assert refused.value.status is Code.UNAVAILABLE and "do not send it again" in str(refused.value.message)
+        assert "INTERNAL" in str(refused.value.message) and ".py" not in str(refused.value.message)
+
+        machine.change(sync_disabled=False)
+        await until(lambda: machine.files[-1][1] == b"later", "what was kept is delivered by sync")
+        about, _ = machine.files[-1]
+        assert (list(about.tags), list(about.dataset_ids)) == (["late"], ["set-1"])
+        assert len(machine.files) == 5
+
+
+async def test_what_the_cloud_refused_is_listed_and_sent_again_once(viam_server: Servers, tmp_path: Path) -> None:
+    async with a_machine(viam_server, tmp_path) as machine:
+        source = machine.source("left")
+        refused: set[int] = set()
+
+        def refuse_one(method: str, request: bytes | None) -> grpc.StatusCode | None:
+            """One reading of the first call is poison."""
+            if method != "DataCaptureUpload" or request is None:
+                return None
+            sent = DataCaptureUploadRequest.FromString(request).sensor_contents
+            seqs = {int(reading.struct["readings"]["seq"]) for reading in sent}  # type: ignore[call-overload, index]
+            if not refused:
+                refused.add(sorted(seqs)[len(seqs) // 2])
+            return grpc.StatusCode.INVALID_ARGUMENT if refused & seqs else None
+
+        machine.cloud.fail_while = refuse_one
+        await machine.start(components=[source.component], capture_methods=[readings_of(source.name, 50)])
+        await machine.until_status(lambda status: status["readings"]["quarantined"] == 1, "one is in quarantine")
+        (row,) = (await machine.command(command="failed", action="list"))["rows"]
+        assert row["readings"] == 1 and "INVALID_ARGUMENT" in row["cause"] and row["path"].endswith(".capture")
+        machine.cloud.fail_while = None
+        again = await machine.command(command="failed", action="retry", paths=[row["path"]])
+        assert (again["files"], again["kept"]) == (1, [])
+        await machine.until_status(
+            lambda status: status["readings"]["quarantined"] == 0 and refused <= set(machine.seqs(source.name)),
+            "what was refused has arrived",
+        )
+        await machine.stop_capture_and_sync()
+        assert sorted(machine.seqs(source.name)) == source.seqs, "each once"
+        assert (await machine.command(command="failed", action="list"))["files"] == 0

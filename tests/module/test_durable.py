@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 from grpclib import GRPCError, Status
 from grpclib.testing import ChannelFor
 from viam.components.audio_in import AudioIn, AudioInfo, AudioResponse
 from viam.components.component_base import ComponentBase
 from viam.components.sensor import Sensor
-from viam.proto.app.datasync import MimeType
+from viam.proto.app.datasync import MimeType, UploadMetadata
 from viam.proto.app.robot import ComponentConfig
 from viam.proto.common import ResourceName
 from viam.proto.component.audioin import AudioChunk
@@ -21,6 +23,7 @@ from viam.resource.manager import ResourceManager
 from viam.resource.types import API
 from viam.utils import dict_to_struct
 
+from demo.cloud import LocalCloud
 from holdfast import config as config_module
 from module import durable
 from module.data_manager import DataManager, DataManagerClient
@@ -164,15 +167,42 @@ async def test_the_rpcs_reach_the_service(process: Process, tmp_path: Path) -> N
         assert caught.value.status is Status.UNAVAILABLE
 
 
-async def test_an_upload_arrives_with_an_empty_name_and_says_that_it_is_not_there_yet(
-    process: Process, tmp_path: Path
+async def test_an_upload_to_datasets_tells_the_true_outcome_whatever_name_it_comes_with(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    manager = ResourceManager([Durable.new(config(tmp_path), {})])
-    async with ChannelFor([DataManagerRPCService(manager)]) as channel:
+    cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"})
+    files: list[UploadMetadata] = []
+    cloud._on_file = lambda about, path: files.append(about)
+    await cloud.start()
+    for name, value in (("API_KEY_ID", "id"), ("API_KEY", "key"), ("MACHINE_PART_ID", "part")):
+        monkeypatch.setenv(f"VIAM_{name}", value)
+    process = Process()
+    monkeypatch.setattr(durable, "PROCESS", process)
+    capture = tmp_path / "capture"
+    service = Durable.new(config(capture, cloud_address=cloud.address, capture_disabled=True), {})
+    await eventually(lambda: process.manager.engine is not None and process.manager.engine.store.owned)
+    async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
         client = DataManagerClient("", channel)
+        upload = partial(client.upload_binary_data_to_datasets, b"x", ["tag"], ["set"])
+        for mime_type in (
+            MimeType.MIME_TYPE_UNSPECIFIED, MimeType.MIME_TYPE_IMAGE_JPEG, MimeType.MIME_TYPE_IMAGE_PNG,
+            MimeType.MIME_TYPE_APPLICATION_PCD, MimeType.MIME_TYPE_VIDEO_MP4,
+        ):  # fmt: skip
+            await upload(mime_type)
+        assert [about.file_extension for about in files] == ["", ".jpeg", ".png", ".pcd", ".mp4"]
+        assert {(*about.tags, *about.dataset_ids) for about in files} == {("tag", "set")}
+
+        cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT)
+        cloud.fail_next(grpc.StatusCode.INTERNAL)
+        for status, told in ((Status.INVALID_ARGUMENT, "refused by the cloud"), (Status.UNAVAILABLE, "kept as")):
+            with pytest.raises(GRPCError) as caught:
+                await upload(MimeType.MIME_TYPE_IMAGE_PNG)
+            assert caught.value.status is status and told in str(caught.value.message)
         with pytest.raises(GRPCError) as caught:
-            await client.upload_binary_data_to_datasets(b"x", [], [], MimeType.MIME_TYPE_IMAGE_JPEG)
-        assert caught.value.status is Status.UNIMPLEMENTED
+            await client.upload_binary_data_to_datasets(b"", [], [], MimeType.MIME_TYPE_IMAGE_PNG)
+        assert caught.value.status is Status.INVALID_ARGUMENT
+    await process.end()
+    await cloud.stop()
 
 
 async def test_close_and_new_hand_over(process: Process, tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import CommandError
 from ..manager import Manager
-from . import basics, capturing, failed, pausing, sequencing, syncing
+from . import basics, capturing, failed, pausing, sequencing, syncing, uploading
 from .table import Command, did_you_mean
 
 COMMANDS: Mapping[str, Command] = {
@@ -20,6 +20,7 @@ COMMANDS: Mapping[str, Command] = {
         basics.STATUS,
         syncing.SYNC,
         syncing.JOB,
+        uploading.UPLOAD,
         failed.FAILED,
         pausing.PAUSE,
         pausing.RESUME,

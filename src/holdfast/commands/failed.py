@@ -87,7 +87,7 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         return await _list(manager, meant, arguments["after"], int(arguments["limit"]))
     if action == _DISCARD and not paths and not arguments["all"]:
         raise CommandError('failed: discard deletes for good: name the paths, or say "all": true')
-    manager.check_can_sync()
+    manager.ready_engine()
     report = _Report(action, meant)
     return await told(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
 

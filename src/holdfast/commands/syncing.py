@@ -27,7 +27,7 @@ async def start_sync(
 
     Raises NotConnectedError, CommandError for what can't be sent, and BusyError.
     """
-    manager.check_can_sync()
+    manager.ready_engine()
     report = SyncReport()
     selected = None
     if paths or resources:

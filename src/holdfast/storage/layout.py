@@ -17,6 +17,9 @@ STATE_FOLDER = ".holdfast"
 FAILED_FOLDER = "failed"
 DATASET_FOLDER = "datasetUpload"
 SEQUENCES_FOLDER = "sequences"
+UPLOADS_FOLDER = "uploads"
+"""Data that somebody handed us to upload, until it is delivered. Its tags and datasets are folders `tag=…` and
+`dataset=…`, as in any sync path, so that the builtin delivers it as well."""
 OPEN_SEQUENCE_EXTENSION = ".progseq"
 ENDED_SEQUENCE_EXTENSION = ".seq"
 
@@ -104,6 +107,11 @@ def cause_path(failed: str) -> str:
 def taken_out_path(failed: str) -> str:
     """What of a file in quarantine is ready to be put back, while the rest of it stays."""
     return failed + TAKEN_OUT_EXTENSION
+
+
+def is_in(path: str, folder: str) -> bool:
+    """Whether `path` is `folder` or lies in it; both are without symbolic links."""
+    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def state_path(capture_dir: str, name: str) -> str:

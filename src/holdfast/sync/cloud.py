@@ -132,13 +132,13 @@ class Cloud:
         """CreateSequence of a serialized request; returns when the cloud has it."""
         await self._logged_in(lambda: self._unary(_CREATE_SEQUENCE, request))
 
-    async def upload_stream(self, method: str, messages: streams.Messages) -> None:
+    async def upload_stream(self, method: str, messages: streams.Messages) -> bytes:
         """FileUpload or StreamingDataCaptureUpload; `messages` gives the serialized stream from its beginning.
 
-        Returns when the cloud has all of it. What `messages` raises goes through, with the call cancelled.
-        `messages` is taken on another thread and may block.
+        Returns the answer, when the cloud has all of it. What `messages` raises goes through, with the call
+        cancelled. `messages` is taken on another thread and may block.
         """
-        await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self._metered(messages)))
+        return await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self._metered(messages)))
 
     def _metered(self, messages: streams.Messages) -> streams.Messages:
         """The same messages, within the limit and counted."""
@@ -213,12 +213,12 @@ class Cloud:
         finally:
             watch.end()
 
-    async def _stream(self, method: str, messages: streams.Messages) -> None:
+    async def _stream(self, method: str, messages: streams.Messages) -> bytes:
         self._open_channel()
         assert self._streams is not None
         try:
             waiting = Patience(_endpoint(self._settings)[1])
-            await streams.upload(self._streams, method, messages, self._token.metadata, waiting)
+            return await streams.upload(self._streams, method, messages, self._token.metadata, waiting)
         except CloudError as error:
             raise await self._translated(error.code, error.message) from error
 

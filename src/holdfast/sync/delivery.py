@@ -57,7 +57,7 @@ class Delivery:
         self._files = files
         self._clock = clock
         self._throttle = throttle
-        self._settlement = Settlement(files, stores)
+        self.settlement = Settlement(files, stores)
         self._cloud = cloud
         self._link = link
         self.retries = Retries(clock)
@@ -118,12 +118,12 @@ class Delivery:
         claimed: list[Found] = []
         try:
             for found in founds:
-                if self._settlement.store_of(found).claims.take(found.path):
+                if self.settlement.store_of(found).claims.take(found.path):
                     claimed.append(found)
             yield claimed
         finally:
             for found in claimed:
-                self._settlement.store_of(found).claims.free(found.path)
+                self.settlement.store_of(found).claims.free(found.path)
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool) -> Outcomes:
         if len(founds) <= 1:
@@ -133,7 +133,7 @@ class Delivery:
             self._files,
             founds,
             self._cloud.part_id,
-            lambda found: self._settlement.acknowledged(found) != 0,
+            lambda found: self.settlement.acknowledged(found) != 0,
         )
         outcomes: Outcomes = {}
         for call in calls:
@@ -164,7 +164,7 @@ class Delivery:
             else:
                 self.retries.succeeded(found.path for found in founds)
                 settled = await asyncio.to_thread(
-                    self._settlement.took_whole, [(member.found, member.scanned) for member in call.members]
+                    self.settlement.took_whole, [(member.found, member.scanned) for member in call.members]
                 )
                 for found, outcome in settled:
                     if isinstance(outcome, StorageError):
@@ -176,7 +176,7 @@ class Delivery:
         try:
             transfer, part = await asyncio.to_thread(self._begin, found)
         except DamagedFileError as error:
-            return await asyncio.to_thread(self._settlement.unreadable, found, str(error))
+            return await asyncio.to_thread(self.settlement.unreadable, found, str(error))
         try:
             progress = Progress(self._clock, found.path, found.size_bytes)
             send = partial(self._send, wait=wait, progress=progress)
@@ -191,7 +191,7 @@ class Delivery:
             transfer.close()
 
     def _begin(self, found: Found) -> tuple[Transfer, Part | None]:
-        transfer = Transfer(self._files, self._settlement, found, self._cloud.part_id)
+        transfer = Transfer(self._files, self.settlement, found, self._cloud.part_id)
         try:
             return transfer, transfer.next_part()
         except BaseException:
@@ -210,7 +210,7 @@ class Delivery:
             self._link.succeeded()
 
     async def _sequence(self, found: Found, wait: bool) -> Outcome:
-        root = self._settlement.store_of(found).root
+        root = self.settlement.store_of(found).root
         try:
             return await self.sequences.deliver(found, root, wait=wait)
         except CloudError as error:
@@ -221,7 +221,7 @@ class Delivery:
             return Outcome.QUARANTINED
 
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
-        if self._settlement.acknowledged(found) != WHOLE:
+        if self.settlement.acknowledged(found) != WHOLE:
             await self._link.admit(wait=wait)
             progress = Progress(self._clock, found.path, found.size_bytes)
             try:
@@ -233,16 +233,17 @@ class Delivery:
                 ):
                     raise
                 self.last_error = f"{printable(found.path)}: {error}"
-                return await asyncio.to_thread(self._settlement.refused_file, found, str(error))
+                return await asyncio.to_thread(self.settlement.refused_file, found, str(error))
             self._link.succeeded()
             progress.done()
-            if not await asyncio.to_thread(self._settlement.is_unchanged, found):
+            if not await asyncio.to_thread(self.settlement.is_unchanged, found):
                 logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
                 return Outcome.WAITING
-        return await asyncio.to_thread(self._settlement.close_file, found)
+        return await asyncio.to_thread(self.settlement.close_file, found)
 
     def _file_messages(self, found: Found) -> Iterator[bytes]:
-        yield file_metadata(found, self._cloud.part_id, self.tags)
+        tags = () if self.settlement.is_kept_upload(found) else self.tags
+        yield file_metadata(found, self._cloud.part_id, tags)
         for chunk in self._files.chunks(found.path, CHUNK_BYTES):
             yield file_contents(chunk)
 
@@ -265,7 +266,7 @@ class Delivery:
         if error.reason == "no_such_file":
             self.retries.forget([found.path])
             if found.kind is FileKind.ARBITRARY:
-                self._settlement.vanished(found)
+                self.settlement.vanished(found)
             return Outcome.GONE
         self.last_error = str(error)
         wait_s = self.retries.failed([found.path])

@@ -31,7 +31,7 @@ MAX_CALL_BYTES = 1024 * 1024
 MAX_UNARY_BINARY_BYTES = 1_000_000
 CHUNK_BYTES = 64 * 1024
 
-_EXTENSIONS = {
+EXTENSIONS = {
     "image/jpeg": ".jpeg",
     "image/png": ".png",
     "image/vnd.viam.dep": ".dep",
@@ -231,12 +231,12 @@ def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetada
 
 def extension_of(mime_type: str) -> str:
     """The file extension for a MIME type, with its dot; empty when it is not known."""
-    return _EXTENSIONS.get(mime_type, "")
+    return EXTENSIONS.get(mime_type, "")
 
 
-def file_metadata(found: Found, part_id: str, tags: tuple[str, ...]) -> bytes:
-    """The first message of a `FileUpload`. Folders named `tag=…` and `dataset=…` say tags and datasets."""
-    inferred_tags, dataset_ids = _from_folders(found.path)
+def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_ids: Iterable[str] = ()) -> bytes:
+    """The first message of a `FileUpload`. Folders named `tag=…` and `dataset=…` say further tags and datasets."""
+    inferred_tags, inferred_ids = labels_in(os.path.dirname(found.path))
     metadata = UploadMetadata(
         part_id=part_id,
         type=DataType.DATA_TYPE_FILE,
@@ -245,7 +245,7 @@ def file_metadata(found: Found, part_id: str, tags: tuple[str, ...]) -> bytes:
         file_create_time=_timestamp(found.status_changed_ns),
         file_modify_time=_timestamp(found.modified_ns),
         tags=dict.fromkeys((*tags, *inferred_tags)),
-        dataset_ids=dict.fromkeys(dataset_ids),
+        dataset_ids=dict.fromkeys((*dataset_ids, *inferred_ids)),
     )
     return FileUploadRequest(metadata=metadata).SerializeToString()
 
@@ -255,10 +255,11 @@ def file_contents(chunk: bytes) -> bytes:
     return FileUploadRequest(file_contents=FileData(data=chunk)).SerializeToString()
 
 
-def _from_folders(path: str) -> tuple[list[str], list[str]]:
+def labels_in(folder: str) -> tuple[list[str], list[str]]:
+    """The tags and the dataset ids that the names on the way to a folder say."""
     tags: list[str] = []
     dataset_ids: list[str] = []
-    for segment in reversed(os.path.dirname(printable(path)).split(os.sep)):
+    for segment in reversed(printable(folder).split(os.sep)):
         name, separator, value = segment.strip().partition("=")
         if separator and value.strip() and name in ("tag", "dataset"):
             (tags if name == "tag" else dataset_ids).append(value.strip())

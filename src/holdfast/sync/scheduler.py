@@ -173,6 +173,10 @@ class SyncScheduler:
         self._paused = True
         self._resumed.clear()
 
+    async def until_resumed(self) -> None:
+        """Returns when an upload may begin, as far as `pause` has a say."""
+        await self._resumed.wait()
+
     def hold(self, reason: str) -> None:
         """While there is a reason, no scheduled upload begins, whatever `configure` says; those under way go on."""
         if reason != self._hold:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 from ..errors import StorageError
 from ..filesystem import FileSystem
+from ..storage import layout
 from ..storage.counts import CollectorId, collector_of
 from ..storage.ledger import WHOLE, Delivered
 from ..storage.ledger_memory import Acknowledged
@@ -66,6 +67,10 @@ class Settlement:
         stores = self._stores()
         inside = [store for store in stores if store.holds(found.path)]
         return max(inside, key=lambda store: len(store.root), default=stores[0])
+
+    def is_kept_upload(self, found: Found) -> bool:
+        """Whether it is what somebody handed us to upload, with tags of its own and no others."""
+        return layout.is_in(found.path, os.path.join(self.store_of(found).root, layout.UPLOADS_FOLDER))
 
     def acknowledged(self, found: Found) -> int:
         """How many of its readings the cloud has, or `WHOLE`."""

@@ -46,8 +46,8 @@ class _Source:
 
 async def upload(
     channel: grpc.Channel, method: str, messages: Messages, metadata: Metadata, waiting: Patience
-) -> None:
-    """Returns when the cloud has the whole stream.
+) -> bytes:
+    """Returns the cloud's answer when it has the whole stream.
 
     Raises CloudError, which takes the connection to stand, or what `messages` raised.
     When cancelled, the call is cancelled and the cloud has nothing.
@@ -77,3 +77,4 @@ async def upload(
         raise source.error
     if call.code() is not grpc.StatusCode.OK:
         raise CloudError(call.code().name, call.details() or "no details", connected=True)
+    return call.result()

@@ -1,0 +1,152 @@
+"""Uploads on request: a file or a folder of the machine, or data that comes with the command."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import itertools
+import mimetypes
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..errors import CommandError, NotUploadedError, printable
+from ..jobs import Job
+from ..manager import Manager
+from ..sync.planner import EXTENSIONS, extension_of
+from ..sync.sources import Candidate, Sources
+from ..sync.uploads import Labels, Uploaded
+from .syncing import WAIT, named, told
+from .table import Argument, Arguments, Command, did_you_mean, text
+
+MAX_DATA_BYTES = 32 * 1024 * 1024
+_MAX_LISTED = 100
+_MAX_IDS = 1_000
+_BATCH = 64
+_OTHER_TYPES = mimetypes.MimeTypes(filenames=())
+"""Python's own table, whatever the machine has."""
+
+
+@dataclass
+class _Report:
+    """What was uploaded so far. Names a hundred of what failed and of what was passed over, and a thousand ids."""
+
+    files: int = 0
+    bytes: int = 0
+    failed_count: int = 0
+    failed: list[dict[str, str]] = field(default_factory=list)
+    skipped_count: int = 0
+    skipped: list[dict[str, str]] = field(default_factory=list)
+    ids: list[str] = field(default_factory=list)
+
+    def uploaded(self, done: Uploaded) -> None:
+        self.files += 1
+        self.bytes += done.size_bytes
+        if done.identity and len(self.ids) < _MAX_IDS:
+            self.ids.append(done.identity)
+
+    def fail(self, path: str, why: str) -> None:
+        self.failed_count += 1
+        _list(self.failed, path, why)
+
+    def skip(self, path: str, why: str) -> None:
+        self.skipped_count += 1
+        _list(self.skipped, path, why)
+
+
+def _list(rows: list[dict[str, str]], path: str, why: str) -> None:
+    if len(rows) < _MAX_LISTED:
+        rows.append({"path": printable(path), "why": why})
+
+
+async def upload_data(manager: Manager, data: bytes, extension: str, labels: Labels) -> Uploaded:
+    """Uploads data; returns when the cloud has it. Raises what `Uploads.data` raises, NotConnectedError and
+    CommandError for no data."""
+    engine = manager.ready_engine()
+    if not data:
+        raise CommandError("there is no data to upload")
+    return await engine.uplink.uploads.data(engine.store, data, extension, labels)
+
+
+async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    path, data = arguments["path"], arguments["data"]
+    labels = Labels(arguments["tags"], arguments["dataset_ids"])
+    if (path is None) == (data is None):
+        raise CommandError("upload: give either path or data")
+    report = _Report()
+    if path is None:
+        job = _data_job(manager, data, _extension(arguments["mime_type"]), labels, report)
+    elif arguments["mime_type"] is not None:
+        raise CommandError("upload: mime_type goes with data; what a file is follows from its name")
+    else:
+        job = await _path_job(manager, path, labels, report)
+    return await told(job, arguments)
+
+
+def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, report: _Report) -> Job:
+    manager.ready_engine()
+
+    async def run() -> None:
+        report.uploaded(await upload_data(manager, data, extension, labels))
+
+    return manager.jobs.start("upload", run, lambda: vars(report).copy())
+
+
+async def _path_job(manager: Manager, path: str, labels: Labels, report: _Report) -> Job:
+    engine = manager.ready_engine()
+    sources = Sources(manager.files, manager.upload_roots, [*manager.capture_roots, *manager.other_roots])
+    found = await asyncio.to_thread(sources.find, path)
+
+    async def one(candidate: Candidate) -> None:
+        if candidate.why:
+            report.skip(candidate.path, candidate.why)
+            return
+        try:
+            report.uploaded(await engine.uplink.uploads.file(candidate, labels))
+        except NotUploadedError as error:
+            report.fail(candidate.path, str(error))
+
+    async def run() -> None:
+        await engine.uplink.link.connected()
+        while batch := await asyncio.to_thread(lambda: list(itertools.islice(found, _BATCH))):
+            done = await asyncio.gather(*map(one, batch), return_exceptions=True)
+            for error in done:
+                if error is not None:
+                    raise error
+
+    return manager.jobs.start("upload", run, lambda: vars(report).copy())
+
+
+def _extension(mime_type: str | None) -> str:
+    if mime_type is None:
+        raise CommandError('upload: mime_type is missing: what the data is, as "image/jpeg"')
+    extension = extension_of(mime_type) or _OTHER_TYPES.guess_extension(mime_type)
+    if not extension:
+        hint = did_you_mean(mime_type, EXTENSIONS)
+        raise CommandError(f"upload: mime_type: {mime_type!r} is not known; {hint}")
+    return extension
+
+
+def _base64(name: str, value: Any) -> bytes:
+    try:
+        data = base64.b64decode(text(name, value), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise CommandError(f"{name} must be base64: {error}") from error
+    if not 0 < len(data) <= MAX_DATA_BYTES:
+        raise CommandError(f"{name} must hold 1 to {MAX_DATA_BYTES} bytes, not {len(data)}")
+    return data
+
+
+UPLOAD = Command(
+    "upload",
+    "uploads a file, a folder, or data that comes with the command; tells counts, bytes and the cloud's ids",
+    _upload,
+    (
+        Argument("path", text, "a file or folder in one of upload_roots"),
+        Argument("data", _base64, "in place of a path: the data itself, in base64"),
+        Argument("mime_type", text, 'what the data is, as "image/jpeg"'),
+        Argument("tags", named, "tags of what is uploaded", default=()),
+        Argument("dataset_ids", named, "the datasets to which it is added", default=()),
+        *WAIT,
+    ),
+)
