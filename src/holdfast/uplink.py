@@ -42,7 +42,9 @@ class Uplink:
         self.delivery = Delivery(files, clock, throttle, stores, self._cloud, self.link)
         self.sync = SyncScheduler(files, clock, self.link, self.delivery, stores)
         self.failed = FailedCount(files, clock, stores, lambda: self.sync.additional_paths)
-        self.uploads = Uploads(files, self._cloud, self.link, self.delivery.settlement, self.sync.until_resumed)
+        self.uploads = Uploads(
+            files, clock, self._cloud, self.link, self.delivery.settlement, self.sync.until_resumed
+        )
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
 
     def limit_bytes_per_s(self, limit: float) -> None:

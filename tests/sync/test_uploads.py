@@ -12,6 +12,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import UploadMetadata
 
+from holdfast.clock import SystemClock
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
 from holdfast.filesystem import FileSystem
 from holdfast.storage.counts import FileCounts
@@ -30,7 +31,14 @@ LABELS = Labels(("night", "left"), ("set-1", "set-2"))
 async def uploads(world: World) -> AsyncIterator[Uploads]:
     world.sync.configure(world.settings(disabled=True))
     world.delivery.tags = ("of-the-config",)
-    made = Uploads(world.files, world.connection, world.link, world.delivery.settlement, world.sync.until_resumed)
+    made = Uploads(
+        world.files,
+        SystemClock(),
+        world.connection,
+        world.link,
+        world.delivery.settlement,
+        world.sync.until_resumed,
+    )
     await world.link.connected()
     yield made
     await made.stop()

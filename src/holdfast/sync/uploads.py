@@ -19,6 +19,7 @@ from functools import partial
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import FileUploadResponse
 
+from ..clock import Clock
 from ..errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
 from ..filesystem import FileSystem
 from ..storage.store import Store
@@ -26,6 +27,7 @@ from .cloud import Cloud
 from .kept_uploads import forget_unfinished, keep, path_for
 from .link import Link
 from .planner import CHUNK_BYTES, file_contents, file_metadata
+from .progress import Progress
 from .settlement import Settlement
 from .sources import Candidate, Source
 from .verdicts import Verdict, verdict
@@ -58,12 +60,14 @@ class Uploads:
     def __init__(
         self,
         files: FileSystem,
+        clock: Clock,
         cloud: Cloud,
         link: Link,
         settlement: Settlement,
         may_begin: Callable[[], Awaitable[object]],
     ) -> None:
         self._files = files
+        self._clock = clock
         self._cloud = cloud
         self._link = link
         self._settlement = settlement
@@ -154,6 +158,7 @@ class Uploads:
         """One call; NotUploadedError says why it did not succeed."""
         await self._may_begin()
         await self._link.admit(wait=False)
+        progress = Progress(self._clock, source.found.path, source.found.size_bytes)
 
         def messages() -> Iterator[bytes]:
             yield file_metadata(source.found, self._cloud.part_id, labels.tags, labels.dataset_ids)
@@ -161,7 +166,7 @@ class Uploads:
                 yield file_contents(chunk)
 
         try:
-            answer = await self._cloud.upload_stream("FileUpload", messages)
+            answer = await self._cloud.upload_stream("FileUpload", progress.counted(messages))
         except CloudError as error:
             self._link.failed(source.found.path, error)
             if verdict(error) is Verdict.QUARANTINE:
@@ -170,6 +175,7 @@ class Uploads:
         except StorageError as error:
             raise _FailedError(str(error)) from error
         self._link.succeeded()
+        progress.done()
         if not await asyncio.to_thread(source.is_unchanged):
             raise _FailedError("it changed while it was sent")
         return Uploaded(source.found.size_bytes, _identity(answer))
