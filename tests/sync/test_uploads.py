@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 
 import grpc
@@ -31,17 +31,15 @@ LABELS = Labels(("night", "left"), ("set-1", "set-2"))
 async def uploads(world: World) -> AsyncIterator[Uploads]:
     world.sync.configure(world.settings(disabled=True))
     world.delivery.tags = ("of-the-config",)
-    made = Uploads(
-        world.files,
-        SystemClock(),
-        world.connection,
-        world.link,
-        world.delivery.settlement,
-        world.sync.until_resumed,
-    )
+    made = of(world, world.sync.until_resumed)
     await world.link.connected()
     yield made
     await made.stop()
+
+
+def of(world: World, may_begin: Callable[[], Awaitable[None]]) -> Uploads:
+    settlement = world.delivery.settlement
+    return Uploads(world.files, SystemClock(), world.connection, world.link, settlement, may_begin)
 
 
 def synced(world: World, name: str = "photo.jpeg", content: bytes = b"abc" * 100_000) -> Candidate:
@@ -168,14 +166,22 @@ async def test_few_are_sent_at_once(world: World, uploads: Uploads) -> None:
     assert most == AT_ONCE and world.cloud.files_count == 12
 
 
-async def test_between_close_and_successor_none_begins(world: World, uploads: Uploads) -> None:
+async def test_between_close_and_successor_none_begins(world: World) -> None:
+    asked = asyncio.Event()
+
+    async def may_begin() -> None:
+        asked.set()
+        await world.sync.until_resumed()
+
+    world.sync.configure(world.settings(disabled=True))
     world.sync.pause()
-    sending = asyncio.create_task(uploads.file(elsewhere(world), Labels()))
-    manual = asyncio.create_task(world.sync.sync_now())
-    await manual
+    sending = asyncio.create_task(of(world, may_begin).file(elsewhere(world), Labels()))
+    await asyncio.wait_for(asked.wait(), 20)
+    await world.link.connected()
     assert world.cloud.calls["FileUpload"] == 0 and not sending.done()
     world.sync.configure(world.settings(disabled=True))
     await sending
+    assert world.cloud.calls["FileUpload"] == 1
 
 
 async def test_data_arrives_with_its_labels_alone_and_nothing_stays(world: World, uploads: Uploads) -> None:
