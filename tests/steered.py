@@ -126,6 +126,12 @@ class Steered:
         target = self.client.served.get(name, 0) + count
         await eventually(lambda: self.client.served.get(name, 0) >= target)
 
+    async def cut_off(self) -> None:
+        """Returns when the cloud is away and that is noticed."""
+        await self.manager.sync()
+        await self.cloud.stop()
+        await eventually(lambda: self.manager.engine is not None and not self.manager.engine.uplink.link.usable)
+
     async def polled(self) -> None:
         """Returns when the control sensor has been asked, and what it said has taken effect."""
         await self.served(2, "gate")

@@ -107,10 +107,7 @@ async def test_data_that_can_not_be_delivered_is_an_error_that_says_what_becomes
 async def test_an_upload_of_a_path_without_a_link_is_an_error_and_the_file_stays(world: Steered) -> None:
     path = world.folder / "logs" / "a.log"
     path.write_text("x")
-    await world.command("sync")
-    await world.cloud.stop()
-    answer = await world.command("upload", path=str(path))
-    assert answer["failed_count"] == 1 and "UNAVAILABLE" in answer["failed"][0]["why"], "the first call notices it"
+    await world.cut_off()
     with pytest.raises(NotConnectedError, match="not connected to the cloud"):
         await world.command("upload", path=str(path))
     assert path.exists()
