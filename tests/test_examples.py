@@ -23,6 +23,8 @@ from holdfast.cli.finding import is_fine
 from holdfast.commands import COMMANDS, HELP
 from holdfast.sync.link import LinkState
 
+from .cli.configs import of_holdfast
+
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
 NOT_OURS = {"git", "cd", "cp", "viam", "echo"}
@@ -80,6 +82,8 @@ def flaw_of(words: list[str]) -> str:
         if importlib.util.find_spec(arguments[1]) is None:
             return f"no module {arguments[1]}"
         return _refused(arguments[2:]) if arguments[1] == "holdfast" else ""
+    if name.startswith("./"):
+        return "" if (ROOT / name).is_file() else f"no file {name}"
     return "" if name in NOT_OURS else f"{name} is no command that this test knows"
 
 
@@ -104,6 +108,8 @@ def test_an_example_in_json_is_a_command_that_exists_or_a_config_without_a_probl
         arguments = {each.name for each in command.arguments} if command else set()
         assert set(example) - {"command"} <= arguments
         return
+    if "executable_path" in example:
+        example = of_holdfast(modules=[example])
     if any(each.get("model") == "rdk:builtin:builtin" for each in example.get("services", [])):
         conversion = to_holdfast(example, registry_module())
         assert conversion.config is not None

@@ -32,14 +32,8 @@ def machine(*components: Json, service: Json | None = None, **more: Any) -> Json
 
 def of_holdfast(*methods: Json, components: Iterable[Json] = (), **more: Any) -> Json:
     service = data_manager("holdfast:data-manager:durable", capture_methods=list(methods))
-    return machine(
-        *components,
-        service=service,
-        modules=[
-            {"type": "registry", "name": "holdfast", "module_id": "holdfast:data-manager", "version": "latest"}
-        ],
-        **more,
-    )
+    module = {"type": "registry", "name": "holdfast", "module_id": "holdfast:data-manager", "version": "latest"}
+    return machine(*components, service=service, **{"modules": [module], **more})
 
 
 def what_the_builtin_captures(config: Json) -> Captured:
