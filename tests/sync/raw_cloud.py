@@ -51,12 +51,12 @@ class Call:
             at += 5 + size
         return found
 
-    def answer(self, message: bytes = b"", code: int = 0) -> None:
+    def answer(self, message: bytes = b"", code: int = 0, why: str = "") -> None:
         """Answers as gRPC does."""
         h2 = self.wire.h2
         h2.send_headers(self.stream, _ANSWER_HEADERS)
         h2.send_data(self.stream, framed(message))
-        h2.send_headers(self.stream, [("grpc-status", str(code))], end_stream=True)
+        h2.send_headers(self.stream, [("grpc-status", str(code)), ("grpc-message", why)], end_stream=True)
         self.wire.flush()
 
     def answer_http(self, status: int, body: bytes = b"<html></html>") -> None:

@@ -198,17 +198,17 @@ class Cloud:
         self, method: str, request: bytes, token: Token | None = None, timeout_s: float | None = None
     ) -> bytes:
         """With a deadline, or as long as it moves."""
-        channel = self._open_channel()
+        channel, token = self._open_channel(), token or self._token
         stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-        call = stub(request, timeout=timeout_s, metadata=(token or self._token).metadata)
+        call = stub(request, timeout=timeout_s, metadata=token.metadata)
         watch = _Watch(call, Patience(_endpoint(self._settings)[1], len(request)))
         try:
             return await call
         except grpc.aio.AioRpcError as error:
-            raise await self._translated(error.code().name, error.details() or "no details") from error
+            raise await self._translated(error.code().name, error.details() or "no details", token) from error
         except asyncio.CancelledError:
             if watch.gave_up:
-                raise await self._translated("DEADLINE_EXCEEDED", "the cloud gives no answer") from None
+                raise await self._translated("DEADLINE_EXCEEDED", "the cloud gives no answer", token) from None
             raise self._cancelled(channel) from None
         finally:
             watch.end()
@@ -216,15 +216,16 @@ class Cloud:
     async def _stream(self, method: str, messages: streams.Messages) -> bytes:
         self._open_channel()
         assert self._streams is not None
+        token = self._token
         try:
             waiting = Patience(_endpoint(self._settings)[1])
-            return await streams.upload(self._streams, method, messages, self._token.metadata, waiting)
+            return await streams.upload(self._streams, method, messages, token.metadata, waiting)
         except CloudError as error:
-            raise await self._translated(error.code, error.message) from error
+            raise await self._translated(error.code, error.message, token) from error
 
-    async def _translated(self, code: str, message: str) -> CloudError:
-        """The error of a call. gRPC does not tell whether the cloud said UNAVAILABLE or the way to it broke: the
-        way is tried."""
+    async def _translated(self, code: str, message: str, token: Token) -> CloudError:
+        """The error of a call with `token`. gRPC does not tell whether the cloud said UNAVAILABLE or the way to it
+        broke: the way is tried."""
         connected = self._channel is not None
         if connected and code in _LOST:
             host, port, _ = _endpoint(self._settings)
@@ -232,7 +233,9 @@ class Cloud:
                 await _probe(host, port)
             except CloudError:
                 connected = False
-        return CloudError(code, message, connected=connected)
+        if key := self._settings.api_key:
+            message = message.replace(key, "…")  # whoever answers may repeat what we said
+        return CloudError(code, token.hidden_in(message), connected=connected)
 
     def _cancelled(self, channel: grpc.aio.Channel) -> BaseException:
         """A call is cancelled by its caller, or by the channel under it when that is closed."""

@@ -27,6 +27,10 @@ class Token:
         """Whether it expires soon."""
         return self._renew_s is not None and time.monotonic() >= self._renew_s
 
+    def hidden_in(self, text: str) -> str:
+        """`text` without the token."""
+        return text.replace(self._text, "…") if self._text else text
+
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """What a call carries."""
