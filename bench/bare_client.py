@@ -19,7 +19,7 @@ METHOD = "/viam.component.sensor.v1.SensorService/GetReadings"
 
 async def main(socket: str, hz: float, seconds: float, names: list[str]) -> None:
     channel = grpc.aio.insecure_channel(f"unix:{socket}", options=[("grpc.enable_retries", 0)])
-    call = channel.unary_unary(METHOD)
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(METHOD)
     requests = [GetReadingsRequest(name=name).SerializeToString() for name in names]
     sensors = len(names)
     answered = 0

@@ -19,20 +19,18 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import psutil
-from google.protobuf.struct_pb2 import Struct
-from viam.proto.app.datasync import DataCaptureMetadata, DataType
-
-from holdfast.storage.frames import FrameEncoder, tabular_message
 
 from . import report
+from .backlog import backlog
 from .report import Row
 from .rig import ROOT, Rig, Sensors, Window
 
 USUAL = Sensors(20, 100.0)
 FAST = Sensors(1, 1000.0, max_in_flight=4)
 MIXED = (Sensors(200, 1.0), Sensors(20, 50.0))
+IMAGES = Sensors(2, 1.0, api="rdk:component:camera", method="GetImages")
+ALL = (USUAL, FAST, *MIXED, IMAGES)
 PYTHON = Sensors(20, 100.0, python=True)
-_BACKLOG_FILES, _BACKLOG_READINGS = 2000, 600  # 60 KiB each
 _FIRST_MINUTES = 5  # in which memory may still grow: caches fill, the allocator settles
 
 
@@ -51,14 +49,14 @@ async def rates(rig: Rig, rounds: int, seconds: float) -> list[Row]:
     ratios: list[float] = []
     answered: list[float] = []
     for _ in range(rounds):
-        await rig.configure([USUAL, FAST], captured=[])
+        await rig.configure(ALL, captured=[])
         plain = await bare(rig, USUAL, seconds)
-        await rig.configure([USUAL, FAST], captured=[USUAL])
+        await rig.configure(ALL, captured=[USUAL])
         usual.append(await rig.measure([USUAL]))
         answered.append(plain["calls"] / plain["due"] * 100)
         ratios.append(usual[-1].module_us / (plain["cpu_s"] / plain["calls"] * 1e6))
         _say(f"20 × 100 Hz: {usual[-1]}, ratio {ratios[-1]:.2f}; bare: {plain}")
-    await rig.configure([USUAL, FAST], captured=[FAST])
+    await rig.configure(ALL, captured=[FAST])
     fast = [await rig.measure([FAST]) for _ in range(rounds)]
     _say(f"1 × 1,000 Hz: {fast}")
     return [
@@ -70,43 +68,25 @@ async def rates(rig: Rig, rounds: int, seconds: float) -> list[Row]:
     ]
 
 
-async def backlog(rig: Rig) -> list[Row]:
-    """The rate that is kept while a backlog drains as fast as it can."""
-    await rig.configure(MIXED, captured=MIXED, sync=False)
-    await asyncio.to_thread(make_backlog, rig.capture_dir)
-    await rig.configure(MIXED, captured=MIXED)
-    span = await rig.watch()
-    left = len(list(rig.capture_dir.rglob("backlog/Readings/*.capture")))
-    await rig.configure(MIXED, captured=MIXED, sync=False)
+async def beside_a_drain(rig: Rig) -> list[Row]:
+    """The rate that is kept while a backlog drains as fast as it can, for as long as it is measured."""
+    await rig.configure(ALL, captured=MIXED, sync=False)
+    async with backlog(rig.capture_dir, rig.folder / "backlog"):
+        await rig.configure(ALL, captured=MIXED)
+        before = rig.cloud.readings_count
+        span = await rig.watch()
+        drained = rig.cloud.readings_count - before
+        await rig.configure(ALL, captured=MIXED, sync=False)
     window = rig.count(span, MIXED, in_files=True)
-    _say(f"200 × 1 Hz and 20 × 50 Hz while a backlog drains, of which {left} files were left: {window}")
-    if not left:
-        _say("the backlog was gone before the window was over: make it larger, or --seconds smaller")
-    name = "200 × 1 and 20 × 50 Hz beside a drain: captured ÷ due"
-    return [_row(name, [window.captured * 100], " %", 99.0, at_most=False)]
-
-
-def make_backlog(capture_dir: Path) -> None:
-    """Complete capture files, as of a day without a network."""
-    metadata = DataCaptureMetadata(
-        component_type="rdk:component:sensor",
-        component_name="backlog",
-        method_name="Readings",
-        type=DataType.DATA_TYPE_TABULAR_SENSOR,
-        file_extension=".dat",
-    )
-    encoder = FrameEncoder(metadata)
-    value = Struct()
-    value.update({"readings": {"a": 1.5, "b": 2.5}})
-    payload = value.SerializeToString()
-    folder = capture_dir / "rdk_component_sensor" / "backlog" / "Readings"
-    folder.mkdir(parents=True)
-    yesterday_ns = time.time_ns() - 86_400 * 10**9
-    for number in range(_BACKLOG_FILES):
-        first_ns = yesterday_ns + number * 10**9
-        times_ns = range(first_ns, first_ns + _BACKLOG_READINGS * 1000, 1000)
-        frames = [encoder.encode(tabular_message(each, each, payload)) for each in times_ns]
-        (folder / f"{number:05}.capture").write_bytes(encoder.header_frame + b"".join(frames))
+    drained_per_s = drained / window.seconds
+    _say(f"200 × 1 Hz and 20 × 50 Hz while a backlog drains at {drained_per_s:,.0f} readings/s: {window}")
+    return [
+        _row(
+            "200 × 1 and 20 × 50 Hz beside a drain: captured ÷ due", [window.captured * 100], " %", 99.0,
+            at_most=False,
+        ),
+        _row("the drain beside it", [drained_per_s], " readings/s"),
+    ]  # fmt: skip
 
 
 async def together(binary: Path, sensors: Sensors, seconds: float) -> tuple[Window, Window]:
@@ -138,8 +118,8 @@ async def beside_the_builtin(binary: Path, rounds: int, seconds: float) -> list[
 
 
 async def memory(rig: Rig, minutes: float) -> list[Row]:
-    """How the module's memory grows after its first minutes."""
-    await rig.configure(MIXED, captured=MIXED)
+    """How the module's memory grows after its first minutes, with readings and images."""
+    await rig.configure(ALL, captured=(*MIXED, IMAGES))
     (pid,) = rig.server.module_pids("holdfast")
     module, samples = psutil.Process(pid), []
     started_s = time.monotonic()
@@ -167,11 +147,11 @@ async def main(binary: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
         rig = Rig(binary, Path(folder), seconds=seconds)
         try:
-            await rig.start([USUAL, FAST])
+            await rig.start(ALL, captured=[])
             rows += await rates(rig, rounds, seconds)
             if arguments.minutes > _FIRST_MINUTES:
                 rows += await memory(rig, arguments.minutes)
-            rows += await backlog(rig)
+            rows += await beside_a_drain(rig)
         finally:
             await rig.stop()
     rows += await beside_the_builtin(binary, rounds, seconds)

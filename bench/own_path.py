@@ -19,6 +19,7 @@ from viam.proto.common import GetReadingsResponse
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
+from holdfast.capture.mongo import MongoCapture
 from holdfast.config import CaptureMethod
 from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
@@ -71,7 +72,7 @@ async def cost_us(readings: int, profile: cProfile.Profile | None = None) -> flo
         writer = DiskWriter(FileSystem(), clock, ledger, folder, 3600.0)
         table = lookup(API, "Readings")
         assert table is not None
-        capture = Capture(clock)
+        capture = Capture(clock, MongoCapture(FileSystem(), clock))
         capture.apply(
             CollectorSpec(API, CaptureMethod(f"s{n}", "Readings", 100.0), table, client, (), writer, 1 << 24)
             for n in range(20)

@@ -39,23 +39,25 @@ SETTLE_S = 3.0
 
 @dataclass(frozen=True)
 class Sensors:
-    """So many fake sensors at a frequency. `python` ones are served by a module with the SDK."""
+    """So many fake resources at a frequency. `python` ones, sensors, are served by a module with the SDK."""
 
     count: int
     hz: float
     max_in_flight: int = 1
     python: bool = False
+    api: str = "rdk:component:sensor"
+    method: str = "Readings"
 
     @property
     def names(self) -> list[str]:
-        return [f"s{self.count}-{self.hz:g}-{number}" for number in range(self.count)]
+        return [f"{self.api.split(':')[-1]}-{self.count}-{self.hz:g}-{number}" for number in range(self.count)]
 
     def components(self, *, builtin: bool) -> Iterator[dict[str, Any]]:
-        method = {"method": "Readings", "capture_frequency_hz": self.hz, "additional_params": {}}
+        method = {"method": self.method, "capture_frequency_hz": self.hz, "additional_params": {}}
         for name in self.names:
             component: dict[str, Any] = {
                 "name": name,
-                "api": "rdk:component:sensor",
+                "api": self.api,
                 "model": "holdfast:test:counting" if self.python else "rdk:builtin:fake",
             }
             if builtin:
@@ -68,7 +70,7 @@ class Sensors:
         for name in self.names:
             yield {
                 "name": name,
-                "method": "Readings",
+                "method": self.method,
                 "capture_frequency_hz": self.hz,
                 "max_in_flight": self.max_in_flight,
             }
@@ -120,17 +122,20 @@ class Rig:
 
     def __init__(self, binary: Path, folder: Path, *, builtin: bool = False, seconds: float = 10.0) -> None:
         self.capture_dir = folder / "capture"
-        self._folder = folder
+        self.folder = folder
         self._builtin = builtin
         self._seconds = seconds
-        self._cloud = LocalCloud(folder / "cloud", api_keys={"id": "key"})
+        self.cloud = LocalCloud(folder / "cloud", api_keys={"id": "key"})
         environment = {"VIAM_API_KEY_ID": "id", "VIAM_API_KEY": "key", "VIAM_MACHINE_PART_ID": "bench"}
         self.server = ViamServer(binary, folder / "server", env=environment)
 
-    async def start(self, sensors: Iterable[Sensors], *, sync: bool = True) -> None:
-        """Returns when everything runs and captures."""
-        await self._cloud.start()
-        await self.server.start(self._config(list(sensors), sync=sync))
+    async def start(
+        self, sensors: Iterable[Sensors], *, captured: Iterable[Sensors] | None = None, sync: bool = True
+    ) -> None:
+        """Returns when everything runs; `captured` of the `sensors` are captured, all where nothing is said."""
+        sensors = list(sensors)
+        await self.cloud.start()
+        await self.server.start(self._config(sensors, None if captured is None else list(captured), sync=sync))
         await self.server.wait_until_ready("data", *(name for group in sensors for name in group.names))
         await asyncio.sleep(SETTLE_S)
 
@@ -154,7 +159,7 @@ class Rig:
 
     async def stop(self) -> None:
         await self.server.stop()
-        await self._cloud.stop()
+        await self.cloud.stop()
 
     async def status(self) -> Mapping[str, Any]:
         async with self.server.robot() as robot:
@@ -211,7 +216,7 @@ class Rig:
         attributes: dict[str, Any] = {"capture_dir": str(self.capture_dir), "sync_disabled": not sync}
         modules = [_PYTHON_SENSOR] if any(group.python for group in sensors) else []
         if not self._builtin:
-            attributes["cloud_address"] = self._cloud.address
+            attributes["cloud_address"] = self.cloud.address
             attributes["capture_methods"] = [method for group in captured for method in group.methods()]
             modules.append({"name": "holdfast", "type": "local", "executable_path": str(ROOT / "module/run.sh")})
         return {
@@ -240,7 +245,7 @@ class Rig:
         }
 
     def _arrived(self, name: str) -> Iterator[int]:
-        path = self._folder / "cloud" / "readings" / name / "Readings.jsonl"
+        path = self.folder / "cloud" / "readings" / name / "Readings.jsonl"
         for line in path.read_text().splitlines() if path.exists() else ():
             text = json.loads(line)["time_requested"]
             whole = datetime.fromisoformat(text[:19] + "+00:00")

@@ -1,6 +1,5 @@
-"""Death at a chosen system call: strace, attached to a running process, kills it as it enters the call.
-
-The call is not executed any more. strace counts the calls of each thread for itself.
+"""Death or an error at a chosen system call: strace, attached to a running process, kills it as it enters the call,
+or lets the call fail. The call is not executed any more. strace counts the calls of each thread for itself.
 """
 
 from __future__ import annotations
@@ -11,6 +10,8 @@ import re
 import shutil
 import subprocess
 import time
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,6 +120,36 @@ class Trap:
         except asyncio.TimeoutError:
             self._strace.kill()
             await self._strace.wait()
+
+
+@asynccontextmanager
+async def failing(threads: Sequence[int], calls: str, error: str) -> AsyncIterator[None]:
+    """Every call of a kind that these threads of this process make fails with `error` while this lasts."""
+    names = CALLS[calls]
+    process = await asyncio.create_subprocess_exec(
+        "strace",
+        "-qq",
+        *("-e", f"trace={names}", "-e", f"inject={names}:error={error}", "-o", os.devnull),
+        *(argument for thread in threads for argument in ("-p", str(thread))),
+        stdin=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        while not all(map(_is_traced, threads)):
+            if process.returncode is not None:
+                assert process.stderr is not None
+                raise RuntimeError(f"strace ended: {(await process.stderr.read()).decode(errors='replace')}")
+            await asyncio.sleep(_POLL_S)
+        yield
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()
+
+
+def _is_traced(thread: int) -> bool:
+    status = Path(f"/proc/self/task/{thread}/status").read_text()
+    return re.search(r"^TracerPid:\s+0$", status, re.MULTILINE) is None
 
 
 def file_writers(pid: int) -> list[int]:

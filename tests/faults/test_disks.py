@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import resource
 import shutil
+import threading
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ from tests.storage import samples
 from tests.test_manager import SENSOR, CountingClient
 from tests.waiting import eventually
 
-from . import disks
+from . import disks, strace
 from .disks import MEBIBYTE, Disk
 
 NAMES = [f"s{number}" for number in range(10)]
@@ -53,6 +55,7 @@ class Machine:
             {"HOME": str(self.folder)},
         )
         self._manager.apply(config, Resources(dict.fromkeys(NAMES, SENSOR), self.client))
+        self._ledger = self.store.ledger
 
     @property
     def store(self) -> Store:
@@ -74,6 +77,10 @@ class Machine:
     async def all_drop(self, reason: str) -> None:
         await eventually(lambda: all(self.counts(name).dropped.get(reason, 0) > 3 for name in NAMES))
 
+    async def all_drop_more(self, reason: str) -> None:
+        before = {name: self.counts(name).dropped.get(reason, 0) for name in NAMES}
+        await eventually(lambda: all(self.counts(name).dropped.get(reason, 0) > before[name] + 3 for name in NAMES))
+
     async def all_are_kept_again(self) -> None:
         """Each collector's readings reach the disk, for as long as it takes to be no accident."""
         await self.kept_more(HZ // 2)
@@ -82,12 +89,20 @@ class Machine:
         before = {name: self.kept(name) for name in NAMES}
         await eventually(lambda: all(self.kept(name) >= before[name] + readings for name in NAMES))
 
+    @property
+    def dropped(self) -> dict[str, int]:
+        """By reason, of all."""
+        reasons: Counter[str] = Counter()
+        for counts in self._ledger.readings().values():
+            reasons.update(counts.dropped)
+        return dict(reasons)
+
     async def stop(self) -> None:
         await self._manager.stop()
 
     async def stopped_with_a_true_account(self) -> None:
         """What each sensor gave lies in complete files or is counted: the source's counter is the judge."""
-        ledger = self.store.ledger
+        ledger = self._ledger
         await self.stop()
         counts = {resource: counts for (_, resource, _), counts in ledger.readings().items()}
         for name in NAMES:
@@ -100,6 +115,10 @@ class Machine:
     def stored(self, name: str) -> int:
         folder = self.folder / "capture" / "rdk_component_sensor" / name
         return sum(len(samples.scan(path.read_bytes()).readings) for path in folder.rglob("*.capture"))
+
+
+def disk_threads(name: str) -> list[int]:
+    return [thread.native_id for thread in threading.enumerate() if thread.name == name and thread.native_id]
 
 
 @pytest.fixture
@@ -164,6 +183,34 @@ async def test_after_a_disk_went_read_only_and_came_back_all_ten_collectors_go_o
         disk.permit()
         await machine.all_are_kept_again()
         await machine.stopped_with_a_true_account()
+
+
+@pytest.mark.usefixtures("needs_strace")
+@pytest.mark.parametrize("calls", ["write", "openat"])
+async def test_what_a_disk_with_io_errors_refuses_is_counted_and_all_ten_collectors_go_on(
+    calls: str, started: Callable[..., Machine], tmp_path: Path
+) -> None:
+    machine = started(tmp_path)
+    await machine.all_are_kept_again()
+    for _ in range(2):
+        async with strace.failing(disk_threads("holdfast-disk"), calls, "EIO"):
+            await machine.all_drop_more("io_error")
+        await machine.all_are_kept_again()
+    await machine.stopped_with_a_true_account()
+
+
+@pytest.mark.usefixtures("needs_strace")
+@pytest.mark.parametrize("calls", ["fsync", "rename", "write"])
+async def test_a_disk_that_can_not_complete_files_costs_no_reading_and_completes_them_later(
+    calls: str, started: Callable[..., Machine], tmp_path: Path
+) -> None:
+    machine = started(tmp_path)
+    await machine.all_are_kept_again()
+    async with strace.failing(disk_threads("holdfast-sync-disk"), calls, "EIO"):
+        await machine.all_are_kept_again()
+    await machine.all_are_kept_again()
+    await machine.stopped_with_a_true_account()
+    assert not machine.dropped
 
 
 async def test_a_folder_that_is_removed_while_capturing_is_made_again(
