@@ -123,9 +123,10 @@ def test_the_header_tells_binary_data_and_the_extension(params: Mapping[str, Any
     assert set(metadata.method_parameters) == set(params)
 
 
-def heard(hz: float = 1.0) -> Setup:
+def heard(hz: float = 1.0, max_in_flight: int = 1) -> Setup:
     client = FakeClient([audio(b"ab", 100), audio(b"cd", 200)])
-    return Setup(client, AUDIO_IN, "GetAudio", hz=hz, params={"codec": "mp3"}, timeout_s=0.25)
+    how: dict[str, Any] = {"params": {"codec": "mp3"}, "timeout_s": 0.25, "max_in_flight": max_in_flight}
+    return Setup(client, AUDIO_IN, "GetAudio", hz=hz, **how)
 
 
 def after_ns(setup: Setup) -> list[int]:
@@ -166,6 +167,14 @@ async def test_the_next_audio_follows_at_once_when_its_deadline_came_meanwhile()
     await setup.clock.settle()
     await setup.clock.settle()
     assert len(setup.client.calls) == 2
+    assert setup.client.most_in_flight == 1
+
+
+async def test_audio_has_one_call_in_flight_whatever_is_configured() -> None:
+    setup = heard(max_in_flight=4)
+    setup.client.hang()
+    for _ in range(4):
+        await setup.read()
     assert setup.client.most_in_flight == 1
 
 

@@ -87,13 +87,58 @@ async def test_readings_are_stored_in_the_order_of_their_requests(setup: Setup) 
 
 async def test_one_call_at_a_time_is_in_flight(setup: Setup) -> None:
     setup.client.hang()
-    assert [await setup.read() for _ in range(4)] == [True, False, False, False]
+    assert [await setup.read() for _ in range(4)] == [True, True, False, False]
     assert setup.client.in_flight == 1
     setup.client.answer()
     await setup.clock.settle()
     assert await setup.read()
-    assert len(setup.stored) == 2
+    assert len(setup.stored) == 3
     assert setup.client.most_in_flight == 1
+
+
+async def test_a_deadline_that_comes_during_a_call_is_used_when_it_ends_and_never_more_than_one(
+    setup: Setup,
+) -> None:
+    setup.client.hang()
+    await setup.read()
+    for _ in range(3):
+        await setup.clock.advance(0.25)
+        await setup.read()
+    await setup.clock.advance(0.125)
+    setup.client.answer()
+    await setup.clock.settle()
+    requested = [SensorData.FromString(each).metadata.time_requested.ToNanoseconds() for each in setup.stored]
+    assert requested == [START_NS, START_NS + 875_000_000]
+    assert setup.collector.lateness.percentiles_ms()[1] == 125.0, "after the newest deadline"
+    await setup.clock.advance(10.0)
+    assert len(setup.client.calls) == 2
+
+
+async def test_a_deadline_that_came_during_a_call_is_used_however_it_ends(setup: Setup) -> None:
+    for outcome in (FAILED, FILTERED, RuntimeError("nobody foresaw this")):
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: None)
+        setup.client.calls.clear()
+        setup.client.hang()
+        await setup.read()
+        await setup.read()
+        setup.client.outcome = outcome
+        setup.client.answer()
+        await setup.clock.settle()
+        assert len(setup.client.calls) == 2, outcome
+        await setup.clock.settle()
+        assert setup.collector.in_flight == 0
+
+
+async def test_a_stopped_collector_uses_no_deadline_that_waited(setup: Setup) -> None:
+    setup.client.hang()
+    await setup.read()
+    await setup.read()
+    stopped = asyncio.ensure_future(setup.collector.stop())
+    await setup.clock.settle()
+    setup.client.answer()
+    await stopped
+    await setup.clock.settle()
+    assert len(setup.client.calls) == 1
 
 
 @pytest.mark.parametrize("error", [FAILED, TIMED_OUT])

@@ -72,10 +72,12 @@ class Setup:
 
 
 async def test_as_many_calls_are_in_flight_as_configured() -> None:
+    """And one more waits for the end of one."""
     setup = Setup(4)
-    assert await setup.read(6) == 4
+    assert await setup.read(6) == 4 + 1
     assert setup.resource.in_flight == setup.collector.in_flight == 4
     await setup.answer(0)
+    assert setup.resource.in_flight == 4
     assert await setup.read(2) == 1
 
 

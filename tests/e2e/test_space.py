@@ -18,8 +18,12 @@ from .test_life import FLUSH_INTERVAL_NS, TOLERANCE_NS, end_module
 LIMIT_BYTES = 400_000
 _BLOCK_BYTES = 4096
 _HZ = 200
-_SMALL_FILES = {"maximum_capture_file_size_bytes": 1.0, "capture_flush_interval_ms": 20.0}
-"""A reading or a few in each: what a block takes."""
+_SMALL_FILES = {
+    "maximum_capture_file_size_bytes": 1.0,
+    "capture_flush_interval_ms": 20.0,
+    "capture_fsync_interval_ms": 50.0,
+}
+"""A reading or a few in each, a block long, and complete at once."""
 
 needs_tmpfs = pytest.mark.skipif(
     not (Path("/dev/shm").is_dir() and FileSystem().is_in_memory("/dev/shm")), reason="there is no tmpfs here"

@@ -2,7 +2,9 @@
 
 Everything belongs to the event loop. A call that fails, hangs or is filtered costs that reading only; the next
 deadline tries again. At most `max_in_flight` calls are in flight, and `MAX_CALLS_TO_A_RESOURCE` to one resource by
-all its collectors; readings are stored in the order of their requests (see `turns`).
+all its collectors; readings are stored in the order of their requests (see `turns`). A deadline that comes while as
+many are in flight as may be is used as soon as one ends, unless the next deadline comes before: so a call that now
+and then takes longer than the interval costs no reading, and never is there more than one to make up.
 """
 
 from __future__ import annotations
@@ -136,8 +138,8 @@ class Collector:
         gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
         self.max_in_flight = 1 if gapless else spec.method.max_in_flight
         self._gapless = gapless
-        self._again = False
-        """A deadline came while a gapless call was in flight: the next one follows it at once."""
+        self._waiting_s: float | None = None
+        """The newest deadline that came while as many calls were in flight as may be: the end of one uses it."""
 
     @property
     def in_flight(self) -> int:
@@ -148,25 +150,25 @@ class Collector:
         return now_s - next(iter(self._calls)).started_s if self._calls else 0.0
 
     def read(self, due_s: float) -> bool:
-        """Starts a reading, whose deadline was `due_s`; False when too many are in flight."""
-        calls = self._calls
-        if len(calls) < self.max_in_flight:
-            if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
-                return False
-            now_s = self._clock.monotonic()
-            self.lateness.add(now_s - due_s)
-            turn = self._turns.take(now_s)
-            self._occupancy.calls += 1
-            calls[turn] = asyncio.get_running_loop().create_task(self._read(turn))
-            return True
-        if self._gapless and not self._again:
-            self._again = True
-            return True
-        return False
+        """Starts a reading, whose deadline was `due_s`, now or when a call that is in flight ends; False when a
+        deadline passes unused for that: this one, or the one that has been waiting."""
+        if len(self._calls) >= self.max_in_flight:
+            is_first, self._waiting_s = self._waiting_s is None, due_s
+            return is_first
+        if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
+            return False
+        self._start(due_s, self._clock.monotonic())
+        return True
+
+    def _start(self, due_s: float, now_s: float) -> None:
+        self.lateness.add(now_s - due_s)
+        turn = self._turns.take(now_s)
+        self._occupancy.calls += 1
+        self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn))
 
     async def stop(self) -> None:
         """Waits for the readings in flight, for at most half a second; then they are given up."""
-        self._again = False
+        self._waiting_s = None
         if self._calls:
             await asyncio.wait(self._calls.values(), timeout=_STOP_TIMEOUT_S)
         for call in self._calls.values():
@@ -187,9 +189,6 @@ class Collector:
             self.last_reading_s = self._clock.monotonic()
         finally:
             self._ended(turn)
-        again, self._again = self._again, False
-        if again:
-            self.read(self._clock.monotonic())
 
     def _ended(self, turn: Turn) -> None:
         now_s = self._clock.monotonic()
@@ -199,6 +198,9 @@ class Collector:
         self._occupancy.calls -= 1
         del self._calls[turn]
         self._turns.end(turn, now_s)
+        due_s, self._waiting_s = self._waiting_s, None
+        if due_s is not None:
+            self._start(now_s if self._gapless else due_s, now_s)
 
     async def _read_tabular(self, table: TabularMethod, requested_ns: int, turn: Turn) -> None:
         answer = await self.spec.client.call(table.rpc, self._request, self.spec.method.timeout_s)
