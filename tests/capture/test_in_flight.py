@@ -150,6 +150,21 @@ def test_what_is_held_back_is_bounded(turns: int, size_bytes: int) -> None:
     assert stored == list(range(turns))
 
 
+def test_what_was_stored_does_not_count_as_held_back() -> None:
+    order, stored = Turns(), []
+    for number in range(10):
+        turn = order.take(0.0)
+        turn.size_bytes = MAX_HELD_BACK_BYTES // 4
+        turn.store = lambda number=number: stored.append(number)  # type: ignore[misc]
+        order.end(turn, 0.0)
+    first, second = order.take(0.0), order.take(0.0)
+    second.store = lambda: stored.append(11)
+    order.end(second, 0.0)
+    first.store = lambda: stored.append(10)
+    order.end(first, 0.0)
+    assert stored == list(range(12))
+
+
 async def test_no_more_calls_go_to_a_resource_than_viam_server_answers() -> None:
     """By all its methods together; what does not fit is a missed deadline."""
     occupancy = Occupancy()

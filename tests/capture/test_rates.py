@@ -171,6 +171,22 @@ async def test_a_component_that_is_too_slow_is_warned_of_once_and_named(
     assert running.slow.bound is Bound.COMPONENT
 
 
+async def test_a_component_a_little_slower_than_the_interval_is_what_bounds_the_rate(setup: Setup) -> None:
+    """Though each call waits for the one before, and so leaves late."""
+
+    class Slow(FakeClient):
+        async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+            await setup.clock.sleep(0.112)
+            return await super().call(method, request, timeout_s)
+
+    setup.client = Slow(response({"t": 1.0}))
+    (running,) = setup.start(hz=10.0)
+    await setup.clock.advance(120.0)
+    assert reached_hz(running) == pytest.approx(1 / 0.112, rel=0.01), "one call follows the other"
+    assert running.slow is not None
+    assert running.slow.bound is Bound.COMPONENT
+
+
 async def test_a_collector_that_recovers_is_slow_no_more(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
     (running,) = setup.start(hz=10.0)
     setup.client.outcome, good = BROKEN, setup.client.outcome
@@ -183,6 +199,29 @@ async def test_a_collector_that_recovers_is_slow_no_more(setup: Setup, caplog: p
         await setup.clock.advance(70.0)
     assert running.slow is None
     assert "Readings of lidar0 reaches its 10 Hz again" in caplog.text
+
+
+async def test_a_collector_at_the_border_stays_slow_and_is_told_of_once(
+    setup: Setup, caplog: pytest.LogCaptureFixture
+) -> None:
+    (running,) = setup.start(hz=10.0)
+    good = setup.client.outcome
+    setup.client.outcome = BROKEN
+    with caplog.at_level(logging.INFO):
+        await setup.clock.advance(120.0)
+        for number in range(1000):
+            setup.client.outcome = BROKEN if number % 100 >= 96 else good
+            await setup.clock.advance(0.1)
+    assert running.slow is not None
+    assert len(warnings(caplog)) == 1 and "reaches its" not in caplog.text
+
+
+async def test_what_a_filter_holds_back_is_no_shortfall(setup: Setup) -> None:
+    setup.client.outcome = ResourceCallError(ResourceErrorKind.FILTERED, "no capture from filter module")
+    (running,) = setup.start(hz=10.0)
+    await setup.clock.advance(120.0)
+    assert running.collector.filtered > 1000
+    assert running.slow is None and reached_hz(running) == 10.0
 
 
 async def test_one_warning_names_the_first_of_many(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:

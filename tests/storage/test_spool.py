@@ -287,6 +287,19 @@ async def test_a_disk_that_fails_costs_what_it_refused_and_goes_on_by_itself(
     assert_sum(spool)
 
 
+async def test_what_a_failed_write_left_never_shares_a_name_with_a_later_reading(spools: Spools) -> None:
+    """Else the later one would pass for a document that is there already."""
+    spool = spools.open()
+    await append(spool, 0, 10)
+    with spools.files.failing("write", "truncate", code=errno.ENOSPC, partial_bytes=2000):
+        await append(spool, 100, 50)
+    await append(spool, 200, 50)
+    found = take(Spools(spools.folder).open())
+    assert {number for number, _ in found} & set(range(100, 150)), "the write left some"
+    assert set(range(200, 250)) <= {number for number, _ in found}
+    assert len({name for _, name in found}) == len(found)
+
+
 async def test_a_file_that_can_not_be_read_costs_its_own_readings(spools: Spools) -> None:
     spool = spools.open()
     for first in range(0, 3000, 600):

@@ -54,7 +54,7 @@ class Shortfall:
     waited_s: float
     """How long the oldest call in flight has been waiting."""
     late_s: float
-    """How long after their slots calls leave, as a median."""
+    """How long after their slots calls leave that wait for no other one, as a median."""
     load: Load
     last_error: str = ""
 

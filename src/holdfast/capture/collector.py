@@ -34,8 +34,8 @@ from .turns import Turn, Turns
 
 logger = logging.getLogger(__name__)
 
-MAX_CALLS_TO_A_RESOURCE = 100
-"""Beyond them viam-server answers RESOURCE_EXHAUSTED, to every client of the resource."""
+MAX_CALLS_TO_A_RESOURCE = 90
+"""Beyond 100 viam-server answers RESOURCE_EXHAUSTED, to every client of the resource: some are left for others."""
 _STOP_TIMEOUT_S = 0.5
 _MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may find new words for each failure
 
@@ -122,6 +122,8 @@ class Collector:
         """When the last reading came, on the monotonic clock."""
         self.lateness = Recent()
         """How long after their deadlines calls left."""
+        self.loop_lateness = Recent()
+        """The same of those that had no other call to wait for: what the event loop made them wait."""
         self.call_times = Recent()
         """How long calls took, whatever came of them."""
         self.call_s = 0.0
@@ -157,7 +159,9 @@ class Collector:
             return is_first
         if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
             return False
-        self._start(due_s, self._clock.monotonic())
+        now_s = self._clock.monotonic()
+        self.loop_lateness.add(now_s - due_s)
+        self._start(due_s, now_s)
         return True
 
     def _start(self, due_s: float, now_s: float) -> None:

@@ -61,7 +61,7 @@ class RunningCollector:
             collector.spec.method.interval_s,
             collector.max_in_flight,
             collector.waited_s(now_s),
-            collector.lateness.median_s(),
+            collector.loop_lateness.median_s(),
             load,
             collector.last_error or "",
         )
