@@ -1,4 +1,4 @@
-"""The cloud: login and uploads, over one gRPC connection for unary calls and one for streams.
+"""The cloud: login and uploads, over a few gRPC connections for unary calls and a few for streams, with one login.
 
 The boundary of the link: gRPC's and the operating system's errors become `CloudError` here. TLS is verified with
 the roots that grpcio brings (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others); plaintext goes to loopback only,
@@ -23,6 +23,7 @@ from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Crede
 from ..errors import CloudError
 from . import patience, streams
 from .bandwidth import Bandwidth
+from .connections import WINDOW_BYTES, Connections
 from .meter import Meter
 from .patience import Patience
 from .token import Token
@@ -70,8 +71,8 @@ class Cloud:
 
     def __init__(self, settings: CloudSettings) -> None:
         self._settings = settings
-        self._channel: grpc.aio.Channel | None = None
-        self._streams: grpc.Channel | None = None
+        self._calls: Connections[grpc.aio.Channel] | None = None
+        self._streams: Connections[grpc.Channel] | None = None
         self._token = Token("")
         self._login = asyncio.Lock()
         self._under_way = 0
@@ -91,17 +92,17 @@ class Cloud:
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
         if plaintext:
-            self._channel = grpc.aio.insecure_channel(target, options=options)
-            self._streams = grpc.insecure_channel(target, options=options)
+            self._calls = Connections(lambda: grpc.aio.insecure_channel(target, options=options))
+            self._streams = Connections(lambda: grpc.insecure_channel(target, options=options))
         else:
             credentials = grpc.ssl_channel_credentials()
-            self._channel = grpc.aio.secure_channel(target, credentials, options=options)
-            self._streams = grpc.secure_channel(target, credentials, options=options)
+            self._calls = Connections(lambda: grpc.aio.secure_channel(target, credentials, options=options))
+            self._streams = Connections(lambda: grpc.secure_channel(target, credentials, options=options))
         await self._authenticate()
 
     async def lost(self) -> None:
         """Returns when the connection breaks: at once when the other side, or this computer, ends it."""
-        channel, before = self._open_channel(), None
+        channel, before = self._connections().channels[0], None
         while True:
             state = channel.get_state()
             if before is _READY and state is not _READY:
@@ -116,11 +117,12 @@ class Cloud:
             await _probe(host, port)
 
     async def close(self) -> None:
-        channel, self._channel, self._token = self._channel, None, Token("")
+        calls, self._calls, self._token = self._calls, None, Token("")
         if self._streams is not None:
-            self._streams.close()
-        if channel is not None:
-            await channel.close()
+            for stream in self._streams.channels:
+                stream.close()
+        if calls is not None:
+            await asyncio.gather(*(channel.close() for channel in calls.channels))
 
     async def upload_capture(self, request: bytes) -> None:
         """DataCaptureUpload of a serialized request; returns when the cloud has it."""
@@ -189,44 +191,45 @@ class Cloud:
         except DecodeError as error:
             raise CloudError("UNKNOWN", "the answer to the login makes no sense", connected=True) from error
 
-    def _open_channel(self) -> grpc.aio.Channel:
-        if self._channel is None:
+    def _connections(self) -> Connections[grpc.aio.Channel]:
+        if self._calls is None:
             raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
-        return self._channel
+        return self._calls
 
     async def _unary(
         self, method: str, request: bytes, token: Token | None = None, timeout_s: float | None = None
     ) -> bytes:
         """With a deadline, or as long as it moves."""
-        channel, token = self._open_channel(), token or self._token
-        stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
-        call = stub(request, timeout=timeout_s, metadata=token.metadata)
-        watch = _Watch(call, Patience(_endpoint(self._settings)[1], len(request)))
-        try:
-            return await call
-        except grpc.aio.AioRpcError as error:
-            raise await self._translated(error.code().name, error.details() or "no details", token) from error
-        except asyncio.CancelledError:
-            if watch.gave_up:
-                raise await self._translated("DEADLINE_EXCEEDED", "the cloud gives no answer", token) from None
-            raise self._cancelled(channel) from None
-        finally:
-            watch.end()
+        connections, token = self._connections(), token or self._token
+        with connections.one_for(len(request)) as channel:
+            stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            call = stub(request, timeout=timeout_s, metadata=token.metadata)
+            watch = _Watch(call, Patience(_endpoint(self._settings)[1], len(request)))
+            try:
+                return await call
+            except grpc.aio.AioRpcError as error:
+                raise await self._translated(error.code().name, error.details() or "no details", token) from error
+            except asyncio.CancelledError:
+                if watch.gave_up:
+                    raise await self._translated("DEADLINE_EXCEEDED", "the cloud gives no answer", token) from None
+                raise self._cancelled(connections) from None
+            finally:
+                watch.end()
 
     async def _stream(self, method: str, messages: streams.Messages) -> bytes:
-        self._open_channel()
+        self._connections()
         assert self._streams is not None
-        token = self._token
-        try:
-            waiting = Patience(_endpoint(self._settings)[1])
-            return await streams.upload(self._streams, method, messages, token.metadata, waiting)
-        except CloudError as error:
-            raise await self._translated(error.code, error.message, token) from error
+        token, waiting = self._token, Patience(_endpoint(self._settings)[1])
+        with self._streams.one_for(WINDOW_BYTES) as channel:
+            try:
+                return await streams.upload(channel, method, messages, token.metadata, waiting)
+            except CloudError as error:
+                raise await self._translated(error.code, error.message, token) from error
 
     async def _translated(self, code: str, message: str, token: Token) -> CloudError:
         """The error of a call with `token`. gRPC does not tell whether the cloud said UNAVAILABLE or the way to it
         broke: the way is tried."""
-        connected = self._channel is not None
+        connected = self._calls is not None
         if connected and code in _LOST:
             host, port, _ = _endpoint(self._settings)
             try:
@@ -237,9 +240,9 @@ class Cloud:
             message = message.replace(key, "…")  # whoever answers may repeat what we said
         return CloudError(code, token.hidden_in(message), connected=connected)
 
-    def _cancelled(self, channel: grpc.aio.Channel) -> BaseException:
+    def _cancelled(self, connections: Connections[grpc.aio.Channel]) -> BaseException:
         """A call is cancelled by its caller, or by the channel under it when that is closed."""
-        if channel is self._channel:
+        if connections is self._calls:
             return asyncio.CancelledError()
         return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
 

@@ -1,6 +1,6 @@
 """Client-streaming uploads: large payloads, read from disk while they are sent.
 
-A connection of their own beside the one for unary calls. It is grpcio's synchronous API, since its asyncio API
+Connections of their own beside those for unary calls. They are grpcio's synchronous API, since its asyncio API
 replaces the cloud's answer by an INTERNAL of its own when the cloud answers before the stream has ended; the
 messages are taken by gRPC's thread, as fast as the link takes them, so reading them may block.
 """
