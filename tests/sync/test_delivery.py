@@ -123,7 +123,8 @@ async def test_a_torn_end_costs_the_torn_reading_only_and_is_counted(world: Worl
     assert counts(world).dropped == {"torn": 1}
 
 
-async def test_a_file_that_changes_while_it_is_sent_goes_again_whole(world: World) -> None:
+@pytest.mark.parametrize("changed", [b"first and more", b"fir", b"FIRST"], ids=["grows", "shrinks", "same size"])
+async def test_a_file_that_changes_while_it_is_sent_goes_again_whole(world: World, changed: bytes) -> None:
     path = write_old_file(world.folder / "a.txt", b"first")
     found = only_file(world)
     grown = False
@@ -131,14 +132,14 @@ async def test_a_file_that_changes_while_it_is_sent_goes_again_whole(world: Worl
     async def grow() -> None:
         nonlocal grown
         if not grown:
-            path.write_bytes(b"first and more")
+            path.write_bytes(changed)
             grown = True
 
     world.cloud.before_answer = grow
     assert await attempt(world, found) is Outcome.WAITING
     assert path.exists() and world.ledger.files.delivered == 0
     assert await attempt(world) is Outcome.DELIVERED
-    assert [content for _, content in world.arrived.files] == [b"first", b"first and more"]
+    assert [content for _, content in world.arrived.files] == [b"first", changed]
 
 
 async def test_parts_that_the_cloud_has_are_not_sent_again(world: World) -> None:

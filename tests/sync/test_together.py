@@ -10,9 +10,10 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, DataType, SensorData
 
+from holdfast.filesystem import FileSystem
 from holdfast.storage.ledger import ReadingCounts
 from holdfast.sync.link import LinkState
-from holdfast.sync.planner import MAX_CALL_BYTES
+from holdfast.sync.planner import MAX_CALL_BYTES, MAX_UNARY_BINARY_BYTES
 from tests.waiting import eventually
 
 from .conftest import API, World, make_world, metadata, reading, write_capture_file, write_old_file
@@ -106,6 +107,28 @@ async def test_the_journal_is_written_once_for_all_files_of_a_call(world: World)
         world.capture_file(f"9999-{number}", [number])
     await sync(world)
     assert journal.read_bytes().count(b"\n") == before + 1
+
+
+async def test_what_a_common_call_delivered_and_can_not_be_deleted_is_never_sent_again(
+    tmp_path: Path, failing_removal: type[FileSystem]
+) -> None:
+    files = failing_removal()
+    image = SensorData(binary=bytes(MAX_UNARY_BINARY_BYTES + 1)).SerializeToString()
+    async with make_world(tmp_path, files=files) as world:
+        for number in range(10):
+            world.capture_file(f"9999-{number}", [number])
+        header = metadata("cam", type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg")
+        write_capture_file(world.folder / "cam", "9999-a", [image], header)
+        await sync(world, rounds=3)
+        assert sorted(world.arrived.of("lidar")) == list(range(10))
+        assert (uploads(world), world.cloud.calls["StreamingDataCaptureUpload"]) == (1, 1)
+        assert len(list(world.folder.glob("*/*.capture"))) == 11
+        assert (counts(world).delivered, counts(world, "cam").delivered) == (10, 1)
+    files.broken = False  # type: ignore[attr-defined]
+    async with make_world(tmp_path, files=files) as again:
+        await sync(again)
+        assert again.cloud.readings_count == 0 and not list(again.folder.glob("*/*.capture"))
+        assert (counts(again).delivered, counts(again).on_disk) == (10, 0)
 
 
 async def test_one_poisoned_reading_among_a_thousand_files_is_alone_in_quarantine(world: World) -> None:
