@@ -72,10 +72,10 @@ class Process:
         client = DirectClient(objects) if objects or self._parent is None else self._parent
         return Resources({name: frozenset(found) for name, found in apis.items()}, client)
 
-    async def end(self) -> None:
-        """Stops everything; all files are complete then."""
+    async def end(self, *, in_a_hurry: bool = False) -> None:
+        """Stops everything; all files are complete then. See `Manager.stop`."""
         if self._manager is not None:
-            await self._manager.stop()
+            await self._manager.stop(in_a_hurry=in_a_hurry)
         if self._parent is not None:
             await self._parent.close()
 

@@ -43,7 +43,8 @@ else:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """As asyncio.run, which takes no loop before Python 3.12."""
+    """As asyncio.run, which takes no loop before Python 3.12; but it does not wait for worker threads, which a disk
+    may hold for as long as it likes."""
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     loop = new_event_loop()
     asyncio.set_event_loop(loop)
@@ -55,5 +56,4 @@ def run(main: Coroutine[Any, Any, None]) -> None:
             task.cancel()
         loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
         loop.run_until_complete(loop.shutdown_asyncgens())
-        loop.run_until_complete(loop.shutdown_default_executor())
         loop.close()

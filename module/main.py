@@ -13,6 +13,7 @@ import resource
 import signal
 import sys
 from collections.abc import Mapping, Sequence
+from typing import NoReturn
 
 from grpclib.metadata import Deadline
 from viam.logging import getLogger
@@ -29,7 +30,7 @@ from viam.resource.base import ResourceBase
 from viam.resource.types import API, resource_name_from_string
 
 from holdfast.log_limit import LogLimit
-from module import durable, event_loop
+from module import durable, event_loop, parent
 
 
 class HoldfastModule(Module):
@@ -92,17 +93,13 @@ def _limit_the_log() -> None:
 
 
 async def _end_with_parent() -> None:
-    """Waits until the process that started us is gone, however it went; then completes all files and exits.
+    """Waits until viam-server is gone, however it went; then completes all files and exits.
 
     The SDK would notice after ten seconds or more; a restarted viam-server has a second module by then. Nothing
     is left to be told to anybody, so the process ends without the SDK's farewells.
     """
-    parent = os.pidfd_open(os.getppid())
-    gone = asyncio.Event()
-    asyncio.get_running_loop().add_reader(parent, gone.set)
-    await gone.wait()
-    asyncio.get_running_loop().remove_reader(parent)
-    await durable.PROCESS.end()
+    await parent.gone()
+    await durable.PROCESS.end(in_a_hurry=True)
     os._exit(0)
 
 
@@ -110,10 +107,20 @@ async def main() -> None:
     gc.freeze()  # what was imported is never garbage: no collection need look at it again
     _allow_many_open_files()
     _limit_the_log()
-    watch = asyncio.create_task(_end_with_parent()) if hasattr(os, "pidfd_open") else None
+    watch = asyncio.create_task(_end_with_parent())
     await HoldfastModule.from_args().start()  # type: ignore[no-untyped-call]
-    if watch is not None:
-        watch.cancel()
+    watch.cancel()
+
+
+def run() -> NoReturn:
+    """The program. Its end does not wait for threads either, as Python's own would."""
+    code = 0
+    try:
+        event_loop.run(main())
+    except SystemExit as end:
+        code = end.code if isinstance(end.code, int) else 1
+    sys.stdout.flush()
+    os._exit(code)
 
 
 if __name__ == "__main__":
@@ -121,4 +128,4 @@ if __name__ == "__main__":
         from holdfast import cli
 
         sys.exit(cli.main())
-    event_loop.run(main())
+    run()

@@ -89,6 +89,7 @@ class FaultyFileSystem(FileSystem):
         self.calls: list[tuple[str, str]] = []
         self._faults: dict[str, tuple[int, Callable[[str], bool]]] = {}
         self._partial_bytes = 0
+        self._stall_on: Callable[[str], bool] = lambda path: True
         self._may_write = threading.Event()
         self._may_write.set()
         self.stalled = threading.Event()
@@ -110,7 +111,9 @@ class FaultyFileSystem(FileSystem):
             for operation in operations:
                 del self._faults[operation]
 
-    def stall_writes(self) -> None:
+    def stall_writes(self, on: Callable[[str], bool] = lambda path: True) -> None:
+        """From here on writes to the paths that `on` picks wait for `resume_writes`."""
+        self._stall_on = on
         self.stalled.clear()
         self._may_write.clear()
 
@@ -130,7 +133,7 @@ class FaultyFileSystem(FileSystem):
         return super().create(path)
 
     def write(self, descriptor: int, path: str, data: Buffer) -> None:
-        if not self._may_write.is_set():
+        if not self._may_write.is_set() and self._stall_on(path):
             self.stalled.set()
             self._may_write.wait()
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import threading
@@ -24,9 +25,10 @@ from holdfast.errors import CommandError, NotConnectedError
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
-from holdfast.storage import store
+from holdfast.storage import disk_writer, store
 from holdfast.storage.lock import FolderLock
 
+from .fakes import FaultyFileSystem
 from .storage import samples
 from .waiting import eventually
 
@@ -501,3 +503,51 @@ async def test_between_two_services_nothing_new_is_sent_since_the_builtin_may_co
     assert world.cloud.calls["DataCaptureUpload"] == sent
     world.apply(sync_disabled=False, sync_interval_mins=0.0002)
     await eventually(lambda: world.cloud.calls["DataCaptureUpload"] > sent)
+
+
+@pytest.mark.parametrize("where", [".prog", "ledger.prog"])
+async def test_a_disk_that_stalls_holds_up_the_end_for_a_bounded_time_and_keeps_what_it_takes_later(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    monkeypatch.setattr(disk_writer, "END_TIMEOUT_S", 0.1)
+    files = FaultyFileSystem()
+    world.manager = Manager(world.environment, files, SystemClock())
+    world.apply()
+    await world.served(20)
+    files.stall_writes(lambda path: path.endswith(where))
+    try:
+        await asyncio.wait_for(world.manager.stop(), 20)
+        assert await asyncio.to_thread(files.stalled.wait, 20)
+        assert FolderLock(FileSystem(), str(world.folder / "capture")).try_acquire()
+    finally:
+        files.resume_writes()
+    await eventually(lambda: len(world.stored().get("a", ())) >= 20)
+
+
+async def test_in_a_hurry_the_end_does_not_wait_long_for_uploads(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manager_module, "STOP_PATIENCE_S", 1000.0)
+    arrived = asyncio.Event()
+
+    async def never() -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    world.cloud.before_answer = never
+    world.apply(sync_disabled=False, sync_interval_mins=0.0002)
+    await asyncio.wait_for(arrived.wait(), 20)
+    await asyncio.wait_for(world.manager.stop(in_a_hurry=True), 20)
+
+
+async def test_a_disk_that_stalls_at_the_end_and_goes_on_loses_nothing(world: World) -> None:
+    files = FaultyFileSystem()
+    world.manager = Manager(world.environment, files, SystemClock())
+    world.apply()
+    await world.served(20)
+    files.stall_writes()
+    stopping = asyncio.create_task(world.manager.stop())
+    assert await asyncio.to_thread(files.stalled.wait, 20)
+    files.resume_writes()
+    await stopping
+    assert world.stored() == {"a": [float(seq) for seq in range(1, world.client.served["a"] + 1)]}

@@ -36,7 +36,7 @@ from .storage.local_copy import LocalCopy
 from .storage.store import Store
 from .sync.cloud import CloudSettings
 from .sync.report import Select, SyncReport
-from .sync.scheduler import SyncSettings
+from .sync.scheduler import STOP_PATIENCE_S, SyncSettings
 from .sync.selector import reason_to_wait
 from .throttle import Throttle
 from .uplink import Uplink
@@ -44,6 +44,10 @@ from .uplink import Uplink
 HAND_OVER_S = 10.0
 MAX_DRAINING = 4
 _FLUSH_TIMEOUT_S = 0.8
+_END_S = 1.0
+"""How long at the end those are waited for that are through in less, unless a disk stalls."""
+_HURRIED_S = 0.4
+"""How long uploads may take when viam-server is gone, and its successor's module waits for the folder."""
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -135,8 +139,12 @@ class Manager:
         except asyncio.TimeoutError:
             logger.warning("the disk is slow: readings of the last moments are still on their way to it")
 
-    async def stop(self) -> None:
-        """Stops capture, completes all files, stops sync and frees the folder. Safe to call twice."""
+    async def stop(self, *, in_a_hurry: bool = False) -> None:
+        """Stops capture, completes all files, stops sync and frees the folder. Safe to call twice.
+
+        Uploads under way may take a moment, a short one `in_a_hurry`; a disk that stalls
+        `disk_writer.END_TIMEOUT_S`.
+        """
         if self._end is not None:
             self._end.cancel()
             self._end = None
@@ -145,15 +153,26 @@ class Manager:
             if engine is None:
                 return
             await self.jobs.stop()
-            await self.steering.stop()
-            await engine.capture.stop()
-            await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.all_stores))
-            await engine.uplink.leave()
+            patience_s = _HURRIED_S if in_a_hurry else STOP_PATIENCE_S
+            await asyncio.gather(self._stop_capture(engine), engine.uplink.leave(patience_s))
             for draining in engine.draining.values():
                 draining.cancel()
             await asyncio.gather(*engine.draining.values(), return_exceptions=True)
-            await asyncio.gather(*(store.close() for store in engine.all_stores), *engine.closing)
-            logger.info("stopped: all files are complete")
+            complete = await asyncio.gather(*(store.close() for store in engine.all_stores))
+            if engine.closing:
+                await asyncio.wait(engine.closing, timeout=_END_S)
+            if all(complete):
+                logger.info("stopped: all files are complete")
+
+    async def _stop_capture(self, engine: Engine) -> None:
+        """Only what writes to a disk that stalls waits for it, and for a while only."""
+        ends = self.steering.stop(), engine.capture.stop()
+        tasks = [asyncio.get_running_loop().create_task(end, name="holdfast-end") for end in ends]
+        await asyncio.wait(tasks, timeout=_END_S)
+        await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.all_stores))
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
         """A manual sync: everything that is there now, or what `select` says of it. NotConnectedError when it can't

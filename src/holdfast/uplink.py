@@ -16,7 +16,7 @@ from .supervision import supervised
 from .sync.cloud import Cloud, CloudSettings
 from .sync.delivery import Delivery
 from .sync.link import Link
-from .sync.scheduler import SyncScheduler
+from .sync.scheduler import STOP_PATIENCE_S, SyncScheduler
 from .sync.uploads import Uploads
 from .throttle import Throttle
 
@@ -51,13 +51,13 @@ class Uplink:
         """Caps all uploads together from now on; 0: no cap."""
         self._cloud.bandwidth.limit_bytes_per_s = limit
 
-    async def leave(self) -> None:
-        """Ends everything; files stay as they are. Safe to call twice."""
+    async def leave(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """Ends everything; files stay as they are. Uploads under way may take `patience_s`. Safe to call twice."""
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
         if self._predecessor is not None:
             await self._predecessor
-        await asyncio.gather(self.sync.stop(), self.uploads.stop())
+        await asyncio.gather(self.sync.stop(patience_s), self.uploads.stop())
         await self._cloud.close()
 
     async def _serve(self) -> None:

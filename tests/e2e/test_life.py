@@ -182,6 +182,18 @@ async def test_when_viam_server_is_killed_the_module_completes_all_files_and_end
         assert seqs in (source.seqs, source.seqs[:-1])
 
 
+async def test_a_module_whose_viam_server_is_killed_while_it_starts_ends_too(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    async with a_machine(viam_server, tmp_path) as machine:
+        await machine.start()
+        before = module_pid(machine)
+        os.kill(before, signal.SIGKILL)
+        await until(lambda: machine.server.module_pids(MODULE) not in ([], [before]), "the next one starts")
+        machine.server.sigkill()
+        await until(lambda: not machine.server.module_pids(MODULE), "it ends by itself")
+
+
 @BOTH
 async def test_a_change_of_the_config_costs_an_unchanged_collector_no_tick_and_no_reading(
     viam_server: Servers, tmp_path: Path, connected: bool

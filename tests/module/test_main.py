@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from module import durable
 from module.durable import Process
 from module.main import HoldfastModule
 
+ROOT = Path(__file__).parent.parent.parent
 NAME = "rdk:service:data_manager/data"
 
 
@@ -68,3 +70,19 @@ def test_the_start_loads_nothing_of_pymongo_which_few_need() -> None:
         [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
     )
     assert loaded.stdout == "[]\n"
+
+
+def test_the_end_of_the_process_waits_for_no_thread() -> None:
+    program = """
+import asyncio, threading
+from module import main
+
+async def stopped():
+    asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
+
+main.main = stopped
+main.run()
+"""
+    environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
+    ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=30, check=False)
+    assert ended.returncode == 0

@@ -27,6 +27,8 @@ from tests.fakes import FaultyFileSystem
 
 from . import samples
 
+JOIN_S = 20.0
+
 LIDAR = ("rdk:component:sensor", "lidar", "Readings")
 NEVER_S = 3600.0
 ENCODER = FrameEncoder(samples.metadata())
@@ -68,7 +70,7 @@ def completion(files: Watched, tmp_path: Path) -> Iterator[Completion]:
     made = make(files, tmp_path, NEVER_S)
     yield made
     files.go_on.set()
-    made.stop()
+    made.stop(JOIN_S)
 
 
 def a_file(files: Watched, folder: Path) -> CaptureFile:
@@ -124,14 +126,14 @@ def test_what_was_written_is_synced_within_the_interval_without_being_told(files
     completion = make(files, tmp_path, 0.05)
     completion.wrote()
     assert files.synced.wait(20)
-    completion.stop()
+    completion.stop(JOIN_S)
 
 
 def test_nothing_is_synced_while_nothing_is_written(files: Watched, tmp_path: Path) -> None:
     completion = make(files, tmp_path, 0.001)
     completion.wrote()
     assert files.synced.wait(20)
-    completion.stop()
+    completion.stop(JOIN_S)
     assert order(files).count("sync") <= 2
 
 
@@ -154,7 +156,7 @@ def test_a_file_that_is_handed_over_gets_its_name_without_being_told(
     for _ in range(count):
         completion.hand(LIDAR, a_file(files, tmp_path))
     assert files.renamed.wait(20)
-    completion.stop()
+    completion.stop(JOIN_S)
 
 
 async def test_a_file_on_its_way_to_its_name_is_ours(
@@ -188,7 +190,7 @@ def test_stop_names_what_was_handed_over(files: Watched, tmp_path: Path) -> None
     completion = make(files, tmp_path, NEVER_S)
     for _ in range(5):
         completion.hand(LIDAR, a_file(files, tmp_path))
-    assert completion.stop()
+    assert completion.stop(JOIN_S)
     assert len(samples.files_under(tmp_path, ".capture")) == 5
 
 
@@ -214,7 +216,7 @@ class TestCounting:
         files.calls.clear()
         yield made
         files.go_on.set()
-        made.stop()
+        made.stop(JOIN_S)
 
     def knows(self, folder: Path, path: str) -> bool:
         """Whether the next process would know that the file at `path` is counted."""

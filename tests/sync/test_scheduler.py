@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from contextlib import suppress
 from pathlib import Path
 
 import grpc
@@ -264,6 +265,44 @@ async def test_an_orderly_stop_lets_an_upload_end_so_that_it_does_not_arrive_twi
     go_on.set()
     await stopping
     assert world.arrived.of("lidar") == [1] and not path.exists()
+
+
+async def test_a_stop_in_a_hurry_waits_for_no_upload(world: World) -> None:
+    arrived = asyncio.Event()
+
+    async def never() -> None:
+        arrived.set()
+        await asyncio.Event().wait()
+
+    world.cloud.before_answer = never
+    path = world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings())
+    await asyncio.wait_for(arrived.wait(), 20)
+    patient = asyncio.create_task(world.sync.stop(1000))
+    hurried = asyncio.create_task(world.sync.stop(0))
+    await asyncio.wait_for(asyncio.gather(patient, hurried), 20)
+    assert path.exists()
+
+
+async def test_a_stop_ends_an_upload_that_takes_its_cancellation_for_a_closed_connection(world: World) -> None:
+    began, ended = asyncio.Event(), asyncio.Event()
+
+    async def attempt(*founds: object, **how: object) -> dict[str, Outcome]:
+        began.set()
+        try:
+            with suppress(asyncio.CancelledError):
+                await asyncio.Event().wait()
+            await asyncio.Event().wait()  # for the link
+        finally:
+            ended.set()
+        return {}
+
+    world.delivery.attempt_together = attempt  # type: ignore[method-assign]
+    world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings())
+    await asyncio.wait_for(began.wait(), 20)
+    await asyncio.wait_for(world.sync.stop(0), 20)
+    assert ended.is_set() and world.sync.in_flight == 0
 
 
 async def test_a_stop_does_not_wait_for_uploads_that_have_no_link(world: World) -> None:

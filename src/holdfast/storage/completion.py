@@ -30,7 +30,6 @@ _MANY = 64  # files that wait for their names make a sync due before its interva
 _MAX_STRANDED = 1000
 _LONGEST_WAIT_S = 3600.0
 _RETRY_S = 1.0
-_JOIN_TIMEOUT_S = 4.0  # viam-server gives a module ten seconds to end
 
 logger = logging.getLogger(__name__)
 
@@ -133,13 +132,13 @@ class Completion:
             self._condition.notify()
         await asyncio.shield(asyncio.wrap_future(done))
 
-    def stop(self) -> bool:
-        """Ends the thread when all files have been tried; False when the disk does not come to an end. Blocks."""
+    def stop(self, timeout_s: float) -> bool:
+        """Ends the thread when all files have been tried; False when the disk does not let it. Blocks."""
         with self._condition:
             self._stopping = True
             self._retry()
             self._condition.notify()
-        self._thread.join(_JOIN_TIMEOUT_S)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     def _run_for_ever(self) -> None:

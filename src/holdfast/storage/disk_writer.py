@@ -12,6 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
@@ -37,7 +38,8 @@ _WAKE_EARLY_BYTES = 1024 * 1024
 _SHARE_OF_INTERVAL = 0.8  # the rest is for the write itself, so that the whole stays within the interval
 DEFAULT_FSYNC_INTERVAL_S = 5.0
 _LONGEST_WAIT_S = 3600.0
-_JOIN_TIMEOUT_S = 4.0  # viam-server gives a module ten seconds to end
+END_TIMEOUT_S = 6.5
+"""How long the end waits for a disk that stalls, all in all: viam-server gives a module ten seconds."""
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -120,6 +122,7 @@ class DiskWriter:
         self._early = False
         self._stopping = False
         self._ended = False
+        self._ends_at_s: float | None = None
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self.completion = Completion(files, clock, ledger, self._throttle, capture_dir, fsync_interval_s)
         self._last_error: str | None = None
@@ -196,17 +199,23 @@ class DiskWriter:
         await self._do(lambda: self._release(appenders))
         await self.completion.settled()
 
-    async def close(self) -> None:
-        """Completes all files and ends the threads. Safe to call twice."""
-        await asyncio.to_thread(self._end)
-
-    def _end(self) -> None:
+    async def close(self) -> bool:
+        """Completes all files and ends the threads; False when the disk did not let it for `END_TIMEOUT_S`. Safe to
+        call twice."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
-        self._thread.join(_JOIN_TIMEOUT_S)
-        if self._thread.is_alive() or not self.completion.stop():
-            logger.error("the disk does not take the last files; the next start completes them")
+        if self._ends_at_s is None:
+            self._ends_at_s = time.monotonic() + END_TIMEOUT_S
+        return await asyncio.to_thread(self._end, self._ends_at_s)
+
+    def _end(self, ends_at_s: float) -> bool:
+        self._thread.join(max(0.0, ends_at_s - time.monotonic()))
+        if not self._thread.is_alive() and self.completion.stop(max(0.0, ends_at_s - time.monotonic())):
+            return True
+        if self._throttle.allows("end"):
+            logger.error("the disk does not take the last readings; what it takes the next start completes")
+        return False
 
     async def _do(self, job: Callable[[], None]) -> None:
         """Runs `job` on the disk thread. When the caller is cancelled, the job is done all the same."""

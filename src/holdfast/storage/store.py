@@ -168,16 +168,17 @@ class Store:
         if not all(map(self.writer.is_open, ours)):
             self._loop.call_soon_threadsafe(self._left_over.set)
 
-    async def close(self) -> None:
-        """Completes all files and frees the lock. Safe to call twice."""
-        await self.writer.close()
+    async def close(self) -> bool:
+        """Completes all files and frees the lock; False when the disk did not let it. Safe to call twice."""
         for task in (self._task, self._limits_task):
             task.cancel()
         await asyncio.gather(self._task, self._limits_task, return_exceptions=True)
-        await self.limits.close()
+        complete, _ = await asyncio.gather(self.writer.close(), self.limits.close())
         self.waiting_for = self.waiting_for or "closed"
-        await asyncio.to_thread(self.ledger.close)
+        if complete:
+            await asyncio.to_thread(self.ledger.close)
         self._lock.release()
+        return complete
 
     async def _pass(self, recovery: Recovery) -> None:
         left = iter(recovery)

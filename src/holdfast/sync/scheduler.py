@@ -41,7 +41,9 @@ from .walker import Found, Walk
 _MAX_SUSPECTS = 1000
 _MAX_SEQUENCES = 1000
 _LOG_INTERVAL_S = 60.0
-_STOP_TIMEOUT_S = 2.0
+STOP_PATIENCE_S = 2.0
+"""How long uploads under way may take at the end, so that they do not arrive twice."""
+_CANCEL_AGAIN_S = 0.1
 _SURVEY_S = 1.0
 """A survey that takes longer is not waited for while nothing is under way."""
 
@@ -218,16 +220,17 @@ class SyncScheduler:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def stop(self) -> None:
-        """Lets the uploads under way end, so that none arrives twice; those that take longer than a moment, or have
-        no link, are cancelled, and their files stay as they are."""
+    async def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """Lets the uploads under way end, so that none arrives twice; those that take longer than `patience_s`, or
+        have no link, are cancelled, and their files stay as they are."""
         self._stopped = True
-        tasks = [upload.task for upload in self._under_way.values()]
+        tasks = {upload.task for upload in self._under_way.values()}
         if tasks and self._link.usable:
-            await asyncio.wait(tasks, timeout=_STOP_TIMEOUT_S)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+            _, tasks = await asyncio.wait(tasks, timeout=patience_s)
+        while tasks:  # a call whose connection is being closed takes being cancelled for that
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
 
     async def _wait(self, seconds: float) -> None:
         """Waits, or until the configuration changes."""
