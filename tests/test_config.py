@@ -18,7 +18,7 @@ from holdfast.errors import ConfigError
 from holdfast.mongo_config import MongoSettings
 from holdfast.space_config import SpaceLimits
 
-from .documented import DOCUMENTED
+from .documented import DOCUMENTED, DOCUMENTED_METHODS
 
 ENVIRONMENT = {"HOME": "/home/user"}
 MEMORY_NAME = hashlib.sha256(b"\0/home/user\0/home/user/.viam/capture").hexdigest()[:12]
@@ -232,6 +232,17 @@ def test_viams_documented_samples_are_understood(sample: dict[str, Any], unfinis
     assert found.capture_dir == "/home/user/.viam/capture"
     assert found.sync_interval_s == sample["sync_interval_mins"] * 60
     assert [problem.partition(":")[0] for problem in found.problems] == unfinished
+
+
+@pytest.mark.parametrize("name", ["front", "rdk:component:sensor/front"])
+@pytest.mark.parametrize("entry", DOCUMENTED_METHODS, ids=str)
+def test_viams_documented_capture_methods_are_understood(entry: dict[str, Any], name: str) -> None:
+    found = config.parse({"capture_methods": [{"name": name, **entry}]}, ENVIRONMENT)
+    assert found.problems == ()
+    (method,) = found.methods
+    assert (method.name, method.method) == (name, entry["method"])
+    assert method.frequency_hz == entry["capture_frequency_hz"]
+    assert dict(method.params) == entry.get("additional_params", {})
 
 
 @pytest.mark.parametrize(

@@ -15,6 +15,7 @@ from viam.proto.component.audioin import AudioChunk, GetAudioRequest, GetAudioRe
 from viam.proto.component.camera import GetImagesResponse, Image
 
 from holdfast.capture.collector import Collector, Occupancy
+from holdfast.capture.room import Room
 from holdfast.clock import SystemClock
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.filesystem import FileSystem
@@ -50,7 +51,9 @@ class Setup:
         self.client = client
         self.sink = FakeSink()
         self.spec = spec(client, NOWHERE, "it", method, api=api, **how)
-        self.collector = Collector(self.spec, self.clock, self.sink, Throttle(self.clock, 60.0).allows, Occupancy())
+        self.collector = Collector(
+            self.spec, self.clock, self.sink, Throttle(self.clock, 60.0).allows, Occupancy(), Room()
+        )
 
     async def read(self) -> bool:
         started = self.collector.read(self.clock.monotonic())
@@ -209,7 +212,7 @@ async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_p
     writer = DiskWriter(FileSystem(), SystemClock(), ledger, str(tmp_path), 0.01)
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)
-    collector = Collector(camera, SystemClock(), appender, lambda failure: True, Occupancy())
+    collector = Collector(camera, SystemClock(), appender, lambda failure: True, Occupancy(), Room())
     tracemalloc.start()
     for number in range(1, 4):
         collector.read(0.0)

@@ -13,6 +13,7 @@ from viam.proto.app.datasync import DataType, SensorData
 from viam.proto.common import GetReadingsRequest
 
 from holdfast.capture.collector import Collector, CollectorSpec, Occupancy
+from holdfast.capture.room import Room
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClient, FakeClock
@@ -31,7 +32,7 @@ class Setup:
         self.clock = clock
         self.sink = FakeSink()
         self.stored = self.sink.messages
-        self.collector = Collector(spec, clock, self.sink, Throttle(clock, 60.0).allows, Occupancy())
+        self.collector = Collector(spec, clock, self.sink, Throttle(clock, 60.0).allows, Occupancy(), Room())
 
     async def read(self) -> bool:
         """Reads, and lets an answer that comes at once be stored."""

@@ -8,6 +8,7 @@ import pytest
 from viam.proto.app.datasync import SensorData
 
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, Collector, Occupancy
+from holdfast.capture.room import Room
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import FakeClock
@@ -52,6 +53,7 @@ class Setup:
             self.sink,
             lambda failure: False,
             occupancy or Occupancy(),
+            Room(),
         )
 
     async def read(self, count: int = 1) -> int:

@@ -30,6 +30,7 @@ from ..storage.frames import binary_head, tabular_message
 from .client import UnaryClient
 from .methods import BinaryAnswer, BinaryMethod, Method, TabularMethod, Target
 from .rates import Recent
+from .room import UNKNOWN_BYTES, Room
 from .turns import Turn, Turns
 
 logger = logging.getLogger(__name__)
@@ -108,10 +109,16 @@ class CollectorSpec:
 
 class Collector:
     """Reads when told to, into `sink`. `may_warn` says whether a failure, given as a text, should be logged now;
-    `occupancy` is shared with the resource's other collectors."""
+    `occupancy` is shared with the resource's other collectors, `room` with all."""
 
     def __init__(
-        self, spec: CollectorSpec, clock: Clock, sink: Sink, may_warn: Callable[[str], bool], occupancy: Occupancy
+        self,
+        spec: CollectorSpec,
+        clock: Clock,
+        sink: Sink,
+        may_warn: Callable[[str], bool],
+        occupancy: Occupancy,
+        room: Room,
     ) -> None:
         self.spec = spec
         self.readings = 0
@@ -135,6 +142,9 @@ class Collector:
         self._request = spec.table.request(self._target)
         self._warned_s: deque[float] = deque(maxlen=_MOST_WARNINGS)
         self._occupancy = occupancy
+        self._room = room
+        self._answer_bytes = UNKNOWN_BYTES if isinstance(spec.table, BinaryMethod) else 0
+        """What the next answer is expected to take; nothing worth mentioning where it is a few numbers."""
         self._calls: dict[Turn, asyncio.Task[None]] = {}
         self._turns = Turns()
         gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
@@ -159,6 +169,8 @@ class Collector:
             return is_first
         if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
             return False
+        if self._answer_bytes and not self._room.has(self._answer_bytes):
+            return False
         now_s = self._clock.monotonic()
         self.loop_lateness.add(now_s - due_s)
         self._start(due_s, now_s)
@@ -168,7 +180,8 @@ class Collector:
         self.lateness.add(now_s - due_s)
         turn = self._turns.take(now_s)
         self._occupancy.calls += 1
-        self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn))
+        self._room.taken_bytes += self._answer_bytes
+        self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, self._answer_bytes))
 
     async def stop(self) -> None:
         """Waits for the readings in flight, for at most half a second; then they are given up."""
@@ -179,7 +192,7 @@ class Collector:
             call.cancel()
         self._turns.give_up()
 
-    async def _read(self, turn: Turn) -> None:
+    async def _read(self, turn: Turn, room_bytes: int) -> None:
         requested_ns = self._clock.time_ns()
         try:
             if isinstance(self.spec.table, TabularMethod):
@@ -192,6 +205,7 @@ class Collector:
             self.readings += 1
             self.last_reading_s = self._clock.monotonic()
         finally:
+            self._room.taken_bytes -= room_bytes
             self._ended(turn)
 
     def _ended(self, turn: Turn) -> None:
@@ -217,7 +231,7 @@ class Collector:
         answer = table.answer(self._target, await self._answers(table))
         received_ns = answer.received_ns or self._clock.time_ns()
         self._check(answer)
-        turn.size_bytes = sum(len(part) for binary in answer.binaries for part in binary.parts)
+        self._answer_bytes = turn.size_bytes = sum(len(part) for binary in answer.binaries for part in binary.parts)
         turn.store = partial(self._store_binaries, answer, requested_ns, received_ns)
         if table.gapless:
             self._target = replace(self._target, after_ns=answer.end_ns)

@@ -20,6 +20,7 @@ from .collector import Collector, CollectorSpec, Occupancy
 from .methods import BinaryMethod
 from .mongo import MongoCapture
 from .rates import Totals, Window
+from .room import Room
 from .scheduler import Scheduler, Ticker
 from .watch import Slow, Watch, cpu_seconds
 
@@ -79,6 +80,7 @@ class Capture:
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
+        self._room = Room()
         self._occupancies: WeakValueDictionary[str, Occupancy] = WeakValueDictionary()
         self._watch = Watch(clock, self._running.values, self._may_warn, cpu)
         self._watching: asyncio.Task[None] | None = None
@@ -130,7 +132,7 @@ class Capture:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         sink = self._mongo.tee(spec, appender)
         occupancy = self._occupancies.setdefault(spec.resource, Occupancy())
-        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy)
+        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self._room)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
