@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import os
+import signal
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -12,7 +14,7 @@ from typing import Any
 import grpc
 import pytest
 from grpclib.const import Status as Code
-from grpclib.exceptions import GRPCError
+from grpclib.exceptions import GRPCError, StreamTerminatedError
 from viam.proto.app.datasync import DataCaptureUploadRequest, MimeType
 
 from .machines import Servers, a_machine, readings_of, sensor, until
@@ -185,3 +187,30 @@ async def test_what_the_cloud_refused_is_listed_and_sent_again_once(viam_server:
         await machine.stop_capture_and_sync()
         assert sorted(machine.seqs(source.name)) == source.seqs, "each once"
         assert (await machine.command(command="failed", action="list"))["files"] == 0
+
+
+async def test_data_that_was_handed_over_outlives_a_sigkill_with_its_labels(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    async with a_machine(viam_server, tmp_path) as machine:
+        await machine.start()
+        never = asyncio.Event()
+        machine.cloud.before_answer = never.wait
+        service = await machine.service()
+        calling = asyncio.create_task(
+            service.upload_binary_data_to_datasets(
+                b"image", ["t"], ["set-1"], MimeType.MIME_TYPE_IMAGE_JPEG, timeout=20
+            )
+        )
+        await until(lambda: machine.files, "the cloud has it and has not answered")
+        (module,) = machine.server.module_pids("holdfast")
+        os.kill(module, signal.SIGKILL)
+        with pytest.raises((GRPCError, StreamTerminatedError, OSError)):
+            await calling
+        machine.cloud.before_answer = None
+        await until(lambda: len(machine.files) == 2, "what nobody confirmed is sent again by sync")
+        for about, content in machine.files:
+            assert (content, about.file_extension) == (b"image", ".jpeg")
+            assert (list(about.tags), list(about.dataset_ids)) == (["t"], ["set-1"])
+        uploads = machine.capture_dir / "uploads"
+        await until(lambda: not any(path.is_file() for path in uploads.rglob("*")), "it is deleted then")
