@@ -162,6 +162,13 @@ async def test_a_path_that_can_not_be_synced_is_an_error_that_says_why(
     assert world.manager.jobs.all() == []
 
 
+async def test_a_relative_path_is_no_path(world: Steered, monkeypatch: pytest.MonkeyPatch) -> None:
+    (world.folder / "logs" / "a.log").write_text("a")
+    monkeypatch.chdir(world.folder / "logs")
+    with pytest.raises(CommandError, match="not under a sync path"):
+        await world.command("sync", paths=["a.log"])
+
+
 async def test_only_what_was_captured_of_the_named_resources_is_sent(world: Steered) -> None:
     world.client.listed = {"quiet": frozenset({"rdk:component:sensor"})}
     kept = captured(world, "a")
