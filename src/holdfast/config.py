@@ -61,8 +61,8 @@ class CaptureMethod:
     priority: int = field(default=space_config.DEFAULT_PRIORITY, compare=False)
     """What is sent first, 9 before 0, and deleted first to free space, 0 before 9. A change of it is no change of
     the collector."""
-    max_in_flight: int = 1
-    """Calls that may be under way at once."""
+    max_in_flight: int = 0
+    """Calls that may be under way at once; 0 for what fits the frequency."""
 
     @property
     def interval_s(self) -> float:
@@ -336,7 +336,7 @@ class _Reader:
             timeout_s = reader.number("timeout_ms", 5000.0) / 1000
             directory = reader.text("capture_directory", "")
             priority = space_config.priority(entry.get("priority"))
-            max_in_flight = reader.whole("max_in_flight", 1, MAX_IN_FLIGHT)
+            max_in_flight = reader.whole("max_in_flight", 0, MAX_IN_FLIGHT)
             for unused in ("capture_queue_size", "capture_buffer_size"):
                 reader.number(unused, 0.0)
         except ConfigError as error:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from viam.proto.app.datasync import SensorData
 
-from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, Collector, Occupancy
+from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, TWO_IN_FLIGHT_HZ, Collector, Occupancy
 from holdfast.capture.room import Room
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -81,6 +81,22 @@ async def test_as_many_calls_are_in_flight_as_configured() -> None:
     await setup.answer(0)
     assert setup.resource.in_flight == 4
     assert await setup.read(2) == 1
+
+
+@pytest.mark.parametrize(
+    ("hz", "api", "method", "in_flight"),
+    [
+        (TWO_IN_FLIGHT_HZ, "rdk:component:sensor", "Readings", 2),
+        (TWO_IN_FLIGHT_HZ - 1, "rdk:component:sensor", "Readings", 1),
+        (TWO_IN_FLIGHT_HZ, "rdk:component:camera", "GetImages", 1),
+    ],
+)
+def test_where_nothing_is_configured_a_fast_collector_of_numbers_may_have_two_calls_in_flight(
+    hz: float, api: str, method: str, in_flight: int
+) -> None:
+    its = spec(Resource(), NOWHERE, "it", method, api=api, hz=hz, max_in_flight=0)
+    collector = Collector(its, FakeClock(), FakeSink(), lambda failure: False, Occupancy(), Room())
+    assert collector.max_in_flight == in_flight
 
 
 async def test_readings_are_stored_in_the_order_of_the_requests_however_the_answers_come() -> None:

@@ -37,6 +37,10 @@ logger = logging.getLogger(__name__)
 
 MAX_CALLS_TO_A_RESOURCE = 90
 """Beyond 100 viam-server answers RESOURCE_EXHAUSTED, to every client of the resource: some are left for others."""
+TWO_IN_FLIGHT_HZ = 50.0
+"""From this frequency on two calls may be in flight where nothing is configured. Calls that are due together leave
+together, so the last of many waits for the others in a module that answers one at a time, and now and then longer
+than its interval."""
 _STOP_TIMEOUT_S = 0.5
 _MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may find new words for each failure
 
@@ -148,7 +152,7 @@ class Collector:
         self._calls: dict[Turn, asyncio.Task[None]] = {}
         self._turns = Turns()
         gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
-        self.max_in_flight = 1 if gapless else spec.method.max_in_flight
+        self.max_in_flight = 1 if gapless else spec.method.max_in_flight or _usual_in_flight(spec)
         self._gapless = gapless
         self._waiting_s: float | None = None
         """The newest deadline that came while as many calls were in flight as may be: the end of one uses it."""
@@ -272,3 +276,8 @@ class Collector:
                 self.spec.resource,
                 error,
             )
+
+
+def _usual_in_flight(spec: CollectorSpec) -> int:
+    fast = spec.method.frequency_hz >= TWO_IN_FLIGHT_HZ
+    return 2 if fast and isinstance(spec.table, TabularMethod) else 1
