@@ -86,3 +86,27 @@ main.run()
     environment = {**os.environ, "PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"}
     ended = subprocess.run([sys.executable, "-c", program], env=environment, timeout=30, check=False)
     assert ended.returncode == 0
+
+
+def test_what_holdfast_logs_goes_through_the_limit_to_the_sdk_whatever_it_does_to_its_handlers() -> None:
+    """In a process of its own, where the SDK takes its own loggers' handlers away and adds others."""
+    program = """
+import logging
+from viam import logging as sdk
+from module.main import _limit_the_log
+
+_limit_the_log()
+sdk.setLevel(logging.INFO)
+for _ in range(3):
+    logging.getLogger("holdfast.sync.link").error("no connection")
+logging.getLogger("holdfast.sync.link").debug("a detail")
+"""
+    ended = subprocess.run(
+        [sys.executable, "-c", program],
+        env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ended.stdout == "" and ended.stderr.count("no connection") == 1
+    assert "holdfast.sync.link" in ended.stderr

@@ -1,0 +1,71 @@
+"""What the status says of sync, while something really waits, moves, and fails for good."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from demo.cloud import LocalCloud
+from holdfast.clock import SystemClock
+from holdfast.config import parse
+from holdfast.filesystem import FileSystem
+from holdfast.manager import Manager, Resources
+from holdfast.status import status
+
+from .waiting import eventually
+
+
+async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_failed(tmp_path: Path) -> None:
+    environment = {
+        "HOME": str(tmp_path),
+        "VIAM_API_KEY_ID": "id",
+        "VIAM_API_KEY": "key",
+        "VIAM_MACHINE_PART_ID": "part",
+    }
+    files = tmp_path / "files"
+    files.mkdir()
+    for name in ("refused", "a", "b"):
+        (files / name).write_bytes(bytes(1000))
+        os.utime(files / name, (time.time() - 100, time.time() - 100))
+    answers = asyncio.Event()
+    cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"})
+
+    def refuse(method: str, request: bytes | None) -> grpc.StatusCode | None:
+        return grpc.StatusCode.INVALID_ARGUMENT if request and b"/refused" in request else None
+
+    async def hold() -> None:
+        await answers.wait()
+
+    cloud.fail_while, cloud.before_answer = refuse, hold
+    await cloud.start()
+    attributes = {
+        "capture_dir": str(tmp_path / "capture"),
+        "cloud_address": cloud.address,
+        "additional_sync_paths": [str(files)],
+        "file_last_modified_millis": 1,
+        "sync_interval_mins": 0.001,
+    }
+    manager = Manager(environment, FileSystem(), SystemClock())
+    manager.apply(parse(attributes, environment), Resources())
+
+    def sync() -> dict[str, Any]:
+        found: dict[str, Any] = status(manager)["sync"]
+        return found
+
+    await eventually(lambda: sync()["failed_files"] == 1 and sync()["pending_files"] == 2)
+    waiting = sync()
+    assert (waiting["link"], waiting["state"], waiting["selector"]) == ("up", "syncing", "")
+    assert (waiting["pending_bytes"], waiting["failed_bytes"], waiting["in_flight"]) == (2000, 1000, 2)
+    assert 99 < waiting["oldest_age_s"] < 200
+    assert waiting["throughput_bytes_per_s"] > 0
+    assert waiting["time_left_s"] > 0
+    answers.set()
+    await eventually(lambda: sync()["pending_files"] == 0)
+    assert (sync()["pending_bytes"], sync()["oldest_age_s"], sync()["time_left_s"]) == (0, None, 0)
+    await manager.stop()
+    await cloud.stop()
