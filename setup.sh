@@ -17,4 +17,4 @@ if ! command -v apt-get >/dev/null; then
 fi
 if [ "$(id -u)" = 0 ]; then sudo=; else sudo=sudo; fi
 $sudo apt-get update -qq
-$sudo apt-get install -y -qq python3 python3-venv libpython3-dev binutils
+$sudo apt-get install -y -qq --no-install-recommends python3 python3-venv libpython3-dev binutils
