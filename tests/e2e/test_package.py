@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import grpc
 import psutil
 import pytest
 
@@ -19,6 +20,7 @@ from .machines import CREDENTIALS, MODULE, Machine, Servers, Source, a_machine, 
 
 ROOT = Path(__file__).parent.parent.parent
 ENTRYPOINT = "module/run.sh"
+ROOTS = "_credentials/roots.pem"
 ALONE = {**CREDENTIALS, "PATH": "/usr/bin:/bin"}
 
 
@@ -58,6 +60,17 @@ async def test_the_archive_alone_captures_and_syncs(
         assert leading_here <= {"HOLDFAST_TEST_PYTHON"}  # for the sensors of the test alone
         await machine.stop_capture_and_sync()
         assert sorted(machine.seqs("counting")) == source.seqs
+
+
+async def test_the_archive_alone_has_what_it_loads_later(
+    viam_server: Servers, tmp_path: Path, unpacked: Path
+) -> None:
+    """MongoDB's client, and the certificates of the authorities that the cloud's is checked against."""
+    async with a_machine_with(unpacked / ENTRYPOINT, viam_server, tmp_path) as (machine, _):
+        machine.change(mongo_capture_config={"uri": "mongodb://127.0.0.1:1"})
+        await machine.until_status(lambda status: status["mongo"]["state"] == "no connection", "MongoDB is tried")
+    [roots] = unpacked.rglob("roots.pem")
+    assert roots.read_bytes() == Path(grpc.__file__).with_name("_cython").joinpath(ROOTS).read_bytes()
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
