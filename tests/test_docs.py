@@ -242,7 +242,7 @@ def test_every_command_and_argument_stands_in_docs_commands() -> None:
         }
 
 
-async def test_every_field_of_the_status_is_documented(tmp_path: Path) -> None:
+async def test_every_field_of_the_status_is_documented_and_no_other(tmp_path: Path) -> None:
     manager = Manager({"HOME": str(tmp_path)}, FileSystem(), SystemClock())
     attributes = {
         "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": 100}],
@@ -258,6 +258,9 @@ async def test_every_field_of_the_status_is_documented(tmp_path: Path) -> None:
     documented = text("docs/status.md")
     missing = [name for name in fields_of(found) if f"`{name}`" not in documented]
     assert missing == []
+    rows = [line.split("|")[1] for line in documented.splitlines() if line.startswith("| `")]
+    named = {name for row in rows for name in re.findall(r"`(.+?)`", row)}
+    assert named - set(fields_of(found)) == {"readings.*", "capture.collectors[]"}, "nothing else is documented"
 
 
 def fields_of(found: dict[str, Any]) -> Iterator[str]:

@@ -189,6 +189,21 @@ async def test_an_address_that_can_not_be_used_says_so(address: str, part: str) 
     assert not caught.value.connected
 
 
+async def test_plaintext_goes_to_another_host_only_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
+    tried: list[str] = []
+
+    async def open_connection(host: str, port: int) -> None:
+        tried.append(f"{host}:{port}")
+        raise ConnectionRefusedError
+
+    monkeypatch.setattr(asyncio, "open_connection", open_connection)
+    for allowed in (False, True):
+        cloud = Cloud(CloudSettings("http://cloud.example", allowed, "part", "id", SECRET))
+        with pytest.raises(CloudError, match="can't connect" if allowed else "unencrypted"):
+            await cloud.connect()
+    assert tried == ["cloud.example:80"]
+
+
 async def test_a_host_that_nobody_knows_says_so() -> None:
     with pytest.raises(CloudError, match=r"can't connect to nowhere\.invalid:443"):
         await Cloud(settings("nowhere.invalid")).connect()

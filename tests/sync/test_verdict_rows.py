@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
@@ -185,6 +186,27 @@ async def test_an_expired_token_costs_a_login_and_nothing_else(
         assert (report.files, report.failed_count, world.delivery.last_error) == (2, 0, None)
         assert cloud.logins == 2
         the_sum_holds(world, cloud)
+
+
+async def test_a_cloud_that_takes_no_token_is_told_loudly_once_and_costs_nothing_but_time(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Each login is let in, and no upload."""
+    caplog.set_level(logging.INFO)
+
+    async def refuse(call: Call) -> None:
+        await call.ended.wait()
+        call.answer(code=16)
+
+    async with RawCloud(refuse) as cloud, make_world(tmp_path, address=cloud.address) as world:
+        two_capture_files(world)
+        world.sync.configure(world.settings())
+        await eventually(lambda: cloud.logins >= 4)
+        cloud.behave = accept
+        await eventually(lambda: len(cloud.taken) == 2 and not world.sync.in_flight)
+        the_sum_holds(world, cloud)
+    assert caplog.messages.count("connected to the cloud") == 1
+    assert [r.levelname for r in caplog.records if "login refused" in r.getMessage()] == ["ERROR"]
 
 
 def at_login(fault: Fault) -> Behaviour:
