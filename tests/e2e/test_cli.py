@@ -7,6 +7,7 @@ import json
 import os
 import platform
 import re
+import shutil
 import subprocess
 import tarfile
 from collections.abc import Awaitable, Callable
@@ -63,6 +64,8 @@ def names_in(archive: Path) -> set[str]:
 
 def test_meta_json_is_what_the_schema_of_viam_asks(viam_cli_binary: Path) -> None:
     """Its own schema, as it lies in the Go module that `viam_cli_binary` was built from."""
+    if shutil.which("go") is None:
+        pytest.skip("the schema lies in a Go module, and there is no Go: VIAM_CLI names a tool that others built")
     found = subprocess.run(
         ["go", "mod", "download", "-json", "go.viam.com/rdk"],
         cwd=GO_MODULE,
