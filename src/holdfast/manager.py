@@ -95,7 +95,7 @@ class Manager:
         self._end: asyncio.Task[None] | None = None
         self._last: asyncio.Task[Any] | None = None
         self._stopping = asyncio.Lock()
-        self.started_ns = clock.time_ns()
+        self.started_s = clock.monotonic()
         self.clock = clock
         self.config: Config | None = None
         self.resolutions: list[Resolution] = []

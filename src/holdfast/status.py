@@ -18,7 +18,7 @@ from .storage.counts import CollectorId, FileCounts, ReadingCounts
 def status(manager: Manager) -> dict[str, Any]:
     """The status of now. Takes no call, touches no disk but for the process's own figures."""
     config, engine = manager.config, manager.engine
-    uptime_s = (manager.clock.time_ns() - manager.started_ns) / 1e9
+    uptime_s = manager.clock.monotonic() - manager.started_s
     process = psutil.Process()
     found: dict[str, Any] = {
         "version": __version__,

@@ -251,6 +251,20 @@ def test_a_file_from_before_the_clock_was_right_has_no_age(folder: Folder) -> No
     assert len(folder.left()) == 3
 
 
+async def test_a_clock_that_jumps_ahead_and_comes_back_deletes_nothing(folder: Folder) -> None:
+    folder.fill(3)
+    folder.configure(most_age_s=3600.0)
+    folder.limits.check()
+    folder.clock.step_wall(3 * 365 * 24 * 3600)
+    for _ in range(10):
+        await folder.clock.advance(60)
+        folder.limits.check()
+    folder.clock.step_wall(-3 * 365 * 24 * 3600)
+    await folder.clock.advance(60)
+    folder.limits.check()
+    assert len(folder.left()) == 3
+
+
 async def test_what_gets_old_goes_soon_without_being_written_to(folder: Folder) -> None:
     folder.fill(3)
     folder.configure(most_age_s=3600.0)

@@ -9,6 +9,7 @@ The plain limits: bytes, of which `LOW_SHARE` is left when they are passed, and 
 - The lowest priority goes first, in the order of `when_full`.
 - A folder is listed only when a limit may have been passed since the last time, judged by what was written and let
   go since; and never for more than `MOST_LISTING` of the time.
+- A wall clock that is set forward makes no file old before it has gone on so for a while (`BelievedClock`).
 - Capture and sync wait for none of this: `check` runs on a worker thread.
 """
 
@@ -28,6 +29,7 @@ from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..space_config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ..throttle import Throttle
+from .believed_clock import BelievedClock
 from .census import Amount, Census, StoredFile, complete_files
 from .deletion import Deletion, Freed
 from .local_copy import LocalCopy
@@ -86,6 +88,7 @@ class Limits:
         self._clock = clock
         self._throttle = throttle
         self._deletion = deletion
+        self._believed = BelievedClock(clock)
         self._rules = Rules()
         self._priorities: dict[str, int] = {}
         self.deleted_at_s: float | None = None
@@ -185,14 +188,14 @@ class Limits:
             self._free(f"more than {most_bytes} bytes are kept", census, lambda amount: amount.bytes, wanted)
 
     def _check_age(self, most_age_s: float) -> None:
-        before_ns = self._clock.time_ns() - int(most_age_s * 1e9)
+        before_ns = self._believed.time_ns() - int(most_age_s * 1e9)
         if self._oldest_ns >= before_ns and self._clock.monotonic() < self._recount_at_s:
             return
         if not self._may_list():
             return
         begin_s = self._clock.monotonic()
         self._age_check_at_s = begin_s + max(_LEAST_AGE_STEP_S, most_age_s * _AGE_STEP)
-        oldest_ns, freed = self._clock.time_ns(), Freed()
+        oldest_ns, freed = self._believed.time_ns(), Freed()
         for file in complete_files(self._files, self.space.root):
             if file.is_older(before_ns) and self._delete(file, freed):
                 continue
