@@ -5,7 +5,7 @@ PYTEST := $(VENV)/python -m pytest
 MACHINE ?= local
 MINUTES ?= 5
 
-.PHONY: help demo test setup lint types unit e2e kill-loop torture module bench-capture bench-sync clean
+.PHONY: help demo test setup lint types unit e2e kill-loop torture module bench-capture bench-sync bench-million clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ bench-capture: setup  ## what capture costs and how exactly it keeps its rates, 
 
 bench-sync: setup  ## how fast sync is beside the builtin, both in the real viam-server, over links of all kinds; BENCH="--only drain,large --quick"
 	PYTHONPATH=src:. $(VENV)/python -m bench.sync $(BENCH)
+
+bench-million: setup  ## a million files in one folder: memory, the time to the first call, CPU while they wait; BENCH="--files 100000"
+	PYTHONPATH=src:. $(VENV)/python -m bench.million $(BENCH)
 
 module:  ## dist/archive.tar.gz, to be uploaded with `viam module upload`
 	./build.sh

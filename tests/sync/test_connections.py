@@ -14,7 +14,7 @@ from demo.cloud import LocalCloud
 from demo.link import Link as Cable
 from holdfast.errors import CloudError
 from holdfast.sync.cloud import Cloud
-from holdfast.sync.connections import MAX_CONNECTIONS, WINDOW_BYTES, Connections
+from holdfast.sync.connections import BUSY_BYTES, MAX_CONNECTIONS, Connections
 from holdfast.sync.planner import file_contents, file_metadata, upload_metadata
 from tests.waiting import eventually
 
@@ -90,8 +90,8 @@ async def rig(tmp_path: Path) -> AsyncIterator[Rig]:
 
 
 async def test_calls_that_fill_a_window_go_over_four_connections_with_one_login(rig: Rig) -> None:
-    assert await rig.together([rig.unary(WINDOW_BYTES) for _ in range(12)]) == MAX_CONNECTIONS - 1
-    assert await rig.together([rig.unary(WINDOW_BYTES) for _ in range(12)]) == 0
+    assert await rig.together([rig.unary(BUSY_BYTES) for _ in range(12)]) == MAX_CONNECTIONS - 1
+    assert await rig.together([rig.unary(BUSY_BYTES) for _ in range(12)]) == 0
     assert rig.server.calls["Authenticate"] == 1
 
 
@@ -106,13 +106,13 @@ async def test_streams_that_go_together_have_connections_of_their_own(rig: Rig) 
 
 
 async def test_when_the_cloud_is_left_every_connection_is_closed(rig: Rig) -> None:
-    await rig.together([*(rig.unary(WINDOW_BYTES) for _ in range(8)), *(rig.stream(1) for _ in range(8))])
+    await rig.together([*(rig.unary(BUSY_BYTES) for _ in range(8)), *(rig.stream(1) for _ in range(8))])
     await rig.cloud.close()
     await eventually(lambda: rig.cable.connections_count == 0)
 
 
 async def fails(connections: Connections[int], code: str, uses: list[int]) -> None:
-    with pytest.raises(CloudError), connections.one_for(WINDOW_BYTES) as channel:
+    with pytest.raises(CloudError), connections.one_for(BUSY_BYTES) as channel:
         uses.append(channel)
         raise CloudError(code, "as asked", connected=True)
 
@@ -124,7 +124,7 @@ async def test_a_further_connection_that_can_not_be_made_is_not_tried_again(code
     with connections.one_for(1) as first:
         assert first == 0
     uses: list[int] = []
-    with connections.one_for(WINDOW_BYTES):
+    with connections.one_for(BUSY_BYTES):
         await fails(connections, code, uses)
         await fails(connections, code, uses)
     assert uses == ([1, 0] if given_up else [1, 1])
@@ -134,10 +134,10 @@ async def test_a_further_connection_that_can_not_be_made_is_not_tried_again(code
 async def test_a_connection_that_has_carried_calls_is_kept_when_it_fails() -> None:
     numbers = iter(range(10))
     connections = Connections(lambda: next(numbers))
-    with connections.one_for(WINDOW_BYTES), connections.one_for(1) as second:
+    with connections.one_for(BUSY_BYTES), connections.one_for(1) as second:
         assert second == 1
     uses: list[int] = []
-    with connections.one_for(WINDOW_BYTES):
+    with connections.one_for(BUSY_BYTES):
         await fails(connections, "UNAVAILABLE", uses)
         await fails(connections, "UNAVAILABLE", uses)
     assert uses == [1, 1]

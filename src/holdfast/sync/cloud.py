@@ -23,7 +23,7 @@ from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Crede
 from ..errors import CloudError
 from . import patience, streams
 from .bandwidth import Bandwidth
-from .connections import WINDOW_BYTES, Connections
+from .connections import BUSY_BYTES, Connections
 from .meter import Meter
 from .patience import Patience
 from .token import Token
@@ -220,7 +220,7 @@ class Cloud:
         self._connections()
         assert self._streams is not None
         token, waiting = self._token, Patience(_endpoint(self._settings)[1])
-        with self._streams.one_for(WINDOW_BYTES) as channel:
+        with self._streams.one_for(BUSY_BYTES) as channel:
             try:
                 return await streams.upload(channel, method, messages, token.metadata, waiting)
             except CloudError as error:

@@ -1,7 +1,7 @@
 """Several connections to one place, for when one is slower than the link.
 
 A receiver takes at most its window in one round trip over one connection, however much the link could carry. So a
-further connection is opened when each open one has `WINDOW_BYTES` or more under way, at most `MAX_CONNECTIONS`; a
+further connection is opened when each open one has `BUSY_BYTES` or more under way, at most `MAX_CONNECTIONS`; a
 call goes over the one with the least. Where a further one never carried a call it is not used again, and none is
 opened behind it: something on the way may permit no more. Belongs to the event loop.
 """
@@ -16,8 +16,8 @@ from typing import Generic, TypeVar
 from ..errors import CloudError
 
 MAX_CONNECTIONS = 4
-WINDOW_BYTES = 64 * 1024
-"""The window that HTTP/2 begins with; receivers that don't widen it are those that need more connections."""
+BUSY_BYTES = 32 * 1024
+"""Half of the window that HTTP/2 begins with, and that some receivers keep: a call may be more than the rest."""
 
 Channel = TypeVar("Channel")
 
@@ -60,7 +60,7 @@ class Connections(Generic[Channel]):
     def _pick(self) -> _Connection[Channel]:
         usable = [each for each in self._open if not each.given_up]
         best = min(usable, key=lambda each: each.bytes_under_way)
-        if best.bytes_under_way >= WINDOW_BYTES and len(usable) == len(self._open) < MAX_CONNECTIONS:
+        if best.bytes_under_way >= BUSY_BYTES and len(usable) == len(self._open) < MAX_CONNECTIONS:
             best = _Connection(self._open_channel())
             self._open.append(best)
         return best
