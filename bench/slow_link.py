@@ -14,7 +14,7 @@ import asyncio
 import socket
 from collections import deque
 
-_MOST_UNDER_WAY_BYTES = 64 * 1024 * 1024
+_MOST_UNDER_WAY_BYTES = 256 * 1024 * 1024
 _QUEUE_BYTES = 256 * 1024
 """What may wait of one connection for its turn on a link with a rate."""
 _PIECE_BYTES = 16 * 1024

@@ -33,7 +33,7 @@ from . import sync_files
 from .slow_link import SlowLink
 
 ROOT = Path(__file__).parent.parent
-WIDE_BYTES = 64 * 1024 * 1024
+WIDE_BYTES = 256 * 1024 * 1024
 """The window of a receiver that holds up no link of ours."""
 _KEYS = {"id": "key"}
 _PART_ID = "bench"

@@ -129,6 +129,13 @@ def test_what_was_written_is_synced_within_the_interval_without_being_told(files
     completion.stop(JOIN_S)
 
 
+async def test_who_waits_for_no_file_waits_for_no_sync(files: Watched, completion: Completion) -> None:
+    files.go_on.clear()
+    completion.wrote()
+    await asyncio.wait_for(completion.settled(), 20)
+    assert not files.synced.is_set(), "the interval is not over"
+
+
 def test_nothing_is_synced_while_nothing_is_written(files: Watched, tmp_path: Path) -> None:
     completion = make(files, tmp_path, 0.001)
     completion.wrote()
@@ -259,7 +266,7 @@ class TestCounting:
         await completion.settled()
         await completion.settled()
         assert self.knows(tmp_path, file.path), "a power cut may undo the rename"
-        completion.wrote()
+        completion.hand(LIDAR, a_file(files, tmp_path))
         await completion.settled()
         ledger.save()
         assert not self.knows(tmp_path, file.path), "another file may get that name"

@@ -160,7 +160,7 @@ class Completion:
                 stopping = self._stopping
             try:
                 self._count()
-                if self._working or self._unsynced:
+                if self._working or (self._unsynced and (stopping or self._is_due())):
                     self._sync()
                 for finished in self._working:
                     self._name(finished)
@@ -176,6 +176,9 @@ class Completion:
 
     def _is_urgent(self) -> bool:
         return len(self._handed) >= _MANY or bool(self._settled) or self._stopping
+
+    def _is_due(self) -> bool:
+        return self._clock.monotonic() >= self._unsynced_since_s + self.interval_s * _SHARE_OF_INTERVAL
 
     def _left_s(self) -> float:
         """Seconds until something is to be done without being told."""

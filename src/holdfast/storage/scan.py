@@ -327,13 +327,19 @@ class _Source:
         except StorageError:
             self.close()
             raise
+        self._small: bytes | None = None
+        """All of a file that fits into a window, which is read once."""
 
     def close(self) -> None:
         self.files.close(self._descriptor, self.path)
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """The bytes from `offset` on; fewer than `size_bytes` at the end of the file."""
-        return self.files.read_at(self._descriptor, self.path, offset, size_bytes)
+        if self.size_bytes > WINDOW_BYTES:
+            return self.files.read_at(self._descriptor, self.path, offset, size_bytes)
+        if self._small is None:
+            self._small = self.files.read_at(self._descriptor, self.path, 0, WINDOW_BYTES)
+        return self._small[offset : offset + size_bytes]
 
     def frame_at(self, offset: int) -> tuple[bytes | None, int]:
         """The message whose frame begins at `offset` and the frame's end; None when it is not all there."""

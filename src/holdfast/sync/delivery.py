@@ -61,6 +61,8 @@ class Delivery:
         self._cloud = cloud
         self._link = link
         self.retries = Retries(clock)
+        self._bundling = asyncio.Lock()
+        """One bundle is made at a time: it is work for the processor, and several would all be ready late."""
         self.last_error: str | None = None
         self.tags: tuple[str, ...] = ()
         self.sequences = SequenceDelivery(files, cloud, link)
@@ -128,13 +130,14 @@ class Delivery:
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool) -> Outcomes:
         if len(founds) <= 1:
             return {found.path: await self._attempt(found, wait, alone) for found in founds}
-        calls, others = await asyncio.to_thread(
-            bundle,
-            self._files,
-            founds,
-            self._cloud.part_id,
-            lambda found: self.settlement.acknowledged(found) != 0,
-        )
+        async with self._bundling:
+            calls, others = await asyncio.to_thread(
+                bundle,
+                self._files,
+                founds,
+                self._cloud.part_id,
+                lambda found: self.settlement.acknowledged(found) != 0,
+            )
         outcomes: Outcomes = {}
         for call in calls:
             outcomes |= await self._call(call, wait, alone)
