@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 from holdfast.sync.retries import MAX_FILES, MAX_FILES_PER_CALL, MAX_UNITS, SUSPECT_AFTER_CUTS, Retries
@@ -87,3 +89,22 @@ async def test_when_the_time_of_a_folder_comes_the_file_that_failed_last_is_enou
     assert retries.due()[-1] != "/b/2" and retries.blocks("/b")
     retries.succeeded(["/b/3"])
     assert not retries.blocks("/b")
+
+
+async def test_of_a_folder_that_waits_as_a_whole_one_file_is_tried_ever_more_seldom(
+    clock: FakeClock,
+) -> None:
+    retries = Retries(clock)
+    for number in range(MAX_UNITS + 1):
+        retries.failed([f"/a/{number}"])
+    retries.forget(f"/a/{number}" for number in range(100))  # there is room for others by now
+    waits = []
+    for _ in range(5):
+        assert retries.until("/a/1", "/a") is not None
+        await clock.advance(3600)
+        (example,) = retries.due()
+        waits.append(retries.failed([example]))
+    assert all(later > earlier for earlier, later in itertools.pairwise(waits))
+    await clock.advance(3600)
+    retries.succeeded([example])
+    assert len(retries.due()) == MAX_UNITS - 100, "the others go when one has gone well"

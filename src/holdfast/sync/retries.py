@@ -54,7 +54,7 @@ class Retries:
 
     def until(self, path: str, folder: str) -> float | None:
         """When the file that lies in `folder` is tried again, on the monotonic clock; None when it may go now."""
-        wait = self._files.get(path) or self._folders.get(folder)
+        wait = self._folders.get(folder) or self._files.get(path)
         return wait.at_s if wait is not None and self._clock.monotonic() < wait.at_s else None
 
     def blocks(self, folder: str) -> bool:
@@ -62,9 +62,11 @@ class Retries:
         return folder in self._folders
 
     def due(self) -> list[str]:
-        """Files whose time has come; of a folder, one."""
-        now_s = self._clock.monotonic()
+        """Files whose time has come; of a folder that waits as a whole, one."""
+        now_s, folders = self._clock.monotonic(), self._folders
         files = [path for path, wait in self._files.items() if wait.at_s <= now_s]
+        if folders:
+            files = [path for path in files if os.path.dirname(path) not in folders]
         return files + [wait.example for wait in self._folders.values() if wait.example and wait.at_s <= now_s]
 
     def failed(self, paths: Iterable[str]) -> float:
@@ -76,7 +78,8 @@ class Retries:
         wait_s = wait.backoff.next_s()
         wait.at_s = self._clock.monotonic() + wait_s
         self.forget(paths)
-        if self._units >= MAX_UNITS or len(self._files) + len(paths) > MAX_FILES:
+        full = self._units >= MAX_UNITS or len(self._files) + len(paths) > MAX_FILES
+        if full or os.path.dirname(paths[0]) in self._folders:
             return self._folder_failed(paths[0])
         self._units += 1
         wait.files = len(paths)
