@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
 
 import grpc
@@ -60,6 +61,37 @@ async def test_many_small_files_with_equal_metadata_go_in_one_call(world: World)
     assert uploads(world) == 1
     assert sorted(world.arrived.of("lidar")) == sorted(n for i in range(40) for n in (i, i + 0.5))
     assert counts(world).delivered == 80 and not any(path.exists() for path in paths)
+
+
+class Reads(FileSystem):
+    """Counts the reads of capture files; the first one waits a moment for one of another file to come beside it."""
+
+    def __init__(self) -> None:
+        self.read: list[str] = []
+        self.beside = threading.Event()
+        self._under_way = 0
+
+    def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
+        self.read.append(path)
+        self._under_way += 1
+        if self._under_way > 1:
+            self.beside.set()
+        if len(self.read) == 1:
+            self.beside.wait(0.3)
+        self._under_way -= 1
+        return super().read_at(descriptor, path, offset, size_bytes)
+
+
+async def test_one_call_is_made_at_a_time_and_each_small_file_is_read_once(tmp_path: Path) -> None:
+    files = Reads()
+    async with make_world(tmp_path, files=files) as world:
+        for name in ("a", "b", "c"):
+            for number in range(3):
+                world.capture_file(f"9999-{number}", [number], name)
+        await sync(world)
+        assert len(world.arrived.of("a")) == 3 and uploads(world) == 3
+    assert not files.beside.is_set()
+    assert len(files.read) == len(set(files.read)) == 9
 
 
 async def test_files_of_different_metadata_share_no_call(world: World) -> None:
