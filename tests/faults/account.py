@@ -26,6 +26,7 @@ from tests.e2e.machines import Served
 from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
 
 _MOST_EXAMPLES = 12
+_LONGEST_CALL_NS = 60 * SECOND_NS
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,8 @@ class Account:
         """Files whose readings the module can only estimate."""
         self.full_ns: list[tuple[int, int]] = []
         """From when to when readings found no room on the disk."""
+        self.offsets_ns: Sequence[int] = (0,)
+        """By how much the module's wall clock was ahead of the source's, at one time or another."""
         self._expected = expected
         self.calls = calls
         self._strangers: list[str] = []
@@ -129,16 +132,21 @@ class Account:
             if each.seq not in times:
                 verdict.invented += 1
                 verdict.examples.append(f"invented: {each}")
-            elif each.data != self._expected(each.seq) or not (
-                each.requested_ns <= times[each.seq] <= each.received_ns
-            ):
+            elif each.data != self._expected(each.seq) or not self._fits(each, times[each.seq]):
                 verdict.altered += 1
                 verdict.examples.append(f"altered: {each}, served at {times[each.seq]}")
+
+    def _fits(self, each: Arrived, served_ns: int) -> bool:
+        """Whether it was served between its two times; the clock may have been set between them."""
+        requested = [served_ns + offset_ns - each.requested_ns for offset_ns in self.offsets_ns]
+        received = [each.received_ns - served_ns - offset_ns for offset_ns in self.offsets_ns]
+        return all(any(0 <= gap_ns <= _LONGEST_CALL_NS for gap_ns in gaps) for gaps in (requested, received))
 
     def _judge_lost(self, served: Sequence[Served], verdict: Verdict) -> None:
         kills = [each for each in self.calls.interruptions if each.is_kill]
         arrived = {each.seq for each in self.arrived}
-        last_before = _last_before(self.arrived, [kill.at_ns for kill in kills])
+        times = {each.seq: each.time_ns for each in served}
+        last_before = _last_before(times, arrived, [kill.at_ns for kill in kills])
         for reading in served:
             if reading.seq in arrived:
                 continue
@@ -216,14 +224,14 @@ def _at_most(limit: int, difference: int) -> bool:
     return 0 <= difference <= limit
 
 
-def _last_before(arrived: Sequence[Arrived], moments_ns: Sequence[int]) -> list[int]:
-    """For each moment, the last reading that was asked for before it and arrived; -1 for none."""
-    ordered = sorted(arrived, key=lambda each: each.requested_ns)
-    requested_ns = [each.requested_ns for each in ordered]
+def _last_before(times: Mapping[int, int], arrived: set[int], moments_ns: Sequence[int]) -> list[int]:
+    """For each moment, the last reading that was served before it and arrived; -1 for none."""
+    ordered = sorted((times[seq], seq) for seq in arrived if seq in times)
+    served_ns = [time_ns for time_ns, _ in ordered]
     highest = [-1]
-    for each in ordered:
-        highest.append(max(highest[-1], each.seq))
-    return [highest[bisect_right(requested_ns, moment)] for moment in moments_ns]
+    for _, seq in ordered:
+        highest.append(max(highest[-1], seq))
+    return [highest[bisect_right(served_ns, moment)] for moment in moments_ns]
 
 
 def _around(reading: Served, kills: Sequence[Interruption], last_before: Sequence[int]) -> str:

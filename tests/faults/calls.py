@@ -89,6 +89,8 @@ class Calls:
     def story_of(self, key: Hashable) -> str:
         """When the calls that carried it were taken and answered, and what interrupted next."""
         calls = [call for call in self._calls if key in call.keys]
+        if not calls:
+            return "by no call to the cloud"
         after = [each for each in self.interruptions if each.at_ns >= calls[0].taken_ns - SLACK_NS]
         times = [(call.taken_ns, call.answered_ns) for call in calls]
         return f"calls {times}, next interruption: {after[0] if after else None}"

@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import viam_server_binary
 
-from . import disks, strace
+from . import disks, faked_clock, strace
 
 __all__ = ["viam_server_binary"]
 
@@ -25,6 +25,12 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 def needs_strace() -> None:
     """Without a strace that may attach the test is skipped; in CI it fails."""
     _skip_for(strace.problem())
+
+
+@pytest.fixture(scope="session")
+def needs_faked_clock() -> None:
+    """Without libfaketime the test is skipped; in CI it fails."""
+    _skip_for(faked_clock.problem())
 
 
 def _skip_for(reason: str | None) -> None:

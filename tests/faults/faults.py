@@ -23,9 +23,14 @@ from .torture_rig import TortureRig, pick
 
 _FIND_TIMEOUT_S = 1.5
 _POLL_S = 0.003
+_HOUR_S = 3600
+_DAY_S = 24 * _HOUR_S
 
 Happens = Callable[[TortureRig, random.Random], Coroutine[Any, Any, None]]
 Lasts = Callable[[TortureRig, random.Random], AbstractAsyncContextManager[None]]
+
+
+SMALL_DISK, MONGOD, LIBFAKETIME = "a small disk", "mongod", "libfaketime"
 
 
 class NothingToDo(Exception):
@@ -42,7 +47,8 @@ class Fault:
     lasts: Lasts | None = None
     group: str = ""
     ends_process: bool = False
-    needs_small_disk: bool = False
+    needs: str = ""
+    """What must be there for it: one of `SMALL_DISK`, `MONGOD`, `LIBFAKETIME`."""
 
 
 def _kill(kind: str) -> Happens:
@@ -189,6 +195,29 @@ async def _full_disk(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]
     await free()
 
 
+@asynccontextmanager
+async def _mongo_killed(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    assert rig.mongod is not None
+    await asyncio.to_thread(rig.mongod.kill)
+    yield
+    await asyncio.to_thread(rig.mongod.start)
+
+
+@asynccontextmanager
+async def _mongo_held(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    assert rig.mongod is not None
+    rig.mongod.hold()
+    yield
+    rig.mongod.go_on()
+
+
+async def _clock_step(rig: TortureRig, rng: random.Random) -> None:
+    """The module's wall clock is set: forward or back by minutes up to years, or right again."""
+    assert rig.clock is not None
+    ahead_s = rng.choice([0, 0, 600, 5 * _HOUR_S, 30 * _DAY_S, 3 * 365 * _DAY_S])
+    rig.clock.set(rng.choice([-1, 1]) * ahead_s)
+
+
 FULL_DISK = "full disk"
 FAULTS = (
     Fault("kill: module", 4, happens=_kill("module"), ends_process=True),
@@ -213,7 +242,10 @@ FAULTS = (
     Fault("RESOURCE_EXHAUSTED", 2, lasts=_code(grpc.StatusCode.RESOURCE_EXHAUSTED), group="code"),
     Fault("UNAUTHENTICATED", 2, lasts=_code(grpc.StatusCode.UNAUTHENTICATED), group="code"),
     Fault("capture_dir elsewhere", 3, lasts=_elsewhere, group="folder"),
-    Fault(FULL_DISK, 3, lasts=_full_disk, group="folder", needs_small_disk=True),
+    Fault(FULL_DISK, 3, lasts=_full_disk, group="folder", needs=SMALL_DISK),
+    Fault("mongod killed", 3, lasts=_mongo_killed, group="mongod", needs=MONGOD),
+    Fault("mongod stands still", 3, lasts=_mongo_held, group="mongod", needs=MONGOD),
+    Fault("clock set", 4, happens=_clock_step, needs=LIBFAKETIME),
 )
 """To add a fault: a function above and a row here. What it may cost an account has to know, which it does through
 the rig. Each step has random numbers of its own; a new row changes what the plans of all seeds draw."""

@@ -63,5 +63,5 @@ async def test_many_faults_at_once_cost_what_each_may_cost_and_no_more(
     result = await Torture(tmp_path, viam_server_binary, SEED, SECONDS).run()
     print(result)
     assert result.good, f"seed {SEED}, {SECONDS:g} s\n{result}"
-    assert not (result.no_small_disk and IS_CI), result.no_small_disk
+    assert not (result.skipped and IS_CI), result.skipped
     assert all(verdict.arrived for verdict in result.verdicts.values())

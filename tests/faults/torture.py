@@ -2,13 +2,13 @@
 
     make torture MINUTES=5 SEED=1
 
-Two sensors are captured and arbitrary files appear, while processes are killed, the link is cut, dead, slow or
-throttled, the cloud answers with errors, the disk is full, the config changes, and others damage, change and remove
-files. What lasts overlaps with what happens; a full disk alone is kept apart from whatever ends a process or moves
-the capture folder, since then the counts can be nowhere but in memory. In the end capture stops, everything is
-synced, and the accounts judge reading by reading and file by file. The plan follows from seed and minutes; the
-moments within it add what the computer's own timing adds. Not among the faults: steps of the clock, which would
-need a library that is not a dependency (libfaketime), since the machine's own clock must stay alone.
+Two sensors are captured, to MongoDB too, and arbitrary files appear, while processes are killed, the link is cut,
+dead, slow or throttled, the cloud answers with errors, MongoDB is away, the disk is full, the module's clock is
+set, the config changes, and others damage, change and remove files. What lasts overlaps with what happens; a full
+disk alone is kept apart from whatever ends a process or moves the capture folder, since then the counts can be
+nowhere but in memory. In the end capture stops, everything is synced, and the accounts judge reading by reading and
+file by file.
+The plan follows from seed and minutes; the moments within it add what the computer's own timing adds.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from contextlib import AbstractAsyncContextManager, ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests import mongod
 from tests.e2e.machines import Status
 
-from . import disks, strace
+from . import disks, faked_clock, strace
 from .account import Verdict
 from .calls import SECOND_NS, Calls
-from .faults import FAULTS, FULL_DISK, Fault, NothingToDo
+from .faults import FAULTS, FULL_DISK, LIBFAKETIME, MONGOD, SMALL_DISK, Fault, NothingToDo
 from .file_account import FileVerdict
 from .rigs import SENSOR, find_viam_server
 from .tables import counted, rows_of
@@ -89,12 +90,18 @@ class Result:
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     files: FileVerdict = field(default_factory=FileVerdict)
     wrong: list[str] = field(default_factory=list)
-    no_small_disk: str = ""
+    in_mongo: dict[str, Verdict] = field(default_factory=dict)
+    skipped: dict[str, str] = field(default_factory=dict)
+    """Why faults are left out, by what they need."""
     seconds: float = 0.0
 
     @property
     def good(self) -> bool:
-        return not self.wrong and self.files.good and all(each.good for each in self.verdicts.values())
+        return (
+            not self.wrong
+            and self.files.good
+            and all(each.good for each in (*self.verdicts.values(), *self.in_mongo.values()))
+        )
 
     def __str__(self) -> str:
         rows = [("seed", f"{self.seed}"), ("faults", f"{sum(self.faults.values())}")]
@@ -102,15 +109,17 @@ class Result:
         rows += [("found nothing to do", counted(self.idle))]
         for name, verdict in self.verdicts.items():
             rows += [(f"{name}: {what}", value) for what, value in _reading_rows(verdict)]
+        for name, verdict in self.in_mongo.items():
+            rows += [(f"{name}, MongoDB: {what}", value) for what, value in _mongo_rows(verdict)]
         rows += [(f"files: {what}", value) for what, value in _file_rows(self.files)]
         rows += [("seconds", f"{self.seconds:.1f}"), ("verdict", "good" if self.good else "NOT GOOD")]
         wrong = [*self.wrong, *self.files.miscounted, *self.files.examples]
-        for verdict in self.verdicts.values():
+        for verdict in (*self.verdicts.values(), *self.in_mongo.values()):
             wrong += [*verdict.miscounted, *verdict.examples]
         return "\n".join(
             [
                 *rows_of(rows),
-                *([f"without a full disk: {self.no_small_disk}"] if self.no_small_disk else []),
+                *(f"SKIPPED: what needs {what}: {why}" for what, why in self.skipped.items()),
                 *(f"WRONG: {each}" for each in wrong),
                 *([] if self.good else [f"everything is kept in {self.folder}"]),
             ]
@@ -127,6 +136,14 @@ def _reading_rows(verdict: Verdict) -> list[tuple[str, str]]:
         ("twice, allowed, beyond", f"{verdict.twice}, {verdict.twice_allowed}, {verdict.twice_beyond}"),
         ("altered, invented", f"{verdict.altered}, {verdict.invented}"),
         ("miscounted", f"{len(verdict.miscounted)}"),
+    ]
+
+
+def _mongo_rows(verdict: Verdict) -> list[tuple[str, str]]:
+    return [
+        ("there", f"{verdict.arrived}"),
+        ("lost within, no space, beyond", f"{verdict.lost_within}, {verdict.no_space}, {verdict.lost_beyond}"),
+        ("twice, altered, invented", f"{verdict.twice}, {verdict.altered}, {verdict.invented}"),
     ]
 
 
@@ -156,10 +173,14 @@ class Torture:
         self._folder = folder
         self._server = server
         self._say = say
-        no_small_disk = disks.problem() or ""
-        self._has_small_disk = not no_small_disk
-        self._result = Result(seed, folder, no_small_disk=no_small_disk)
-        usable = [fault for fault in faults if self._has_small_disk or not fault.needs_small_disk]
+        problems = {
+            SMALL_DISK: disks.problem(),
+            MONGOD: None if mongod.binary() else mongod.REASON,
+            LIBFAKETIME: faked_clock.problem(),
+        }
+        skipped = {what: why for what, why in problems.items() if why}
+        self._result = Result(seed, folder, skipped=skipped)
+        usable = [fault for fault in faults if fault.needs not in skipped]
         self._steps = plan(seed, seconds, usable)
         self._rig: TortureRig
         self._began_s = 0.0
@@ -170,9 +191,16 @@ class Torture:
         started_s = time.monotonic()
         with ExitStack() as stack:
             disk = None
-            if self._has_small_disk:
+            if SMALL_DISK not in result.skipped:
                 disk = stack.enter_context(disks.tmpfs(self._folder / "disk", _DISK_BYTES))
-            rig = self._rig = TortureRig(self._folder, self._server, Calls(random.Random(result.seed + 1)), disk)
+            server = clock = None
+            if (path := mongod.binary()) is not None:
+                server = mongod.Mongod(path, self._folder / "mongod")
+                stack.callback(server.close)
+            if LIBFAKETIME not in result.skipped:
+                clock = faked_clock.FakedClock(self._folder / "clock")
+            calls = Calls(random.Random(result.seed + 1))
+            rig = self._rig = TortureRig(self._folder, self._server, calls, disk, server, clock)
             status: Status | None = None
             try:
                 await rig.start()
@@ -230,6 +258,8 @@ class Torture:
                 with contextlib.suppress(IndexError):
                     ledger = rows[0]
             result.verdicts[name] = rig.accounts[name].verdict(source.served, ledger)
+            if status is not None and (in_mongo := rig.in_mongo(name)) is not None:
+                result.in_mongo[name] = in_mongo
         result.files = rig.files.verdict(status["files"] if status else None)
         result.wrong += [*rig.wrong, *(f"left: {each}" for each in rig.left()), *rig.misplaced()]
 
@@ -260,7 +290,7 @@ def main() -> int:
     print(result)
     if result.good:
         shutil.rmtree(folder)
-    return 0 if result.good and not (result.no_small_disk and strace.IS_CI) else 1
+    return 0 if result.good and not (result.skipped and strace.IS_CI) else 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ does goes through here, so that the accounts know of it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import os
 import random
@@ -22,11 +23,14 @@ from viam.proto.app.datasync import FileUploadRequest, SensorData, UploadMetadat
 
 from demo.link import Link
 from tests.e2e.machines import MODULE, Machine, Source, Status, readings_of, until
+from tests.mongod import DATABASE, Mongod
 
-from .account import Account
+from .account import Account, Verdict
 from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
 from .disks import Disk
+from .faked_clock import FakedClock
 from .file_account import FileAccount
+from .mongo_account import COLLECTION, mongo_verdict
 from .rigs import FLUSH_INTERVAL_MS, HZ, SENSOR, SERVER_FILE_BYTES, ServerRig, attributes, bare, left, on_disk
 from .ruin import Ruined
 
@@ -43,9 +47,19 @@ Config = dict[str, Any]
 class TortureRig(ServerRig):
     """`start`, then whatever the faults do, then `finish` and `stop`."""
 
-    def __init__(self, folder: Path, binary: Path, calls: Calls, disk: Disk | None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        binary: Path,
+        calls: Calls,
+        disk: Disk | None,
+        mongod: Mongod | None = None,
+        clock: FakedClock | None = None,
+    ) -> None:
         self.calls = calls
         self.disk = disk
+        self.mongod = mongod
+        self.clock = clock
         self.accounts = {name: Account(name, bare, calls) for name in (SENSOR, SECOND)}
         self.files = FileAccount(folder / "files", calls)
         super().__init__(folder, binary, self._note_reading, self.files.note_file)
@@ -71,10 +85,17 @@ class TortureRig(ServerRig):
         self.link = Link(urlsplit(self.cloud.address).port or 0)
         await self.link.start()
         self.machine = Machine(self.server, self.cloud, self.folder, connected=False)
+        if self.clock is not None:
+            self.machine.module_env = self.clock.environment
+            for account in self.accounts.values():
+                account.offsets_ns = self.clock.offsets_ns
+        if self.mongod is not None:
+            await asyncio.to_thread(self.mongod.start)
         await self.machine.start(
             components=[self.source.component, self.second.component],
             **attributes(self.capture_dir, self.cloud, SERVER_FILE_BYTES)
             | {"cloud_address": self.link.address, "additional_sync_paths": [str(self.files.folder)]}
+            | self._mongo_config
             | self._changing(),
         )
         await self.until_captures(0, UP_TIMEOUT_S)
@@ -82,6 +103,13 @@ class TortureRig(ServerRig):
     def reconfigure(self, **changes: Any) -> None:
         self.config |= changes
         self.machine.change(**self._changing())
+
+    @property
+    def _mongo_config(self) -> dict[str, Any]:
+        if self.mongod is None:
+            return {}
+        where = {"uri": self.mongod.uri, "database": DATABASE, "collection": COLLECTION}
+        return {"mongo_capture_config": where}
 
     def _changing(self) -> dict[str, Any]:
         second_hz = self.config["second_hz"]
@@ -225,6 +253,8 @@ class TortureRig(ServerRig):
             UP_TIMEOUT_S,
         )
 
+        await self._until_mongo_has_all()
+
         async def nothing_is_left() -> bool:
             with contextlib.suppress(*_AWAY):
                 await self.machine.sync()
@@ -238,6 +268,28 @@ class TortureRig(ServerRig):
                 _SUM_TIMEOUT_S,
             )
         return await self.machine.status()
+
+    async def _until_mongo_has_all(self) -> None:
+        """What a capture folder holds for MongoDB is sent while the folder is the configured one."""
+        if self.mongod is None:
+            return
+        for elsewhere in (True, False):
+            self.reconfigure(elsewhere=elsewhere)
+            folder = self.other_dir if elsewhere else self.capture_dir
+            waiting = folder / ".holdfast" / "mongo"
+            await until(
+                lambda waiting=waiting: not [path for path in waiting.glob("*") if path.stem != "acknowledged"],
+                f"MongoDB has what waits in {folder.name}",
+                _DRAIN_TIMEOUT_S,
+            )
+
+    def in_mongo(self, resource: str) -> Verdict | None:
+        if self.mongod is None:
+            return None
+        documents = self.mongod.collection(COLLECTION).find()
+        source = self.source if resource == SENSOR else self.second
+        account = self.accounts[resource]
+        return mongo_verdict(documents, source.served, bare, account, self.calls.interruptions)
 
     def left(self) -> list[str]:
         """What lies in the capture folders and neither is the module's own nor in quarantine."""

@@ -1,0 +1,48 @@
+"""The account of MongoDB: what its collection holds of a sensor in the end, judged as what arrived in the cloud is.
+
+Each reading is there once. It may be missing only where it may be missing in the cloud: at the end of what a
+process was given that was killed, or while the disk was full. No outage of the server excuses anything.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime, timezone
+from typing import Any
+
+from tests.e2e.machines import Served
+
+from .account import Account, Arrived, Verdict
+from .calls import Calls, Interruption
+
+COLLECTION = "readings"
+_MILLISECOND_NS = 1_000_000
+
+
+def mongo_verdict(
+    documents: Iterable[Mapping[str, Any]],
+    served: Sequence[Served],
+    expected: Callable[[int], Mapping[str, Any]],
+    account: Account,
+    interruptions: Sequence[Interruption],
+) -> Verdict:
+    """`account` is the sensor's in the cloud, which knows when the disk was full and how the clock was set."""
+    calls = Calls(random.Random(0))  # none: nothing may come twice
+    calls.interruptions = [each for each in interruptions if each.is_kill]
+    mine = Account(account.resource, expected, calls)
+    mine.offsets_ns = account.offsets_ns
+    mine.full_ns = account.full_ns
+    mine.arrived = [_arrived(each) for each in documents if each["component_name"] == account.resource]
+    return mine.verdict(served, None)
+
+
+def _arrived(document: Mapping[str, Any]) -> Arrived:
+    data = document["data"]["readings"]
+    requested, received = (_nanoseconds(document[name]) for name in ("time_requested", "time_received"))
+    return Arrived(int(data["seq"]), data, requested, received + _MILLISECOND_NS)
+
+
+def _nanoseconds(time: datetime) -> int:
+    """MongoDB keeps milliseconds, cut off."""
+    return round(time.replace(tzinfo=timezone.utc).timestamp() * 1000) * _MILLISECOND_NS
