@@ -165,7 +165,9 @@ class TortureRig(ServerRig):
             self.server.sigkill()
         self._see_what_is_on_disk()
         if kind in ("server", "both"):
+            orphans = set(self._module_pids())
             await self.machine.start_again()
+            await self._ended(lambda: not orphans & set(self._module_pids()), "a module without its viam-server")
 
     async def restart(self) -> None:
         """An orderly end, which costs nothing and sends nothing twice while the link is well."""
@@ -174,16 +176,19 @@ class TortureRig(ServerRig):
         await self.machine.disconnect()
         self.server.sigterm()
         await self.server.wait_exit()
-        try:
-            await until(lambda: not self._module_pids(), "the module has ended", _END_TIMEOUT_S)
-        except AssertionError as error:
-            self.wrong.append(f"orderly restart: {error}")
+        await self._ended(lambda: not self._module_pids(), "the module of a viam-server that was asked to end")
         await self.machine.stop()  # the sensors of a viam-server that was killed live on for a while
         if troubled:
             self.calls.interruptions.append(
                 Interruption(0, "stop", begin_ns, 0, is_kill=False, until_ns=time.time_ns())
             )
         await self.machine.start_again()
+
+    async def _ended(self, ended: Callable[[], bool], who: str) -> None:
+        try:
+            await until(ended, f"{who} ends", _END_TIMEOUT_S)
+        except AssertionError as error:
+            self.wrong.append(str(error))
 
     def _module_pids(self) -> list[int]:
         return self.server.module_pids(MODULE)
