@@ -258,7 +258,7 @@ class TortureRig(ServerRig):
             UP_TIMEOUT_S,
         )
 
-        await self._until_mongo_has_all()
+        await self._until_mongo_has_what_lies_elsewhere()
 
         async def nothing_is_left() -> bool:
             with contextlib.suppress(*_AWAY):
@@ -266,6 +266,9 @@ class TortureRig(ServerRig):
             return not self.left() and not self.files.there
 
         await until(nothing_is_left, "everything is delivered or in quarantine", _DRAIN_TIMEOUT_S)
+        await self.machine.until_status(
+            lambda status: not status["mongo"]["waiting_readings"], "MongoDB has everything", _DRAIN_TIMEOUT_S
+        )
         with contextlib.suppress(AssertionError):  # which the account then says better
             return await self.machine.until_status(
                 lambda status: not status["readings"]["on_disk"] and not status["sync"]["in_flight"],
@@ -274,19 +277,18 @@ class TortureRig(ServerRig):
             )
         return await self.machine.status()
 
-    async def _until_mongo_has_all(self) -> None:
+    async def _until_mongo_has_what_lies_elsewhere(self) -> None:
         """What a capture folder holds for MongoDB is sent while the folder is the configured one."""
         if self.mongod is None:
             return
-        for elsewhere in (True, False):
-            self.reconfigure(elsewhere=elsewhere)
-            folder = self.other_dir if elsewhere else self.capture_dir
-            waiting = folder / ".holdfast" / "mongo"
-            await until(
-                lambda waiting=waiting: not [path for path in waiting.glob("*") if path.stem != "acknowledged"],
-                f"MongoDB has what waits in {folder.name}",
-                _DRAIN_TIMEOUT_S,
-            )
+        self.reconfigure(elsewhere=True)
+        spool = self.other_dir / ".holdfast" / "mongo"
+        await until(
+            lambda: not [path for path in spool.glob("*") if path.stem != "acknowledged"],
+            "MongoDB has what waits elsewhere",
+            _DRAIN_TIMEOUT_S,
+        )
+        self.reconfigure(elsewhere=False)
 
     def in_mongo(self, resource: str) -> Verdict | None:
         if self.mongod is None:
