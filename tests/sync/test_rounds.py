@@ -63,6 +63,9 @@ async def test_a_retry_needs_no_listing_of_its_folder(tmp_path: Path) -> None:
         world.sync.configure(world.settings())
         await eventually(lambda: world.arrived.of("lidar") == [1])
         await eventually(lambda: gone not in world.delivery.retries._files)
+        await eventually(lambda: world.delivery.retries.is_due(str(elsewhere)))
+        completed = world.completed
+        await eventually(lambda: world.completed >= completed + 3 and world.sync.in_flight == 0)
         assert elsewhere.exists(), "what is under no sync path any more is not sent"
 
 
