@@ -6,6 +6,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from viam.proto.app.datasync import (
     DataCaptureUploadRequest,
     DataType,
+    FileData,
     FileUploadRequest,
     SensorData,
     StreamingDataCaptureUploadRequest,
@@ -182,3 +183,9 @@ def test_a_large_payload_that_was_altered_is_not_sent(tmp_path: Path, place: flo
     assert list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")) == []
     assert reader.damaged_readings + reader.torn_readings == 1
     reader.close()
+
+
+def test_the_contents_of_a_file_are_messages_as_protobuf_makes_them() -> None:
+    for chunk in (b"x", bytes(127), bytes(128), bytes(65_536)):
+        expected = FileUploadRequest(file_contents=FileData(data=chunk)).SerializeToString()
+        assert file_contents(chunk) == expected

@@ -12,7 +12,6 @@ from viam.proto.app.datasync import (
     DataCaptureUploadMetadata,
     DataCaptureUploadRequest,
     DataType,
-    FileData,
     FileUploadRequest,
     SensorData,
     SensorMetadata,
@@ -42,6 +41,7 @@ EXTENSIONS = {
     "audio/mpeg": ".mp3",
 }
 _METADATA_TAG, _CONTENTS_TAG, _DATA_TAG = b"\x0a", b"\x12", b"\x12"
+_FILE_CONTENTS_TAG, _DATA_FIELD = b"\x12", b"\x0a"
 _DAY_S = 86_400
 _SHORT = 4096
 _PREFIXES = [_CONTENTS_TAG + varint(size) for size in range(_SHORT)]
@@ -252,7 +252,8 @@ def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_
 
 def file_contents(chunk: bytes) -> bytes:
     """A further message of a `FileUpload`."""
-    return FileUploadRequest(file_contents=FileData(data=chunk)).SerializeToString()
+    head = _DATA_FIELD + varint(len(chunk))
+    return b"".join((_FILE_CONTENTS_TAG, varint(len(head) + len(chunk)), head, chunk))  # one copy of the chunk
 
 
 def labels_in(folder: str) -> tuple[list[str], list[str]]:
