@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 
-_NAME_WIDTH = 36
+_NAME_WIDTH = 50
 
 
 def counted(counts: Mapping[str, int]) -> str:
