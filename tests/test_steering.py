@@ -167,6 +167,9 @@ async def test_a_paused_sync_waits_through_a_change_of_the_config(world: Steered
 async def test_a_reading_now_lies_in_a_file_and_is_delivered(world: Steered) -> None:
     world.client.listed = {"b": SENSOR}
     world.apply()
+    engine = world.manager.engine
+    assert engine is not None
+    await eventually(lambda: engine.store.owned)
     await world.command("pause", what="capture")
     answer = await world.command("capture_now", resource="b", method="Readings")
     (file,) = answer["files"]
