@@ -25,7 +25,7 @@ from . import patience, streams
 from .bandwidth import Bandwidth
 from .connections import BUSY_BYTES, Connections
 from .meter import Meter
-from .patience import Patience
+from .patience import Movement, Patience
 from .token import Token
 
 _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
@@ -73,6 +73,8 @@ class Cloud:
         self._settings = settings
         self._calls: Connections[grpc.aio.Channel] | None = None
         self._streams: Connections[grpc.Channel] | None = None
+        self._movement: Movement
+        """Of all connections, made with the first ones."""
         self._token = Token("")
         self._login = asyncio.Lock()
         self._under_way = 0
@@ -89,6 +91,7 @@ class Cloud:
         await self.close()
         host, port, plaintext = _endpoint(self._settings)
         await _probe(host, port)
+        self._movement = Movement(port)
         target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
         if plaintext:
@@ -204,7 +207,7 @@ class Cloud:
         with connections.one_for(len(request)) as channel:
             stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             call = stub(request, timeout=timeout_s, metadata=token.metadata)
-            watch = _Watch(call, Patience(_endpoint(self._settings)[1], len(request)))
+            watch = _Watch(call, Patience(self._movement, len(request)))
             try:
                 return await call
             except grpc.aio.AioRpcError as error:
@@ -219,7 +222,7 @@ class Cloud:
     async def _stream(self, method: str, messages: streams.Messages) -> bytes:
         self._connections()
         assert self._streams is not None
-        token, waiting = self._token, Patience(_endpoint(self._settings)[1])
+        token, waiting = self._token, Patience(self._movement)
         with self._streams.one_for(BUSY_BYTES) as channel:
             try:
                 return await streams.upload(channel, method, messages, token.metadata, waiting)

@@ -19,6 +19,7 @@ from functools import partial
 from ..clock import Clock
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
 from ..filesystem import FileSystem
+from ..storage.claims import Claims
 from ..storage.layout import FileKind
 from ..storage.ledger import WHOLE
 from ..storage.store import Store
@@ -117,15 +118,16 @@ class Delivery:
     @contextmanager
     def _claimed(self, founds: Sequence[Found]) -> Iterator[Sequence[Found]]:
         """Those of `founds` that are not just being deleted to free space, and are not while this lasts."""
-        claimed: list[Found] = []
+        claimed: list[tuple[Claims, Found]] = []  # whose it is may change meanwhile, with the configuration
         try:
             for found in founds:
-                if self.settlement.store_of(found).claims.take(found.path):
-                    claimed.append(found)
-            yield claimed
+                claims = self.settlement.store_of(found).claims
+                if claims.take(found.path):
+                    claimed.append((claims, found))
+            yield [found for _, found in claimed]
         finally:
-            for found in claimed:
-                self.settlement.store_of(found).claims.free(found.path)
+            for claims, found in claimed:
+                claims.free(found.path)
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool) -> Outcomes:
         if len(founds) <= 1:
