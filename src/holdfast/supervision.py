@@ -1,10 +1,13 @@
-"""Tasks that run for as long as the program does."""
+"""Tasks that run for as long as the program does, and work on threads that comes to its end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from typing import Any, TypeVar
+
+Result = TypeVar("Result")
 
 _RESTART_S = 5.0
 
@@ -19,3 +22,14 @@ async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except Exception:  # the last resort: everything foreseen is a HoldfastError and handled
             logger.exception("%s failed unexpectedly; it begins anew in %g s", name, _RESTART_S)
         await asyncio.sleep(_RESTART_S)
+
+
+async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
+    """As asyncio.to_thread, but returns only when the function does: when this is cancelled meanwhile, the function
+    ends first, and what belongs to it may be given back then. Cancelled once more, it is not waited for."""
+    work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        await asyncio.wait([work])
+        raise

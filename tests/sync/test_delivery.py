@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -10,6 +12,7 @@ from viam.proto.app.datasync import DataCaptureUploadRequest
 
 from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
+from holdfast.storage.claims import Claims
 from holdfast.storage.ledger import ReadingCounts
 from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.sync.outcome import Outcome
@@ -264,6 +267,47 @@ async def test_an_attempt_that_is_cancelled_leaves_the_file(world: World) -> Non
         await task
     never.set()
     assert path.exists()
+
+
+async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended(tmp_path: Path) -> None:
+    """Else the limits would count as deleted, or a further attempt send, what the ledger counts as delivered."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class SlowToDelete(FileSystem):
+        def remove(self, path: str) -> None:
+            begun.set()
+            assert go_on.wait(10)
+            super().remove(path)
+
+    async with make_world(tmp_path, files=SlowToDelete()) as world:
+        path = world.capture_file("9999-a", [1])
+        task = asyncio.create_task(attempt(world))
+        try:
+            assert await asyncio.to_thread(begun.wait, 10)
+            task.cancel()
+            await asyncio.sleep(0)
+            assert not task.done() and not world.store.claims.take(str(path))
+        finally:
+            go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not path.exists() and world.store.claims.take(str(path))
+
+
+async def test_a_claim_is_given_back_where_it_was_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A change of the config may give the file another store meanwhile."""
+    path = world.capture_file("9999-a", [1])
+    others = SimpleNamespace(claims=Claims())
+
+    async def change() -> None:
+        monkeypatch.setattr(world.delivery.settlement, "store_of", lambda found: others)
+        task.cancel()
+
+    world.cloud.before_answer = change
+    task = asyncio.create_task(attempt(world))
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert world.store.claims.take(str(path))
 
 
 def test_the_request_of_the_parts_test_is_what_the_cloud_reads() -> None:

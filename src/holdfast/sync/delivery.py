@@ -13,7 +13,7 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import partial
 
 from ..clock import Clock
@@ -23,6 +23,7 @@ from ..storage.claims import Claims
 from ..storage.layout import FileKind
 from ..storage.ledger import WHOLE
 from ..storage.store import Store
+from ..supervision import in_thread
 from ..throttle import Throttle
 from .bundle import Call, bundle
 from .cloud import Cloud
@@ -86,7 +87,8 @@ class Delivery:
         """One attempt. With `wait` false, a link that is down is a failure instead of something to wait for;
         `alone` tells that nothing else is under way.
 
-        When cancelled, the file is where it was; what the cloud took meanwhile may be sent again.
+        When cancelled, the file is where it was, unless it was just being settled: that comes to its end. What the
+        cloud took meanwhile may be sent again.
         """
         with self._claimed([found]) as claimed:
             return await self._attempt(found, wait, alone) if claimed else Outcome.GONE
@@ -133,7 +135,7 @@ class Delivery:
         if len(founds) <= 1:
             return {found.path: await self._attempt(found, wait, alone) for found in founds}
         async with self._bundling:
-            calls, others = await asyncio.to_thread(
+            calls, others = await in_thread(
                 bundle,
                 self._files,
                 founds,
@@ -168,7 +170,7 @@ class Delivery:
                 outcomes |= dict.fromkeys([found.path for found in founds], Outcome.WAITING)
             else:
                 self.retries.succeeded(found.path for found in founds)
-                settled = await asyncio.to_thread(
+                settled = await in_thread(
                     self.settlement.took_whole, [(member.found, member.scanned) for member in call.members]
                 )
                 for found, outcome in settled:
@@ -178,30 +180,25 @@ class Delivery:
         return outcomes
 
     async def _capture_file(self, found: Found, wait: bool) -> Outcome:
-        try:
-            transfer, part = await asyncio.to_thread(self._begin, found)
-        except DamagedFileError as error:
-            return await asyncio.to_thread(self.settlement.unreadable, found, str(error))
-        try:
+        with ExitStack() as opened:
+            try:
+                transfer, part = await in_thread(self._begin, found, opened)
+            except DamagedFileError as error:
+                return await in_thread(self.settlement.unreadable, found, str(error))
             progress = Progress(self._clock, found.path, found.size_bytes)
             send = partial(self._send, wait=wait, progress=progress)
             is_refused = partial(self._link.refused, " ".join(transfer.collector))
             while part is not None:
-                await transfer.deliver(part, send, is_refused, asyncio.to_thread)
-                part = await asyncio.to_thread(transfer.next_part)
-            outcome = await asyncio.to_thread(transfer.finish)
+                await transfer.deliver(part, send, is_refused, in_thread)
+                part = await in_thread(transfer.next_part)
+            outcome = await in_thread(transfer.finish)
             progress.done()
             return outcome
-        finally:
-            transfer.close()
 
-    def _begin(self, found: Found) -> tuple[Transfer, Part | None]:
+    def _begin(self, found: Found, opened: ExitStack) -> tuple[Transfer, Part | None]:
         transfer = Transfer(self._files, self.settlement, found, self._cloud.part_id)
-        try:
-            return transfer, transfer.next_part()
-        except BaseException:
-            transfer.close()
-            raise
+        opened.callback(transfer.close)
+        return transfer, transfer.next_part()
 
     async def _send(self, part: Part, wait: bool, progress: Progress) -> None:
         for call in part.calls if isinstance(part, ImagesPart) else (part,):
@@ -222,7 +219,7 @@ class Delivery:
             if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(root, error):
                 raise
             self.last_error = f"{printable(found.path)}: {error}"
-            await asyncio.to_thread(self.sequences.refuse, found, root, f"refused by the cloud: {error}")
+            await in_thread(self.sequences.refuse, found, root, f"refused by the cloud: {error}")
             return Outcome.QUARANTINED
 
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
@@ -238,13 +235,13 @@ class Delivery:
                 ):
                     raise
                 self.last_error = f"{printable(found.path)}: {error}"
-                return await asyncio.to_thread(self.settlement.refused_file, found, str(error))
+                return await in_thread(self.settlement.refused_file, found, str(error))
             self._link.succeeded()
             progress.done()
-            if not await asyncio.to_thread(self.settlement.is_unchanged, found):
+            if not await in_thread(self.settlement.is_unchanged, found):
                 logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
                 return Outcome.WAITING
-        return await asyncio.to_thread(self.settlement.close_file, found)
+        return await in_thread(self.settlement.close_file, found)
 
     def _file_messages(self, found: Found) -> Iterator[bytes]:
         tags = () if self.settlement.is_kept_upload(found) else self.tags
