@@ -66,3 +66,22 @@ async def test_an_error_that_nobody_foresaw_is_told_to_the_loop() -> None:
     await job.wait(None)
     await asyncio.sleep(0)
     assert told == ["holdfast-sync-1 failed"] and job.error == "a mistake in the program"
+
+
+async def test_a_job_that_does_not_end_holds_up_no_stop() -> None:
+    begun, let_go = asyncio.Event(), asyncio.Event()
+
+    async def hang() -> None:
+        try:
+            begun.set()
+            await asyncio.Event().wait()
+        finally:
+            await let_go.wait()
+
+    jobs = Jobs(SystemClock())
+    job = jobs.start("sync", hang, dict)
+    await begun.wait()
+    await asyncio.wait_for(jobs.stop(), 30)
+    assert not job.done
+    let_go.set()
+    await job.wait(None)

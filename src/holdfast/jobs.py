@@ -14,6 +14,7 @@ from typing import Any
 
 from .clock import Clock, first_done
 from .errors import BusyError, HoldfastError
+from .supervision import end
 
 MAX_RUNNING = 32
 MAX_ENDED = 100
@@ -117,11 +118,8 @@ class Jobs:
         return list(self._jobs.values())
 
     async def stop(self) -> None:
-        """Cancels what runs."""
-        tasks = [job.task for job in self._jobs.values() if not job.done]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Cancels what runs; what a stalled disk holds up is not waited for long."""
+        await end(job.task for job in self._jobs.values())
 
 
 def _noticed(task: asyncio.Task[None]) -> None:

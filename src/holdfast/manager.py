@@ -152,9 +152,8 @@ class Manager:
             engine, self.engine = self.engine, None
             if engine is None:
                 return
-            await self.jobs.stop()
             patience_s = _HURRIED_S if in_a_hurry else STOP_PATIENCE_S
-            await asyncio.gather(self._stop_capture(engine), engine.uplink.leave(patience_s))
+            await asyncio.gather(self._stop_capture(engine), self.jobs.stop(), engine.uplink.leave(patience_s))
             for draining in engine.draining.values():
                 draining.cancel()
             await asyncio.gather(*engine.draining.values(), return_exceptions=True)

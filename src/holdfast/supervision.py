@@ -1,15 +1,16 @@
-"""Tasks that run for as long as the program does, and work on threads that comes to its end."""
+"""Tasks that run for as long as the program does, tasks that end, and work on threads that comes to its end."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, TypeVar
 
 Result = TypeVar("Result")
 
 _RESTART_S = 5.0
+_END_PATIENCE_S = 1.0
 
 logger = logging.getLogger(__name__)
 
@@ -22,6 +23,16 @@ async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
         except Exception:  # the last resort: everything foreseen is a HoldfastError and handled
             logger.exception("%s failed unexpectedly; it begins anew in %g s", name, _RESTART_S)
         await asyncio.sleep(_RESTART_S)
+
+
+async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
+    """Cancels `tasks` and waits for them, for a second at most: one that ends by something on a thread may hang on
+    a stalled disk, and nothing else is to hang on that."""
+    pending = {task for task in tasks if not task.done()}
+    for task in pending:
+        task.cancel()
+    if pending:
+        await asyncio.wait(pending, timeout=_END_PATIENCE_S)
 
 
 async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:

@@ -6,7 +6,7 @@ import random
 from pathlib import Path
 
 import pytest
-from viam.proto.app.datasync import DataCaptureMetadata, SensorData
+from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
 from demo.received import struct_to_json
 from holdfast.errors import DamagedFileError
@@ -24,7 +24,10 @@ def capture_file(tmp_path: Path) -> Path:
     path = tmp_path / "one.capture"
     encoder = FrameEncoder(
         DataCaptureMetadata(
-            component_type="rdk:component:sensor", component_name="counting", method_name="Readings"
+            component_type="rdk:component:sensor",
+            component_name="counting",
+            method_name="Readings",
+            type=DataType.DATA_TYPE_TABULAR_SENSOR,
         )
     )
     frames = [encoder.header_frame]

@@ -281,14 +281,21 @@ class TortureRig(ServerRig):
         """What a capture folder holds for MongoDB is sent while the folder is the configured one."""
         if self.mongod is None:
             return
-        self.reconfigure(elsewhere=True)
+        await self._until_captured_in(self.other_dir)
         spool = self.other_dir / ".holdfast" / "mongo"
         await until(
             lambda: not [path for path in spool.glob("*") if path.stem != "acknowledged"],
             "MongoDB has what waits elsewhere",
             _DRAIN_TIMEOUT_S,
         )
-        self.reconfigure(elsewhere=False)
+        await self._until_captured_in(self.capture_dir)
+
+    async def _until_captured_in(self, folder: Path) -> None:
+        """Makes `folder` the capture folder. viam-server would miss one of two changes that follow at once."""
+        self.reconfigure(elsewhere=folder == self.other_dir)
+        await self.machine.until_status(
+            lambda status: status["capture"]["capture_dir"] == str(folder), f"{folder} is used", UP_TIMEOUT_S
+        )
 
     def in_mongo(self, resource: str) -> Verdict | None:
         if self.mongod is None:

@@ -21,6 +21,7 @@ class Rig:
         self.clock = FakeClock()
         self.backlog = Backlog()
         self.summary = Summary(self.clock, lambda: paths, self.backlog, Meter())
+        self.summary.learn_paths()
 
     def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
         self.summary.add(Found(path, FileKind.ARBITRARY, 1024, 0, 0), outcome)

@@ -190,6 +190,7 @@ class SyncScheduler:
         not there any more are in no count. Raises NotConnectedError."""
         report = SyncReport()
         async with self._reporting(report):
+            await asyncio.to_thread(self.summary.learn_paths)
             walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
             for path in paths:
                 found = await asyncio.to_thread(walk.look_at, path)
@@ -251,6 +252,7 @@ class SyncScheduler:
         main, *others = self._stores()
         stores = [store for store in (main, *others) if store.owned]
         await _complete(stores)
+        await asyncio.to_thread(self.summary.learn_paths)
         settings, retries = self._settings, self._delivery.retries
         audits = [Audit(store) for store in stores] if select is None else []
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))

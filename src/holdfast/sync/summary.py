@@ -94,10 +94,13 @@ class Summary:
             duration(seconds), "; ".join(paths), self._backlog.files, size(self._backlog.bytes), left,
         )  # fmt: skip
 
-    def _path_of(self, path: str) -> str:
-        """The sync path in which a file lies, as it is configured."""
+    def learn_paths(self) -> None:
+        """Looks where the sync paths really lie, when they are others than before. Blocks."""
         paths = self._paths()
         if paths != self._known[0]:
             real = [(os.path.join(os.path.realpath(each), ""), each) for each in paths]
             self._known = (paths, sorted(real, key=lambda pair: len(pair[0]), reverse=True))
+
+    def _path_of(self, path: str) -> str:
+        """The sync path in which a file lies, as it is configured."""
         return next((name for real, name in self._known[1] if path.startswith(real)), os.path.dirname(path))

@@ -23,6 +23,7 @@ from ..clock import Clock
 from ..errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
 from ..filesystem import FileSystem
 from ..storage.store import Store
+from ..supervision import end
 from .cloud import Cloud
 from .kept_uploads import forget_unfinished, keep, path_for
 from .link import Link
@@ -107,11 +108,9 @@ class Uploads:
         return task.result()
 
     async def stop(self) -> None:
-        """Ends uploads of data; what is kept stays for the next sync."""
-        tasks = list(self._sending.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        """Ends uploads of data; what is kept stays for the next sync. What a stalled disk holds up is not waited
+        for long."""
+        await end(self._sending.values())
 
     def _sent(self, path: str, task: asyncio.Task[Uploaded]) -> None:
         del self._sending[path]
@@ -124,6 +123,7 @@ class Uploads:
         try:
             async with self._writing:
                 await asyncio.to_thread(self._keep, store, path, data)
+            del data  # it is on the disk now, and may wait there for long
             try:
                 await self._link.connected()
                 async with self._slots, self._opened(store.root, path) as source:
