@@ -14,7 +14,7 @@ from ..machines import MODULE, RUN, until
 from ..viam_server import ViamServer
 from .records import Captured, captured
 from .rows import Compared, Row, as_builtin, as_ours
-from .table import FAR_AWAY, PREFIX, REMOTE, RESOURCES
+from .table import AFAR, FAR_AWAY, PLAIN_REMOTE, PREFIX, REMOTE, RESOURCES
 
 TAGS = ["blue", "Ä/b: c"]
 _COMPONENTS = Path(__file__).parent / "components" / "run.sh"
@@ -32,11 +32,12 @@ class Pair:
 
 async def capture(binary: Path, folder: Path, rows: Sequence[Row]) -> Pair:
     """Lets both capture for some seconds, ends both, and reads what they wrote."""
-    remote = ViamServer(binary, folder / "remote")
+    remote, plain = ViamServer(binary, folder / "remote"), ViamServer(binary, folder / "plain")
     builtin, ours = ViamServer(binary, folder / "builtin"), ViamServer(binary, folder / "ours")
     try:
         await remote.start({"components": [each.config() for each in FAR_AWAY]})
-        machine = _machine(remote.bind_address)
+        await plain.start({"components": [each.config() for each in AFAR]})
+        machine = _machine(remote.bind_address, plain.bind_address)
         with_module = {**machine, "modules": [*machine["modules"], module(MODULE, RUN)]}
         configs = {
             builtin: as_builtin(rows, machine, _data_manager(builtin)),
@@ -53,7 +54,7 @@ async def capture(binary: Path, folder: Path, rows: Sequence[Row]) -> Pair:
         # The end of the machine may cut an answer short: what is asked for from here on does not count.
         until_ns = time.time_ns() - _LONGEST_ANSWER_NS
     finally:
-        await asyncio.gather(*(server.stop() for server in (remote, builtin, ours)))
+        await asyncio.gather(*(server.stop() for server in (remote, plain, builtin, ours)))
     return Pair(*(captured(_capture_dir(server), server.log_text(), until_ns) for server in configs))
 
 
@@ -76,13 +77,16 @@ async def _until_each_has_a_reading(rows: Sequence[Row], *servers: ViamServer) -
         await until(all_are_there, "each row has a reading", _FIRST_READING_S)
 
 
-def _machine(remote_address: str) -> dict[str, Any]:
+def _machine(remote_address: str, plain_address: str) -> dict[str, Any]:
     configs = [each.config() for each in RESOURCES]
     return {
         "modules": [module("answers", _COMPONENTS)],
         "components": [each for each in configs if ":component:" in each["api"]],
         "services": [each for each in configs if ":service:" in each["api"]],
-        "remotes": [{"name": REMOTE, "address": remote_address, "prefix": PREFIX, "insecure": True}],
+        "remotes": [
+            {"name": REMOTE, "address": remote_address, "prefix": PREFIX, "insecure": True},
+            {"name": PLAIN_REMOTE, "address": plain_address, "insecure": True},
+        ],
     }
 
 

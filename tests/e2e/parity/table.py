@@ -15,6 +15,8 @@ from .rows import Compared, Resource, Row
 
 NOISE, SHAPE, OTHERWISE, NOTHING = Compared.NOISE, Compared.SHAPE, Compared.OTHERWISE, Compared.NOTHING
 REMOTE, PREFIX = "rem", "far_"
+PLAIN_REMOTE = "plain"
+"""Another one, without a prefix."""
 BY_QUATERNION = "Go keeps an orientation as a quaternion"
 NOT_REGISTERED = "the builtin has no such method for this API"
 TIMELESS = "the camera tells no time: for the builtin that is 1970, for us the moment of the answer"
@@ -279,8 +281,12 @@ def _poses() -> Iterator[Row]:
     yield Row(at_origin, "GetWorldPose", compared=NOISE, why=BY_QUATERNION)
 
 
+AFAR = (Resource("rdk:component:sensor", "sensor-afar", "fake"),)
+"""The own components of the remote without a prefix."""
+
+
 def _remotes() -> Iterator[Row]:
-    """A remote's resources have its prefix before their names."""
+    """A remote's resources have its prefix, where it has one, before their names."""
 
     def far(api: str, before: str = PREFIX) -> Resource:
         return Resource(f"rdk:component:{api}", f"{before}{api}-fake")
@@ -289,6 +295,8 @@ def _remotes() -> Iterator[Row]:
     yield Row(far("movement_sensor"), "Position", remote=REMOTE)
     yield Row(far("camera"), "GetImages", remote=REMOTE)
     yield Row(far("generic"), "DoCommand", {"docommand_input": {"a": 1}}, remote=REMOTE)
+    (afar,) = AFAR
+    yield Row(Resource(afar.api, afar.name), "Readings", remote=PLAIN_REMOTE)
     for before in (f"{REMOTE}:{PREFIX}", f"{REMOTE}:"):
         why = "the machine lists a remote's resource without the remote's name"
         yield Row(far("sensor", before), "Readings", {}, NOTHING, why, remote=REMOTE)
