@@ -291,7 +291,7 @@ class TortureRig(ServerRig):
         await self._until_captured_in(self.capture_dir)
 
     async def _until_captured_in(self, folder: Path) -> None:
-        """Makes `folder` the capture folder, and changes nothing else. viam-server misses one of two quick changes."""
+        """Makes `folder` the capture folder, nothing else. viam-server misses one of two quick changes."""
         self.machine.change(capture_dir=str(folder))
         await self.machine.until_status(
             lambda status: status["capture"]["capture_dir"] == str(folder), f"{folder} is used", UP_TIMEOUT_S
