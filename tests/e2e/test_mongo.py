@@ -15,7 +15,7 @@ from holdfast.capture.methods import TABLES, TabularMethod
 from tests.mongod import DATABASE, ESCAPED, PASSWORD, Mongod, mongod, the_mongod
 
 from .machines import MODULE, RUN, Servers, a_machine, readings_of, until
-from .parity.pair import TAGS, _machine, module
+from .parity.pair import TAGS, local_machine, module
 from .parity.rows import Compared, Row, as_builtin, as_ours
 from .parity.table import TABLE
 from .viam_server import ViamServer
@@ -34,7 +34,7 @@ ROWS = [
 async def test_both_write_equal_documents(viam_server_binary: Path, tmp_path: Path, mongod: Mongod) -> None:
     """For the same answers of the same resources, into the same server: equal but for `_id` and the times."""
     servers = {name: ViamServer(viam_server_binary, tmp_path / name) for name in ("builtin", "ours")}
-    machine = {**_machine("127.0.0.1:1"), "remotes": []}
+    machine = local_machine()
     for name in servers:
         mongod.collection(name).drop()
 

@@ -37,7 +37,11 @@ async def capture(binary: Path, folder: Path, rows: Sequence[Row]) -> Pair:
     try:
         await remote.start({"components": [each.config() for each in FAR_AWAY]})
         await plain.start({"components": [each.config() for each in AFAR]})
-        machine = _machine(remote.bind_address, plain.bind_address)
+        remotes = [
+            {"name": REMOTE, "address": remote.bind_address, "prefix": PREFIX, "insecure": True},
+            {"name": PLAIN_REMOTE, "address": plain.bind_address, "insecure": True},
+        ]
+        machine = {**local_machine(), "remotes": remotes}
         with_module = {**machine, "modules": [*machine["modules"], module(MODULE, RUN)]}
         configs = {
             builtin: as_builtin(rows, machine, _data_manager(builtin)),
@@ -77,16 +81,14 @@ async def _until_each_has_a_reading(rows: Sequence[Row], *servers: ViamServer) -
         await until(all_are_there, "each row has a reading", _FIRST_READING_S)
 
 
-def _machine(remote_address: str, plain_address: str) -> dict[str, Any]:
+def local_machine() -> dict[str, Any]:
+    """The config of the rows' resources that are not on a remote, without a data manager."""
     configs = [each.config() for each in RESOURCES]
     return {
         "modules": [module("answers", _COMPONENTS)],
         "components": [each for each in configs if ":component:" in each["api"]],
         "services": [each for each in configs if ":service:" in each["api"]],
-        "remotes": [
-            {"name": REMOTE, "address": remote_address, "prefix": PREFIX, "insecure": True},
-            {"name": PLAIN_REMOTE, "address": plain_address, "insecure": True},
-        ],
+        "remotes": [],
     }
 
 
