@@ -208,9 +208,25 @@ def test_every_attribute_that_is_understood_stands_on_the_models_page() -> None:
 
 
 def test_the_example_on_the_models_page_is_taken_without_a_word_of_warning() -> None:
-    section = text(MODEL_PAGE).partition("### Example configuration")[2].partition("\n## ")[0]
+    section = text(MODEL_PAGE).partition("### Example Configuration")[2].partition("\n## ")[0]
     (example,) = re.findall(r"```json\n(.*?)```", section, re.DOTALL)
     assert complaints(json.loads(example)) == []
+
+
+def test_the_models_page_has_the_headings_of_viams_registry_in_their_order() -> None:
+    headings = re.findall(r"^#+ .*", text(MODEL_PAGE), re.MULTILINE)
+    model = json.loads(text("meta.json"))["models"][0]
+    assert model["markdown_link"] == MODEL_PAGE
+    form = [f"# Model {model['model']}", "## Configuration", "### Attributes", "### Example Configuration"]
+    form += ["## DoCommand", "### Example DoCommand"]
+    assert [heading for heading in headings if heading in form] == form
+
+
+def test_the_models_page_which_the_registry_shows_alone_has_no_relative_link() -> None:
+    assert re.findall(r"\]\((?!https?://|#)[^)]*\)", text(MODEL_PAGE)) == []
+    named = re.findall(r"`(docs/[^`]+)`", text(MODEL_PAGE))
+    assert named
+    assert [name for name in named if not (ROOT / name).is_file()] == []
 
 
 def test_what_can_be_captured_stands_on_the_models_page() -> None:
