@@ -1,4 +1,4 @@
-"""The figures of docs/disks.md are what a reading takes up, counted frame by frame."""
+"""The figures of docs/disks.md are what a reading takes up, counted frame by frame, and what follows from that."""
 
 from __future__ import annotations
 
@@ -84,3 +84,19 @@ def test_the_table_tells_what_a_reading_takes_up_and_what_that_is_in_a_day() -> 
     ]
     table = re.findall(r"^\| (?:\w+ `\w+`).*\|$", DISKS.read_text(), re.MULTILINE)
     assert table == expected, "\n" + "\n".join(expected)
+
+
+def test_the_example_is_what_the_formula_gives_for_these_readings() -> None:
+    found = rows()
+    numbers, position_bytes = found["sensor `Readings`, 5 numbers"], found["movement_sensor `Position`"]
+    rate = 2 * 10 * numbers + 1 * 1 * position_bytes
+    week_s, limit, link = 7 * DAY_S, 20_000_000_000, 1_000_000 // 8
+    backlog = week_s * rate
+    expected = [
+        f"rate      2 × 10 Hz × {numbers} bytes + 1 × 1 Hz × {position_bytes} bytes = {rate:,} bytes/s",
+        f"a week    {week_s:,} s × {rate:,} bytes/s = {short(backlog)}",
+        f"20 GB     ÷ {rate:,} bytes/s = {limit / rate / DAY_S:.0f} days",
+        f"catch up  {short(backlog)} ÷ ({link:,} − {rate:,}) bytes/s = {backlog / (link - rate) / 3600:.1f} hours",
+    ]
+    (example,) = re.findall(r"^```\n(rate.*?)\n```$", DISKS.read_text(), re.MULTILINE | re.DOTALL)
+    assert example.splitlines() == expected

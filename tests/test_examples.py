@@ -9,19 +9,22 @@ import json
 import re
 import shlex
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from holdfast import cli
+from holdfast.capture.bounds import Bound
 from holdfast.cli.back import to_builtin
 from holdfast.cli.check import check
 from holdfast.cli.convert import registry_module, to_holdfast
 from holdfast.cli.finding import is_fine
 from holdfast.commands import COMMANDS, HELP
+from holdfast.storage.counts import ReadingCounts
 from holdfast.sync.link import LinkState
+from holdfast.sync.selector import reason_to_wait
 
 from .cli.configs import of_holdfast
 
@@ -186,3 +189,32 @@ def test_what_the_troubleshooting_names_of_the_status_is_there() -> None:
     assert set(re.findall(r"^\| `([a-z ]+)` \|", states, re.MULTILINE)) | {LinkState.CONNECTING.value} == {
         each.value for each in LinkState
     }
+
+
+def section(document: str, heading: str) -> str:
+    return (ROOT / "docs" / document).read_text().partition(f"\n## {heading}\n")[2].partition("\n## ")[0]
+
+
+async def test_the_troubleshooting_names_the_states_of_sync_as_they_are_said() -> None:
+    table = section("troubleshooting.md", "Nothing arrives in the cloud").partition("| `sync.state`")[2]
+    named = [name.partition("…")[0] for name in re.findall(r"^\| `(.+?)`", table, re.MULTILINE)]
+    assert len(named) >= 5
+    said = " ".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
+    said += f"waiting: {await reason_to_wait('a', None)}"
+    assert [name for name in named if name not in said] == []
+
+
+def test_the_troubleshooting_names_each_bound_and_each_count_of_readings() -> None:
+    bounds = section("troubleshooting.md", "Fewer readings than configured")
+    assert re.findall(r"^\| `(\w+)` \|", bounds, re.MULTILINE)[1:] == [bound.value for bound in Bound]
+    counts = re.findall(r"^\| `(\w+)` \|", section("troubleshooting.md", "Readings are missing"), re.MULTILINE)
+    summands = {field.name for field in fields(ReadingCounts) if field.compare} | {"on_disk"}
+    assert summands - {"captured", "adopted"} == set(counts)
+
+
+def test_the_troubleshooting_quotes_what_the_start_says() -> None:
+    script = (ROOT / "module" / "environment.sh").read_text().replace("$python", "python3")
+    quoted = re.findall(r"^\| `([^`]+)` \|", section("troubleshooting.md", "The data manager does not start"), re.M)
+    ours = [text for text in quoted if not text.startswith("max instance number")]
+    assert len(ours) == 3
+    assert [text for text in ours if text not in script] == []
