@@ -2,8 +2,19 @@ from __future__ import annotations
 
 import asyncio
 
+import pytest
+
 from holdfast.storage.layout import FileKind
-from holdfast.sync.lanes import LARGE_FILE_BYTES, LARGE_UPLOADS, MAX_IN_FLIGHT_BYTES, Bundler, Lanes, Room
+from holdfast.sync.lanes import (
+    LARGE_FILE_BYTES,
+    LARGE_UPLOADS,
+    MAX_IN_FLIGHT_BYTES,
+    MAX_WAITING,
+    Bundler,
+    Lanes,
+    Place,
+    Room,
+)
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found
 
@@ -29,11 +40,11 @@ async def test_what_is_alone_enters_when_nothing_is_inside_and_nothing_enters_be
     await lanes.enter(first, 8)
     alone = await enter(lanes, suspect, 8)
     assert not alone.done()
-    await lanes.leave(first)
+    lanes.leave(first)
     await alone
     other = await enter(lanes, after, 8)
     assert not other.done()
-    await lanes.leave(suspect)
+    lanes.leave(suspect)
     await other
 
 
@@ -60,8 +71,8 @@ async def test_who_leaves_before_it_entered_frees_its_place_in_the_queue() -> No
     lanes = Lanes()
     room = lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)])
     await lanes.queue(room, 8)
-    await lanes.leave(room)
-    assert lanes._waiting.total() == 0
+    lanes.leave(room)
+    assert lanes._queue.total() == 0
 
 
 async def test_of_large_uploads_that_wait_those_of_the_highest_priority_enter_first() -> None:
@@ -75,11 +86,80 @@ async def test_of_large_uploads_that_wait_those_of_the_highest_priority_enter_fi
     for room in (low, high):
         await lanes.queue(room, 8)
     waiting = [await enter(lanes, room, 8) for room in (low, high)]
-    await lanes.leave(first[0])
+    lanes.leave(first[0])
     await settled()
     assert [task.done() for task in waiting] == [False, True]
-    await lanes.leave(first[1])
+    lanes.leave(first[1])
     await asyncio.gather(*waiting)
+
+
+async def test_who_leaves_lets_the_next_in_at_once_so_that_nothing_can_cut_that_off() -> None:
+    lanes = Lanes()
+    first, second = (lanes.room_for([found("/a", 1)]) for _ in range(2))
+    await lanes.enter(first, 1)
+    waiting = await enter(lanes, second, 1)
+    lanes.leave(first)
+    assert second.place is Place.INSIDE
+    await waiting
+
+
+async def test_the_place_of_one_that_is_cancelled_just_when_it_may_enter_goes_to_the_next() -> None:
+    lanes = Lanes()
+    first, second, third = (lanes.room_for([found("/a", 1)]) for _ in range(3))
+    await lanes.enter(first, 1)
+    cancelled, waiting = [await enter(lanes, room, 1) for room in (second, third)]
+    lanes.leave(first)
+    cancelled.cancel()
+    await asyncio.wait_for(waiting, 10)
+    assert (second.place, third.place) == (Place.OUTSIDE, Place.INSIDE)
+
+
+async def test_who_is_cancelled_while_it_waits_takes_nothing_when_its_turn_comes() -> None:
+    lanes = Lanes()
+    first, second, third = (lanes.room_for([found("/a", 1)]) for _ in range(3))
+    await lanes.enter(first, 1)
+    cancelled, waiting = [await enter(lanes, room, 1) for room in (second, third)]
+    cancelled.cancel()
+    await settled()
+    lanes.leave(first)
+    await asyncio.wait_for(waiting, 10)
+
+
+async def test_a_full_queue_of_large_uploads_lets_one_more_wait_when_one_has_entered() -> None:
+    lanes = Lanes()
+    rooms = [lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(MAX_WAITING + 1)]
+    for room in rooms[:-1]:
+        await lanes.queue(room, 8)
+    last = asyncio.create_task(lanes.queue(rooms[-1], 8))
+    await settled()
+    assert not last.done()
+    await lanes.enter(rooms[0], 8)
+    await asyncio.wait_for(last, 10)
+
+
+async def test_what_leaving_costs_does_not_grow_with_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    lanes = Lanes()
+    asked: list[Room] = []
+    has_room = lanes._has_room
+
+    def counted(room: Room, uploads: int) -> bool:
+        asked.append(room)
+        return has_room(room, uploads)
+
+    monkeypatch.setattr(lanes, "_has_room", counted)
+    large = [lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(500)]
+    for room in large:
+        await lanes.queue(room, 8)
+    tasks = [asyncio.create_task(lanes.enter(room, 8)) for room in large]
+    small = lanes.room_for([found("/a", 1)])
+    await lanes.enter(small, 8)
+    await settled()
+    asked.clear()
+    lanes.leave(small)
+    await settled()
+    assert len(asked) < 10
+    for task in tasks:
+        task.cancel()
 
 
 def paths(bundles: list[list[Found]]) -> list[list[str]]:

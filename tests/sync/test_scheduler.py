@@ -223,6 +223,38 @@ async def test_a_cancelled_manual_sync_breaks_nothing(world: World) -> None:
     assert world.arrived.of("lidar") == [1]
 
 
+async def test_an_upload_that_is_cancelled_before_it_began_leaves_nothing_behind(world: World) -> None:
+    path = world.capture_file("9999-a", [1])
+    world.sync.configure(world.settings(interval_s=3600))
+    report = SyncReport()
+    await world.sync._start([_found(path)], None)  # there is room, so that nothing else ran meanwhile
+    world.sync.configure(world.settings(disabled=True))
+    assert world.sync.in_flight == 1
+    await eventually(lambda: world.sync.in_flight == 0)
+    await world.sync._start([_found(path)], report)
+    await asyncio.wait_for(world.sync.release(world.store), 20)
+    await asyncio.wait_for(report.done.wait(), 20)
+    assert (report.failed_count, world.arrived.numbers) == (1, [])
+    for _ in range(10):
+        assert await world.sync._start([_found(path)], report), "there is room for eight"
+        await world.sync.release(world.store)
+
+
+async def test_a_file_that_is_named_twice_counts_once(world: World) -> None:
+    world.sync.configure(world.settings(disabled=True))
+    path = world.capture_file("9999-a", [1])
+    assert (await world.sync.sync_files([str(path), str(path)])).files == 1
+    report, path = SyncReport(), world.capture_file("9999-b", [2])
+    await world.sync._start([_found(path), _found(path)], report)
+    await asyncio.wait_for(report.done.wait(), 20)
+    assert (report.files, world.arrived.of("lidar")) == (1, [1, 2])
+
+
+def _found(path: Path) -> Found:
+    status = path.stat()
+    return Found(str(path), FileKind.CAPTURE, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
 async def _wait(event: asyncio.Event) -> None:
     await event.wait()
 
@@ -240,6 +272,17 @@ async def test_files_of_paths_outside_the_capture_folder_are_synced_and_quaranti
         write_old_file(outside / "b.txt", b"y")
         assert (await world.sync.sync_now()).files == 1
         assert [content for _, content in world.arrived.files] == [b"y"]
+
+
+async def test_what_went_is_told_by_sync_path_as_it_is_configured(tmp_path: Path) -> None:
+    async with make_world(tmp_path) as world:
+        real, link = tmp_path / "real", tmp_path / "link"
+        write_old_file(real / "folder" / "a.txt", b"x")
+        link.symlink_to(real)
+        world.capture_file("9999-a", [1])
+        world.sync.configure(world.settings(disabled=True, additional_paths=(str(link),)))
+        await world.sync.sync_now()
+        assert set(world.sync.summary._tallies) == {str(world.folder), str(link)}
 
 
 def test_a_report_lists_a_hundred_failures_and_counts_all() -> None:

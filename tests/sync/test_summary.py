@@ -20,8 +20,8 @@ class Rig:
     def __init__(self, paths: tuple[str, ...]) -> None:
         self.clock = FakeClock()
         self.backlog = Backlog()
-        self.summary = Summary(self.clock, lambda: paths, self.backlog, Meter())
-        self.summary.learn_paths()
+        self.paths = paths
+        self.summary = Summary(self.clock, lambda: self.paths, self.backlog, Meter())
 
     def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
         self.summary.add(Found(path, FileKind.ARBITRARY, 1024, 0, 0), outcome)
@@ -31,6 +31,7 @@ class Rig:
 async def rig(caplog: pytest.LogCaptureFixture) -> AsyncIterator[Rig]:
     caplog.set_level(logging.INFO)
     rig = Rig(("/capture", "/data"))
+    await rig.summary.learn_paths()
     task = asyncio.create_task(rig.summary.run())
     yield rig
     task.cancel()
@@ -75,9 +76,20 @@ async def test_a_path_with_links_in_it_stands_as_it_is_configured(
     (tmp_path / "real").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "real")
     rig = Rig((str(tmp_path / "link"),))
+    await rig.summary.learn_paths()
     caplog.set_level(logging.INFO)
     task = asyncio.create_task(rig.summary.run())
     rig.add(str(tmp_path / "real" / "a"))
     await rig.clock.advance(OFTEN_S)
     assert f": {tmp_path}/link: 1 files" in caplog.messages[0]
     task.cancel()
+
+
+async def test_paths_are_looked_at_only_when_they_are_others_than_before(rig: Rig) -> None:
+    """Each upload asks, so what is known must cost no way to a thread."""
+    with pytest.raises(StopIteration):
+        rig.summary.learn_paths().send(None)
+    rig.paths = ("/elsewhere",)
+    asked = rig.summary.learn_paths()
+    assert asked.send(None) is not None, "it waits for a thread"
+    asked.close()

@@ -13,6 +13,8 @@ import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
 
 from ..space_config import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 from ..storage.layout import FileKind
@@ -29,6 +31,14 @@ LARGE_UPLOAD_BYTES = MAX_CALL_BYTES
 """What a large file holds in memory: it is streamed, or sent in calls of this size one after the other."""
 
 
+class Place(Enum):
+    """Where an upload is."""
+
+    OUTSIDE = 0
+    QUEUE = 1
+    INSIDE = 2
+
+
 @dataclass(eq=False)
 class Room:
     """What an upload takes of the room there is."""
@@ -37,16 +47,26 @@ class Room:
     alone: bool
     size_bytes: int
     priority: int = DEFAULT_PRIORITY
-    state: str = "outside"
+    place: Place = Place.OUTSIDE
+
+
+_Line = dict[Room, tuple[Callable[[], bool], asyncio.Future[None]]]
+"""For each that stands in it: whether it may go, and who is told that it goes."""
 
 
 class Lanes:
-    """`queue`, `enter`, `leave`, in this order; the last one also when one before was cancelled."""
+    """`queue`, `enter`, `leave`, in this order. When one of the first two is cancelled, its room has left.
+
+    Those that wait for the same stand in a line. Who leaves lets the first of each go, while there is room; that
+    costs the same however long a line is.
+    """
 
     def __init__(self) -> None:
-        self._inside: set[Room] = set()
-        self._waiting = Counter[int]()
-        self._changed = asyncio.Condition()
+        self._lines: dict[tuple[Place, bool, bool, int], _Line] = {}
+        self._queue = Counter[int]()
+        self._inside = Counter[bool]()
+        self._bytes_inside = 0
+        self._alone_inside = 0
 
     @staticmethod
     def room_for(founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY) -> Room:
@@ -56,47 +76,67 @@ class Lanes:
 
     async def queue(self, room: Room, uploads: int) -> None:
         """Returns when a small upload has entered, or a large one may wait by itself."""
-        if not room.large:
+        if room.large:
+            await self._go(room, Place.QUEUE, lambda: self._queue.total() < MAX_WAITING)
+        else:
             await self.enter(room, uploads)
-            return
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._waiting.total() < MAX_WAITING)
-            self._waiting[room.priority] += 1
-            room.state = "waiting"
 
     async def enter(self, room: Room, uploads: int) -> None:
         """Returns when there is room; for one that is `alone`: when nothing is inside, and nothing enters until it
         has left."""
-        if room in self._inside:
-            return
-        async with self._changed:
-            await self._changed.wait_for(lambda: self._has_room(room, uploads))
-            self._stop_waiting(room)
-            room.state = "inside"
-            self._inside.add(room)
-            self._changed.notify_all()
+        if room.place is not Place.INSIDE:
+            await self._go(room, Place.INSIDE, lambda: self._has_room(room, uploads))
 
-    async def leave(self, room: Room) -> None:
-        self._stop_waiting(room)
-        room.state = "outside"
-        self._inside.discard(room)
-        async with self._changed:
-            self._changed.notify_all()
+    def leave(self, room: Room) -> None:
+        self._put(room, Place.OUTSIDE)
+        self._let_go()
 
-    def _stop_waiting(self, room: Room) -> None:
-        if room.state == "waiting":
-            self._waiting[room.priority] -= 1
+    async def _go(self, room: Room, place: Place, may_go: Callable[[], bool]) -> None:
+        line = self._lines.setdefault((place, room.large, room.alone, room.priority), {})
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line[room] = may_go, gone
+        self._let_go()
+        try:
+            await gone
+        except asyncio.CancelledError:
+            line.pop(room, None)
+            self.leave(room)
+            raise
+
+    def _let_go(self) -> None:
+        while kind := next((kind for kind, line in self._lines.items() if _may_go(line)), None):
+            line = self._lines[kind]
+            room = next(iter(line))
+            _, gone = line.pop(room)
+            self._put(room, kind[0])
+            if not gone.done():
+                gone.set_result(None)
+
+    def _put(self, room: Room, place: Place) -> None:
+        for where, by in ((room.place, -1), (place, 1)):
+            if where is Place.QUEUE:
+                self._queue[room.priority] += by
+            elif where is Place.INSIDE:
+                self._inside[room.large] += by
+                self._bytes_inside += by * room.size_bytes
+                self._alone_inside += by * room.alone
+        room.place = place
 
     def _has_room(self, room: Room, uploads: int) -> bool:
-        inside = self._inside
-        if any(other.alone for other in inside) or (room.alone and inside):
-            return False
-        if inside and sum(other.size_bytes for other in inside) + room.size_bytes > MAX_IN_FLIGHT_BYTES:
-            return False
-        if room.large and any(self._waiting[higher] for higher in range(room.priority + 1, HIGHEST_PRIORITY + 1)):
-            return False
         most = min(LARGE_UPLOADS, uploads) if room.large else uploads
-        return sum(other.large == room.large for other in inside) < most
+        if self._inside[room.large] >= most or self._alone_inside:
+            return False
+        is_empty = not self._inside.total()
+        if not is_empty and (room.alone or self._bytes_inside + room.size_bytes > MAX_IN_FLIGHT_BYTES):
+            return False
+        if not room.large:
+            return True
+        return not any(self._queue[higher] for higher in range(room.priority + 1, HIGHEST_PRIORITY + 1))
+
+
+def _may_go(line: _Line) -> bool:
+    """Whether the first of the line may go."""
+    return any(may_go() for may_go, _ in islice(line.values(), 1))
 
 
 class Bundler:

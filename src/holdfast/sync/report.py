@@ -25,7 +25,7 @@ Select = Callable[[], Selection]
 """Asked when everything that was captured lies in complete files. Blocks; raises CommandError."""
 
 
-@dataclass
+@dataclass(eq=False)
 class SyncReport:
     """What a manual sync did, and what it does, until `done`. `failed` and `too_recent` name at most a hundred
     files each."""

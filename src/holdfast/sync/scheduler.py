@@ -24,6 +24,7 @@ from ..filesystem import FileSystem
 from ..space_config import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
 from ..storage.store import Store
+from ..supervision import in_thread
 from ..throttle import Throttle
 from .audit import Audit
 from .backlog import Backlog
@@ -69,7 +70,7 @@ class SyncSettings:
 @dataclass
 class _Upload:
     task: asyncio.Task[None]
-    reports: list[SyncReport] = field(default_factory=list)
+    reports: set[SyncReport] = field(default_factory=set)
 
 
 class SyncScheduler:
@@ -190,7 +191,6 @@ class SyncScheduler:
         not there any more are in no count. Raises NotConnectedError."""
         report = SyncReport()
         async with self._reporting(report):
-            await asyncio.to_thread(self.summary.learn_paths)
             walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
             for path in paths:
                 found = await asyncio.to_thread(walk.look_at, path)
@@ -252,7 +252,6 @@ class SyncScheduler:
         main, *others = self._stores()
         stores = [store for store in (main, *others) if store.owned]
         await _complete(stores)
-        await asyncio.to_thread(self.summary.learn_paths)
         settings, retries = self._settings, self._delivery.retries
         audits = [Audit(store) for store in stores] if select is None else []
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
@@ -294,7 +293,7 @@ class SyncScheduler:
                 suspects.clear()
             uploading = list(self._under_way)
             for audit in audits:
-                await asyncio.to_thread(audit.finish, walk, uploading)
+                await in_thread(audit.finish, walk, uploading)
             self._start_alone(suspects, report)
         if select is None:
             self.backlog.found(mark, walk)
@@ -321,7 +320,7 @@ class SyncScheduler:
         room = self._lanes.room_for(founds, priority=priority)
         await self._lanes.queue(room, self._settings.uploads)
         if self._stopped or (report is None and not self._goes_on):
-            await self._lanes.leave(room)
+            self._lanes.leave(room)
             return False
         self._begin(founds, room, report)
         return True
@@ -337,7 +336,9 @@ class SyncScheduler:
     def _begin(self, founds: list[Found], room: Room, report: SyncReport | None) -> None:
         """Uploads those of `founds` that no other round has begun meanwhile, each once."""
         mine = list({found.path: found for found in founds if found.path not in self._under_way}.values())
-        task = asyncio.get_running_loop().create_task(self._upload(mine, room, scheduled=report is None))
+        outcomes: dict[str, Outcome] = {}
+        task = asyncio.get_running_loop().create_task(self._upload(mine, room, outcomes, scheduled=report is None))
+        task.add_done_callback(lambda _: self._ended(mine, room, outcomes))  # even if cancelled before it began
         self._under_way |= {found.path: _Upload(task) for found in mine}
         for found in founds:
             self._tell(found, report)
@@ -350,31 +351,34 @@ class SyncScheduler:
         return not (self._paused or self._hold or self._settings.disabled)
 
     def _tell(self, found: Found, report: SyncReport | None) -> None:
-        """Lets `report` hear of an upload that is under way."""
-        if report is not None:
+        """Lets `report` hear of an upload that is under way, once however often it is told."""
+        reports = self._under_way[found.path].reports
+        if report is not None and report not in reports:
             report.begin()
-            self._under_way[found.path].reports.append(report)
+            reports.add(report)
 
-    async def _upload(self, founds: list[Found], room: Room, *, scheduled: bool) -> None:
-        outcomes: dict[str, Outcome] = {}
-        try:
-            await self._lanes.enter(room, self._settings.uploads)
-            if self._is_waited_for(founds):
-                await self._resumed.wait()
-                scheduled = False
-            if founds and (self._goes_on or not scheduled):
-                outcomes = await self._delivery.attempt_together(founds, wait=scheduled, alone=room.alone)
-        finally:
-            for found in founds:
-                outcome = outcomes.get(found.path, Outcome.WAITING)
-                if outcome is not Outcome.WAITING:
-                    self.backlog.left(found)
-                    self._listings.left(os.path.dirname(found.path), found.size_bytes)
-                if found.path in outcomes:
-                    self.summary.add(found, outcome)
-                for report in self._under_way.pop(found.path).reports:
-                    report.add(found, outcome)
-            await self._lanes.leave(room)
+    async def _upload(
+        self, founds: list[Found], room: Room, outcomes: dict[str, Outcome], *, scheduled: bool
+    ) -> None:
+        await self._lanes.enter(room, self._settings.uploads)
+        if self._is_waited_for(founds):
+            await self._resumed.wait()
+            scheduled = False
+        if founds and (self._goes_on or not scheduled):
+            await self.summary.learn_paths()
+            outcomes |= await self._delivery.attempt_together(founds, wait=scheduled, alone=room.alone)
+
+    def _ended(self, founds: list[Found], room: Room, outcomes: dict[str, Outcome]) -> None:
+        for found in founds:
+            outcome = outcomes.get(found.path, Outcome.WAITING)
+            if outcome is not Outcome.WAITING:
+                self.backlog.left(found)
+                self._listings.left(os.path.dirname(found.path), found.size_bytes)
+            if found.path in outcomes:
+                self.summary.add(found, outcome)
+            for report in self._under_way.pop(found.path).reports:
+                report.add(found, outcome)
+        self._lanes.leave(room)
 
 
 async def _complete(stores: Sequence[Store]) -> None:

@@ -5,6 +5,7 @@ One task, `run`'s; the rest belongs to the event loop too.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Callable, Sequence
@@ -94,13 +95,18 @@ class Summary:
             duration(seconds), "; ".join(paths), self._backlog.files, size(self._backlog.bytes), left,
         )  # fmt: skip
 
-    def learn_paths(self) -> None:
-        """Looks where the sync paths really lie, when they are others than before. Blocks."""
+    async def learn_paths(self) -> None:
+        """Looks where the sync paths really lie, when they are others than before. To be called before `add`."""
         paths = self._paths()
         if paths != self._known[0]:
-            real = [(os.path.join(os.path.realpath(each), ""), each) for each in paths]
-            self._known = (paths, sorted(real, key=lambda pair: len(pair[0]), reverse=True))
+            self._known = (paths, await asyncio.to_thread(_real, paths))
 
     def _path_of(self, path: str) -> str:
         """The sync path in which a file lies, as it is configured."""
         return next((name for real, name in self._known[1] if path.startswith(real)), os.path.dirname(path))
+
+
+def _real(paths: Sequence[str]) -> list[tuple[str, str]]:
+    """Where each path really lies, the deepest first."""
+    real = [(os.path.join(os.path.realpath(each), ""), each) for each in paths]
+    return sorted(real, key=lambda pair: len(pair[0]), reverse=True)
