@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -21,6 +22,7 @@ from viam.proto.component.audioin import AudioChunk
 from viam.resource.base import ResourceBase
 from viam.resource.manager import ResourceManager
 from viam.resource.types import API
+from viam.robot.client import RobotClient
 from viam.utils import dict_to_struct
 
 from demo.cloud import LocalCloud
@@ -31,6 +33,7 @@ from module.data_manager.service import DataManagerRPCService
 from module.durable import Durable, Process
 from tests.waiting import eventually
 
+COMMANDS = Path(__file__).parent.parent.parent / "docs" / "commands.md"
 COMMAND = {"docommand_input": {"nothing": None, "list": [None, 1.0, True, {"deep": None}]}}
 
 
@@ -165,6 +168,18 @@ async def test_the_rpcs_reach_the_service(process: Process, tmp_path: Path) -> N
         with pytest.raises(GRPCError) as caught:
             await client.sync()
         assert caught.value.status is Status.UNAVAILABLE
+
+
+async def test_the_python_of_docs_commands_sends_a_command(process: Process, tmp_path: Path) -> None:
+    (example,) = re.findall(r"^```python\n(.*?)^```", COMMANDS.read_text(), re.MULTILINE | re.DOTALL)
+    shown: dict[str, Any] = {}
+    exec(example, shown)
+    service = Durable.new(config(tmp_path), {})
+    async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
+        machine = object.__new__(RobotClient)
+        machine._channel = channel
+        assert (await shown["send"](machine, {"command": "status"}, "data"))["running"] is True
+        assert "sync" in (await shown["send"](machine, {"command": "help"}, "data"))["commands"]
 
 
 async def test_an_upload_to_datasets_tells_the_true_outcome_whatever_name_it_comes_with(
