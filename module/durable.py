@@ -7,11 +7,10 @@ that runs belongs to the manager (see `holdfast.manager`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, ClassVar
 
-from google.protobuf.struct_pb2 import Struct, Value
 from grpclib import GRPCError, Status
 from viam.proto.app.datasync import MimeType
 from viam.proto.app.robot import ComponentConfig
@@ -30,11 +29,15 @@ from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.sync.uploads import Labels
+from holdfast.wording import shortened
 
 from .data_manager import DataManager
+from .data_manager.values import plain
 from .direct_client import DirectClient
 
 _MOST_NAMED = 3
+_MOST_ERROR_CHARS = 2000
+"""What goes into the trailers of an answer, which clients limit to some KiB: beyond, they end the connection."""
 _EXTENSIONS = {
     MimeType.MIME_TYPE_IMAGE_JPEG: ".jpeg",
     MimeType.MIME_TYPE_IMAGE_PNG: ".png",
@@ -98,13 +101,13 @@ class Durable(DataManager):
     @classmethod
     def validate_config(cls, request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
         """No required dependencies; everything that is captured or asked is optional. Raises ConfigError."""
-        return [], config.parse(_plain(request.attributes), os.environ).dependencies
+        return [], config.parse(plain(request.attributes), os.environ).dependencies
 
     def reconfigure(
         self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
     ) -> None:
         """Builds the collectors from the dependencies that are there; unchanged ones go on untouched."""
-        parsed = config.parse(_plain(request.attributes), os.environ)
+        parsed = config.parse(plain(request.attributes), os.environ)
         PROCESS.manager.apply(parsed, PROCESS.resources(dependencies))
 
     async def close(self) -> None:
@@ -119,7 +122,7 @@ class Durable(DataManager):
             await job.wait(None)
             job.check()
         if report.failed_count or report.quarantined:
-            raise GRPCError(
+            raise _rpc_error(
                 Status.ABORTED,
                 f"{report.files} files delivered, {report.failed_count} failed and are tried again"
                 f"{_some(report.failed)}, {report.quarantined} can't be delivered and are kept in failed/; "
@@ -164,26 +167,16 @@ def _translated() -> Iterator[None]:
     try:
         yield
     except HoldfastError as error:
-        raise GRPCError(_STATUS.get(type(error), Status.ABORTED), str(error)) from error
+        raise _rpc_error(_STATUS.get(type(error), Status.ABORTED), str(error)) from error
 
 
-def _plain(struct: Struct) -> dict[str, Any]:
-    """A `Struct` as plain values. The SDK's struct_to_dict makes null a 0."""
-
-    def value_of(value: Value) -> Any:
-        kind = value.WhichOneof("kind")
-        if kind == "struct_value":
-            return _plain(value.struct_value)
-        if kind == "list_value":
-            return [value_of(item) for item in value.list_value.values]
-        return None if kind in (None, "null_value") else getattr(value, kind)
-
-    return {name: value_of(value) for name, value in struct.fields.items()}
+def _rpc_error(status: Status, message: str) -> GRPCError:
+    return GRPCError(status, shortened(message, _MOST_ERROR_CHARS))
 
 
-def _some(names: Iterable[str]) -> str:
-    named = list(names)[:_MOST_NAMED]
-    return f" ({', '.join(named)}{', …' if len(named) == _MOST_NAMED else ''})" if named else ""
+def _some(names: Sequence[str]) -> str:
+    more = ", …" if len(names) > _MOST_NAMED else ""
+    return f" ({', '.join(names[:_MOST_NAMED])}{more})" if names else ""
 
 
 def validate(request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
@@ -191,7 +184,7 @@ def validate(request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
     try:
         return Durable.validate_config(request)
     except ConfigError as error:
-        raise GRPCError(Status.INVALID_ARGUMENT, str(error)) from error
+        raise _rpc_error(Status.INVALID_ARGUMENT, str(error)) from error
 
 
 Registry.register_resource_creator(

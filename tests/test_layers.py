@@ -21,6 +21,7 @@ FLOOR = frozenset(
         "supervision",
         "jobs",
         "quantities",
+        "wording",
         "log_limit",
     }
 )

@@ -14,9 +14,10 @@ from viam.proto.service.datamanager import (
     UploadBinaryDataToDatasetsRequest,
 )
 from viam.resource.rpc_client_base import ReconfigurableResourceRPCClientBase
-from viam.utils import dict_to_struct, struct_to_dict
+from viam.utils import dict_to_struct
 
 from .data_manager import DataManager
+from .values import plain
 
 
 class DataManagerClient(DataManager, ReconfigurableResourceRPCClientBase):
@@ -63,10 +64,10 @@ class DataManagerClient(DataManager, ReconfigurableResourceRPCClientBase):
         request = DoCommandRequest(name=self.name, command=dict_to_struct(command))
         metadata = kwargs.get("metadata", self.Metadata()).proto
         response: DoCommandResponse = await self.client.DoCommand(request, timeout=timeout, metadata=metadata)
-        return struct_to_dict(response.result)
+        return plain(response.result)
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
         request = GetStatusRequest(name=self.name)
         metadata = kwargs.get("metadata", self.Metadata()).proto
         response: GetStatusResponse = await self.client.GetStatus(request, timeout=timeout, metadata=metadata)
-        return struct_to_dict(response.result)
+        return plain(response.result)

@@ -15,9 +15,10 @@ from viam.proto.service.datamanager import (
     UploadBinaryDataToDatasetsResponse,
 )
 from viam.resource.rpc_service_base import ResourceRPCServiceBase
-from viam.utils import dict_to_struct, struct_to_dict
+from viam.utils import dict_to_struct
 
 from .data_manager import DataManager
+from .values import plain
 
 
 class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServiceBase[DataManager]):
@@ -37,7 +38,7 @@ class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServ
     async def Sync(self, stream: Stream[SyncRequest, SyncResponse]) -> None:
         request = await _request(stream)
         manager = self.get_resource(request.name)
-        await manager.sync(extra=struct_to_dict(request.extra), timeout=_timeout(stream))
+        await manager.sync(extra=plain(request.extra), timeout=_timeout(stream))
         await stream.send_message(SyncResponse())
 
     async def UploadBinaryDataToDatasets(
@@ -50,7 +51,7 @@ class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServ
             list(request.tags),
             list(request.dataset_ids),
             request.mime_type,
-            extra=struct_to_dict(request.extra),
+            extra=plain(request.extra),
             timeout=_timeout(stream),
         )
         await stream.send_message(UploadBinaryDataToDatasetsResponse())
@@ -58,7 +59,7 @@ class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServ
     async def DoCommand(self, stream: Stream[DoCommandRequest, DoCommandResponse]) -> None:
         request = await _request(stream)
         manager = self.get_resource(request.name)
-        result = await manager.do_command(struct_to_dict(request.command), timeout=_timeout(stream))
+        result = await manager.do_command(plain(request.command), timeout=_timeout(stream))
         await stream.send_message(DoCommandResponse(result=dict_to_struct(result)))
 
     async def GetStatus(self, stream: Stream[GetStatusRequest, GetStatusResponse]) -> None:

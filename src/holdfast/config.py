@@ -8,7 +8,6 @@ left out and becomes a `problem` that names it, its value and the fix. Names, de
 
 from __future__ import annotations
 
-import difflib
 import math
 import os
 from collections.abc import Callable, Mapping
@@ -20,6 +19,7 @@ from .errors import ConfigError
 from .mongo_config import KEYS as MONGO_KEYS
 from .mongo_config import MongoSettings, mongo_settings
 from .space_config import CopySettings, SpaceLimits
+from .wording import MAX_SHOWN_CHARS, closest, shortened, shown
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
@@ -210,9 +210,9 @@ def _with_problems(config: Config, reader: _Reader) -> Config:
 
 
 def _unknown(name: str, known: frozenset[str] | set[str], where: str = "") -> str:
-    close = difflib.get_close_matches(name, sorted(known), n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else "; remove it"
-    return f"{where}{name}: there is no such attribute, it has no effect{hint}"
+    close = closest(name, sorted(known))
+    hint = f"; did you mean {close!r}?" if close else "; remove it"
+    return f"{where}{shortened(name, MAX_SHOWN_CHARS)}: there is no such attribute, it has no effect{hint}"
 
 
 class _Reader:
@@ -247,7 +247,7 @@ class _Reader:
         if value is None:
             return default
         if isinstance(value, bool) or not math.isfinite(value):
-            raise ConfigError(name, f"must be a number, not {value!r}")
+            raise ConfigError(name, f"must be a number, not {shown(value)}")
         if value < 0:
             raise ConfigError(name, f"can't be negative, it is {value:g}")
         if value > most:
@@ -264,7 +264,7 @@ class _Reader:
         value = self._take(name, (list, tuple), "a list of texts")
         for item in value or ():
             if not isinstance(item, str):
-                raise ConfigError(name, f"must be a list of texts; {item!r} is none")
+                raise ConfigError(name, f"must be a list of texts; {shown(item)} is none")
             if "\0" in item:
                 raise ConfigError(name, "must not hold a NUL character")
         return tuple(value or ())
@@ -323,7 +323,8 @@ class _Reader:
 
     def _method(self, where: str, entry: object, path: Callable[[str], str]) -> CaptureMethod:
         if not isinstance(entry, Mapping):
-            raise ConfigError(where, f"must be an object with name, method and capture_frequency_hz, not {entry!r}")
+            wanted = "an object with name, method and capture_frequency_hz"
+            raise ConfigError(where, f"must be {wanted}, not {shown(entry)}")
         reader = _Reader(entry)
         reader.known |= _METHOD_ATTRIBUTES
         try:
@@ -369,7 +370,7 @@ class _Reader:
         """The frequency in Hz; None, with a problem said, where the entry is switched off by this alone."""
         attribute = f"{where}.capture_frequency_hz"
         if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
-            raise ConfigError(attribute, f"must be a number, not {value!r}")
+            raise ConfigError(attribute, f"must be a number, not {shown(value)}")
         if value is None or is_off(value):
             if not disabled:
                 self.problems.append(f"{attribute}: it is {value or 0:g}, so this entry is not captured")
@@ -382,5 +383,5 @@ class _Reader:
         self.known.add(name)
         value = self._attributes.get(name)
         if value is not None and not isinstance(value, types):
-            raise ConfigError(name, f"must be {wanted}, not {value!r}")
+            raise ConfigError(name, f"must be {wanted}, not {shown(value)}")
         return value

@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from .errors import ConfigError
+from .wording import shown
 
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
@@ -86,7 +87,7 @@ def choice(reader: Reader, name: str, offered: tuple[str, ...]) -> str:
     if value in offered:
         return value
     named = ", ".join(repr(text) for text in offered if text)
-    reader.problems.append(f"{name}: {value!r} is not possible, it has no effect; what can be: {named}")
+    reader.problems.append(f"{name}: {shown(value)} is not possible, it has no effect; what can be: {named}")
     return offered[0]
 
 
@@ -95,7 +96,7 @@ def priority(value: object) -> int:
     if value is None:
         return DEFAULT_PRIORITY
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value not in range(HIGHEST_PRIORITY + 1):
-        raise ConfigError("priority", f"must be a whole number from 0 to {HIGHEST_PRIORITY}, not {value!r}")
+        raise ConfigError("priority", f"must be a whole number from 0 to {HIGHEST_PRIORITY}, not {shown(value)}")
     return int(value)
 
 

@@ -341,6 +341,18 @@ async def test_a_frequency_beyond_reach_leaves_the_loop_time_and_counts_what_it_
     assert ticker.missed + len(fired.times) == pytest.approx(100_000, rel=0.01)
 
 
+@pytest.mark.parametrize("hz", [1e7, 1e12, 1.7e308])
+async def test_a_frequency_beyond_any_clock_stops_nobody(hz: float) -> None:
+    clock = FakeClock(start_s=1e6)
+    scheduler, fired, usual = Scheduler(clock), Fired(clock), Fired(clock)
+    ticker = scheduler.add("lidar", 1 / hz, fired)
+    scheduler.add("usual", 0.01, usual)
+    await clock.advance(0.1)
+    await scheduler.stop()
+    assert len(usual.times) >= 10 and 10 < len(fired.times) <= 0.1 * 5000 + 2
+    assert ticker.missed > 10 * len(fired.times)
+
+
 @pytest.mark.parametrize("hz", [0.5, 7, 100, 1000])
 async def test_what_fires_is_told_its_deadline(hz: float) -> None:
     """From which lateness is measured; after a hold-up it is that of the first deadline that passed."""

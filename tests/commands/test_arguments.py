@@ -8,8 +8,11 @@ from typing import Any
 
 import pytest
 
-from holdfast.errors import CommandError, ResourceCallError
+from holdfast.commands import COMMANDS, run_command
+from holdfast.commands.table import did_you_mean
+from holdfast.errors import CommandError, HoldfastError, ResourceCallError
 from tests.steered import BOARD, SENSOR, Steered, steered
+from tests.waiting import eventually
 
 
 @pytest.fixture
@@ -21,6 +24,24 @@ async def world(tmp_path: Path) -> AsyncIterator[Steered]:
 
 
 PAIR = {"resource": "a", "method": "Readings"}
+USUAL: dict[str, dict[str, Any]] = {
+    "pause": {"what": "a"},
+    "resume": {"what": "a"},
+    "set_frequency": {**PAIR, "hz": 1.0},
+    "capture_now": {**PAIR, "sync": False},
+    "start_sequence": {"resources": [PAIR]},
+    "stop_sequence": {"id": "x"},
+    "failed": {"action": "list"},
+    "upload": {"data": "aGk=", "mime_type": "image/png"},
+}
+"""What a command wants at least."""
+LONG = "x" * 1_000_000
+ANYTHING: list[Any] = [
+    None, True, 0.0, -1.0, 1e308, 5e-324, float("nan"), float("inf"), "", "x", "a", "\0", "/a\0b", "/", "a/b:c",
+    LONG, [], [None], ["x"], ["\0"], [LONG], ["x"] * 5000, [[[[[LONG] * 9] * 9] * 9] * 9], [PAIR] * 2000, [{}], {},
+    {"x": LONG}, [{"resource": LONG, "method": LONG}],
+]  # fmt: skip
+MAX_ERROR_CHARS = 1000
 
 
 @pytest.mark.parametrize(
@@ -30,7 +51,7 @@ PAIR = {"resource": "a", "method": "Readings"}
         ({"command": "pause", "what": None}, "pause: what is missing"),
         ({"command": "pause", "what": 5.0}, "what must be a text, not 5.0"),
         ({"command": "pause", "what": "baromter"}, "did you mean 'barometer'"),
-        ({"command": "pause", "what": "captur"}, '"capture", or "sync"'),
+        ({"command": "pause", "what": "captur"}, "did you mean 'capture'"),
         ({"command": "pause", "what": "a", "fors": 1.0}, "no argument 'fors'; did you mean 'for_s'"),
         ({"command": "pause", "what": "a", "for_s": 0.0}, "for_s must be more than 0"),
         ({"command": "pause", "what": "a", "for_s": 1e12}, "for_s must be more than 0 and at most"),
@@ -47,21 +68,26 @@ PAIR = {"resource": "a", "method": "Readings"}
         ({"command": "capture_now", **PAIR, "sync": "yes"}, "sync must be true or false"),
         ({"command": "start_sequence"}, "resources is missing"),
         ({"command": "start_sequence", "resources": []}, "resources must be the list"),
+        ({"command": "start_sequence", "resources": [PAIR] * 1001}, "at most 1000, not of 1001"),
         ({"command": "start_sequence", "resources": [{"resource": "a"}]}, "resources[0] must be"),
         (
             {"command": "start_sequence", "resources": [{"resource": "aa", "method": "Readings"}]},
             "did you mean 'a'",
         ),
         ({"command": "start_sequence", "resources": [PAIR], "tags": "x"}, "tags must be a list of texts"),
+        ({"command": "start_sequence", "resources": [PAIR], "tags": ["x", 5.0]}, "tags[1] must be a text, not 5.0"),
+        ({"command": "start_sequence", "resources": [PAIR], "tags": [""]}, "tags[0] must be a text of 1 to 4096"),
         ({"command": "stop_sequence", "id": "x"}, "no sequence 'x' is open"),
         ({"command": "status", "verbose": True}, "no argument 'verbose'; there is none"),
+        ({"command": "upload", "path": "/a\0b"}, "path must not hold a NUL character"),
+        ({"command": "sync", "paths": ["/a\0b"]}, "paths[0] must not hold a NUL character"),
     ],
 )
 async def test_an_argument_that_can_not_be_is_named(world: Steered, command: dict[str, Any], told: str) -> None:
     arguments = {name: value for name, value in command.items() if name != "command"}
     with pytest.raises(CommandError) as refused:
         await world.command(command["command"], **arguments)
-    assert told in str(refused.value)
+    assert told in str(refused.value) and str(refused.value).startswith(f"{command['command']}: ")
     assert world.manager.steering.settings.held == [] and world.manager.steering.sequences.open == []
 
 
@@ -85,3 +111,46 @@ async def test_commands_before_anything_is_configured_say_so(tmp_path: Path) -> 
         for name, arguments in (("pause", {"what": "a"}), ("capture_now", PAIR)):
             with pytest.raises(CommandError, match="not configured yet"):
                 await world.command(name, **arguments)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+async def test_whatever_is_given_it_is_an_answer_or_an_error_that_fits_into_a_header(
+    world: Steered, name: str
+) -> None:
+    await eventually(lambda: world.running and world.manager.engine.store.owned)  # type: ignore[union-attr]
+    arguments = [argument.name for argument in COMMANDS[name].arguments]
+    for argument in (*arguments, "no such argument", LONG):
+        for value in ANYTHING:
+            try:
+                await world.command(name, **{**USUAL.get(name, {}), argument: value})
+            except HoldfastError as error:
+                assert len(str(error)) < MAX_ERROR_CHARS, (argument, str(value)[:50])
+    assert (await world.command("status"))["running"]
+
+
+@pytest.mark.parametrize("name", [None, "", 5.0, ["sync"], {"command": "sync"}, LONG, "stauts"])
+async def test_what_is_no_command_is_an_error_that_says_what_is(world: Steered, name: Any) -> None:
+    with pytest.raises(
+        CommandError, match=r"(did you mean '(status|sync)'|there are: help, status).*help"
+    ) as refused:
+        await run_command(world.manager, {"command": name})
+    assert len(str(refused.value)) < MAX_ERROR_CHARS
+
+
+def test_of_many_names_a_hint_lists_some() -> None:
+    assert did_you_mean("?", [f"name-{number}" for number in range(1000)]).endswith("name-19, ….")
+
+
+async def test_the_pause_of_a_resource_that_is_gone_ends_by_either_of_its_names(world: Steered) -> None:
+    await world.command("pause", what="barometer", persist=True)
+    await world.manager.stop()
+    world.client.listed = {}
+    world.new_process()
+    world.apply("a")
+    await eventually(lambda: world.manager.steering.settings.loaded)
+    assert (await world.command("resume", what="rdk:component:sensor/barometer"))["resumed"]
+
+
+async def test_the_pages_of_what_failed_end_with_an_empty_next_that_begins_anew(world: Steered) -> None:
+    page = await world.command("failed", action="list")
+    assert page["next"] == "" and await world.command("failed", action="list", after=page["next"]) == page

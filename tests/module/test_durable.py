@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator, Mapping
 from functools import partial
@@ -27,9 +28,13 @@ from viam.utils import dict_to_struct
 
 from demo.cloud import LocalCloud
 from holdfast import config as config_module
+from holdfast.clock import SystemClock
+from holdfast.jobs import Job
+from holdfast.sync.report import SyncReport
 from module import durable
 from module.data_manager import DataManager, DataManagerClient
 from module.data_manager.service import DataManagerRPCService
+from module.data_manager.values import plain
 from module.durable import Durable, Process
 from tests.waiting import eventually
 
@@ -139,7 +144,7 @@ async def test_a_null_in_a_config_is_none(tmp_path: Path) -> None:
         tmp_path, capture_methods=methods, sync_interval_mins=None, tags=None, mongo_capture_config=None
     )
     assert Durable.validate_config(request) == ([], ("t",))
-    parsed = config_module.parse(durable._plain(request.attributes), {})
+    parsed = config_module.parse(plain(request.attributes), {})
     assert (parsed.problems, parsed.tags) == ((), ())
     assert dict(parsed.methods[0].params) == COMMAND
 
@@ -180,6 +185,47 @@ async def test_the_python_of_docs_commands_sends_a_command(process: Process, tmp
         machine._channel = channel
         assert (await shown["send"](machine, {"command": "status"}, "data"))["running"] is True
         assert "sync" in (await shown["send"](machine, {"command": "help"}, "data"))["commands"]
+
+
+async def test_a_null_in_a_command_and_in_its_answer_is_none(process: Process, tmp_path: Path) -> None:
+    service = Durable.new(config(tmp_path), {name_of("t"): Thermometer("t")})
+    set_frequency = {"command": "set_frequency", "resource": "t", "method": "Readings"}
+    async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
+        client = DataManagerClient("data", channel)
+        assert (await client.do_command({**set_frequency, "hz": 0}))["new_hz"] == 0
+        assert (await client.do_command({**set_frequency, "hz": None}))["new_hz"] == 100
+        assert (await client.get_status())["sync"]["oldest_age_s"] is None
+
+
+async def test_an_error_is_cut_where_it_would_not_fit_into_the_answer(process: Process, tmp_path: Path) -> None:
+    paths = [f"/{number}/{'x' * 200}" for number in range(1000)]
+    service = Durable.new(config(tmp_path, additional_sync_paths=paths), {})
+    await eventually(lambda: process.manager.engine is not None and process.manager.engine.store.owned)
+    async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await DataManagerClient("data", channel).do_command({"command": "upload", "path": "/x"})
+    message = str(caught.value.message)
+    assert caught.value.status is Status.INVALID_ARGUMENT and message.endswith("…")
+    assert message.startswith("upload: path: '/x' is not in one of upload_roots, which are: ")
+
+
+@pytest.mark.parametrize(
+    ("failed", "told"),
+    [(["a"], "2 failed and are tried again (a), 1"), (["a", "b", "c"], "(a, b, c),"), ([*"abcd"], "(a, b, c, …),")],
+)
+async def test_a_sync_that_does_not_deliver_all_names_some_of_it(
+    failed: list[str], told: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def start_sync(manager: object) -> tuple[Job, SyncReport]:
+        task = asyncio.create_task(asyncio.sleep(0))
+        job = Job("sync-1", "sync", dict, task, SystemClock())
+        return job, SyncReport(files=3, failed_count=2, failed=failed, quarantined=1, last_error="UNKNOWN: no")
+
+    monkeypatch.setattr(durable, "start_sync", start_sync)
+    with pytest.raises(GRPCError) as caught:
+        await Durable("data").sync()
+    assert caught.value.status is Status.ABORTED and told in str(caught.value.message)
+    assert str(caught.value.message).endswith("last error: UNKNOWN: no")
 
 
 async def test_an_upload_to_datasets_tells_the_true_outcome_whatever_name_it_comes_with(

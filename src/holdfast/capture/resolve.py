@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ..config import CaptureMethod, short_name
+from ..wording import closest
 from .methods import Method, lookup, methods_of
 
 
@@ -68,9 +68,9 @@ def _of_a_remote(name: str) -> str:
 
 def _unknown_method(method: CaptureMethod, api: str) -> str:
     offered = methods_of(api)
-    close = difflib.get_close_matches(method.method, offered, n=1)
-    if close:
-        hint = f"did you mean {close[0]!r}?"
+    close = closest(method.method, offered)
+    if close is not None:
+        hint = f"did you mean {close!r}?"
     elif offered:
         hint = f"what can be: {', '.join(offered)}"
     else:

@@ -23,6 +23,8 @@ from ..clock import Clock
 SLOT_S = 0.005
 _SPREAD_S = 1.0
 _SHORTEST_WAIT_S = 0.0002  # more than 5 kHz would leave the event loop no time for anything else
+_SHORTEST_INTERVAL_S = 1e-6
+"""What is asked for more often is asked for as often, out of reach as it is: deadlines are to be countable."""
 _EPSILON_S = 1e-6  # above the resolution of a float that counts the seconds of a year
 _SPREAD_SLOTS = round(_SPREAD_S / SLOT_S)
 MAX_CALLS_PER_SLOT = 32
@@ -87,6 +89,7 @@ class Scheduler:
         """Starts a ticker. Below `TOGETHER_HZ`, or where its answers are `large`, its place within a second follows
         from `key`."""
         now = self._clock.monotonic()
+        interval_s = max(interval_s, _SHORTEST_INTERVAL_S)
         if 1.0 / interval_s >= TOGETHER_HZ and not (large and interval_s > SLOT_S):
             slots: tuple[int, ...] = ()
             start = math.ceil(now / interval_s) * interval_s

@@ -11,6 +11,7 @@ from typing import Any
 
 from ..errors import CommandError
 from ..manager import Manager
+from ..wording import shown
 from . import basics, capturing, failed, pausing, sequencing, syncing, uploading
 from .table import Command, did_you_mean
 
@@ -42,6 +43,9 @@ async def run_command(manager: Manager, command: Mapping[str, Any]) -> dict[str,
     found = COMMANDS.get(name) if isinstance(name, str) else None
     if found is None:
         hint = did_you_mean(str(name), (HELP, *COMMANDS))
-        raise CommandError(f'no such command: {name!r}; {hint} Send {{"command": "help"}} for the list')
+        raise CommandError(f'no such command: {shown(name)}; {hint} Send {{"command": "help"}} for the list')
     given = {key: value for key, value in command.items() if key != "command"}
-    return await found.run(manager, found.arguments_from(given))
+    try:
+        return await found.run(manager, found.arguments_from(given))
+    except CommandError as error:
+        raise CommandError(f"{found.name}: {error}") from error

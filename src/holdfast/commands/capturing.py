@@ -22,16 +22,16 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
     wanted = _wanted(manager, known, resource, arguments["method"], arguments["params"])
     found = known.resolved(wanted.method)
     if found.waiting:
-        raise CommandError(f"capture_now: resource: {resource!r} is configured, but not there now")
+        raise CommandError(f"resource: {resource!r} is configured, but not there now")
     if found.problem:
-        raise CommandError(f"capture_now: params: {found.problem}")
+        raise CommandError(f"params: {found.problem}")
     spec = manager.spec_of(found, wanted.tags, manager.resources, known.config)
     if spec is None:
-        raise CommandError("capture_now: there is no machine whose resources could be asked")
+        raise CommandError("there is no machine whose resources could be asked")
     captured = await capture_once(spec, manager.clock)
     if not captured.paths:
         error = spec.writer.last_error or "it gave no reason"
-        raise CommandError(f"capture_now: {resource!r} answered, but the disk did not take it: {error}")
+        raise CommandError(f"{resource!r} answered, but the disk did not take it: {error}")
     return {
         "readings": captured.readings,
         "files": [printable(path) for path in captured.paths],

@@ -16,8 +16,9 @@ from ..manager import Manager
 from ..storage.failed_files import MAX_ROWS, FailedFile, failed_files, list_page
 from ..storage.ledger import Ledger
 from ..storage.put_back import BATCH, Departures, Result
-from .syncing import WAIT, named, told
-from .table import Argument, Arguments, Command, flag, number, one_of, text
+from ..wording import shown
+from .syncing import WAIT, told
+from .table import Argument, Arguments, Command, flag, number, one_of, text, texts
 
 _MAX_LISTED = 100
 _LIST, _RETRY, _DISCARD = "list", "retry", "discard"
@@ -78,15 +79,15 @@ class _Report:
 
 async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if manager.engine is None:
-        raise CommandError("failed: the data manager is not configured yet")
+        raise CommandError("the data manager is not configured yet")
     action, paths = arguments["action"], arguments["paths"]
     if paths and arguments["all"]:
-        raise CommandError("failed: give either paths or all, not both")
+        raise CommandError("give either paths or all, not both")
     meant = _Meant(paths)
     if action == _LIST:
         return await _list(manager, meant, arguments["after"], int(arguments["limit"]))
     if action == _DISCARD and not paths and not arguments["all"]:
-        raise CommandError('failed: discard deletes for good: name the paths, or say "all": true')
+        raise CommandError('discard deletes for good: name the paths, or say "all": true')
     manager.ready_engine()
     report = _Report(action, meant)
     return await told(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
@@ -137,8 +138,13 @@ def _there_since(files: FileSystem, clock: Clock, found: Iterator[FailedFile]) -
 def _limit(name: str, value: Any) -> float:
     found = number(name, value)
     if not 1 <= found <= MAX_ROWS or found != int(found):
-        raise CommandError(f"{name} must be a whole number from 1 to {MAX_ROWS}, not {value!r}")
+        raise CommandError(f"{name} must be a whole number from 1 to {MAX_ROWS}, not {shown(value)}")
     return found
+
+
+def _after(name: str, value: Any) -> str:
+    """The `next` of the last page is empty."""
+    return "" if value == "" else text(name, value)
 
 
 FAILED = Command(
@@ -147,10 +153,10 @@ FAILED = Command(
     _failed,
     (
         Argument("action", one_of(_LIST, _RETRY, _DISCARD), "list, retry or discard", required=True),
-        Argument("paths", named, "only these: files as list tells them, or folders; else all", default=()),
+        Argument("paths", texts, "only these: files as list tells them, or folders; else all", default=()),
         Argument("all", flag, "true: everything; discard wants this or paths", default=False),
         Argument("limit", _limit, f"how many rows to list: 100, or up to {MAX_ROWS}", default=100),
-        Argument("after", text, "list goes on behind this path, the `next` of the page before", default=""),
+        Argument("after", _after, "list goes on behind this path, the `next` of the page before", default=""),
         *WAIT,
     ),
 )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..config import CaptureMethod, is_off
+from ..config import CaptureMethod, is_off, short_name
 from ..errors import CommandError
 from ..manager import Manager
 from ..steering_status import paused
@@ -13,7 +13,7 @@ from ..user_settings import CAPTURE, SYNC
 from .resources import pair_known, resource_known, running
 from .table import Argument, Arguments, Command, flag, number, seconds, text
 
-_WHAT = 'what: "capture", "sync" (the scheduled one) or the name of a resource'
+_WHAT = '"capture", "sync" (the scheduled one) or the name of a resource'
 _FOR = Argument("for_s", seconds, "how many seconds it holds; for good when it is missing")
 _PERSIST = Argument(
     "persist", flag, "true: it holds after a restart too; false, the default: until the next", default=False
@@ -23,10 +23,7 @@ _PERSIST = Argument(
 async def _what(manager: Manager, what: str) -> str:
     if what in (SYNC, CAPTURE):
         return what
-    try:
-        return (await resource_known(manager, "what", what))[1]
-    except CommandError as error:
-        raise CommandError(f'{error} Or "capture", or "sync"') from error
+    return (await resource_known(manager, "what", what, also=(CAPTURE, SYNC)))[1]
 
 
 async def _pause(manager: Manager, arguments: Arguments) -> dict[str, Any]:
@@ -36,10 +33,10 @@ async def _pause(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 
 async def _resume(manager: Manager, arguments: Arguments) -> dict[str, Any]:
-    what = arguments["what"]
+    what = short_name(arguments["what"])
     settings = manager.steering.settings
     if not settings.is_paused(what):
-        what = await _what(manager, what)
+        what = await _what(manager, arguments["what"])
     resumed = await settings.clear((what, ""))
     return {"resumed": resumed, "paused": paused(manager), "problem": settings.problem}
 
@@ -55,7 +52,7 @@ async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, An
         if configured is None and not is_off(hz):
             found = known.resolved(CaptureMethod(resource, method, hz))
             if found.problem:
-                raise CommandError(f"set_frequency: {found.problem}; configure it in capture_methods")
+                raise CommandError(f"{found.problem}; configure it in capture_methods")
         setting = Setting(resource, method, 0.0 if is_off(hz) else hz, for_s=arguments["for_s"])
         await _set(manager, setting, persist=arguments["persist"])
     after = running(manager, known, resource, method)
@@ -71,7 +68,7 @@ async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, An
 
 async def _set(manager: Manager, setting: Setting, *, persist: bool) -> None:
     if not await manager.steering.settings.set(setting, persist=persist):
-        raise CommandError(f"{MAX_SETTINGS} settings hold already: take some back first")
+        raise CommandError(f"{MAX_SETTINGS} pauses and frequencies hold already: take some back first")
 
 
 PAUSE = Command(
@@ -94,9 +91,7 @@ SET_FREQUENCY = Command(
     (
         Argument("resource", text, "the resource's name", required=True),
         Argument("method", text, "the method's name", required=True),
-        Argument(
-            "hz", number, "the frequency; 0 is off, null takes back what was set", default=None, nullable=True
-        ),
+        Argument("hz", number, "the frequency; 0 is off, null takes back what was set"),
         _FOR,
         _PERSIST,
     ),

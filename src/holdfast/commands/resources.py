@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..capture.effective import Wanted, effective, pair_of
@@ -11,6 +11,7 @@ from ..capture.resolve import Resolution, resolve
 from ..config import CaptureMethod, Config, short_name
 from ..errors import CommandError
 from ..manager import Manager
+from ..wording import shown
 from .table import did_you_mean
 
 
@@ -49,12 +50,15 @@ async def known_to(manager: Manager, resource: str) -> Known:
     return Known(config, apis, (*config.methods, *config.off_methods))
 
 
-async def resource_known(manager: Manager, argument: str, name: str) -> tuple[Known, str]:
-    """The short name of a resource; CommandError where the machine has none of that name."""
+async def resource_known(manager: Manager, argument: str, name: str, also: Sequence[str] = ()) -> tuple[Known, str]:
+    """The short name of a resource; CommandError where the machine has none of that name. `also` are what the
+    argument may be besides."""
     resource = short_name(name)
     known = await known_to(manager, resource)
     if resource not in known.names:
-        raise CommandError(f"{argument}: there is no resource {name!r}; {did_you_mean(resource, known.names)}")
+        raise CommandError(
+            f"{argument}: there is no resource {shown(name)}; {did_you_mean(resource, [*also, *known.names])}"
+        )
     return known, resource
 
 
@@ -64,7 +68,7 @@ async def pair_known(manager: Manager, name: str, method: str) -> tuple[Known, s
     offered = known.methods_of(resource)
     if method not in offered:
         hint = did_you_mean(method, offered)
-        raise CommandError(f"method: {method!r} of {resource!r} can't be captured; {hint}")
+        raise CommandError(f"method: {shown(method)} of {resource!r} can't be captured; {hint}")
     return known, resource
 
 

@@ -9,20 +9,20 @@ from ..capture.sequences import MAX_OPEN, Marked
 from ..errors import CommandError
 from ..manager import Manager
 from ..storage.sequence_files import rfc3339
+from ..wording import shown
 from .resources import pair_known
-from .table import Argument, Arguments, Command, text, texts
+from .table import Argument, Arguments, Command, items, text, texts
 
-MAX_RESOURCES = 1_000
 _RESOURCES = 'the list of what belongs to it: [{"resource": NAME, "method": NAME}, …]'
 
 
 def _pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
-    if not isinstance(value, (list, tuple)) or not 0 < len(value) <= MAX_RESOURCES:
-        raise CommandError(f"{name} must be {_RESOURCES}, not {value!r}")
+    if not value:
+        raise CommandError(f"{name} must be {_RESOURCES}, and is empty")
     pairs = []
-    for index, each in enumerate(value):
+    for index, each in enumerate(items(name, value, _RESOURCES)):
         if not isinstance(each, Mapping) or set(each) != {"resource", "method"}:
-            raise CommandError(f'{name}[{index}] must be {{"resource": NAME, "method": NAME}}, not {each!r}')
+            raise CommandError(f'{name}[{index}] must be {{"resource": NAME, "method": NAME}}, not {shown(each)}')
         pairs.append(
             (
                 text(f"{name}[{index}].resource", each["resource"]),
@@ -34,7 +34,7 @@ def _pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
 
 async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if manager.config is not None and manager.config.capture_disabled:
-        raise CommandError("start_sequence: capture is disabled, so there is nothing that a sequence could hold")
+        raise CommandError("capture is disabled, so there is nothing that a sequence could hold")
     pairs = []
     for name, method in arguments["resources"]:
         _, resource = await pair_known(manager, name, method)
@@ -42,7 +42,7 @@ async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     sequences = manager.steering.sequences
     identity = sequences.start(Marked(tuple(pairs), arguments["tags"]))
     if identity is None:
-        raise CommandError(f"start_sequence: {MAX_OPEN} sequences are open: stop one first")
+        raise CommandError(f"{MAX_OPEN} sequences are open: stop one first")
     await sequences.settled()
     return {"id": identity}
 
@@ -54,9 +54,7 @@ async def _stop(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if ended is None:
         ids = [each.identity for each in sequences.open if not each.by_sensor]
         known = f"open by command: {', '.join(ids)}" if ids else "none is open by command"
-        raise CommandError(
-            f"stop_sequence: id: no sequence {identity!r} is open; {known}. A restart ends all of them"
-        )
+        raise CommandError(f"id: no sequence {shown(identity)} is open; {known}. A restart ends all of them")
     await sequences.settled()
     return {"id": identity, "start": rfc3339(ended.start_ns), "end": rfc3339(ended.end_ns)}
 

@@ -13,11 +13,9 @@ from ..jobs import Job
 from ..manager import Manager
 from ..sync.report import SyncReport
 from ..sync.selection import folders_of, select
+from ..wording import shown
 from .resources import resource_known
 from .table import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
-
-MAX_NAMED = 1_000
-"""Paths, and resources, in one command."""
 
 
 async def start_sync(
@@ -74,16 +72,8 @@ async def _job(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     job = jobs.find(identity)
     if job is None:
         hint = did_you_mean(identity, [each.identity for each in jobs.all()])
-        raise CommandError(f"job: id: {identity!r} is not known (any more); {hint}")
+        raise CommandError(f"id: {shown(identity)} is not known (any more); {hint}")
     return job.tell()
-
-
-def named(name: str, value: Any) -> tuple[str, ...]:
-    """A list of names that is not too long."""
-    found = texts(name, value)
-    if len(found) > MAX_NAMED:
-        raise CommandError(f"{name} must be a list of at most {MAX_NAMED}, not of {len(found)}")
-    return found
 
 
 WAIT = (
@@ -96,8 +86,8 @@ SYNC = Command(
     _sync,
     (
         *WAIT,
-        Argument("paths", named, "only these files and folders; they must be under a sync path", default=()),
-        Argument("resources", named, "only what was captured of these resources", default=()),
+        Argument("paths", texts, "only these files and folders; they must be under a sync path", default=()),
+        Argument("resources", texts, "only what was captured of these resources", default=()),
     ),
 )
 JOB = Command(

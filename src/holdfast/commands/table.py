@@ -1,36 +1,40 @@
 """What the table of commands is made of: a command, its arguments, and what each argument may be.
 
 Numbers come from Viam as floats. An argument that is missing or null has its default; one that can't be is a
-CommandError that names it, what is allowed and, where there is one, the closest known name.
+CommandError that names it, what is allowed and, where there is one, the closest known name. What a caller gave is
+shown in part where it is long: an error has to fit into the header of an answer.
 """
 
 from __future__ import annotations
 
-import difflib
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ..errors import CommandError
 from ..manager import Manager
+from ..wording import closest, shown
 
 Arguments = Mapping[str, Any]
 Check = Callable[[str, Any], Any]
 """From an argument's name and the given value to the value that is used; raises CommandError."""
+MAX_TEXT_CHARS = 4096
+MAX_ITEMS = 1_000
+"""Paths, resources and the like in one argument."""
+MAX_SECONDS = 100 * 365 * 86_400.0
+_MAX_HINTED = 20
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument. `check` is not asked about one that is missing or null, unless `nullable`."""
+    """One argument. `check` is not asked about one that is missing or null."""
 
     name: str
     check: Check
     meaning: str
     required: bool = False
     default: Any = None
-    nullable: bool = False
-    """Whether null is a value of its own, which is given as None."""
 
 
 @dataclass(frozen=True)
@@ -54,69 +58,76 @@ class Command:
         known = {argument.name: argument for argument in self.arguments}
         for name in given:
             if name not in known:
-                raise CommandError(f"{self.name}: there is no argument {name!r}; {did_you_mean(name, known)}")
-        return {argument.name: self._value(argument, given) for argument in self.arguments}
+                raise CommandError(f"there is no argument {shown(name)}; {did_you_mean(name, known)}")
+        return {argument.name: _value(argument, given.get(argument.name)) for argument in self.arguments}
 
-    def _value(self, argument: Argument, given: Arguments) -> Any:
-        value = given.get(argument.name)
-        if value is None and argument.nullable and argument.name in given:
-            return None
-        if value is None and argument.required:
-            raise CommandError(f"{self.name}: {argument.name} is missing: {argument.meaning}")
-        if value is None:
-            return argument.default
-        try:
-            return argument.check(argument.name, value)
-        except CommandError as error:
-            raise CommandError(f"{self.name}: {error}") from error
+
+def _value(argument: Argument, given: Any) -> Any:
+    if given is not None:
+        return argument.check(argument.name, given)
+    if argument.required:
+        raise CommandError(f"{argument.name} is missing: {argument.meaning}")
+    return argument.default
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
     """A hint for a name that is not known, as a sentence."""
     names = list(known)
-    close = difflib.get_close_matches(name, names, n=1)
-    if close:
-        return f"did you mean {close[0]!r}?"
-    return f"there are: {', '.join(names)}." if names else "there is none."
+    close = closest(name, names)
+    if close is not None:
+        return f"did you mean {close!r}?"
+    more = ", …" if len(names) > _MAX_HINTED else ""
+    return f"there are: {', '.join(names[:_MAX_HINTED])}{more}." if names else "there is none."
 
 
 def flag(name: str, value: Any) -> bool:
     if not isinstance(value, bool):
-        raise CommandError(f"{name} must be true or false, not {value!r}")
+        raise CommandError(f"{name} must be true or false, not {shown(value)}")
     return value
 
 
 def text(name: str, value: Any) -> str:
-    if not isinstance(value, str) or not value:
-        raise CommandError(f"{name} must be a text, not {value!r}")
+    if not isinstance(value, str):
+        raise CommandError(f"{name} must be a text, not {shown(value)}")
+    if not 0 < len(value) <= MAX_TEXT_CHARS:
+        raise CommandError(f"{name} must be a text of 1 to {MAX_TEXT_CHARS} characters, not of {len(value)}")
+    if "\0" in value:
+        raise CommandError(f"{name} must not hold a NUL character")
     return value
 
 
 def one_of(*allowed: str) -> Check:
     def check(name: str, value: Any) -> str:
         if value not in allowed:
-            raise CommandError(f"{name} must be one of {', '.join(allowed)}, not {value!r}")
+            raise CommandError(f"{name} must be one of {', '.join(allowed)}, not {shown(value)}")
         return str(value)
 
     return check
 
 
+def items(name: str, value: Any, what: str = "a list of texts") -> Sequence[Any]:
+    """A list that is not too long; `what` says of what it is."""
+    if not isinstance(value, (list, tuple)):
+        raise CommandError(f"{name} must be {what}, not {shown(value)}")
+    if len(value) > MAX_ITEMS:
+        raise CommandError(f"{name} must be a list of at most {MAX_ITEMS}, not of {len(value)}")
+    return value
+
+
 def texts(name: str, value: Any) -> tuple[str, ...]:
-    if not isinstance(value, (list, tuple)) or not all(isinstance(each, str) for each in value):
-        raise CommandError(f"{name} must be a list of texts, not {value!r}")
-    return tuple(value)
+    return tuple(text(f"{name}[{index}]", each) for index, each in enumerate(items(name, value)))
 
 
 def mapping(name: str, value: Any) -> dict[str, Any]:
     if not isinstance(value, Mapping):
-        raise CommandError(f"{name} must be an object, not {value!r}")
+        raise CommandError(f"{name} must be an object, not {shown(value)}")
     return dict(value)
 
 
 def number(name: str, value: Any) -> float:
     """A finite number from 0 on."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
-        raise CommandError(f"{name} must be a number, 0 or more, not {value!r}")
+        raise CommandError(f"{name} must be a number, 0 or more, not {shown(value)}")
     return float(value)
 
 
@@ -126,6 +137,3 @@ def seconds(name: str, value: Any) -> float:
     if not 0 < found <= MAX_SECONDS:
         raise CommandError(f"{name} must be more than 0 and at most {MAX_SECONDS:g} seconds, not {value!r}")
     return found
-
-
-MAX_SECONDS = 100 * 365 * 86_400.0

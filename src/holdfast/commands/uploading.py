@@ -16,8 +16,9 @@ from ..manager import Manager
 from ..sync.planner import EXTENSIONS, extension_of
 from ..sync.sources import Candidate, Sources
 from ..sync.uploads import Labels, Uploaded
-from .syncing import WAIT, named, told
-from .table import Argument, Arguments, Command, did_you_mean, text
+from ..wording import shown
+from .syncing import WAIT, told
+from .table import Argument, Arguments, Command, did_you_mean, text, texts
 
 MAX_DATA_BYTES = 32 * 1024 * 1024
 _MAX_LISTED = 100
@@ -72,12 +73,12 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     path, data = arguments["path"], arguments["data"]
     labels = Labels(arguments["tags"], arguments["dataset_ids"])
     if (path is None) == (data is None):
-        raise CommandError("upload: give either path or data")
+        raise CommandError("give either path or data")
     report = _Report()
     if path is None:
         job = _data_job(manager, data, _extension(arguments["mime_type"]), labels, report)
     elif arguments["mime_type"] is not None:
-        raise CommandError("upload: mime_type goes with data; what a file is follows from its name")
+        raise CommandError("mime_type goes with data; what a file is follows from its name")
     else:
         job = await _path_job(manager, path, labels, report)
     return await told(job, arguments)
@@ -119,17 +120,19 @@ async def _path_job(manager: Manager, path: str, labels: Labels, report: _Report
 
 def _extension(mime_type: str | None) -> str:
     if mime_type is None:
-        raise CommandError('upload: mime_type is missing: what the data is, as "image/jpeg"')
+        raise CommandError('mime_type is missing: what the data is, as "image/jpeg"')
     extension = extension_of(mime_type) or _OTHER_TYPES.guess_extension(mime_type)
     if not extension:
         hint = did_you_mean(mime_type, EXTENSIONS)
-        raise CommandError(f"upload: mime_type: {mime_type!r} is not known; {hint}")
+        raise CommandError(f"mime_type: {shown(mime_type)} is not known; {hint}")
     return extension
 
 
 def _base64(name: str, value: Any) -> bytes:
+    if not isinstance(value, str):
+        raise CommandError(f"{name} must be base64, not {shown(value)}")
     try:
-        data = base64.b64decode(text(name, value), validate=True)
+        data = base64.b64decode(value, validate=True)
     except (binascii.Error, ValueError) as error:
         raise CommandError(f"{name} must be base64: {error}") from error
     if not 0 < len(data) <= MAX_DATA_BYTES:
@@ -145,8 +148,8 @@ UPLOAD = Command(
         Argument("path", text, "a file or folder in one of upload_roots"),
         Argument("data", _base64, "in place of a path: the data itself, in base64"),
         Argument("mime_type", text, 'what the data is, as "image/jpeg"'),
-        Argument("tags", named, "tags of what is uploaded", default=()),
-        Argument("dataset_ids", named, "the datasets to which it is added", default=()),
+        Argument("tags", texts, "tags of what is uploaded", default=()),
+        Argument("dataset_ids", texts, "the datasets to which it is added", default=()),
         *WAIT,
     ),
 )

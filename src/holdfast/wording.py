@@ -1,0 +1,33 @@
+"""What somebody gave, in the words of an error: cut where it is long, and the known name that it is most like."""
+
+from __future__ import annotations
+
+import difflib
+import reprlib
+from collections.abc import Iterable
+
+MAX_SHOWN_CHARS = 100
+MAX_COMPARED_CHARS = 200
+"""What is longer is like no name of ours, and finding that out would take long."""
+
+_repr = reprlib.Repr()
+_repr.maxstring = _repr.maxother = _repr.maxlong = MAX_SHOWN_CHARS
+_repr.maxlevel = 3
+
+
+def shown(value: object) -> str:
+    """`value` as Python writes it, without its middle where it is long, and without its end where that is."""
+    return shortened(_repr.repr(value), 2 * MAX_SHOWN_CHARS)
+
+
+def shortened(text: str, most_chars: int) -> str:
+    """`text`, without its end where it is longer than that."""
+    return text if len(text) <= most_chars else f"{text[: most_chars - 1]}…"
+
+
+def closest(name: str, known: Iterable[str]) -> str | None:
+    """The one of the `known` names that `name` is most like; None where it is like none."""
+    if len(name) > MAX_COMPARED_CHARS:
+        return None
+    found = difflib.get_close_matches(name, list(known), n=1)
+    return found[0] if found else None
