@@ -27,12 +27,12 @@ from holdfast.commands.uploading import upload_data
 from holdfast.errors import BusyError, CommandError, ConfigError, HoldfastError, NotConnectedError, printable
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
+from holdfast.plain import plain
 from holdfast.status import status
 from holdfast.sync.uploads import Labels
 from holdfast.wording import shortened
 
 from .data_manager import DataManager
-from .data_manager.values import plain
 from .direct_client import DirectClient
 
 _MOST_NAMED = 3
@@ -101,13 +101,13 @@ class Durable(DataManager):
     @classmethod
     def validate_config(cls, request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
         """No required dependencies; everything that is captured or asked is optional. Raises ConfigError."""
-        return [], config.parse(plain(request.attributes), os.environ).dependencies
+        return [], config.parse(plain(request.attributes.fields), os.environ).dependencies
 
     def reconfigure(
         self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
     ) -> None:
         """Builds the collectors from the dependencies that are there; unchanged ones go on untouched."""
-        parsed = config.parse(plain(request.attributes), os.environ)
+        parsed = config.parse(plain(request.attributes.fields), os.environ)
         PROCESS.manager.apply(parsed, PROCESS.resources(dependencies))
 
     async def close(self) -> None:

@@ -436,6 +436,18 @@ def test_an_entry_that_is_there_twice_is_captured_once_and_said() -> None:
     assert "Readings of lidar" in problem
 
 
+def test_parameters_in_another_order_are_the_same() -> None:
+    """protobuf gives the fields of an object in an order that differs from one message to the next."""
+    one = {"b": {"x": 1.0, "y": [{"p": 1.0, "q": 2.0}]}, "a": 1.0}
+    other = {"a": 1.0, "b": {"y": [{"q": 2.0, "p": 1.0}], "x": 1.0}}
+    first = with_methods({**READINGS, "additional_params": one})
+    second = with_methods({**READINGS, "additional_params": other})
+    assert first.methods == second.methods and repr(first.methods) == repr(second.methods)
+    assert dict(first.methods[0].params) == one
+    both = with_methods({**READINGS, "additional_params": one}, {**READINGS, "additional_params": other})
+    assert len(both.methods) == 1
+
+
 def test_entries_that_differ_in_one_thing_are_no_duplicates() -> None:
     found = with_methods(
         READINGS,
@@ -526,6 +538,14 @@ def test_a_flush_interval_is_one_that_the_disk_thread_can_wait_for() -> None:
     assert any("capture_flush_interval_ms" in problem for problem in found.problems)
 
 
+def test_a_timeout_is_one_that_a_call_can_have() -> None:
+    """gRPC ends a call at once whose deadline lies beyond what it can count."""
+    found = with_methods({**READINGS, "timeout_ms": 1e14})
+    assert [method.timeout_s for method in found.methods] == [3600.0]
+    (problem,) = found.problems
+    assert "timeout_ms" in problem and "lidar" in problem
+
+
 @pytest.mark.parametrize("attributes", [{"capture_dir": "/a\0b"}, {"additional_sync_paths": ["/a", "/a\0b"]}])
 def test_a_path_that_can_not_be_is_refused_by_name(attributes: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="NUL") as caught:
@@ -562,6 +582,11 @@ def test_a_method_may_have_a_capture_directory_of_its_own() -> None:
     directories = [method.capture_directory for method in found.methods]
     assert directories == ["/home/user/fast", "/mnt/ssd", "", "/home/user/fast"]
     assert found.capture_dirs == ("/home/user/.viam/capture", "/home/user/fast", "/mnt/ssd")
+
+
+def test_the_capture_directory_of_an_entry_that_is_off_is_a_folder_too() -> None:
+    found = with_methods({**READINGS, "disabled": True, "capture_directory": "/mnt/ssd"})
+    assert found.capture_dirs == ("/home/user/.viam/capture", "/mnt/ssd")
 
 
 @pytest.mark.parametrize(

@@ -20,6 +20,7 @@ FLOOR = frozenset(
         "throttle",
         "supervision",
         "jobs",
+        "plain",
         "quantities",
         "wording",
         "log_limit",

@@ -73,6 +73,33 @@ async def test_a_pair_that_is_not_configured_runs_when_the_sensor_gives_it_a_fre
     await world.until_running(a=100.0)
 
 
+async def test_a_command_takes_nobodys_eyes_off_a_resource_that_is_to_come(
+    world: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(steering_module, "LOOK_AGAIN_S", 0.05)
+    world.apply(**GATE)
+    world.client.controls = {"controls": [override("c", 20)]}
+    await eventually(lambda: status(world.manager)["capture"]["waiting_for"] == ["c"])
+    await world.command("capture_now", resource="a", method="Readings", sync=False)
+    await world.served(10)
+    world.client.listed["c"] = SENSOR
+    await world.until_running(a=100.0, c=20.0)
+
+
+@pytest.mark.parametrize("off", [{"disabled": True}, {"capture_frequency_hz": 0}])
+async def test_an_entry_that_is_off_writes_to_its_own_folder_when_it_is_switched_on(
+    world: Steered, off: dict[str, Any]
+) -> None:
+    entry = {"name": "b", "method": "Readings", "capture_directory": str(world.folder / "own"), **off}
+    world.apply("a", "b", capture_methods=[entry])
+    await world.command("set_frequency", resource="b", method="Readings", hz=50)
+    await world.served(3, "b")
+    world.apply("a", "b", capture_methods=[entry])
+    await world.until_running(b=50.0)
+    await world.manager.stop()
+    assert len(list((world.folder / "own").rglob("*.capture"))) == 1
+
+
 async def test_a_sensor_that_is_not_there_yet_steers_when_it_comes(world: Steered) -> None:
     world.client.controls = {"controls": [override("a", 50)]}
     world.apply("a", **GATE)

@@ -16,8 +16,9 @@ from viam.proto.service.datamanager import (
 from viam.resource.rpc_client_base import ReconfigurableResourceRPCClientBase
 from viam.utils import dict_to_struct
 
+from holdfast.plain import plain
+
 from .data_manager import DataManager
-from .values import plain
 
 
 class DataManagerClient(DataManager, ReconfigurableResourceRPCClientBase):
@@ -64,10 +65,10 @@ class DataManagerClient(DataManager, ReconfigurableResourceRPCClientBase):
         request = DoCommandRequest(name=self.name, command=dict_to_struct(command))
         metadata = kwargs.get("metadata", self.Metadata()).proto
         response: DoCommandResponse = await self.client.DoCommand(request, timeout=timeout, metadata=metadata)
-        return plain(response.result)
+        return plain(response.result.fields)
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
         request = GetStatusRequest(name=self.name)
         metadata = kwargs.get("metadata", self.Metadata()).proto
         response: GetStatusResponse = await self.client.GetStatus(request, timeout=timeout, metadata=metadata)
-        return plain(response.result)
+        return plain(response.result.fields)

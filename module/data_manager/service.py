@@ -17,8 +17,9 @@ from viam.proto.service.datamanager import (
 from viam.resource.rpc_service_base import ResourceRPCServiceBase
 from viam.utils import dict_to_struct
 
+from holdfast.plain import plain
+
 from .data_manager import DataManager
-from .values import plain
 
 
 class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServiceBase[DataManager]):
@@ -38,7 +39,7 @@ class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServ
     async def Sync(self, stream: Stream[SyncRequest, SyncResponse]) -> None:
         request = await _request(stream)
         manager = self.get_resource(request.name)
-        await manager.sync(extra=plain(request.extra), timeout=_timeout(stream))
+        await manager.sync(extra=plain(request.extra.fields), timeout=_timeout(stream))
         await stream.send_message(SyncResponse())
 
     async def UploadBinaryDataToDatasets(
@@ -51,7 +52,7 @@ class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServ
             list(request.tags),
             list(request.dataset_ids),
             request.mime_type,
-            extra=plain(request.extra),
+            extra=plain(request.extra.fields),
             timeout=_timeout(stream),
         )
         await stream.send_message(UploadBinaryDataToDatasetsResponse())
@@ -59,7 +60,7 @@ class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServ
     async def DoCommand(self, stream: Stream[DoCommandRequest, DoCommandResponse]) -> None:
         request = await _request(stream)
         manager = self.get_resource(request.name)
-        result = await manager.do_command(plain(request.command), timeout=_timeout(stream))
+        result = await manager.do_command(plain(request.command.fields), timeout=_timeout(stream))
         await stream.send_message(DoCommandResponse(result=dict_to_struct(result)))
 
     async def GetStatus(self, stream: Stream[GetStatusRequest, GetStatusResponse]) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import space_config
@@ -25,7 +25,8 @@ DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
 _FREQUENCY_EPSILON_HZ = 0.000001
 DEFAULT_SYNC_THREADS = 8
-MAX_FLUSH_INTERVAL_MS = 3_600_000.0
+MOST_MS = 3_600_000.0
+"""An hour: the longest that somebody waits for a flush, or a call for its answer."""
 MAX_IN_FLIGHT = 100
 """viam-server answers no more calls at once to one resource."""
 SYNC_ORDERS = ("oldest_first", "newest_first")
@@ -126,8 +127,9 @@ class Config:
 
     @property
     def capture_dirs(self) -> tuple[str, ...]:
-        """Every folder that captured data goes to: `capture_dir` first, then those of single methods."""
-        own = (method.capture_directory for method in self.methods if method.capture_directory)
+        """Every folder that captured data may go to: `capture_dir` first, then those of single methods."""
+        methods = (*self.methods, *self.off_methods)
+        own = (method.capture_directory for method in methods if method.capture_directory)
         return tuple(dict.fromkeys((self.capture_dir, *own)))
 
 
@@ -139,6 +141,18 @@ def is_off(frequency_hz: float) -> bool:
 def short_name(name: str) -> str:
     """A resource's name without its API."""
     return name.rpartition("/")[2]
+
+
+def ordered(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Parameters in the order of their names, in objects within them too: protobuf gives these in any order, and
+    what is the same must not look like a change."""
+
+    def sorted_in(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: sorted_in(value[name]) for name in sorted(value)}
+        return [sorted_in(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return tuple((name, sorted_in(params[name])) for name in sorted(params))
 
 
 def _declarable(name: str) -> bool:
@@ -174,8 +188,8 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         tags=reader.texts("tags"),
         capture_disabled=reader.flag("capture_disabled"),
         maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),
-        flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
-        fsync_interval_s=reader.number("capture_fsync_interval_ms", 5000.0, most=MAX_FLUSH_INTERVAL_MS) / 1000,
+        flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0, most=MOST_MS) / 1000,
+        fsync_interval_s=reader.number("capture_fsync_interval_ms", 5000.0, most=MOST_MS) / 1000,
         methods=reader.methods(path),
         off_methods=tuple(reader.off_methods),
         capture_control_sensor=reader.control_sensor(),
@@ -206,7 +220,7 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
 def _with_problems(config: Config, reader: _Reader) -> Config:
     problems = list(reader.problems)
     problems += [_unknown(name, reader.known | CLOUD_SIDE) for name in reader.unknown()]
-    return Config(**{**vars(config), "problems": tuple(problems)})
+    return replace(config, problems=tuple(problems))
 
 
 def _unknown(name: str, known: frozenset[str] | set[str], where: str = "") -> str:
@@ -334,7 +348,7 @@ class _Reader:
             disabled = reader.flag("disabled")
             frequency = self._frequency(where, entry.get("capture_frequency_hz"), disabled)
             tags = reader.texts("tags")
-            timeout_s = reader.number("timeout_ms", 5000.0) / 1000
+            timeout_s = reader.number("timeout_ms", 5000.0, MOST_MS) / 1000
             directory = reader.text("capture_directory", "")
             priority = space_config.priority(entry.get("priority"))
             max_in_flight = reader.whole("max_in_flight", 0, MAX_IN_FLIGHT)
@@ -352,7 +366,7 @@ class _Reader:
             name,
             method,
             0.0 if disabled or frequency is None else frequency,
-            tuple(sorted(params.items())),
+            ordered(params),
             tags,
             timeout_s,
             path(directory) if directory else "",

@@ -98,17 +98,18 @@ class Steering:
         except asyncio.TimeoutError:
             logger.error("the disk does not take what was set by command, or which sequences end")
 
-    def known(self, given: Apis, wanted: Iterable[str]) -> dict[str, frozenset[str]]:
-        """The APIs of all resources that are known: those `given`, and, as soon as the machine has told them,
-        others.
+    def all_known(self, given: Apis) -> dict[str, frozenset[str]]:
+        """The APIs of all resources that are known: those `given`, and others that the machine has told of."""
+        return {**self._listed, **given}
 
-        The machine is asked while a name of `wanted` is not given; what it says then is a change.
-        """
+    def known(self, given: Apis, wanted: Iterable[str]) -> dict[str, frozenset[str]]:
+        """As `all_known`. From now on the machine is asked while a name of `wanted` is not given; what it says then
+        is a change."""
         self._unlisted = frozenset(name for name in wanted if name not in given)
         if self._unlisted and self._looking is None and self._client is not None:
             look = supervised("the machine's resources", self._look)
             self._looking = asyncio.get_running_loop().create_task(look, name="holdfast-catalog")
-        return {**self._listed, **given}
+        return self.all_known(given)
 
     async def look_now(self) -> None:
         """Asks the machine what resources it has."""

@@ -97,6 +97,8 @@ def test_these_are_the_methods_that_become_files() -> None:
         (AUDIO_IN, "GetAudio", {"codec": "pcm32_float"}, ".wav"),
         (AUDIO_IN, "GetAudio", {"codec": "mp3"}, ".mp3"),
         (AUDIO_IN, "GetAudio", {"codec": "opus"}, ""),
+        (AUDIO_IN, "GetAudio", {"codec": ["pcm16"]}, ""),
+        (AUDIO_IN, "GetAudio", {"codec": {}}, ""),
         (SLAM, "PointCloudMap", {}, ""),
         (VISION, "CaptureAllFromCamera", {"camera_name": "c"}, ""),
     ],
@@ -153,6 +155,13 @@ def test_images_were_received_when_the_camera_took_them(method: str) -> None:
     assert answered(CAMERA, method, [GetImagesResponse(images=[image])]).received_ns == 0
     no_time = ResponseMetadata(captured_at=Timestamp(seconds=-62135596800))  # Go's zero time
     assert answered(CAMERA, method, [GetImagesResponse(images=[image], response_metadata=no_time)]).received_ns == 0
+
+
+@pytest.mark.parametrize("captured_at", [Timestamp(seconds=1 << 60), Timestamp(nanos=-5), Timestamp(seconds=-1)])
+def test_a_time_that_is_none_is_not_the_images(captured_at: Timestamp) -> None:
+    answer = images(Image(image=b"i", mime_type="image/jpeg"), captured_ns=None)
+    answer.response_metadata.captured_at.CopyFrom(captured_at)
+    assert answered(CAMERA, "GetImages", [answer]).received_ns == 0
 
 
 def test_one_image_is_the_first_of_the_wanted_type_or_else_the_first() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.capture.control import Override
-from holdfast.capture.effective import Orders, effective
+from holdfast.capture.effective import MAX_HZ, Orders, effective
 from holdfast.config import CaptureMethod
 
 LIDAR = CaptureMethod("rdk:component:sensor/lidar", "Readings", 10.0, tags=("own",))
@@ -59,3 +59,10 @@ def test_a_pair_that_is_not_configured_runs_when_it_is_given_a_frequency() -> No
     assert run(overrides={("new", "Readings"): Override(3.0)}) == {"new": (3.0, ("all",))}
     assert run(overrides={("new", "Readings"): Override(None, ("t",))}) == {}
     assert run(frequencies={("new", "Readings"): 3.0}, paused=frozenset({"new"})) == {}
+
+
+def test_a_frequency_that_no_clock_tells_apart_is_the_highest_one() -> None:
+    beyond = CaptureMethod("fast", "Readings", 1e308)
+    assert run(beyond) == {"fast": (MAX_HZ, ("all",))}
+    assert run(beyond, overrides={("fast", "Readings"): Override(1e38)})["fast"][0] == MAX_HZ
+    assert run(LIDAR, frequencies={PAIR: 1e300})[LIDAR.name][0] == MAX_HZ

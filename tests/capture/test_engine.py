@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
@@ -158,6 +159,23 @@ async def test_apply_does_not_wait_for_a_resource_that_hangs(setup: Setup) -> No
     await setup.clock.advance(1.0)
     assert setup.captured() == 10
     assert setup.client.in_flight == 1
+
+
+async def test_who_waits_for_the_end_of_collectors_and_is_cancelled_leaves_them_their_end(setup: Setup) -> None:
+    """As one who waits to give a folder up that comes back meanwhile."""
+    setup.client.hang()
+    setup.capture.apply([spec(setup.client, setup.writer)])
+    await setup.clock.advance(0.2)
+    setup.capture.apply(())
+    waiting = asyncio.create_task(setup.capture.settled())
+    await setup.clock.settle()
+    waiting.cancel()
+    await asyncio.gather(waiting, return_exceptions=True)
+    await setup.capture.settled()
+    assert setup.client.cancelled == 1, "it hangs, and was given up as at any end"
+    setup.client.answer()
+    await setup.clock.settle()
+    assert setup.captured() == 0
 
 
 async def test_a_collector_that_hangs_or_fails_stops_no_other(setup: Setup) -> None:

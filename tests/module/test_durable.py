@@ -30,11 +30,11 @@ from demo.cloud import LocalCloud
 from holdfast import config as config_module
 from holdfast.clock import SystemClock
 from holdfast.jobs import Job
+from holdfast.plain import plain
 from holdfast.sync.report import SyncReport
 from module import durable
 from module.data_manager import DataManager, DataManagerClient
 from module.data_manager.service import DataManagerRPCService
-from module.data_manager.values import plain
 from module.durable import Durable, Process
 from tests.waiting import eventually
 
@@ -144,7 +144,7 @@ async def test_a_null_in_a_config_is_none(tmp_path: Path) -> None:
         tmp_path, capture_methods=methods, sync_interval_mins=None, tags=None, mongo_capture_config=None
     )
     assert Durable.validate_config(request) == ([], ("t",))
-    parsed = config_module.parse(plain(request.attributes), {})
+    parsed = config_module.parse(plain(request.attributes.fields), {})
     assert (parsed.problems, parsed.tags) == ((), ())
     assert dict(parsed.methods[0].params) == COMMAND
 

@@ -7,7 +7,8 @@
 | then | the capture control sensor: frequency and tags |
 | last | the config |
 
-A frequency of 0 is off. A pair that is not in the config runs when a command or the sensor gives it a frequency.
+A frequency of 0 is off, one above `MAX_HZ` is that. A pair that is not in the config runs when a command or the
+sensor gives it a frequency.
 """
 
 from __future__ import annotations
@@ -18,6 +19,9 @@ from dataclasses import dataclass, field, replace
 from ..config import CaptureMethod, is_off, short_name
 from .control import Override
 from .sequences import Pair
+
+MAX_HZ = 1e6
+"""Far beyond what can be reached, and within what deadlines can be counted in."""
 
 
 @dataclass(frozen=True)
@@ -64,4 +68,4 @@ def _wanted(method: CaptureMethod, tags: tuple[str, ...], orders: Orders) -> Wan
     if is_off(frequency_hz) or pair[0] in orders.paused:
         return None
     found = override.tags if override.tags is not None else (*tags, *method.tags)
-    return Wanted(replace(method, frequency_hz=frequency_hz), tuple(dict.fromkeys(found)))
+    return Wanted(replace(method, frequency_hz=min(frequency_hz, MAX_HZ)), tuple(dict.fromkeys(found)))

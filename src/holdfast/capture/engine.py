@@ -115,8 +115,10 @@ class Capture:
             self._watching = asyncio.get_running_loop().create_task(watch, name="holdfast-capture-watch")
 
     async def settled(self) -> None:
-        """Returns when the collectors that were ended so far have, and their files are complete."""
-        await asyncio.gather(*self._stopping)
+        """Returns when the collectors that were ended so far have, and their files are complete; which happens too
+        when this is cancelled."""
+        if self._stopping:
+            await asyncio.wait(self._stopping)
 
     async def stop(self) -> None:
         """Ends all collectors; returns when their files are complete."""

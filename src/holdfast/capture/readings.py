@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from google.protobuf.message import DecodeError
 from viam.proto.common import GetReadingsRequest, GetReadingsResponse
-from viam.utils import sensor_readings_value_to_native
 
+from ..errors import ResourceCallError, ResourceErrorKind
+from ..plain import plain
 from .client import UnaryClient
 from .methods import sensor
 
@@ -17,4 +19,7 @@ async def sensor_readings(client: UnaryClient, name: str) -> dict[str, Any]:
     """The readings of the sensor `name`, or ResourceCallError."""
     request = GetReadingsRequest(name=name).SerializeToString()
     answer = await client.call(sensor.METHODS["Readings"].rpc, request, TIMEOUT_S)
-    return dict(sensor_readings_value_to_native(GetReadingsResponse.FromString(answer).readings))
+    try:
+        return plain(GetReadingsResponse.FromString(answer).readings)
+    except DecodeError as error:
+        raise ResourceCallError(ResourceErrorKind.FAILED, f"the answer of {name!r} is not readable") from error

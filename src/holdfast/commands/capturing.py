@@ -7,7 +7,7 @@ from typing import Any
 
 from ..capture.effective import Orders, Wanted, effective
 from ..capture.once import capture_once
-from ..config import CaptureMethod, is_off
+from ..config import CaptureMethod, is_off, ordered
 from ..errors import CommandError, NotConnectedError, printable
 from ..manager import Manager
 from .resources import Known, pair_known, running
@@ -48,7 +48,7 @@ def _wanted(manager: Manager, known: Known, resource: str, method: str, params: 
         (now,) = effective([replace(configured, frequency_hz=hz)], known.config.tags, Orders())
     if params is None:
         return now
-    return replace(now, method=replace(now.method, params=tuple(sorted(params.items()))))
+    return replace(now, method=replace(now.method, params=ordered(params)))
 
 
 async def _deliver(manager: Manager, paths: tuple[str, ...]) -> str:

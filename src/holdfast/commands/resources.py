@@ -46,7 +46,7 @@ async def known_to(manager: Manager, resource: str) -> Known:
         raise CommandError("the data manager is not configured yet")
     if resource not in manager.resources.apis:
         await manager.steering.look_now()
-    apis = manager.steering.known(manager.resources.apis, ())
+    apis = manager.steering.all_known(manager.resources.apis)
     return Known(config, apis, (*config.methods, *config.off_methods))
 
 

@@ -59,8 +59,8 @@ class _Chunk:
         return cls(data, info.sample_rate_hz, info.num_channels, end_ns)
 
 
-def _codec(params: Params) -> str:
-    codec = params.get("codec", "pcm16")
+def _codec(params: Params, default: str = "pcm16") -> str:
+    codec = params.get("codec", default)
     return codec if isinstance(codec, str) else ""
 
 
@@ -109,7 +109,7 @@ def _wav_header(chunk: _Chunk, codec: str, parts: Iterable[memoryview]) -> bytes
 
 
 def _extension(params: Params) -> str:
-    codec = params.get("codec", "")
+    codec = _codec(params, "")
     return ".wav" if codec in _PCM else ".mp3" if codec == "mp3" else ""
 
 

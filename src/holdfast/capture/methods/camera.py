@@ -60,9 +60,12 @@ def _images(answer: memoryview) -> Iterator[Image]:
 
 
 def _captured_ns(answer: memoryview) -> int:
-    """When the camera says that it took the images; 0 when it does not, or tells a time before 1970."""
+    """When the camera says that it took the images; 0 when it does not, or tells a time before 1970 or none."""
     metadata = decoded(ResponseMetadata, bytes(wire.last(answer, _RESPONSE_METADATA)))
-    return max(0, metadata.captured_at.ToNanoseconds())
+    try:
+        return max(0, metadata.captured_at.ToNanoseconds())
+    except ValueError:
+        return 0
 
 
 def _images_request(target: Target) -> bytes:
