@@ -339,3 +339,14 @@ def test_every_make_target_in_the_documents_exists() -> None:
 def test_the_architectures_map_names_files_that_exist() -> None:
     for name in re.findall(r"`([\w/]+\.(?:py|sh))`", text("ARCHITECTURE.md")):
         assert list(ROOT.glob(f"**/{name}")), name
+
+
+def test_each_bound_of_the_architecture_names_where_it_is() -> None:
+    section = text("ARCHITECTURE.md").partition("\n## Bounds\n")[2].partition("\n## ")[0]
+    cells = [row.split("|")[3] for row in section.splitlines() if row.startswith("| ")]
+    places = re.findall(r"`([\w.]+)`", " ".join(cells))
+    assert len(places) > 15
+    for place in places:
+        module, _, constant = place.partition(".")
+        (path,) = ROOT.glob(f"src/holdfast/**/{module}.py")
+        assert re.search(rf"^{constant}\b", path.read_text(), re.MULTILINE), place
