@@ -96,6 +96,12 @@ def test_a_row_that_does_not_work_says_why() -> None:
         assert re.match(r"works\b|(partly|no): .", row[2]), row[0]
 
 
+def test_the_summary_of_compatibility_names_the_rows_that_do_not_work_and_no_other() -> None:
+    (summary,) = re.findall(r"^\*\*Missing so far:\*\* (.*)$", text("docs/compatibility.md"), re.MULTILINE)
+    missing = {row[0] for row in compatibility() if not row[2].startswith("works")}
+    assert set(re.findall(r"\b[A-F]\d+[a-z]?\b", summary)) == missing
+
+
 def test_every_row_that_works_names_a_test() -> None:
     rows = [line.split("|") for line in text("docs/compatibility.md").splitlines() if line.startswith("| ")]
     working = [row for row in rows if row[3].strip().startswith(("works", "partly"))]
