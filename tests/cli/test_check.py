@@ -19,8 +19,13 @@ def texts(config: Json, level: Level) -> list[str]:
 def test_a_machine_a_service_and_attributes_alone_are_fine_when_they_are() -> None:
     whole = of_holdfast(ENTRY, components=[component("a")])
     (service,) = whole["services"]
-    for config in (whole, service, service["attributes"], {}):
+    for config in (whole, service, service["attributes"], {}, {**service, "attributes": {}}, without(service)):
         assert check(config, {}) == [], config
+
+
+def without(service: Json) -> Json:
+    """A service that has no attributes, as one that is just added."""
+    return {key: value for key, value in service.items() if key != "attributes"}
 
 
 @pytest.mark.parametrize("shape", ["machine", "service", "attributes"])
@@ -42,7 +47,10 @@ def test_what_the_machine_would_refuse_or_leave_out_is_found_in_every_shape(shap
     [
         ({**ENTRY, "method": "Reading"}, "did you mean 'Readings'?"),
         ({**ENTRY, "method": "Position", "disabled": True}, "can't be captured"),
-        ({**ENTRY, "name": "b"}, "there is no such resource in this config"),
+        (
+            {**ENTRY, "name": "bar"},
+            "capture_methods: Readings of bar: there is no such resource in this config; mend",
+        ),
         ({**ENTRY, "name": "aa"}, "did you mean 'a'?"),
         ({**ENTRY, "name": "rdk:component:camera/a"}, "is a rdk:component:sensor, not a rdk:component:camera"),
         ({"name": "pins", "method": "Gpios", "capture_frequency_hz": 1}, "additional_params.pin_name is missing"),
@@ -72,7 +80,10 @@ def test_capture_that_stands_with_a_component_has_no_effect() -> None:
     [
         (machine(), "data is the builtin"),
         (machine(service=data_manager("acme:x:y")), "acme:x:y"),
-        (machine(service=data_manager("holdfast:data-manager:durable")), "no module brings the model"),
+        (
+            machine(service=data_manager("holdfast:data-manager:durable")),
+            "modules: none brings holdfast:data-manager:durable; holdfast config convert adds",
+        ),
         ({"components": []}, "there is no data manager"),
         ({"services": [data_manager(), {**data_manager(), "name": "b"}]}, "this one has data and b"),
     ],
@@ -80,6 +91,13 @@ def test_capture_that_stands_with_a_component_has_no_effect() -> None:
 def test_a_machine_on_which_holdfast_would_not_run_is_an_error(config: Json, words: str) -> None:
     (text,) = texts(config, Level.ERROR)
     assert words in text
+
+
+def test_a_local_module_of_another_name_may_be_holdfast() -> None:
+    local = {"type": "local", "name": "local-module-1", "executable_path": "/opt/holdfast/module/run.sh"}
+    (text,) = texts(of_holdfast(modules=[local]), Level.NOTE)
+    assert text == "modules: none is named holdfast; is it one of local-module-1?"
+    assert is_fine(check(of_holdfast(modules=[local]), {}))
 
 
 @pytest.mark.parametrize(

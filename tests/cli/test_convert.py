@@ -8,7 +8,8 @@ import pytest
 
 from holdfast import config
 from holdfast.cli.back import BUILTINS_ATTRIBUTES, BUILTINS_METHOD_ATTRIBUTES, to_builtin
-from holdfast.cli.convert import Conversion, local_module, registry_module, to_holdfast
+from holdfast.cli.conversion import Conversion
+from holdfast.cli.convert import local_module, registry_module, to_holdfast
 from holdfast.cli.finding import Level
 from holdfast.cli.machine import UnreadableConfigError
 
@@ -222,7 +223,11 @@ def test_with_holdfast_there_what_a_component_says_is_added_and_what_was_there_s
         ([], {}, "there is no data manager"),
         ([], {"fragments": ["f"]}, "give the fragment instead"),
         ([data_manager(), {**data_manager(), "name": "other"}], {}, "this one has data and other"),
-        ([data_manager("acme:x:y")], {}, "is acme:x:y; only rdk:builtin:builtin is converted"),
+        (
+            [data_manager("acme:x:y")],
+            {},
+            "is acme:x:y; only rdk:builtin:builtin or holdfast:data-manager:durable is converted",
+        ),
     ],
 )
 def test_what_can_not_be_converted_at_all_is_an_error(services: list[Json], more: Json, words: str) -> None:
@@ -263,6 +268,22 @@ def test_a_module_on_the_machine_is_named_by_its_path_and_taken_out_on_the_way_b
     assert returned.config["modules"] == [other]
     (text,) = said(returned, Level.NOTE)
     assert "--executable /opt/holdfast/module/run.sh" in text
+
+
+def test_an_executable_that_is_there_under_another_name_is_not_added_again() -> None:
+    there = {"type": "local", "name": "local-module-1", "executable_path": "/opt/run.sh"}
+    conversion = to_holdfast(machine(modules=[there]), local_module("/opt/run.sh"))
+    assert conversion.config is not None
+    assert (conversion.config["modules"], conversion.findings) == ([there], [])
+    (text,) = said(to_builtin(conversion.config), Level.NOTE)
+    assert text == "no module is named holdfast: if one of local-module-1 is Holdfast, take it out too"
+
+
+def test_an_executable_beside_a_module_that_is_there_is_not_used_and_that_is_said() -> None:
+    conversion = to_holdfast(of_holdfast(), local_module("/opt/run.sh"))
+    assert conversion.config == of_holdfast()
+    (text,) = said(conversion, Level.NOTE)
+    assert text.endswith("is there already and stays as it is; /opt/run.sh is not used")
 
 
 def test_on_the_way_back_what_the_builtin_has_not_is_said_and_kept() -> None:
@@ -313,7 +334,7 @@ def test_on_the_way_back_a_service_that_the_builtin_does_not_look_for_is_named()
 
 
 def test_only_holdfast_is_converted_back() -> None:
-    assert "not holdfast:data-manager:durable" in said(to_builtin(machine()), Level.ERROR)[0]
+    assert "only holdfast:data-manager:durable is converted" in said(to_builtin(machine()), Level.ERROR)[0]
 
 
 def test_what_the_builtin_has_our_parser_knows() -> None:

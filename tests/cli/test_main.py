@@ -92,7 +92,7 @@ def test_problems_are_named_and_the_exit_code_is_one(
     code, out, _ = run("config check", as_bytes(BAD), monkeypatch, capsys)
     assert code == 1
     assert out.startswith(
-        "problem: Reading of a (rdk:component:sensor) can't be captured; did you mean 'Readings'?"
+        "problem: capture_methods: Reading of a (rdk:component:sensor) can't be captured; did you mean 'Readings'?"
     )
     assert "fine" not in out
 
@@ -108,12 +108,16 @@ def test_a_config_that_can_not_be_converted_prints_nothing_to_use(
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        (b"", "it is not JSON"),
+        (b"", "it is empty"),
+        (b" \n", "it is empty"),
+        (b"{", "it is not JSON"),
         (b'{"a": 1,}', "in line 1, column 9"),
         (b"[]", "it begins with {"),
         (b"\xff{}", "it is not UTF-8"),
         (b'{"a": NaN}', "NaN is no number of JSON"),
-        (b"[" * 100_000, "it is not usable JSON"),
+        (b'{"services": [{"n": 1e999}]}', "'1e999' is too large for viam-server"),
+        (b'{"n": ' + b"9" * 400 + b"}", "is too large for viam-server"),
+        (b"[" * 100_000, "it is nested too deeply"),
         (b'{"components": 1}', "components of the config must be a list"),
     ],
 )
@@ -145,7 +149,10 @@ def test_no_secret_of_a_config_is_printed_in_what_is_said(
         assert "u:hush@h" not in out + err
 
 
-@pytest.mark.parametrize("arguments", ["", "config", "config convrt", "config convert --back --executable x", "x"])
+@pytest.mark.parametrize(
+    "arguments",
+    ["", "config", "config convrt", "config convert --back --executable x", "x", "config convert --executable ''"],
+)
 def test_wrong_arguments_end_with_exit_code_two(arguments: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(shlex.split(arguments))
@@ -163,12 +170,60 @@ def test_the_help_has_an_example_and_the_exit_codes(command: str, capsys: pytest
     assert "exit codes: 0 fine" in text
 
 
+def in_a_shell(command: str, *, given: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
+    """What a command line comes to in which `holdfast` is the program."""
+    program = f'holdfast() {{ {shlex.quote(sys.executable)} -m holdfast "$@"; }}; set -o pipefail; {command}'
+    environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin", **environment}
+    return subprocess.run(["bash", "-c", program], input=given, env=environment, capture_output=True, check=False)
+
+
 def test_it_runs_as_a_python_module() -> None:
-    ran = subprocess.run(
-        [sys.executable, "-m", "holdfast", "--version"],
-        env={"PYTHONPATH": str(ROOT / "src")},
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ran.stdout == f"holdfast {__version__}\n"
+    assert in_a_shell("holdfast --version").stdout == f"holdfast {__version__}\n".encode()
+
+
+@pytest.mark.parametrize("name", ["Ж", "😀", "\ud800"])
+def test_json_is_utf_8_whatever_the_terminal_is(name: str) -> None:
+    given = as_bytes(machine(component(name, {**READINGS, "tags": ["t"]})))
+    ran = in_a_shell("holdfast config convert", given=given, PYTHONIOENCODING="latin-1")
+    assert ran.returncode == 0 and ran.stderr.startswith(b"note: tags of Readings of rdk:component:sensor/\\")
+    converted = json.loads(ran.stdout.decode())
+    assert converted["components"][0]["name"] == name
+    assert name.encode("utf-8", "backslashreplace") in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("command", "code", "said"),
+    [
+        ("holdfast config check <&-", 2, b"holdfast: stdin is closed: name a file\n"),
+        ("holdfast config check </proc/self/mem", 2, b"holdfast: cannot read stdin: Input/output error\n"),
+        ("holdfast config check / ", 2, b"holdfast: cannot read /: Is a directory\n"),
+        ("holdfast config check >&-", 2, b"holdfast: stdout is closed\n"),
+        ("holdfast config check >/dev/full", 2, b"holdfast: cannot write to stdout: No space left on device\n"),
+        ("holdfast config convert | true", 2, b""),
+        ("holdfast config check /no/such.json 2>&-", 2, b""),
+        ("holdfast config check /no/such.json 2>/dev/full", 2, b""),
+    ],
+)
+def test_streams_that_can_not_be_used_are_named_in_a_line(command: str, code: int, said: bytes) -> None:
+    many = machine(*(component(f"a{number}", READINGS) for number in range(1000)))
+    given = as_bytes(many if "convert" in command else {})
+    ran = in_a_shell(command, given=given)
+    assert (ran.returncode, ran.stdout, ran.stderr) == (code, b"", said)
+
+
+def test_a_terminal_is_told_what_it_is_waited_for_and_an_interrupt_ends_it_without_a_word(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Terminal:
+        buffer = property(lambda self: self)
+
+        def isatty(self) -> bool:
+            return True
+
+        def read(self) -> bytes:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr("sys.stdin", Terminal())
+    assert main(["config", "check"]) == 130
+    hint = "holdfast: reading a config from this terminal, up to Ctrl-D; a file can be named instead\n"
+    assert capsys.readouterr() == ("", hint)

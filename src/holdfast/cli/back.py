@@ -6,14 +6,13 @@ can't be told, and what it does otherwise, is a finding that names it.
 
 from __future__ import annotations
 
-import copy
 import json
 
 from ..config import CLOUD_SIDE
-from .convert import Conversion
+from .conversion import Conversion, converted
 from .entries import PASSED_OVER, Entry, entries_of, of_fragments, usable
 from .finding import Finding, note, problem
-from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, Json, Machine, Name, NoDataManagerError, Resource, list_in
+from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, MODULE_NAME, Json, Machine, Name, Resource, list_in
 
 BUILTINS_ATTRIBUTES = frozenset(
     {
@@ -38,28 +37,34 @@ _FOUND_BY_THE_BUILTIN = ("slam", "vision")
 
 def to_builtin(config: Json) -> Conversion:
     """Puts the builtin in Holdfast's place and takes Holdfast's module out. Raises UnreadableConfigError."""
-    machine = Machine(copy.deepcopy(config))
-    conversion = Conversion(machine.config)
-    try:
-        manager = machine.data_manager
-    except NoDataManagerError as refused:
-        return conversion.failed(str(refused))
-    if manager.model != HOLDFAST:
-        return conversion.failed(f"the data manager {manager.name} is {manager.model}, not {HOLDFAST}")
+    return converted(config, (HOLDFAST,), _change)
+
+
+def _change(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
     listed = list_in(manager.attributes, CAPTURE_METHODS, manager.where)
-    methods = list(usable(manager, listed, conversion.findings))
+    methods = list(usable(manager, listed, findings))
     manager.attributes.pop(CAPTURE_METHODS, None)
     for name, entries in _by_resource(machine, methods).items():
-        conversion.findings += _placed(machine, name, entries)
-        conversion.findings += _otherwise(manager, entries)
-    conversion.findings += _of_the_service(manager)
+        findings += _placed(machine, name, entries)
+        findings += _otherwise(manager, entries)
+    findings += _of_the_service(manager)
     manager.entry["model"] = BUILTIN
-    for module in machine.remove_modules():
+    findings += _without_modules(machine)
+    findings += of_fragments(machine)
+
+
+def _without_modules(machine: Machine) -> list[Finding]:
+    """Takes Holdfast's module out."""
+    gone = machine.remove_modules()
+    if not gone and machine.local_modules:
+        of_others = ", ".join(machine.local_modules)
+        return [note(f"no module is named {MODULE_NAME}: if one of {of_others} is Holdfast, take it out too")]
+    findings = []
+    for module in gone:
         path = module.get("executable_path")
         again = f"; to come back: holdfast config convert --executable {path}" if path else ""
-        conversion.findings.append(note(f"the module {module.get('name')} is taken out{again}"))
-    conversion.findings += of_fragments(machine)
-    return conversion
+        findings.append(note(f"the module {module.get('name')} is taken out{again}"))
+    return findings
 
 
 def _by_resource(machine: Machine, methods: list[Json]) -> dict[str, list[Entry]]:

@@ -7,15 +7,15 @@ configured where only the builtin looks.
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 
 from ..capture.resolve import resolve
 from ..config import Config, parse, short_name
 from ..errors import ConfigError
+from ..wording import closest
 from .entries import entries_of, of_attributes, of_dependencies, of_fragments
 from .finding import Finding, error, note, problem
-from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, Json, Machine, NoDataManagerError, is_machine
+from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, MODULE_NAME, Json, Machine, NoDataManagerError, is_machine
 
 
 def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
@@ -25,7 +25,7 @@ def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
     """
     if is_machine(config):
         return _check_machine(Machine(config), environment)
-    if "attributes" in config and not {"api", "type", "model"}.isdisjoint(config):
+    if not {"api", "type", "model"}.isdisjoint(config):
         return _check_machine(Machine({"services": [config]}), environment, alone=True)
     return _check_attributes(config, environment)[0]
 
@@ -44,9 +44,7 @@ def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: b
     findings, parsed = _check_attributes(manager.attributes, environment)
     if alone:
         return findings
-    if not machine.has_holdfasts_module and not machine.has_fragments:
-        findings.append(error("modules: no module brings the model; add the one that you installed"))
-    findings += _left_in_components(machine)
+    findings += _of_modules(machine) + _left_in_components(machine)
     if parsed is not None:
         findings += _check_methods(machine, parsed) + _check_sensors(machine, parsed)
     findings += of_dependencies(manager) + of_fragments(machine)
@@ -64,6 +62,19 @@ def _check_attributes(attributes: Json, environment: Mapping[str, str]) -> tuple
     if parsed.capture_disabled and parsed.methods:
         findings.append(note("capture_disabled: nothing is captured; what is there is synced"))
     return findings, parsed
+
+
+def _of_modules(machine: Machine) -> list[Finding]:
+    if machine.holdfasts_modules() or machine.has_fragments:
+        return []
+    if machine.local_modules:
+        return [note(f"modules: none is named {MODULE_NAME}; is it one of {', '.join(machine.local_modules)}?")]
+    return [
+        error(
+            f"modules: none brings {HOLDFAST}; holdfast config convert adds that of Viam's registry, with "
+            "--executable PATH one that is on the machine"
+        )
+    ]
 
 
 def _left_in_components(machine: Machine) -> list[Finding]:
@@ -87,9 +98,10 @@ def _check_methods(machine: Machine, parsed: Config) -> list[Finding]:
         method = resolution.method
         elsewhere = "/" in method.name and not machine.named(method.name) and machine.has_more
         if resolution.problem and not elsewhere:
-            findings.append(problem(resolution.problem))
+            findings.append(problem(f"{CAPTURE_METHODS}: {resolution.problem}"))
         elif resolution.waiting or elsewhere:
-            findings.append(_missing(machine, f"{method.method} of {method.name}", method.name))
+            what = f"{CAPTURE_METHODS}: {method.method} of {method.name}"
+            findings.append(_missing(machine, what, method.name))
     return findings
 
 
@@ -97,9 +109,9 @@ def _missing(machine: Machine, what: str, name: str) -> Finding:
     if machine.has_more:
         where = "remote" if machine.remotes else "fragment"
         return note(f"{what}: not in this config, so not checked; is it a {where}'s?")
-    close = difflib.get_close_matches(short_name(name), [each.name for each in machine.others], n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return problem(f"{what}: there is no such resource in this config{hint}")
+    close = closest(short_name(name), [each.name for each in machine.others])
+    hint = "mend the name, or add the resource" if close is None else f"did you mean {close!r}?"
+    return problem(f"{what}: there is no such resource in this config; {hint}")
 
 
 def _check_sensors(machine: Machine, parsed: Config) -> list[Finding]:

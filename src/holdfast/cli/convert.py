@@ -8,12 +8,12 @@ otherwise than before is a finding that names it. Converting twice is the same a
 from __future__ import annotations
 
 import copy
-from dataclasses import dataclass, field
 from typing import Any
 
 from ..config import CLOUD_SIDE
+from .conversion import Conversion, converted
 from .entries import Entry, entries_of, of_attributes, of_dependencies, of_fragments, usable
-from .finding import Finding, error, note, problem
+from .finding import Finding, note, problem
 from .machine import (
     BUILTIN,
     CAPTURE_METHODS,
@@ -24,23 +24,9 @@ from .machine import (
     Json,
     Machine,
     Name,
-    NoDataManagerError,
     Resource,
     list_in,
 )
-
-
-@dataclass
-class Conversion:
-    """The config as it was converted, None where that was not possible, and what there is to say about it."""
-
-    config: Json | None
-    findings: list[Finding] = field(default_factory=list)
-
-    def failed(self, text: str) -> Conversion:
-        self.config = None
-        self.findings.append(error(text))
-        return self
 
 
 def registry_module() -> Json:
@@ -58,31 +44,35 @@ def to_holdfast(config: Json, module: Json) -> Conversion:
 
     A config that has Holdfast already gets what its components say added. Raises UnreadableConfigError.
     """
-    machine = Machine(copy.deepcopy(config))
-    conversion = Conversion(machine.config)
-    try:
-        manager = machine.data_manager
-    except NoDataManagerError as refused:
-        return conversion.failed(str(refused))
-    if manager.model not in (BUILTIN, HOLDFAST):
-        return conversion.failed(f"the data manager {manager.name} is {manager.model}; only {BUILTIN} is converted")
-    tell = conversion.findings.append
-    methods = _kept(manager, conversion.findings)
-    known = {entry.key for entry in entries_of(machine, methods) if entry.runs}
-    for entry in _in_order(machine, _associated(machine, conversion.findings)):
-        if entry.runs and entry.key in known:
-            tell(problem(f"{entry} is there twice with these parameters; the first is used, the other left out"))
-            continue
-        known |= {entry.key} if entry.runs else set()
-        methods.append(_written(machine, entry))
-        conversion.findings += _otherwise(entry)
-    if methods:
-        manager.attributes[CAPTURE_METHODS] = methods
-    manager.entry["model"] = HOLDFAST
-    if not machine.has_holdfasts_module:
+
+    def change(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
+        methods = _kept(manager, findings)
+        known = {entry.key for entry in entries_of(machine, methods) if entry.runs}
+        for entry in _in_order(machine, _associated(machine, findings)):
+            if entry.runs and entry.key in known:
+                twice = "is there twice with these parameters; the first is used, the other left out"
+                findings.append(problem(f"{entry} {twice}"))
+                continue
+            known |= {entry.key} if entry.runs else set()
+            methods.append(_written(machine, entry))
+            findings += _otherwise(entry)
+        if methods:
+            manager.attributes[CAPTURE_METHODS] = methods
+        manager.entry["model"] = HOLDFAST
+        findings += _with_module(machine, module)
+        findings += of_dependencies(manager) + of_fragments(machine)
+
+    return converted(config, (BUILTIN, HOLDFAST), change)
+
+
+def _with_module(machine: Machine, module: Json) -> list[Finding]:
+    path = module.get("executable_path")
+    there = machine.holdfasts_modules(path)
+    if not there:
         machine.add_module(copy.deepcopy(module))
-    conversion.findings += of_dependencies(manager) + of_fragments(machine)
-    return conversion
+    elif path and not any(each.get("executable_path") == path for each in there):
+        return [note(f"the module {there[0].get('name')} is there already and stays as it is; {path} is not used")]
+    return []
 
 
 def _kept(manager: Resource, findings: list[Finding]) -> list[Any]:
@@ -153,7 +143,7 @@ def _in_order(machine: Machine, entries: list[Entry]) -> list[Entry]:
 
 
 def _written(machine: Machine, entry: Entry) -> Json:
-    found = [each for each in machine.resources if each.full_name == entry.resource]
+    found = [each for each in machine.named(entry.resource) if each.full_name == entry.resource]
     name = machine.shortest_name(found[0]) if found else entry.resource
     return {"name": name, **entry.without_name}
 

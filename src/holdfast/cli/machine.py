@@ -163,6 +163,12 @@ class Machine:
             for index, entry in enumerate(_objects(config, "remotes", "the config"))
         ]
         self.modules = _objects(config, "modules", "the config")
+        self._named: dict[str, list[Resource]] = {}
+        self._places: dict[str, int] = {}
+        for index, resource in enumerate(self.resources):
+            self._places.setdefault(resource.full_name, index)
+            for name in {resource.name, resource.full_name}:
+                self._named.setdefault(name, []).append(resource)
 
     @property
     def data_manager(self) -> Resource:
@@ -194,7 +200,7 @@ class Machine:
 
     def named(self, name: str) -> list[Resource]:
         """The resources of this config, not of its remotes or fragments, with that short or full name."""
-        return [each for each in self.resources if name in (each.name, each.full_name)]
+        return self._named.get(name, [])
 
     def shortest_name(self, resource: Resource) -> str:
         """Its short name where no other resource has it, else the full one."""
@@ -215,14 +221,25 @@ class Machine:
 
     def place_of(self, full_name: str) -> tuple[int, int]:
         """Where a resource stands in the config; those of remotes behind all others, by remote."""
-        for index, resource in enumerate(self.resources):
-            if resource.full_name == full_name:
-                return (0, index)
-        return (1, self.home_of(full_name) or 0)
+        place = self._places.get(full_name)
+        return (1, self.home_of(full_name) or 0) if place is None else (0, place)
+
+    def holdfasts_modules(self, path: str | None = None) -> list[Json]:
+        """Those of that id or name and, where there is a `path`, those whose executable it is."""
+        return [
+            module
+            for module in self.modules
+            if _is_holdfasts(module) or (path and module.get("executable_path") == path)
+        ]
 
     @property
-    def has_holdfasts_module(self) -> bool:
-        return any(_is_holdfasts(module) for module in self.modules)
+    def local_modules(self) -> list[str]:
+        """The names of the others that are on the machine alone: an app may have named Holdfast's so."""
+        return [
+            str(module.get("name"))
+            for module in self.modules
+            if module.get("executable_path") and not _is_holdfasts(module)
+        ]
 
     def add_module(self, module: Json) -> None:
         self.modules.append(module)

@@ -1,34 +1,34 @@
 """The command line: arguments in, an answer on stdout, what there is to say on stderr, and an exit code.
 
 0: fine, perhaps with notes. 1: something is wrong with the config or could not be carried over, and is named.
-2: the arguments or the file can't be used. A config that was converted in part is printed all the same.
+2: the arguments, the file or stdout can't be used. A config that was converted in part is printed all the same.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
-import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import IO, Any
+from typing import Any, NoReturn
 
 from .. import __version__
-from ..errors import StorageError
-from ..filesystem import FileSystem
+from ..errors import HoldfastError
+from ..wording import shown
 from .back import to_builtin
 from .check import check
 from .convert import local_module, registry_module, to_holdfast
 from .finding import Finding, is_fine
 from .machine import Json, UnreadableConfigError
+from .streams import STDIN, answer, read, tell
 
-FINE, PROBLEMS, UNUSABLE = 0, 1, 2
-_STDIN = "-"
+FINE, PROBLEMS, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 _CONVERT = """\
-Prints a machine's config with Holdfast in the place of the builtin data manager: the module, the service with all
-its attributes, and in its capture_methods what components, services and remotes say is captured.
-Says on stderr, by name, what could not be carried over and what acts otherwise than before.
+Prints a machine's config with Holdfast in place of the builtin data manager: the module, the service with all its
+attributes, and in its capture_methods what is configured for capture in components, services and remotes.
+Names on stderr what could not be carried over, and what works differently from before.
 
 example:
   holdfast config convert machine.json > with-holdfast.json
@@ -36,46 +36,58 @@ example:
 """
 _CHECK = """\
 Says what is wrong with a config, and how to mend it: attributes, capture methods, resources that are not there, a
-module that is missing. Takes a machine's config, the data manager's entry in it, or its attributes alone.
+missing module. Takes a machine's config, only the data manager's entry in it, or only its attributes.
 
 example:
   holdfast config check machine.json
   echo '{"sync_interval_mins": 1}' | holdfast config check
 """
+_ABOUT = """\
+holdfast config convert   a machine's config from the builtin data manager to Holdfast, or back
+holdfast config check     what is wrong with a config, and how to mend it
+
+Each has a --help of its own. Neither talks to a machine or changes a file.
+"""
 _CODES = """
-exit codes: 0 fine, perhaps with notes; 1 problems, each named; 2 the arguments or the file can't be used
+exit codes: 0 fine, perhaps with notes; 1 problems, each named; 2 the arguments, the file or stdout can't be used
 """
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and answers its exit code."""
-    parsed = _parser().parse_args(arguments)
+    try:
+        return _run(_parser().parse_args(arguments))
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(parsed: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace, Json], int] = parsed.run
     try:
-        config = _read(parsed.file)
-        return run(parsed, config)
-    except UnreadableConfigError as error:
-        name = "stdin" if parsed.file == _STDIN else parsed.file
-        print(f"holdfast: {name}: {error}", file=sys.stderr)
-        return UNUSABLE
+        return run(parsed, _config(parsed.file))
+    except (UnreadableConfigError, RecursionError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
+        tell(f"holdfast: {'stdin' if parsed.file == STDIN else parsed.file}: {why}")
+    except HoldfastError as error:
+        if str(error):
+            tell(f"holdfast: {error}")
+    return UNUSABLE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="holdfast", description="Holdfast's tools for a person.")
+    layout = argparse.RawDescriptionHelpFormatter
+    parser = argparse.ArgumentParser(prog="holdfast", description=_ABOUT, formatter_class=layout)
     parser.add_argument("--version", action="version", version=f"holdfast {__version__}")
     config = parser.add_subparsers(required=True, metavar="config").add_parser(
-        "config", help="convert or check a machine's config"
+        "config", help="convert or check a machine's config", description=_ABOUT, formatter_class=layout
     )
     commands = config.add_subparsers(required=True, metavar="convert|check")
 
     def command(name: str, about: str, run: Callable[[argparse.Namespace, Json], int]) -> argparse.ArgumentParser:
         found = commands.add_parser(
-            name,
-            help=about.partition(":")[0],
-            description=about + _CODES,
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            name, help=about.partition(":")[0], description=about + _CODES, formatter_class=layout
         )
-        found.add_argument("file", nargs="?", default=_STDIN, help="the config, JSON; - or nothing: stdin")
+        found.add_argument("file", nargs="?", default=STDIN, help="the config, JSON; - or nothing: stdin")
         found.add_argument("--json", action="store_true", help="the whole answer as one JSON object on stdout")
         found.set_defaults(run=run)
         return found
@@ -86,10 +98,17 @@ def _parser() -> argparse.ArgumentParser:
     way.add_argument(
         "--executable",
         metavar="PATH",
+        type=_executable,
         help="the module's executable on the machine, where it is not Viam's registry's",
     )
     command("check", _CHECK, _check)
     return parser
+
+
+def _executable(path: str) -> str:
+    if not path:
+        raise argparse.ArgumentTypeError("it is empty; leave it out for the module of Viam's registry")
+    return path
 
 
 def _convert(parsed: argparse.Namespace, config: Json) -> int:
@@ -99,22 +118,22 @@ def _convert(parsed: argparse.Namespace, config: Json) -> int:
         module = local_module(parsed.executable) if parsed.executable else registry_module()
         conversion = to_holdfast(config, module)
     if parsed.json:
-        _print_json({"config": conversion.config, "findings": _plain(conversion.findings)})
+        _answer({"config": conversion.config, "findings": _plain(conversion.findings)})
     else:
-        _tell(conversion.findings, sys.stderr)
+        for finding in conversion.findings:
+            tell(str(finding))
         if conversion.config is not None:
-            _print_json(conversion.config)
+            _answer(conversion.config)
     return _code(conversion.findings)
 
 
 def _check(parsed: argparse.Namespace, config: Json) -> int:
     findings = check(config, os.environ)
     if parsed.json:
-        _print_json({"fine": is_fine(findings), "findings": _plain(findings)})
+        _answer({"fine": is_fine(findings), "findings": _plain(findings)})
     else:
-        _tell(findings, sys.stdout)
-        if is_fine(findings):
-            print("fine")
+        lines = [*map(str, findings), *(["fine"] if is_fine(findings) else [])]
+        answer("".join(f"{line}\n" for line in lines))
     return _code(findings)
 
 
@@ -122,37 +141,46 @@ def _code(findings: Sequence[Finding]) -> int:
     return FINE if is_fine(findings) else PROBLEMS
 
 
-def _tell(findings: Sequence[Finding], stream: IO[str]) -> None:
-    for finding in findings:
-        print(finding, file=stream)
-
-
 def _plain(findings: Sequence[Finding]) -> list[Mapping[str, str]]:
     return [{"level": finding.level.value, "text": finding.text} for finding in findings]
 
 
-def _print_json(value: Any) -> None:
-    print(json.dumps(value, indent=2, ensure_ascii=False))
+def _answer(value: Any) -> None:
+    answer(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n", is_json=True)
 
 
-def _read(file: str) -> Json:
+def _config(file: str) -> Json:
+    data = read(file)
+    if not data.strip():
+        raise UnreadableConfigError("it is empty: a config is an object, {} at least")
     try:
-        data = sys.stdin.buffer.read() if file == _STDIN else FileSystem().read(file)
-        config = json.loads(data.decode("utf-8-sig"), parse_constant=_no_number)
-    except StorageError as error:
-        raise UnreadableConfigError(str(error)) from error
+        config = json.loads(
+            data.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_number, parse_int=_whole_number
+        )
     except UnicodeDecodeError as error:
         raise UnreadableConfigError("it is not UTF-8") from error
     except json.JSONDecodeError as error:
         raise UnreadableConfigError(
             f"it is not JSON: {error.msg} in line {error.lineno}, column {error.colno}"
         ) from error
-    except (ValueError, RecursionError) as error:
+    except ValueError as error:
         raise UnreadableConfigError(f"it is not usable JSON: {error}") from error
     if not isinstance(config, dict):
         raise UnreadableConfigError("a config is an object: it begins with {")
     return config
 
 
-def _no_number(text: str) -> None:
+def _no_number(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
+
+
+def _number(text: str) -> float:
+    found = float(text)
+    if not math.isfinite(found):
+        raise ValueError(f"{shown(text)} is too large for viam-server")
+    return found
+
+
+def _whole_number(text: str) -> int:
+    _number(text)
+    return int(text)
