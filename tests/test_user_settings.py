@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import threading
 from collections.abc import AsyncIterator
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast import user_settings
 from holdfast.filesystem import FileSystem
 from holdfast.storage import settings_file
 from holdfast.storage.settings_file import Setting
@@ -112,6 +114,64 @@ async def test_settings_move_with_the_capture_folder(user: User) -> None:
     await eventually(lambda: user.stored("two") == ["lidar"] and user.stored() == [])
 
 
+async def test_settings_that_the_new_folder_does_not_take_stay_in_the_old_one(user: User) -> None:
+    await user.settings.set(Setting("lidar"), persist=True)
+    with user.files.failing("replace", code=errno.ENOSPC):
+        user.settings.place(str(user.folder / "two"))
+        await eventually(lambda: user.settings.problem)
+    await user.settings.stop()
+    assert user.stored() == ["lidar"]
+
+
+async def test_settings_stay_where_the_folder_is_changed_and_changed_back_at_once(user: User) -> None:
+    await user.settings.set(Setting("lidar"), persist=True)
+    remove, written = user.files.remove, threading.Event()
+
+    def late(path: str) -> None:
+        written.wait(0.5)
+        remove(path)
+
+    user.files.remove = late  # type: ignore[method-assign]
+    user.settings.place(str(user.folder / "two"))
+    user.settings.place(str(user.folder / "one"))
+    await eventually(lambda: len(user.files.tried("replace")) == 3)
+    written.set()
+    await user.settings.stop()
+    assert (user.stored(), user.stored("two")) == (["lidar"], [])
+
+
+async def test_what_is_written_for_a_caller_that_is_gone_is_written_before_what_comes_next(user: User) -> None:
+    replace, overtaken, stalls = user.files.replace, threading.Event(), threading.Event()
+    written: list[bytes] = []
+
+    def overtakable(path: str, data: bytes) -> None:
+        if not stalls.is_set():
+            stalls.set()
+            overtaken.wait(0.5)
+        replace(path, data)
+        written.append(data)
+        overtaken.set()
+
+    user.files.replace = overtakable  # type: ignore[method-assign]
+    caller = asyncio.create_task(user.settings.set(Setting("lidar"), persist=True))
+    await eventually(stalls.is_set)
+    caller.cancel()
+    await asyncio.gather(caller, return_exceptions=True)
+    await user.settings.clear(("lidar", ""))
+    await eventually(lambda: len(written) == 2)
+    assert user.stored() == []
+
+
+async def test_the_time_of_a_setting_goes_on_for_who_comes_after_a_stop(user: User) -> None:
+    await user.settings.set(Setting("lidar", for_s=10.0), persist=False)
+    await user.settings.stop()
+    await user.begin()
+    await user.clock.advance(9.9)
+    assert user.settings.is_paused("lidar")
+    await user.clock.advance(0.2)
+    assert not user.settings.is_paused("lidar")
+
+
 async def test_no_more_settings_hold_than_the_bound(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("holdfast.user_settings.MAX_SETTINGS", 2)
     assert await user.settings.set(Setting("a"), persist=False)
@@ -120,19 +180,63 @@ async def test_no_more_settings_hold_than_the_bound(user: User, monkeypatch: pyt
     assert await user.settings.set(Setting("b", for_s=1.0), persist=False)
 
 
-async def test_a_disk_that_hangs_holds_capture_up_for_a_second_only(tmp_path: Path) -> None:
-    await User(tmp_path).begin()
-    user = User(tmp_path)
-    settings_file.write(FileSystem(), str(tmp_path / "one"), [Setting("lidar")])
-    stat, go_on = user.files.stat, threading.Event()
+class Hanging(User):
+    """With `lidar` paused by an earlier process, and a disk that does not tell before `go_on`."""
 
-    def hanging(path: str) -> object:
-        go_on.wait(20)
-        return stat(path)
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        settings_file.write(FileSystem(), str(folder / "one"), [Setting("lidar")])
+        self.go_on = threading.Event()
+        stat = self.files.stat
 
-    user.files.stat = hanging  # type: ignore[assignment,method-assign]
-    await user.begin()
-    assert not user.settings.is_paused("lidar")
-    go_on.set()
-    await eventually(lambda: user.settings.is_paused("lidar"))
-    await user.settings.stop()
+        def hanging(path: str) -> object:
+            self.go_on.wait(20)
+            return stat(path)
+
+        self.files.stat = hanging  # type: ignore[assignment,method-assign]
+
+
+@pytest.fixture
+async def hanging(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Hanging]:
+    hanging = Hanging(tmp_path)
+    yield hanging
+    hanging.go_on.set()
+    await hanging.settings.stop()
+
+
+async def test_a_disk_that_hangs_holds_capture_up_for_a_second_only(hanging: Hanging) -> None:
+    await hanging.begin()
+    assert not hanging.settings.is_paused("lidar") and "slow" in hanging.settings.problem
+    hanging.go_on.set()
+    await eventually(lambda: hanging.settings.is_paused("lidar"))
+    assert hanging.settings.problem == ""
+
+
+async def test_what_is_set_before_the_disk_told_what_holds_costs_none_of_that(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_settings, "LOAD_TIMEOUT_S", 0.01)
+    await hanging.begin()
+    setting = asyncio.create_task(hanging.settings.set(Setting("radar"), persist=True))
+    await eventually(lambda: hanging.settings.is_paused("radar"))
+    hanging.go_on.set()
+    assert await setting
+    assert sorted(hanging.stored()) == ["lidar", "radar"]
+
+
+async def test_settings_move_though_the_folder_changes_before_they_are_read(hanging: Hanging) -> None:
+    hanging.settings.place(str(hanging.folder / "one"))
+    hanging.settings.place(str(hanging.folder / "two"))
+    hanging.go_on.set()
+    await eventually(lambda: hanging.stored("two") == ["lidar"] and hanging.stored() == [])
+
+
+async def test_who_stops_waiting_for_the_disk_takes_no_setting_from_who_comes_next(
+    hanging: Hanging, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(user_settings, "LOAD_TIMEOUT_S", 0.01)
+    await hanging.begin()
+    with pytest.raises(asyncio.TimeoutError):
+        await asyncio.wait_for(hanging.settings.stop(), 0.01)
+    hanging.go_on.set()
+    await eventually(lambda: hanging.settings.is_paused("lidar"))

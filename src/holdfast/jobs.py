@@ -76,11 +76,7 @@ class Job:
         if timeout_s is None:
             await asyncio.wait([self.task])
         else:
-            await first_done(self._clock.sleep(timeout_s), _ended(self.task))
-
-
-async def _ended(task: asyncio.Task[None]) -> None:
-    await asyncio.wait([task])
+            await first_done(self._clock.sleep(timeout_s), asyncio.wait([self.task]))
 
 
 class Jobs:

@@ -78,11 +78,13 @@ class UserSettings:
         before, self._capture_dir = self._capture_dir, capture_dir
         if not before:
             self._spawn(self._load(capture_dir))
-        elif before != capture_dir and any(held.persist for held in self.held):
+        elif before != capture_dir:
             self._spawn(self._move(before))
+        self._watch_the_time()
 
     async def set(self, setting: Setting, *, persist: bool) -> bool:
-        """Makes `setting` hold from now on, instead of what held for the same; False when too many hold."""
+        """Makes `setting` hold from now on, instead of what held for the same; False when too many hold. It goes to
+        the disk also when this is cancelled."""
         if setting.key not in self._held and len(self._held) >= MAX_SETTINGS:
             return False
         before = self._held.get(setting.key)
@@ -92,43 +94,49 @@ class UserSettings:
         self._held[setting.key] = Held(setting, persist, until_s)
         self._tell()
         if persist or (before is not None and before.persist):
-            await self._save()
+            await asyncio.shield(self._spawn(self._save()))
         return True
 
     async def clear(self, key: tuple[str, str]) -> bool:
-        """What was set for `key` holds no more; False when nothing was."""
+        """What was set for `key` holds no more; False when nothing was. As `set` when cancelled."""
         before = self._held.pop(key, None)
         if before is None:
             return False
         self._tell()
         if before.persist:
-            await self._save()
+            await asyncio.shield(self._spawn(self._save()))
         return True
 
     async def stop(self) -> None:
-        """Returns when what is to persist is on the disk. Settings go on holding for who comes next."""
+        """Returns when what is to persist is on the disk, which goes on when this is cancelled. Settings go on holding
+        for who comes next."""
         if self._timer is not None:
             self._timer.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
-    def _spawn(self, run: Coroutine[Any, Any, None]) -> None:
+    def _spawn(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(run, name="holdfast-settings")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _load(self, capture_dir: str) -> None:
-        reading = asyncio.ensure_future(asyncio.to_thread(settings_file.read, self._files, capture_dir))
-        await asyncio.wait([reading], timeout=LOAD_TIMEOUT_S)
-        if not reading.done():
-            logger.warning("the disk is slow: capture begins before it is known what was set by command")
-            self.loaded = True
-            self._changed()
-        try:
-            for setting in await reading:
-                self._take(setting)
-        except HoldfastError as error:
-            self.problem = str(error)
-            logger.error("%s; what was set by command before does not hold", error)
+        async with self._saving:  # what is written before it is read would take its place
+            reading = asyncio.ensure_future(asyncio.to_thread(settings_file.read, self._files, capture_dir))
+            await asyncio.wait([reading], timeout=LOAD_TIMEOUT_S)
+            if not reading.done():
+                self.problem = "the disk is slow: it has not told yet what was set by command before"
+                logger.warning("the disk is slow: capture begins before it is known what was set by command")
+                self.loaded = True
+                self._changed()
+            try:
+                for setting in await reading:
+                    self._take(setting)
+                self.problem = ""
+            except HoldfastError as error:
+                self.problem = str(error)
+                logger.error("%s; what was set by command before does not hold", error)
         self.loaded = True
         self._tell()
 
@@ -144,11 +152,15 @@ class UserSettings:
         self._held.setdefault(setting.key, Held(setting, True, until_s))
 
     def _tell(self) -> None:
-        """Something else holds: says so, and again when the next setting's time is over."""
-        if self._timer is not None and self._timer is not asyncio.current_task():
+        """Something else holds."""
+        self._watch_the_time()
+        self._changed()
+
+    def _watch_the_time(self) -> None:
+        """Notices when the time of the next setting is over."""
+        if self._timer is not None:
             self._timer.cancel()
         self._timer = asyncio.get_running_loop().create_task(self._expire(), name="holdfast-settings-timer")
-        self._changed()
 
     async def _expire(self) -> None:
         while ends := [held.until_s for held in self.held if held.until_s is not None]:
@@ -164,19 +176,31 @@ class UserSettings:
                 self._spawn(self._save())
 
     async def _save(self) -> None:
-        """Brings what persists to the disk; `problem` says when it does not. Never raises HoldfastError."""
         async with self._saving:
-            settings = [held.setting for held in self.held if held.persist]
-            try:
-                await asyncio.to_thread(settings_file.write, self._files, self._capture_dir, settings)
-                self.problem = ""
-            except HoldfastError as error:
-                self.problem = str(error)
-                logger.error("%s; what was set by command holds until the next restart only", error)
+            await self._write()
 
     async def _move(self, before: str) -> None:
-        await self._save()
+        """Takes what persists along from the folder `before`."""
+        async with self._saving:
+            if (
+                not any(held.persist for held in self.held)
+                or not await self._write()
+                or before == self._capture_dir
+            ):
+                return
+            try:
+                await asyncio.to_thread(settings_file.remove, self._files, before)
+            except HoldfastError as error:
+                logger.warning("%s; going back to that folder at a restart brings its settings again", error)
+
+    async def _write(self) -> bool:
+        """Brings what persists to the disk; `problem` says when it does not. Never raises HoldfastError."""
+        settings = [held.setting for held in self.held if held.persist]
         try:
-            await asyncio.to_thread(settings_file.remove, self._files, before)
+            await asyncio.to_thread(settings_file.write, self._files, self._capture_dir, settings)
         except HoldfastError as error:
-            logger.warning("%s; going back to that folder at a restart brings its settings again", error)
+            self.problem = str(error)
+            logger.error("%s; what was set by command holds until the next restart only", error)
+            return False
+        self.problem = ""
+        return True

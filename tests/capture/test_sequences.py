@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -124,6 +125,30 @@ async def test_a_sequence_that_was_delivered_meanwhile_is_over(book: Book) -> No
     assert book.sequences.open == [] and book.names() == []
 
 
+async def test_a_sequence_whose_end_the_disk_did_not_take_goes_on_with_the_next_service(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    with book.files.failing("create", code=errno.ENOSPC):
+        await book.sequences.suspend()
+    book.sequences.resume()
+    await book.sequences.settled()
+    assert [each.identity for each in book.sequences.open] == [identity]
+    assert book.names() == [f"one/sequences/{identity}.progseq"]
+    assert identity is not None and book.sequences.end(identity) is not None
+    await book.sequences.settled()
+    assert book.names() == [f"one/sequences/{identity}.seq"]
+
+
+async def test_an_end_that_was_half_taken_back_is_no_second_file(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    with book.files.failing("remove", code=errno.EIO, on=lambda path: path.endswith(".progseq")):
+        await book.sequences.suspend()
+    book.sequences.resume()
+    await book.sequences.settled()
+    assert book.names() == [f"one/sequences/{identity}.progseq"]
+
+
 async def test_without_a_successor_a_sequence_ended_with_its_service(book: Book) -> None:
     book.sequences.start(LIDAR)
     await book.sequences.suspend()
@@ -144,6 +169,58 @@ async def test_an_open_sequence_moves_with_the_capture_folder(book: Book) -> Non
     book.sequences.end(identity)
     await book.sequences.settled()
     assert book.names() == [f"two/sequences/{identity}.seq"]
+
+
+async def test_a_sequence_that_ends_with_a_change_of_the_folder_is_in_one_of_them(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.suspend()
+    book.place("two")
+    book.sequences.resume()
+    book.sequences.end_all()
+    await book.sequences.settled()
+    assert book.names() == [f"two/sequences/{identity}.seq"]
+
+
+async def test_a_sequence_goes_on_though_the_new_folder_takes_it_later(book: Book) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.suspend()
+    with book.files.failing("create", code=errno.ENOSPC):
+        book.place("two")
+        book.sequences.resume()
+        await book.sequences.settled()
+    await book.sequences.settled()
+    assert book.names() == [f"two/sequences/{identity}.progseq"]
+    assert [each.identity for each in book.sequences.open] == [identity]
+
+
+async def test_what_happens_to_others_makes_no_file_tell_less_of_until_when_its_sequence_was_alive(
+    book: Book,
+) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    path = str(book.folder / f"one/sequences/{identity}.progseq")
+    first = read(FileSystem(), path).end_ns
+    await book.clock.advance(module.ALIVE_S - 0.1)
+    book.sequences.start(RADAR)
+    await book.sequences.settled()
+    await book.clock.advance(0.2)
+    await eventually(lambda: read(FileSystem(), path).end_ns >= first - 1 + round(module.ALIVE_S * 1e9))
+
+
+async def test_who_stops_waiting_for_a_disk_that_stalls_leaves_nothing_that_runs_or_waits(book: Book) -> None:
+    book.files.stall_writes()
+    identity = book.sequences.start(LIDAR)
+    await eventually(book.files.stalled.is_set)
+    waiting = asyncio.create_task(book.sequences.settled())
+    closing = asyncio.create_task(book.sequences.close())
+    await book.clock.settle()
+    closing.cancel()
+    await asyncio.gather(closing, return_exceptions=True)
+    await asyncio.wait_for(waiting, 20)
+    assert not [task for task in asyncio.all_tasks() if task.get_name() == "holdfast-sequences"]
+    book.files.resume_writes()
+    book.place()
+    await eventually(lambda: book.names() == [f"one/sequences/{identity}.seq"])
 
 
 async def test_a_disk_that_refuses_gets_the_sequence_later(book: Book) -> None:

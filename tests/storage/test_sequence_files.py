@@ -112,11 +112,17 @@ def test_a_write_that_fails_leaves_the_file_as_it_was(tmp_path: Path) -> None:
     assert names(tmp_path) == ["sequences/x.progseq"]
 
 
-def test_what_was_delivered_meanwhile_is_not_taken_back(tmp_path: Path) -> None:
+def test_an_end_is_there_until_it_is_taken_back(tmp_path: Path) -> None:
     files = sequences(tmp_path)
-    assert not files.take_back("x", SEQUENCE) and names(tmp_path) == []
+    assert not files.has_ended("x")
     files.write_ended("x", SEQUENCE)
-    assert files.take_back("x", SEQUENCE) and names(tmp_path) == ["sequences/x.progseq"]
+    assert files.has_ended("x")
+    files.write_open("x", SEQUENCE)
+    files.forget_end("x")
+    assert not files.has_ended("x") and names(tmp_path) == ["sequences/x.progseq"]
+    files.forget("x")
+    files.forget("x")
+    assert names(tmp_path) == []
 
 
 @pytest.mark.parametrize(

@@ -71,6 +71,8 @@ class OpenSequence:
     saved_s: float = field(default=0.0, repr=False)
     at: SequenceFiles | None = field(default=None, repr=False)
     """Where its file is."""
+    says_ended: bool = field(default=False, repr=False)
+    """Whether its file says that it has ended."""
 
 
 class Sequences:
@@ -171,38 +173,48 @@ class Sequences:
         self._changed.set()
 
     async def settled(self) -> None:
-        """Returns when everything that changed so far has been brought to the disk, or the disk has refused it."""
-        if self._task is None or self._task.done():
+        """Returns when everything that changed so far has been brought to the disk, or the disk has refused it; or
+        when nobody does that any more."""
+        if self._task is None:
             return
+        passes = self._passes + (2 if self._writing else 1)
+        self._changed.set()
+        await first_done(self._passed(passes), asyncio.wait([self._task]))
+
+    async def _passed(self, passes: int) -> None:
         async with self._saved:
-            passes = self._passes + (2 if self._writing else 1)
-            self._changed.set()
             await self._saved.wait_for(lambda: self._passes >= passes)
 
     async def close(self) -> None:
-        """Ends every sequence, brings that to the disk, and stops. Safe to call twice."""
+        """Ends every sequence, brings that to the disk, and stops, which it does also when it is cancelled. Safe to
+        call twice."""
         for known in self.open:
             if known.phase is _Phase.SUSPENDED:
                 del self._known[known.identity]  # its file says when its service went away
             else:
                 self.end(known.identity)
-        await self.settled()
-        self._finished_left = False
-        task, self._task = self._task, None
+        task = self._task
+        try:
+            await self.settled()
+        finally:
+            self._finished_left, self._task = False, None
+            if task is not None:
+                task.cancel()
         if task is not None:
-            task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
         while True:
             self._changed.clear()
             self._writing = True
-            failed = not await self._pass()
-            self._writing = False
+            try:
+                failed = not await self._pass()
+            finally:
+                self._writing = False
             async with self._saved:
                 self._passes += 1
                 self._saved.notify_all()
-            wait_s = ALIVE_S
+            wait_s = self._alive_in_s()
             if not self._finished_left:
                 wait_s = _OWNED_POLL_S
             elif failed:
@@ -211,6 +223,12 @@ class Sequences:
                 await self._changed.wait()
             else:
                 await first_done(self._clock.sleep(wait_s), self._changed.wait())
+
+    def _alive_in_s(self) -> float:
+        """Seconds until the file of an open sequence is to say again that it goes on."""
+        now_s = self._clock.monotonic()
+        saved_s = (known.saved_s for known in self._known.values() if known.phase is _Phase.OPEN)
+        return min(saved_s, default=now_s) + ALIVE_S - now_s
 
     async def _pass(self) -> bool:
         """Brings everything that is due to the disk; False when some of it was refused."""
@@ -228,18 +246,20 @@ class Sequences:
         return good
 
     async def _save(self, files: SequenceFiles, known: OpenSequence, now_ns: int, now_s: float) -> bool:
-        phase, at = known.phase, known.at
+        phase = known.phase
         if phase in (_Phase.OPEN, _Phase.RESUMED):
             sequence = replace(known.sequence, end_ns=max(now_ns, known.sequence.start_ns + 1))
         else:
             sequence = known.sequence
         try:
-            lives = await asyncio.to_thread(_write, files, at, known.identity, sequence, phase)
+            lives = await asyncio.to_thread(
+                _write, files, known.at, known.identity, sequence, phase, known.says_ended
+            )
         except StorageError as error:
             if self._throttle.allows(error.reason):
                 logger.error("%s; the sequence %s is kept in memory until it works", error, known.identity)
             return False
-        known.at = files
+        known.at, known.says_ended = files, phase not in (_Phase.OPEN, _Phase.RESUMED)
         if phase is _Phase.ENDED or not lives:
             self._known.pop(known.identity, None)
         elif known.phase is phase:  # else it changed meanwhile, and is saved again
@@ -249,17 +269,25 @@ class Sequences:
 
 
 def _write(
-    files: SequenceFiles, at: SequenceFiles | None, identity: str, sequence: Sequence, phase: _Phase
+    files: SequenceFiles,
+    at: SequenceFiles | None,
+    identity: str,
+    sequence: Sequence,
+    phase: _Phase,
+    says_ended: bool,
 ) -> bool:
-    """Brings one sequence to the disk; False when it goes on no more, since its file was delivered. Blocks."""
-    if phase is _Phase.RESUMED:
-        return (at or files).take_back(identity, sequence) and _write(files, at, identity, sequence, _Phase.OPEN)
-    if phase is _Phase.OPEN:
+    """Brings one sequence to the disk; False when it goes on no more, since its file, which `says_ended`, was
+    delivered. After a StorageError it may be called again. Blocks."""
+    place = at or files
+    if phase is _Phase.RESUMED and says_ended and not place.has_ended(identity):
+        return False
+    if phase in (_Phase.OPEN, _Phase.RESUMED):
         files.write_open(identity, sequence)
+        place.forget_end(identity)
     else:
         files.write_ended(identity, sequence)
-    if at is not None and at is not files:
-        at.forget_open(identity)
+    if place is not files:
+        place.forget(identity)
     return True
 
 

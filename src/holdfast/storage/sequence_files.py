@@ -57,19 +57,20 @@ class SequenceFiles:
     def write_ended(self, identity: str, sequence: Sequence) -> None:
         """Leaves `<id>.seq`, ready for sync, and no `<id>.progseq`. Raises StorageError."""
         self._write(self._ended_path(identity), sequence)
-        self.forget_open(identity)
-
-    def forget_open(self, identity: str) -> None:
-        """Removes `<id>.progseq`, if it is there."""
         self._remove(self._open_path(identity))
 
-    def take_back(self, identity: str, sequence: Sequence) -> bool:
-        """Opens a sequence again that has ended; False when its file is gone, since somebody delivered it."""
-        if not self._files.exists(self._ended_path(identity)):
-            return False
-        self.write_open(identity, sequence)
+    def has_ended(self, identity: str) -> bool:
+        """Whether `<id>.seq` is there."""
+        return self._files.exists(self._ended_path(identity))
+
+    def forget_end(self, identity: str) -> None:
+        """Removes `<id>.seq`, if it is there."""
         self._remove(self._ended_path(identity))
-        return True
+
+    def forget(self, identity: str) -> None:
+        """Removes what is there of the sequence."""
+        self._remove(self._open_path(identity))
+        self.forget_end(identity)
 
     def finish_left(self, is_open: Callable[[str], bool]) -> int:
         """Ends every open sequence that an earlier process left, or keeps it in quarantine; returns how many ended.
@@ -100,7 +101,7 @@ class SequenceFiles:
         return ended
 
     def _finish(self, identity: str, path: str) -> int:
-        if self._files.exists(self._ended_path(identity)):  # it ended, and the crash came before this was removed
+        if self.has_ended(identity):  # it ended, and the crash came before this was removed
             self._files.remove(path)
             return 0
         try:
