@@ -108,8 +108,8 @@ class UserSettings:
         return True
 
     async def stop(self) -> None:
-        """Returns when what is to persist is on the disk, which goes on when this is cancelled. Settings go on holding
-        for who comes next."""
+        """Returns when what is to persist is on the disk, where it goes also when this is cancelled. Settings go on
+        holding for who comes next."""
         if self._timer is not None:
             self._timer.cancel()
         if self._tasks:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -70,14 +71,35 @@ def test_the_oldest_go_when_there_are_too_many(place: Place) -> None:
     assert 8 <= len(left) <= 10
 
 
-async def test_what_was_delivered_long_ago_goes(place: Place) -> None:
+@pytest.fixture
+def aging(place: Place) -> Place:
+    """Keeps for an hour one file that is there; the clock is the system's, whose time is that of delivery."""
+    place.clock.step_wall((time.time_ns() - place.clock.time_ns()) / 1e9)
     place.made(most_age_s=3600.0)
     place.keep(place.capture / "x")
-    age_s = place.delivered.stat().st_ctime - place.clock.time_ns() / 1e9  # its time of delivery is the system's
-    place.clock.step_wall(age_s + 3590)
-    await place.clock.advance(100)
-    place.copy.tidy()
-    assert place.kept() == []
+    return place
+
+
+async def test_what_was_delivered_long_ago_goes(aging: Place) -> None:
+    await aging.clock.advance(3500)
+    aging.copy.tidy()
+    assert aging.kept() == ["captured/x"]
+    await aging.clock.advance(300)
+    aging.copy.tidy()
+    assert aging.kept() == []
+
+
+async def test_a_clock_that_jumps_ahead_makes_nothing_old_before_it_stays_so(aging: Place) -> None:
+    aging.clock.step_wall(86_400)
+    for _ in range(20):
+        await aging.clock.advance(61)
+        aging.copy.tidy()
+    assert aging.kept() == ["captured/x"]
+    aging.clock.step_wall(-86_400)
+    aging.copy.tidy()
+    await aging.clock.advance(1000)
+    aging.copy.tidy()
+    assert aging.kept() == ["captured/x"]
 
 
 def test_making_room_takes_the_oldest_first(place: Place) -> None:

@@ -20,6 +20,7 @@ from holdfast.storage import spool as spool_module
 from holdfast.storage import spool_segments
 from holdfast.storage.layout import FileKind, kind_of
 from holdfast.storage.spool import Spool
+from holdfast.storage.spool_file import Header
 from tests.fakes import FaultyFileSystem
 from tests.waiting import eventually
 
@@ -237,6 +238,22 @@ async def test_the_spool_is_bounded_and_gives_up_the_oldest(
     assert dropped > 4000
     assert numbers(take(spool)) == list(range(dropped, 8000))
     assert_sum(spool)
+
+
+def test_sixty_four_mebibytes_wait_and_not_one_byte_more() -> None:
+    most_bytes, header = 64 * 1024 * 1024, Header(b"life", 0, 0)
+    segments = spool_segments.Segments()
+    sizes = [1024 * 1024] * 63 + [1024 * 1024 - 1, 1]
+    for place, size_bytes in enumerate(sizes):
+        segments.add(
+            spool_segments.Segment(str(place), place, header, 0, size_bytes, 0, 1, 0, oldest_ns=0, complete=True)
+        )
+    assert segments.waiting()[1] == most_bytes and segments.give_up_one() is None
+    segments.add(spool_segments.Segment("last", 99, header, 0, 1, 0, 1, 0, oldest_ns=0, complete=True))
+    given_up = segments.give_up_one()
+    assert given_up is not None and given_up.place == 0
+    assert segments.give_up_one() is None
+    assert segments.counts.dropped == {spool_segments.SPOOL_FULL: 1}
 
 
 async def test_what_is_on_its_way_is_not_given_up(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:

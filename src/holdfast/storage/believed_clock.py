@@ -2,7 +2,7 @@
 
 A clock that is set forward by mistake, and right again soon after, must not make everything too old. So a step
 forward counts only when it has lasted for `PROBATION_S`; until then time goes on from where it was, by the
-monotonic clock. A step back is believed at once, since it makes nothing older. Belongs to one thread.
+monotonic clock. A step back is believed at once, since it makes nothing older. Belongs to one thread at a time.
 """
 
 from __future__ import annotations

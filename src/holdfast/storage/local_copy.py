@@ -2,7 +2,8 @@
 
 They lie in `<dir>/holdfast/captured/` and `<dir>/holdfast/files/`, under the path that they had. Bounded by bytes
 and by the time since their delivery, the oldest go first. Nothing waits for it: a file that can't be moved there is
-deleted as it would be without. Thread-safe; blocks: belongs on a worker thread.
+deleted as it would be without. A wall clock that is set forward makes nothing old before it has gone on so for a
+while (`BelievedClock`). Thread-safe; blocks: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from ..errors import StorageError
 from ..filesystem import EntryKind, FileSystem
 from ..space_config import CopySettings, is_in
 from ..throttle import Throttle
+from .believed_clock import BelievedClock
 from .census import occupied_bytes
 
 MAX_CHOSEN = 10_000
@@ -49,6 +51,7 @@ class LocalCopy:
         self._clock = clock
         self._throttle = throttle
         self._lock = threading.Lock()
+        self._believed = BelievedClock(clock)
         self._tidy_at_s = 0.0
         self._root = os.path.join(settings.folder, "holdfast")
 
@@ -108,7 +111,7 @@ class LocalCopy:
     def _delete_old(self) -> int:
         """Deletes what is too old; returns what the rest takes up."""
         age_s = self.settings.most_age_s
-        before_ns = self._clock.time_ns() - int(age_s * 1e9) if age_s is not None else None
+        before_ns = self._believed.time_ns() - int(age_s * 1e9) if age_s is not None else None
         total = 0
         for kept in self._all(self._root):
             if before_ns is None or kept.delivered_ns >= before_ns or not self._remove(kept):
