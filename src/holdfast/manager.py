@@ -137,7 +137,7 @@ class Manager:
         try:
             await asyncio.wait_for(asyncio.gather(self.steering.hand_over(), *flushes), _FLUSH_TIMEOUT_S)
         except asyncio.TimeoutError:
-            logger.warning("the disk is slow: readings of the last moments are still on their way to it")
+            logger.warning("the disk is slow: the last readings are still being written")
 
     async def stop(self, *, in_a_hurry: bool = False) -> None:
         """Stops capture, completes all files, stops sync and frees the folder. Safe to call twice.
@@ -289,7 +289,7 @@ class Manager:
             await store.emptied()
         await engine.mongo.drained(store.capture_dir)
         del engine.draining[store]
-        logger.info("%s is drained: what was there is sent, and the folder is given up", store.capture_dir)
+        logger.info("%s is drained: everything in it is sent, and the folder is released", store.capture_dir)
         self._close(engine, store)
 
     def _close(self, engine: Engine, store: Store) -> None:
@@ -377,7 +377,7 @@ class Manager:
 
     async def _stop_later(self) -> None:
         await self.clock.sleep(HAND_OVER_S)
-        logger.info("no successor came within %g s: everything is completed and stops", HAND_OVER_S)
+        logger.info("no new service came within %g s: all files are completed, and everything stops", HAND_OVER_S)
         self._last = asyncio.current_task()  # from here on a successor begins anew and does not cancel this
         self._end = None
         await self.stop()

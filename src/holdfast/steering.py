@@ -96,7 +96,7 @@ class Steering:
         try:
             await asyncio.wait_for(ended, _STOP_TIMEOUT_S)
         except asyncio.TimeoutError:
-            logger.error("the disk does not take what was set by command, or which sequences end")
+            logger.error("settings made by command, or ends of sequences, can't be written to disk")
 
     def all_known(self, given: Apis) -> dict[str, frozenset[str]]:
         """The APIs of all resources that are known: those `given`, and others that the machine has told of."""

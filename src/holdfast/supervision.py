@@ -21,7 +21,7 @@ async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
         try:
             return await run()
         except Exception:  # the last resort: everything foreseen is a HoldfastError and handled
-            logger.exception("%s failed unexpectedly; it begins anew in %g s", name, _RESTART_S)
+            logger.exception("%s failed unexpectedly; it restarts in %g s", name, _RESTART_S)
         await asyncio.sleep(_RESTART_S)
 
 

@@ -127,7 +127,7 @@ class UserSettings:
             await asyncio.wait([reading], timeout=LOAD_TIMEOUT_S)
             if not reading.done():
                 self.problem = "the disk is slow: it has not told yet what was set by command before"
-                logger.warning("the disk is slow: capture begins before it is known what was set by command")
+                logger.warning("the disk is slow: capture starts before the settings made by command are read")
                 self.loaded = True
                 self._changed()
             try:
@@ -136,7 +136,7 @@ class UserSettings:
                 self.problem = ""
             except HoldfastError as error:
                 self.problem = str(error)
-                logger.error("%s; what was set by command before does not hold", error)
+                logger.error("%s; settings made by command before do not apply", error)
         self.loaded = True
         self._tell()
 
@@ -169,7 +169,7 @@ class UserSettings:
             over = [held for held in self.held if held.until_s is not None and held.until_s <= now_s]
             for held in over:
                 del self._held[held.setting.key]
-                logger.info("the time of what was set for %s is over", " ".join(held.setting.key).strip())
+                logger.info("what was set by command for %s has expired", " ".join(held.setting.key).strip())
             if over:
                 self._changed()
             if any(held.persist for held in over):
@@ -191,7 +191,7 @@ class UserSettings:
             try:
                 await asyncio.to_thread(settings_file.remove, self._files, before)
             except HoldfastError as error:
-                logger.warning("%s; going back to that folder at a restart brings its settings again", error)
+                logger.warning("%s; if that folder is used again after a restart, its settings apply again", error)
 
     async def _write(self) -> bool:
         """Brings what persists to the disk; `problem` says when it does not. Never raises HoldfastError."""
@@ -200,7 +200,7 @@ class UserSettings:
             await asyncio.to_thread(settings_file.write, self._files, self._capture_dir, settings)
         except HoldfastError as error:
             self.problem = str(error)
-            logger.error("%s; what was set by command holds until the next restart only", error)
+            logger.error("%s; settings made by command last only until the next restart", error)
             return False
         self.problem = ""
         return True

@@ -146,7 +146,7 @@ def test_what_is_no_journal_is_kept_aside_and_counting_begins_anew(
 ) -> None:
     with caplog.at_level(logging.ERROR):
         assert read_back(tmp_path, data) == {}
-    assert "counting begins anew" in caplog.text
+    assert "counting starts from zero" in caplog.text
     assert Path(layout.state_path(str(tmp_path), "ledger-damaged")).read_bytes() == data
 
 

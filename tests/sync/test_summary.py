@@ -46,7 +46,7 @@ async def test_a_line_tells_what_went_by_sync_path(rig: Rig, caplog: pytest.LogC
     await rig.clock.advance(OFTEN_S)
     assert caplog.messages == [
         "sync, in the last 60 s: /capture: 3 files (3.0 KiB); "
-        "/data: 0 files (0 bytes), 1 not taken yet, 1 to failed/; 0 files (0 bytes) are to be sent"
+        "/data: 0 files (0 bytes), 1 not accepted yet, 1 to failed/; 0 files (0 bytes) remain to be sent"
     ]
 
 

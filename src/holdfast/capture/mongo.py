@@ -112,7 +112,7 @@ class MongoWriter:
                 self._run()
                 return
             except Exception:  # the last resort: everything foreseen is a MongoError or StorageError and handled
-                logger.exception("the thread for MongoDB failed unexpectedly; it goes on in %g s", RETRY_MOST_S)
+                logger.exception("the thread for MongoDB failed unexpectedly; it continues in %g s", RETRY_MOST_S)
                 self._pause(RETRY_MOST_S)
 
     def _run(self) -> None:
@@ -201,7 +201,8 @@ class MongoWriter:
         self.last_error = why
         if self._throttle.allows(reason):
             logger.error(
-                "a reading is no document for MongoDB: %s; it is dropped there and counted, others go on", why
+                "a reading can't be a document in MongoDB: %s; it is dropped there and counted, others continue",
+                why,
             )
 
     def _failed(self, error: MongoError) -> bool:
@@ -213,9 +214,7 @@ class MongoWriter:
         if self._ends_at_s is not None:
             return True
         if self._throttle.allows(error.kind.value):
-            logger.warning(
-                "MongoDB: %s: %s; readings wait on the disk until it takes them", error.kind.value, error
-            )
+            logger.warning("MongoDB: %s: %s; readings wait on disk until it accepts them", error.kind.value, error)
         wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self._failures, 16)) * random.uniform(0.9, 1.1)
         self._failures += 1
         self._pause(wait_s)
@@ -224,7 +223,7 @@ class MongoWriter:
     def _worked(self) -> None:
         self._most_readings = min(BATCH_READINGS, self._most_readings * 2)
         if self._failures:
-            logger.info("MongoDB takes readings again; %d wait", self.spool.waiting().readings)
+            logger.info("MongoDB accepts readings again; %d wait", self.spool.waiting().readings)
         self._failures = 0
         self.state, self.why = UP, ""
 

@@ -120,7 +120,7 @@ class Sequences:
         """Begins a sequence now and returns its id; None when too many are open."""
         if len(self._known) >= MAX_OPEN:
             if self._throttle.allows("too many"):
-                logger.error("%d sequences are open: no more are begun until one ends", len(self._known))
+                logger.error("%d sequences are open: no new one starts until one ends", len(self._known))
             return None
         identity = str(uuid.uuid4())
         sequence = Sequence(marked.resources, marked.tags, self._clock.time_ns())

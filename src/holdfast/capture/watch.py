@@ -124,7 +124,7 @@ class Watch:
         first = slow[0][0].slow
         if first is not None and self._may_warn(f"slow {bound.value} {names}"):
             logger.warning(
-                "less than %.0f %% of the readings asked for in the last minute: %s%s. What bounds it: %s; %s",
+                "less than %.0f %% of the readings asked for in the last minute: %s%s. What limits it: %s; %s",
                 ENOUGH * 100,
                 ", ".join(names[:_NAMED]),
                 more,

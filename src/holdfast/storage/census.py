@@ -128,4 +128,4 @@ def _entries(files: FileSystem, folder: str, skipped: frozenset[str]) -> Iterato
                     yield folder, entry
     except StorageError as error:
         if error.reason != "no_such_file":
-            logger.debug("%s; what lies in there is not counted", error)
+            logger.debug("%s; its contents are not counted", error)

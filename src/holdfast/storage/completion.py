@@ -146,7 +146,7 @@ class Completion:
             try:
                 self._run()
             except Exception:  # the last resort: everything foreseen is a StorageError and handled
-                logger.exception("syncing the disk failed unexpectedly; it goes on")
+                logger.exception("syncing the disk failed unexpectedly; it continues")
 
     def _run(self) -> None:
         while True:

@@ -214,7 +214,7 @@ class DiskWriter:
         if not self._thread.is_alive() and self.completion.stop(max(0.0, ends_at_s - time.monotonic())):
             return True
         if self._throttle.allows("end"):
-            logger.error("the disk does not take the last readings; what it takes the next start completes")
+            logger.error("the last readings can't be written to disk; the next start completes what was written")
         return False
 
     async def _do(self, job: Callable[[], None]) -> None:
@@ -241,7 +241,7 @@ class DiskWriter:
             try:
                 self._run()
             except Exception:  # the last resort: everything foreseen is a StorageError and handled
-                logger.exception("the disk thread failed unexpectedly; it goes on")
+                logger.exception("the disk thread failed unexpectedly; it continues")
 
     def _run(self) -> None:
         flush_at: float | None = None

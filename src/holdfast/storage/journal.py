@@ -62,11 +62,11 @@ class Journal:
             if version != VERSION:
                 raise ValueError("its first line is damaged")
             if len(records) < len(lines) - 1:  # the last line may be torn by a crash
-                logger.warning("%s: %d lines are damaged and left out", self.path, len(lines) - len(records))
+                logger.warning("%s: %d lines are damaged and ignored", self.path, len(lines) - len(records))
             return records
         except (StorageError, ValueError) as error:
             if not (isinstance(error, StorageError) and error.reason == "no_such_file"):
-                logger.error("%s: %s; counting begins anew", printable(self.path), error)
+                logger.error("%s: %s; counting starts from zero", printable(self.path), error)
                 with suppress(StorageError):
                     self._files.rename(self.path, layout.state_path(self._capture_dir, "ledger-damaged"))
             return []

@@ -313,8 +313,7 @@ class Ledger:
             if layout.collector_folder(root, *collector) in folders:
                 continue
             logger.warning(
-                "%d readings of %s %s are not in the folder any more: somebody took them away; "
-                "they count as vanished",
+                "%d readings of %s %s are no longer in the folder: somebody removed them; they count as vanished",
                 readings,
                 collector[1],
                 collector[2],

@@ -155,7 +155,10 @@ class Limits:
         if self.local_copy is not None and self._is_on_this_disk(self.local_copy):
             wanted = int((usage.used_share - limits.disk_usage) * usage.total_bytes) + 1
             if self.local_copy.free(wanted) >= wanted:
-                logger.info("the disk is %.0f %% full: the oldest of the local copy went", usage.used_share * 100)
+                logger.info(
+                    "the disk is %.0f %% full: the oldest files of the local copy were deleted",
+                    usage.used_share * 100,
+                )
                 return
         census = self._census()
         if census is None:
@@ -164,8 +167,8 @@ class Limits:
         if ours < limits.capture_dir_share * usage.total_bytes:
             if self._throttle.allows("full by others"):
                 logger.warning(
-                    "the disk of %s is %.0f %% full, of which captured data is less than the share of %g at which "
-                    "it is deleted: nothing is",
+                    "the disk of %s is %.0f %% full, but captured data is less than the share of %g at which "
+                    "it is deleted: nothing is deleted",
                     self.space.root, usage.used_share * 100, limits.capture_dir_share,
                 )  # fmt: skip
             return

@@ -68,7 +68,7 @@ class LocalCopy:
                 self.failed += 1
                 self.last_error = str(error)
             if self._throttle.allows(f"keep {error.reason}"):
-                logger.error("%s; it is delivered and goes without a copy", error)
+                logger.error("%s; it is delivered, and deleted without a copy", error)
             return False
         with self._lock:
             if self.bytes is not None:

@@ -125,7 +125,7 @@ class Departures:
             try:
                 self._settle(failed, move.after)
             except StorageError as error:
-                logger.warning("%s; what was put back is put back, the rest is told at the next time", error)
+                logger.warning("%s; what was put back stays put back, the rest is counted next time", error)
 
     def _settle(self, failed: str, after: Sidecar | None) -> None:
         """Something was put back: the rest of it stays with what is then said of it, or goes when there is none."""

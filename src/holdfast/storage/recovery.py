@@ -143,4 +143,4 @@ def _in_progress(files: FileSystem, folder: str) -> Iterator[str]:
             elif entry.kind is EntryKind.FILE and layout.kind_of(entry.path) is layout.FileKind.IN_PROGRESS:
                 yield entry.path
     except StorageError as error:
-        logger.warning("%s; what lies in there is not recovered", error)
+        logger.warning("%s; its contents are not recovered", error)

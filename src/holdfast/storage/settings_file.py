@@ -61,7 +61,7 @@ def read(files: FileSystem, capture_dir: str) -> list[Setting]:
             return []
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        logger.error("%s is damaged (%s): what was set by command holds no more", printable(path), error)
+        logger.error("%s is damaged (%s): settings made by command are lost", printable(path), error)
         with suppress(StorageError):
             files.rename(path, layout.state_path(capture_dir, "control-damaged"))
         return []
@@ -100,7 +100,7 @@ def _setting(row: Any) -> Setting | None:
         and (setting.for_s is None or _is_number(setting.for_s))
     )
     if not good:
-        logger.error("a setting in %s can't be understood and is left out: %r", "control.prog", row)
+        logger.error("a setting in %s can't be understood and is ignored: %r", "control.prog", row)
     return setting if good else None
 
 

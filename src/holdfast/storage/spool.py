@@ -148,7 +148,7 @@ class Spool:
             self._changed.notify()
         self._thread.join(_JOIN_TIMEOUT_S)
         if self._thread.is_alive():
-            logger.error("the disk does not take the last readings for MongoDB; they are lost to it")
+            logger.error("the last readings for MongoDB can't be written to disk; MongoDB does not get them")
 
     def _run_for_ever(self) -> None:
         while True:
@@ -156,7 +156,7 @@ class Spool:
                 self._run()
                 return
             except Exception:  # the last resort: everything foreseen is a StorageError and handled
-                logger.exception("the spool's thread failed unexpectedly; it goes on")
+                logger.exception("the spool's thread failed unexpectedly; it continues")
 
     def _run(self) -> None:
         while True:

@@ -241,7 +241,7 @@ class SpoolReader:
         try:
             self._files.remove(segment.path)
         except StorageError as error:
-            logger.error("%s; it was sent to MongoDB, and is sent again at the next start, to no effect", error)
+            logger.error("%s; it was sent to MongoDB, and is sent again at the next start, without effect", error)
 
     def _close_file(self) -> None:
         if self._open is not None:
@@ -262,7 +262,7 @@ class SpoolReader:
             self._files.write(self._acknowledged, self._acknowledged_path, line)
             self._acknowledged_bytes += len(line)
         except StorageError as error:
-            logger.debug("%s; after a crash what MongoDB took is sent to it again, to no effect", error)
+            logger.debug("%s; after a crash readings that MongoDB has are sent again, without effect", error)
 
     def _begin_acknowledged(self, line: bytes) -> None:
         descriptor, self._acknowledged = self._acknowledged, None

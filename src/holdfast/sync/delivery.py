@@ -261,7 +261,7 @@ class Delivery:
         if found is not Verdict.LINK or (alone and error.is_cut):
             wait_s = self.retries.failed(paths)
             if self._throttle.allows(f"{os.path.dirname(founds[0].path)} {error.code}"):
-                logger.warning("%s: not taken: %s; tried again in %.1f s", what, error, wait_s)
+                logger.warning("%s: not accepted: %s; tried again in %.1f s", what, error, wait_s)
         return Outcome.WAITING
 
     def _unreadable(self, found: Found, error: StorageError) -> Outcome:

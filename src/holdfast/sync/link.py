@@ -167,7 +167,7 @@ class Link:
                 logger.info("connected to the cloud")
         elif self._throttle.allows(f"{state.value} {why}"):
             level = logging.ERROR if state in (LinkState.REFUSED, LinkState.REFUSING) else logging.WARNING
-            logger.log(level, "%s: %s; data is kept and sent when that is over", state.value, why)
+            logger.log(level, "%s: %s; data is kept, and sent when this is over", state.value, why)
 
     async def _watch(self) -> None:
         """Notices a connection that breaks while nobody uses it. Returns when the link is down."""

@@ -36,7 +36,7 @@ class _Tally:
     quarantined: int = 0
 
     def __str__(self) -> str:
-        bad = [(self.failed, "not taken yet"), (self.quarantined, "to failed/")]
+        bad = [(self.failed, "not accepted yet"), (self.quarantined, "to failed/")]
         return ", ".join(
             [f"{self.files} files ({size(self.bytes)})", *(f"{count} {what}" for count, what in bad if count)]
         )
@@ -91,7 +91,7 @@ class Summary:
         rate = self._meter.bytes_per_s
         left = f", {duration(self._backlog.bytes / rate)} at this rate" if self._backlog.files and rate else ""
         logger.info(
-            "sync, in the last %s: %s; %d files (%s) are to be sent%s",
+            "sync, in the last %s: %s; %d files (%s) remain to be sent%s",
             duration(seconds), "; ".join(paths), self._backlog.files, size(self._backlog.bytes), left,
         )  # fmt: skip
 

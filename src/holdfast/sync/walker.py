@@ -315,7 +315,7 @@ class Walk:
         if error.reason != "no_such_file":
             self.whole = False
             if self.throttle.allows(str(error)):
-                logger.warning("%s; what lies in there is not synced", error)
+                logger.warning("%s; its contents are not synced", error)
 
     def _counts_a_step(self) -> bool:
         self._entries += 1
