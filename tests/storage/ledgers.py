@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from holdfast.filesystem import FileSystem
 from holdfast.storage.counts import CollectorId
 from holdfast.storage.ledger import Ledger
+from holdfast.storage.moves import Move, Way
 from tests.fakes import FakeClock
 
 from . import samples
@@ -28,3 +30,9 @@ def capture(ledger: Ledger, readings: int, path: str = "", collector: CollectorI
         ledger.captured(collector)
     ledger.completing(collector, path or f"/capture/{collector[1]}.prog", readings)
     ledger.save()
+
+
+def go(ledger: Ledger, way: Way, readings: int, *, collector: CollectorId | None = LIDAR, **what: Any) -> None:
+    """A file goes, and its readings count so; without a collector an arbitrary file."""
+    with ledger.counting("/gone", Move(way, collector, readings, **what)):
+        pass

@@ -12,10 +12,10 @@ from pathlib import Path
 
 from holdfast.clock import SystemClock
 from holdfast.storage.disk_writer import Appender, DiskWriter
+from holdfast.storage.known_files import Acknowledged
 from holdfast.storage.layout import capture_file_stem
 from holdfast.storage.ledger import Ledger
-from holdfast.storage.ledger_memory import Acknowledged
-from holdfast.storage.quarantine import quarantine
+from holdfast.storage.quarantine import Held, quarantine
 from holdfast.storage.recovery import Recovery
 from tests.fakes import FaultyFileSystem
 
@@ -132,10 +132,8 @@ class World:
         assert counts.unfinished == 0
         assert counts.delivered - self.delivered in (0, self.in_doubt)
         self.delivered, self.in_doubt = counts.delivered, 0
-        assert counts.quarantined <= self.moved()
-        assert (
-            counts.on_disk + counts.quarantined + counts.vanished == self.left(ledger) + self.moved() + self.taken
-        )
+        assert counts.quarantined == self.moved()
+        assert counts.on_disk + counts.vanished == self.left(ledger) + self.taken
         assert counts.captured + counts.adopted <= self.made
         assert counts.dropped.get("no_space", 0) <= self.refused
         assert counts.dropped.get("torn", 0) <= self.kills + self.builtin_torn
@@ -215,8 +213,8 @@ class Life:
         for path in samples.files_under(self.world.folder, ".capture")[-1:]:
             found = samples.scan(path.read_bytes())
             if found.checked and not self.ledger.acknowledged(str(path), path.stat().st_mtime_ns):
-                quarantine(self.files, str(self.world.folder), str(path), "refused")
-                self.ledger.quarantined(LIDAR, len(found.readings), ours=True)
+                held = Held(LIDAR, len(found.readings), True)
+                quarantine(self.files, self.ledger, str(self.world.folder), str(path), "refused", held=held)
 
     async def builtin(self, count: int) -> None:
         """The builtin leaves a complete file, or one that a crash tore."""

@@ -41,8 +41,7 @@ def fail(store: Store, name: str, size_bytes: int) -> None:
     path = Path(store.root) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size_bytes))
-    quarantine(FileSystem(), store.root, str(path), "refused")
-    store.ledger.file_quarantined()
+    quarantine(FileSystem(), store.ledger, store.root, str(path), "refused")
 
 
 async def test_what_lies_in_quarantine_is_counted_at_the_start_and_after_each_change(

@@ -16,7 +16,7 @@ from holdfast.storage import journal as journals
 from holdfast.storage import layout
 from holdfast.storage.counts import CollectorId, ReadingCounts
 from holdfast.storage.journal import VERSION, Journal
-from holdfast.storage.ledger_memory import Acknowledged
+from holdfast.storage.known_files import Acknowledged
 from tests.fakes import FaultyFileSystem
 
 from . import samples

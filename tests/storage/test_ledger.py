@@ -12,14 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.storage import journal, layout
-from holdfast.storage import ledger as ledgers
+from holdfast.storage import journal, known_files, layout
 from holdfast.storage.counts import FileCounts, ReadingCounts
-from holdfast.storage.ledger import WHOLE, Ledger
-from holdfast.storage.ledger_memory import Acknowledged
+from holdfast.storage.known_files import WHOLE, Acknowledged
+from holdfast.storage.ledger import Ledger
+from holdfast.storage.moves import Way
 from tests.fakes import FakeClock, FaultyFileSystem
 
-from .ledgers import LIDAR, RADAR, capture, open_ledger
+from .ledgers import LIDAR, RADAR, capture, go, open_ledger
 
 JOIN_S = 20.0
 
@@ -52,7 +52,7 @@ def a_file(folder: Path, name: str = "x") -> tuple[str, int]:
 def test_a_reading_is_on_disk_until_its_fate_is_known(ledger: Ledger) -> None:
     capture(ledger, 10)
     ledger.delivered(LIDAR, "/x", Acknowledged(3, 1), 3, ours=True)
-    ledger.quarantined(LIDAR, 2, ours=True)
+    go(ledger, Way.QUARANTINED, 2)
     ledger.vanished(LIDAR, 1, ours=True)
     counts = ledger.readings()[LIDAR]
     assert counts == ReadingCounts(captured=10, delivered=3, quarantined=2, vanished=1)
@@ -71,9 +71,9 @@ def test_a_reading_is_in_no_file_before_its_file_is_complete(ledger: Ledger) -> 
 def test_readings_of_the_builtin_are_adopted_when_their_fate_is_known(ledger: Ledger) -> None:
     capture(ledger, 4)
     ledger.delivered(LIDAR, "/x", Acknowledged(3, 1), 3, ours=False)
-    ledger.quarantined(LIDAR, 2, ours=False)
-    ledger.torn(LIDAR, 1, ours=False)
-    ledger.torn(LIDAR, 1, ours=True)
+    go(ledger, Way.QUARANTINED, 2, ours=False)
+    go(ledger, Way.DELIVERED, 0, torn=1, ours=False)
+    go(ledger, Way.DELIVERED, 0, torn=1)
     ledger.vanished(LIDAR, 4, ours=False)
     counts = ledger.readings()[LIDAR]
     assert counts == ReadingCounts(
@@ -89,7 +89,7 @@ def test_readings_from_a_time_whose_counts_are_lost_are_adopted(fate: str, ledge
     if fate == "delivered":
         ledger.delivered(LIDAR, "/x", Acknowledged(5, 1), 5, ours=True)
     else:
-        ledger.quarantined(LIDAR, 5, ours=True)
+        go(ledger, Way.QUARANTINED, 5)
     counts = ledger.readings()[LIDAR]
     assert (counts.captured, counts.adopted, counts.on_disk, counts.in_files) == (3, 3, 1, 0)
 
@@ -111,7 +111,7 @@ def test_arbitrary_files_are_counted_as_files_across_restarts(
 ) -> None:
     ledger.file_delivered("/a", 100, 1)
     ledger.file_delivered("/b", 50, 1)
-    ledger.file_quarantined()
+    go(ledger, Way.QUARANTINED, 1, collector=None)
     ledger.file_vanished()
     expected = FileCounts(delivered=2, delivered_bytes=150, quarantined=1, vanished=1)
     assert ledger.files == expected
@@ -163,10 +163,10 @@ def test_the_sum_holds_after_any_history(history: list[tuple[str, int]]) -> None
         elif event == "builtin":
             ledger.delivered(LIDAR, "/y", Acknowledged(count, 1), count, ours=False)
         elif event == "quarantined":
-            ledger.quarantined(LIDAR, count, ours=True)
+            go(ledger, Way.QUARANTINED, count)
             in_files = max(0, in_files - count)
         else:
-            ledger.torn(LIDAR, count, ours=False)
+            go(ledger, Way.DELIVERED, 0, torn=count, ours=False)
     counts = ledger.readings()[LIDAR]
     assert counts.on_disk == in_memory + in_files
     assert counts.in_files == in_files
@@ -199,7 +199,7 @@ def test_counts_from_before_the_folder_was_ours_are_added_to_the_journals(
     later.captured(LIDAR)
     later.captured(LIDAR)
     later.completing(LIDAR, a_file(tmp_path, "early.prog")[0], 2)
-    later.file_quarantined()
+    go(later, Way.QUARANTINED, 1, collector=None)
     later.save()
     told: list[bool] = []
     later.attach(lambda: told.append(True))
@@ -302,7 +302,7 @@ class TestAcknowledged:
     def test_the_oldest_are_forgotten_so_that_memory_is_bounded(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ledgers, "MAX_ACKNOWLEDGED", 3)
+        monkeypatch.setattr(known_files, "MAX_ACKNOWLEDGED", 3)
         known = [a_file(tmp_path, str(number)) for number in range(5)]
         for path, modified_ns in known:
             ledger.delivered(LIDAR, path, Acknowledged(1, modified_ns), 1, ours=True)
@@ -311,7 +311,7 @@ class TestAcknowledged:
     def test_memory_is_bounded_after_a_restart_too(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        monkeypatch.setattr(ledgers, "MAX_ACKNOWLEDGED", 3)
+        monkeypatch.setattr(known_files, "MAX_ACKNOWLEDGED", 3)
         known = [a_file(tmp_path, str(number)) for number in range(5)]
         for path, modified_ns in known:
             ledger.delivered(LIDAR, path, Acknowledged(1, modified_ns), 1, ours=True)

@@ -17,8 +17,8 @@ from holdfast.clock import SystemClock
 from holdfast.storage import journal
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.disk_writer import DiskWriter
+from holdfast.storage.known_files import Acknowledged
 from holdfast.storage.ledger import Ledger
-from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.storage.recovery import Recovery
 from tests.power import Choose, ForgetfulFileSystem
 

@@ -14,11 +14,12 @@ from holdfast.filesystem import Buffer, FileSystem
 from holdfast.storage import layout
 from holdfast.storage.counts import FileCounts, ReadingCounts
 from holdfast.storage.failed_files import FailedFile, failed_files, list_page
+from holdfast.storage.known_files import Acknowledged
 from holdfast.storage.ledger import Ledger
-from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.storage.put_back import Departures, Result
 from holdfast.storage.quarantine import Held, quarantine, read_sidecar
 from holdfast.storage.scan import CaptureReader, places_of
+from tests.fakes import FakeClock
 
 from .ledgers import LIDAR, capture, open_ledger
 from .samples import BOTH, file_of, messages, metadata, our_file
@@ -91,8 +92,7 @@ class Folder:
         acknowledged = Acknowledged(5, os.stat(self.path).st_mtime_ns, tuple(numbers))
         self.ledger.delivered(LIDAR, str(self.path), acknowledged, delivered, ours=self.checked)
         held = Held(LIDAR, len(places), self.checked)
-        failed = quarantine(self.files, str(self.root), str(self.path), "refused", places, held)
-        self.ledger.quarantined(LIDAR, len(places), ours=self.checked)
+        failed = quarantine(self.files, self.ledger, str(self.root), str(self.path), "refused", places, held)
         self.ledger.forget(str(self.path))
         return Path(failed)
 
@@ -225,8 +225,7 @@ def test_two_files_of_one_name_go_back_under_two_names(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     for content in (b"first", b"second"):
         (tmp_path / "note.txt").write_bytes(content)
-        quarantine(folder.files, str(tmp_path), str(tmp_path / "note.txt"), "refused by the cloud")
-        folder.ledger.file_quarantined()
+        quarantine(folder.files, folder.ledger, str(tmp_path), str(tmp_path / "note.txt"), "refused by the cloud")
     assert sorted(os.path.basename(file.path) for file in folder.failed) == ["note.txt", "note.txt~2"]
     assert [result.why for result in folder.depart("retry")] == ["", ""]
     contents = {(tmp_path / name).read_bytes() for name in ("note.txt", "note~2.txt")}
@@ -237,8 +236,8 @@ def test_a_file_that_can_not_be_read_stays_until_somebody_has_mended_it(tmp_path
     folder = Folder(tmp_path)
     content = folder.path.read_bytes()
     folder.path.write_bytes(b"\xff" + content[1:])
-    failed = quarantine(folder.files, str(tmp_path), str(folder.path), "unreadable", held=Held(LIDAR, 5, True))
-    folder.ledger.quarantined(LIDAR, 5, ours=True)
+    held = Held(LIDAR, 5, True)
+    failed = quarantine(folder.files, folder.ledger, str(tmp_path), str(folder.path), "unreadable", held=held)
     (result,) = folder.depart("retry")
     assert "header" in result.why and folder.counts.quarantined == 5
     Path(failed).write_bytes(content)
@@ -250,7 +249,7 @@ def test_a_file_in_progress_goes_back_complete(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     left = tmp_path / FOLDER / "9999-b.prog"
     left.write_bytes(our_file(metadata(), messages(1)))
-    quarantine(folder.files, str(tmp_path), str(left), "unreadable")
+    quarantine(folder.files, folder.ledger, str(tmp_path), str(left), "unreadable")
     folder.depart("retry")
     assert left.with_suffix(".capture").exists() and not left.exists()
 
@@ -268,7 +267,8 @@ def test_with_a_sidecar_that_makes_no_sense_a_file_stays(tmp_path: Path, note: s
 
 def test_more_than_was_counted_is_never_taken_back(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    quarantine(folder.files, str(tmp_path), str(folder.path), "refused", held=Held(LIDAR, 5, True))
+    lost = Ledger(folder.files, FakeClock(), str(tmp_path))
+    quarantine(folder.files, lost, str(tmp_path), str(folder.path), "refused", held=Held(LIDAR, 5, True))
     (result,) = folder.depart("retry")
     assert not result.why and folder.counts == ReadingCounts(captured=5)
 

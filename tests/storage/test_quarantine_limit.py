@@ -45,16 +45,12 @@ class Folder:
         if not adopted:
             capture(self.ledger, READINGS)
         held = Held(LIDAR, READINGS, not adopted)
-        failed = self._later(quarantine(self.disk, str(self.root), str(path), "refused", held=held))
-        self.ledger.quarantined(LIDAR, READINGS, ours=not adopted)
-        return failed
+        return self._later(quarantine(self.disk, self.ledger, str(self.root), str(path), "refused", held=held))
 
     def fail_arbitrary(self, name: str) -> Path:
         path = self.root / name
         path.write_bytes(b"x")
-        failed = self._later(quarantine(self.disk, str(self.root), str(path), "refused"))
-        self.ledger.file_quarantined()
-        return failed
+        return self._later(quarantine(self.disk, self.ledger, str(self.root), str(path), "refused"))
 
     def _later(self, failed: str) -> Path:
         """Returns when the file came into quarantine later than all before, as its file system tells it."""

@@ -8,15 +8,16 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.storage import layout
-from holdfast.storage import ledger as ledgers
+from holdfast.storage import layout, tally
 from holdfast.storage.counts import CollectorId, ReadingCounts
-from holdfast.storage.ledger import OTHERS, Ledger
-from holdfast.storage.ledger_memory import Acknowledged
+from holdfast.storage.known_files import Acknowledged
+from holdfast.storage.ledger import Ledger
+from holdfast.storage.moves import Way
+from holdfast.storage.tally import OTHERS
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from . import samples
-from .ledgers import LIDAR, RADAR, capture, open_ledger
+from .ledgers import LIDAR, RADAR, capture, go, open_ledger
 
 
 @pytest.fixture
@@ -78,7 +79,7 @@ class TestReconcile:
         self, ledger: Ledger, before: dict[CollectorId, ReadingCounts]
     ) -> None:
         ledger.delivered(LIDAR, "/x", Acknowledged(6, 1), 6, ours=True)
-        ledger.quarantined(LIDAR, 1, ours=True)
+        go(ledger, Way.QUARANTINED, 1)
         assert self.vanished(ledger, before) == {LIDAR: 3, RADAR: 4}
         assert ledger.readings()[LIDAR].on_disk == 0
 
@@ -98,7 +99,7 @@ class TestReconcile:
 class TestManyCollectors:
     @pytest.fixture
     def few(self, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-        monkeypatch.setattr(ledgers, "MAX_COLLECTORS", 3)
+        monkeypatch.setattr(tally, "MAX_COLLECTORS", 3)
         yield
 
     @pytest.mark.usefixtures("few")

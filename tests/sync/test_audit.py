@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.storage.counts import CollectorId
-from holdfast.storage.ledger_memory import Leaving
+from holdfast.storage.moves import Move, Way
 from holdfast.sync.audit import Audit
 from holdfast.sync.walker import Walk
 from holdfast.throttle import Throttle
@@ -27,9 +27,10 @@ async def test_readings_that_are_just_put_back_when_the_walk_begins_have_not_van
     for _ in range(5):
         ledger.captured(LIDAR)
     ledger.completing(LIDAR, "/x.prog", 5)
-    ledger.quarantined(LIDAR, 5, ours=True)
+    with ledger.counting("/x.capture", Move(Way.QUARANTINED, LIDAR, 5)):
+        pass
     failed = str(world.folder / "failed" / "x.capture")
-    ledger.leaving(failed, Leaving(LIDAR, 5))
+    ledger.leaving(failed, Move(Way.PUT_BACK, LIDAR, 5))
     if not in_the_middle:
         ledger.left([failed])
     clock = FakeClock()

@@ -14,7 +14,6 @@ from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
 from holdfast.storage.claims import Claims
 from holdfast.storage.ledger import ReadingCounts
-from holdfast.storage.ledger_memory import Acknowledged
 from holdfast.sync.outcome import Outcome
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found, Walk
@@ -338,16 +337,6 @@ async def test_a_file_that_is_sent_is_in_hand_until_it_is_gone(world: World) -> 
     assert await attempt(world) is Outcome.DELIVERED
     assert taken == [False]
     assert world.store.claims.take(str(path))
-
-
-async def test_a_file_that_was_counted_as_deleted_goes_unsent(world: World) -> None:
-    path = world.capture_file("9999-a", [1, 2, 3])
-    everything = Acknowledged(3, path.stat().st_mtime_ns)
-    world.ledger.deleted((API, "lidar", "Readings"), str(path), everything, 3, ours=True)
-    assert await attempt(world) is Outcome.DELIVERED
-    assert world.arrived.numbers == []
-    assert not path.exists()
-    assert (counts(world).deleted, counts(world).delivered, counts(world).on_disk) == (3, 0, 0)
 
 
 async def test_what_is_delivered_is_taken_off_what_the_folder_holds(world: World) -> None:

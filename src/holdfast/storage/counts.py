@@ -61,6 +61,10 @@ class ReadingCounts:
         if not self.dropped.get(reason, 1):
             del self.dropped[reason]
 
+    def adopt_what_is_missing(self) -> None:
+        """More is gone from the files than we know to have come in: it is from a time whose counts are lost."""
+        self.adopted += max(0, -self.in_files)
+
     def add(self, other: ReadingCounts) -> None:
         self.captured += other.captured
         self.adopted += other.adopted

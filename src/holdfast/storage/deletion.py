@@ -1,8 +1,7 @@
 """The deletion of one complete capture file to free space: claimed, read, counted, removed, in this order.
 
 So no file is deleted while it is sent, no reading is lost without being counted, and after a crash at any
-instruction each counts once: a file that is counted as deleted and still there is removed by sync, unsent.
-A file that can't be read is left to sync. Blocks: belongs on a worker thread.
+instruction each counts once. A file that can't be read is left to sync. Blocks: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -18,7 +17,7 @@ from .census import Amount, StoredFile
 from .claims import Claims
 from .counts import collector_of
 from .ledger import Ledger
-from .ledger_memory import Acknowledged
+from .moves import Move, Way
 from .scan import CaptureReader
 
 logger = logging.getLogger(__name__)
@@ -76,16 +75,11 @@ class Deletion:
             readings = sum(1 for _ in reader) + reader.damaged_readings
         finally:
             reader.close()
-        collector, ours = collector_of(reader.metadata), reader.checked
         had = self._ledger.acknowledged(file.path, file.modified_ns)
         lost = max(0, readings + reader.torn_readings - had)
-        everything = Acknowledged(max(had, readings), file.modified_ns)
-        self._ledger.deleted(collector, file.path, everything, lost, ours=ours)
-        try:
+        with self._ledger.counting(
+            file.path, Move(Way.DELETED, collector_of(reader.metadata), lost, reader.checked)
+        ):
             self._files.remove(file.path)
-        except StorageError:
-            before = Acknowledged(had, file.modified_ns)
-            self._ledger.not_deleted(collector, file.path, before, lost, ours=ours)
-            raise
         self._ledger.forget(file.path)
         return Freed(1, file.size_bytes, lost, 1)

@@ -1,9 +1,12 @@
 """The ledger: what became of every reading of a capture folder, and of every arbitrary file, across restarts.
 
-A captured reading counts in the journal when its file is complete, before the file gets its final name; a delivered
-one before its file is deleted. So after a crash at any instruction each reading counts once: recovery asks
-`recovered`, which knows the files that count already. No backlog is ever read for it: what is on disk follows from
-the sum, and `reconcile` mends it when a collector's folder turns out to be empty. Invariants:
+Two things under one lock, so that one record of the journal tells of both: the counts (`Tally`), and what is known
+of single files (`KnownFiles`), by which a count and what happens to its file are one. A captured reading counts in
+the journal when its file is complete, before the file gets its final name; a delivered one before its file is
+deleted; what goes with a file into quarantine, out of it or for good, before the file goes. So after a crash at any
+instruction each reading counts once: recovery asks `recovered`, which knows the files that count already, and
+`attach` takes back what was counted of a file that has not gone. No backlog is ever read for it: what is on disk
+follows from the sum, and `reconcile` mends it when a collector's folder turns out to be empty. Invariants:
 
 - `captured` and `dropped` take a lock for a few additions and never wait for a disk: they belong to the event loop.
   Everything else may block while it writes to the journal: it belongs on a worker thread or a storage thread.
@@ -16,7 +19,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
@@ -28,15 +30,10 @@ from ..throttle import Throttle
 from . import layout
 from .counts import CollectorId, FileCounts, ReadingCounts
 from .journal import Journal, Record
-from .ledger_memory import Acknowledged, Earlier, Leaving, row
+from .known_files import WHOLE, Acknowledged, KnownFiles
+from .moves import Move, Way
+from .tally import OTHERS, Tally
 
-OTHERS: CollectorId = ("", "others", "")
-MAX_COLLECTORS = 2_000
-"""Collectors that are counted by name; further ones, whose files somebody put there, count as `OTHERS`."""
-MAX_ACKNOWLEDGED = 10_000
-"""Files of which it is remembered what the cloud has."""
-WHOLE = -1
-"""Acknowledged: all of an arbitrary file."""
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
@@ -65,13 +62,8 @@ class Ledger:
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._journal: Journal | None = None
         self._wrote: Callable[[], None] = lambda: None
-        self._counts: dict[CollectorId, ReadingCounts] = {}
-        self._files = FileCounts()
-        self._completing: dict[str, int] = {}
-        self._acknowledged: OrderedDict[str, Acknowledged] = OrderedDict()
-        self._leaving: dict[str, Leaving] = {}
-        self._changed: set[CollectorId] = set()
-        self._changes: Record = {}
+        self._tally = Tally()
+        self._known = KnownFiles()
 
     def attach(self, wrote: Callable[[], None]) -> None:
         """Adds what the folder's journal says, and keeps it from here on; the folder's lock must be ours.
@@ -80,60 +72,57 @@ class Ledger:
         """
         if self._journal is not None:
             return
-        journal = Journal(self._disk, self._capture_dir, self._checkpoint)
+        journal = Journal(self._disk, self._capture_dir, self._everything)
         try:
             records = journal.read()
         except NewerStateError as error:
             self.state = f"in memory only: {error}"
             logger.error("%s; until then counts are kept in memory only", error)
             return
-        earlier = Earlier(records, self._disk)
+        tally, known = Tally.of(records), KnownFiles.of(records)
+        for move in known.take_stayed(self._disk):
+            tally.take_back(move)
         with self._lock:
-            for collector, counts in earlier.counts.items():
-                self._counts[self._named(collector)].add(counts)
-            self._files.add(earlier.files)
-            self._completing.update(earlier.completing)
-            for path, acknowledged in earlier.acknowledged.items():
-                self._remember(path, acknowledged)
-            for what in earlier.stayed:
-                self._leave(what, -1)
+            self._tally.add(tally)
+            self._known.add(known)
             self._journal, self._wrote = journal, wrote
-            self._changes["files"] = True
+            self._tally.changing_files()  # so that there is something to write: the journal is made anew
         self.save()
 
     def captured(self, collector: CollectorId) -> None:
         """One reading was taken; it is unfinished until its file is complete."""
         with self._lock:
-            counts = self._counts[self._named(collector)]
+            counts = self._tally.named(collector)
             counts.captured += 1
             counts.unfinished += 1
 
     def dropped(self, collector: CollectorId, reason: str, readings: int) -> None:
         """Unfinished readings that are lost. In the journal with the next `save`."""
-        with self._changing(collector) as counts:
+        with self._lock:
+            counts = self._tally.changing(collector)
             counts.unfinished -= readings
             counts.drop(reason, readings)
 
     def completing(self, collector: CollectorId, path: str, readings: int) -> None:
         """The file in progress at `path` is whole and gets its final name after the next `save`."""
-        with self._changing(collector) as counts:
-            counts.unfinished -= readings
-            self._count_file(path, readings)
+        with self._lock:
+            self._tally.changing(collector).unfinished -= readings
+            self._known.complete(path, readings)
 
     def completed(self, paths: Iterable[str]) -> None:
         """The final names of files that were in progress at `paths` are safe: they need not be known any more."""
         with self._lock:
             for path in paths:
-                if self._completing.pop(path, None) is not None:
-                    self._note("completing", path, None)
+                self._known.completed(path)
 
     def recovered(self, collector: CollectorId, path: str, readings: int, torn: int, *, ours: bool) -> None:
         """A file in progress that a crash left holds `readings` good readings and `torn` unfinished ones.
 
         Files of the builtin (`ours` false) are adopted when their readings' fate is known.
         """
-        with self._changing(collector) as counts:
-            counted = self._completing.get(path)
+        with self._lock:
+            counts = self._tally.changing(collector)
+            counted = self._known.completing(path)
             if counted is not None:
                 counts.captured += max(0, readings - counted)
                 counts.drop("torn", max(0, counted - readings))
@@ -143,28 +132,27 @@ class Ledger:
             else:
                 counts.adopted += torn
                 counts.drop("torn", torn)
-            self._count_file(path, readings)
+            self._known.complete(path, readings)
         self.save()
 
     def vanished(self, collector: CollectorId, readings: int, *, ours: bool = True) -> None:
         """Readings of complete files that somebody took away."""
-        with self._changing(collector) as counts:
+        with self._lock:
+            counts = self._tally.changing(collector)
             counts.vanished += readings
             counts.adopted += 0 if ours else readings
-            self._adopt_what_is_missing(counts)
+            counts.adopt_what_is_missing()
         self.save()
 
     def acknowledged(self, path: str, modified_ns: int) -> int:
         """How many readings of a file the cloud has, from its beginning; `WHOLE` for all of an arbitrary file."""
         with self._lock:
-            known = self._acknowledged.get(path)
-            return known.readings if known is not None and known.modified_ns == modified_ns else 0
+            return self._known.acknowledged(path, modified_ns).readings
 
     def refused(self, path: str, modified_ns: int) -> tuple[int, ...]:
         """The numbers of the readings, among those that are `acknowledged`, that the cloud refused."""
         with self._lock:
-            known = self._acknowledged.get(path)
-            return known.refused if known is not None and known.modified_ns == modified_ns else ()
+            return self._known.acknowledged(path, modified_ns).refused
 
     def delivered(
         self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
@@ -175,122 +163,85 @@ class Ledger:
     def delivered_together(self, files: Iterable[Delivered]) -> None:
         """What one call brought to the cloud, of however many files: one write of the journal."""
         for file in files:
-            with self._changing(file.collector) as counts:
+            with self._lock:
+                counts = self._tally.changing(file.collector)
                 counts.delivered += file.readings
                 counts.adopted += 0 if file.ours else file.readings
-                self._adopt_what_is_missing(counts)
-                self._remember(file.path, file.acknowledged)
-        self.save()
-
-    def quarantined(self, collector: CollectorId, readings: int, *, ours: bool) -> None:
-        """Readings of a complete file that lie in `failed/`."""
-        with self._changing(collector) as counts:
-            counts.quarantined += readings
-            counts.adopted += 0 if ours else readings
-            self._adopt_what_is_missing(counts)
-        self.save()
-
-    def leaving(self, path: str, what: Leaving, target: str = "") -> None:
-        """The file at `path`, in quarantine, goes after the next `save`: back to `target`, or for good. Of what was
-        never counted as quarantined nothing is counted now."""
-        with self._lock:
-            there = self._files.quarantined
-            if what.collector is not None:
-                collector = self._named(what.collector)
-                there = self._counts[collector].quarantined
-                what = what._replace(collector=collector)
-            what = self._leaving[path] = what._replace(readings=min(what.readings, there))
-            self._leave(what, 1)
-            self._note("leaving", path, what)
-            if target:
-                self._acknowledged.pop(target, None)
-                self._note("acknowledged", target, Acknowledged(0, 0))  # the journal may know it from before
-
-    def left(self, paths: Iterable[str]) -> None:
-        """These files are where `leaving` said, or stay after all where they still exist."""
-        stayed = {path: self._disk.exists(path) for path in paths}
-        with self._lock:
-            for path, is_there in stayed.items():
-                what = self._leaving.pop(path)
-                if is_there:
-                    self._leave(what, -1)
-                self._note("leaving", path, None)
-        self.save()
-
-    def returning(self) -> set[CollectorId]:
-        """Those of which a file is just being put back."""
-        with self._lock:
-            return {what.collector for what in self._leaving.values() if what.collector is not None}
-
-    def torn(self, collector: CollectorId, readings: int, *, ours: bool) -> None:
-        """Unfinished readings at the end of a complete file: of the builtin, or of a disk that failed."""
-        with self._changing(collector) as counts:
-            counts.drop("torn", readings)
-            counts.adopted += 0 if ours else readings
-            self._adopt_what_is_missing(counts)
-        self.save()
-
-    def deleted(
-        self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
-    ) -> None:
-        """The capture file at `path` goes, to free space, and with it `readings` that the cloud does not have.
-
-        Told before the removal; `acknowledged` is all of the file, so that nothing of it is sent after a crash in
-        between. Where it could not go, `not_deleted` takes this back.
-        """
-        with self._changing(collector) as counts:
-            counts.deleted += readings
-            counts.adopted += 0 if ours else readings
-            self._adopt_what_is_missing(counts)
-            self._remember(path, acknowledged)
-        self.save()
-
-    def not_deleted(
-        self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
-    ) -> None:
-        """Takes back `deleted`; `acknowledged` is what the cloud has of the file."""
-        with self._changing(collector) as counts:
-            counts.deleted -= readings
-            counts.adopted -= 0 if ours else readings
-            self._remember(path, acknowledged)
+                counts.adopt_what_is_missing()
+                self._known.acknowledge(file.path, file.acknowledged)
         self.save()
 
     def file_delivered(self, path: str, size_bytes: int, modified_ns: int) -> None:
         """The cloud took an arbitrary file."""
         with self._lock:
-            self._files.delivered += 1
-            self._files.delivered_bytes += size_bytes
-            self._changes["files"] = True
-            self._remember(path, Acknowledged(WHOLE, modified_ns))
-        self.save()
-
-    def file_quarantined(self) -> None:
-        with self._lock:
-            self._files.quarantined += 1
-            self._changes["files"] = True
+            files = self._tally.changing_files()
+            files.delivered += 1
+            files.delivered_bytes += size_bytes
+            self._known.acknowledge(path, Acknowledged(WHOLE, modified_ns))
         self.save()
 
     def file_vanished(self) -> None:
         with self._lock:
-            self._files.vanished += 1
-            self._changes["files"] = True
+            self._tally.changing_files().vanished += 1
         self.save()
 
     def forget(self, path: str) -> None:
-        """The file is gone: nothing about it need be known. (The journal's next reader sees that for itself.)"""
+        """The file is gone: nothing about it need be known."""
         with self._lock:
-            self._acknowledged.pop(path, None)
+            self._known.forget(path)
+
+    @contextmanager
+    def counting(self, path: str, move: Move) -> Iterator[None]:
+        """Counts `move` before the file at `path` goes, which happens inside. A StorageError passes through; what
+        was counted is then taken back, unless the file is gone."""
+        if move.counts_nothing:
+            yield
+            return
+        self.leaving(path, move)
+        self.save()
+        try:
+            yield
+        except StorageError:
+            self.left([path])
+            raise
+        self._over({path: False})
+
+    def leaving(self, path: str, move: Move, target: str = "") -> None:
+        """The file at `path` goes, to `target` where it is put back, after the next `save`. `left` must follow."""
+        with self._lock:
+            self._known.move(path, self._tally.counting(move))
+            if target:
+                self._known.expect(target)
+
+    def left(self, paths: Iterable[str]) -> None:
+        """These files went as `leaving` said, or stay after all where they still exist."""
+        self._over({path: self._disk.exists(path) for path in paths})
+
+    def _over(self, moves: Mapping[str, bool]) -> None:
+        """Of moves by their paths, with whether the file stayed."""
+        with self._lock:
+            for path, stayed in moves.items():
+                move = self._known.moved(path)
+                if stayed:
+                    self._tally.take_back(move)
+        self.save()
+
+    def returning(self) -> set[CollectorId]:
+        """Those of which a file is just being put back."""
+        with self._lock:
+            back = [move for move in self._known.moving if move.way is Way.PUT_BACK]
+            return {move.collector for move in back if move.collector is not None}
 
     def readings(self) -> dict[CollectorId, ReadingCounts]:
         """A copy that the caller may keep."""
         with self._lock:
-            return {collector: counts.copy() for collector, counts in self._counts.items()}
+            return {collector: counts.copy() for collector, counts in self._tally.readings.items()}
 
     @property
     def files(self) -> FileCounts:
         """A copy that the caller may keep."""
         with self._lock:
-            return FileCounts(**vars(self._files))
+            return FileCounts(**vars(self._tally.files))
 
     def reconcile(
         self,
@@ -320,18 +271,25 @@ class Ledger:
             )
             self.vanished(collector, readings)
 
+    def collector_in(self, folder: str) -> CollectorId | None:
+        """Whose files lie in `folder`, as far as that is known without reading one."""
+        with self._lock:
+            collectors = list(self._tally.readings)
+        root, folder = os.path.realpath(self._capture_dir), os.path.realpath(folder)
+        return next((c for c in collectors if layout.collector_folder(root, *c) == folder), None)
+
     def save(self) -> None:
         """Brings what changed into the journal. Never raises."""
         with self._saving:
             with self._lock:
-                journal, record = self._journal, self._take_changes()
+                journal, record = self._journal, {**self._tally.changes(), **self._known.changes()}
             if journal is None or not record:
                 return
             try:
                 journal.append(record)
             except StorageError as error:
                 with self._lock:
-                    self._changes["files"] = True  # the next save tries again, and makes the journal anew
+                    self._tally.changing_files()  # the next save tries again, and makes the journal anew
                 self.state = f"in memory only: {error}"
                 if self._throttle.allows(error.reason):
                     logger.error("%s; counts since then are lost if the process is killed", error)
@@ -347,83 +305,7 @@ class Ledger:
         if journal is not None:
             journal.close()
 
-    def collector_in(self, folder: str) -> CollectorId | None:
-        """Whose files lie in `folder`, as far as that is known without reading one."""
+    def _everything(self) -> Record:
+        """For a new beginning of the journal."""
         with self._lock:
-            collectors = list(self._counts)
-        root, folder = os.path.realpath(self._capture_dir), os.path.realpath(folder)
-        return next((c for c in collectors if layout.collector_folder(root, *c) == folder), None)
-
-    @contextmanager
-    def _changing(self, collector: CollectorId) -> Iterator[ReadingCounts]:
-        with self._lock:
-            collector = self._named(collector)
-            self._changed.add(collector)
-            yield self._counts[collector]
-
-    def _leave(self, what: Leaving, sign: int) -> None:
-        """Counts what leaves quarantine, or takes it back."""
-        number = sign * what.readings
-        if what.collector is None:
-            self._files.quarantined -= number
-            self._files.discarded += number if what.discarded or what.freed else 0
-            self._changes["files"] = True
-            return
-        collector = self._named(what.collector)
-        counts = self._counts[collector]
-        self._changed.add(collector)
-        counts.quarantined -= number
-        if what.discarded:
-            counts.drop("discarded", number)
-        elif what.freed:
-            counts.deleted += number
-        else:
-            counts.returned += number
-            counts.adopted -= 0 if what.ours else number
-
-    def _named(self, collector: CollectorId) -> CollectorId:
-        """The collector under which `collector` is counted; there is an entry for it."""
-        if collector not in self._counts:
-            if len(self._counts) >= MAX_COLLECTORS:
-                collector = OTHERS
-            self._counts.setdefault(collector, ReadingCounts())
-        return collector
-
-    def _count_file(self, path: str, readings: int) -> None:
-        self._completing[path] = readings
-        self._note("completing", path, readings)
-
-    def _remember(self, path: str, acknowledged: Acknowledged) -> None:
-        self._acknowledged[path] = acknowledged
-        if len(self._acknowledged) > MAX_ACKNOWLEDGED:
-            self._acknowledged.popitem(last=False)
-        self._note("acknowledged", path, acknowledged)
-
-    def _note(self, what: str, path: str, value: int | Acknowledged | Leaving | None) -> None:
-        if self._journal is not None:
-            self._changes.setdefault(what, {})[path] = value
-
-    @staticmethod
-    def _adopt_what_is_missing(counts: ReadingCounts) -> None:
-        """More is gone from the files than we know to have come in: it is from a time whose counts are lost."""
-        counts.adopted += max(0, -counts.in_files)
-
-    def _take_changes(self) -> Record:
-        changes, self._changes = self._changes, {}
-        if "files" in changes:
-            changes["files"] = vars(self._files).copy()
-        if self._changed:
-            changes["collectors"] = [row(collector, self._counts[collector]) for collector in self._changed]
-            self._changed.clear()
-        return changes
-
-    def _checkpoint(self) -> Record:
-        """Everything that is known, as one record."""
-        with self._lock:
-            return {
-                "collectors": [row(collector, counts) for collector, counts in self._counts.items()],
-                "files": vars(self._files).copy(),
-                "completing": dict(self._completing),
-                "acknowledged": dict(self._acknowledged),
-                "leaving": dict(self._leaving),
-            }
+            return {**self._tally.everything(), **self._known.everything()}

@@ -4,7 +4,7 @@ Of a file whose other readings are delivered only those are sent again that were
 taken out into a file of their own, and what is damaged stays. At any moment a crash leaves each reading in one
 place: first the file of its own is written, then the sidecar says that it is there, then the ledger counts, then it
 gets its name; the next time goes on from there. What was counted as leaving and is still there after a crash is
-taken back by the ledger (`Ledger.leaving`).
+taken back by the ledger (`moves`).
 """
 
 from __future__ import annotations
@@ -22,14 +22,13 @@ from .counts import collector_of
 from .failed_files import FailedFile
 from .layout import FileKind
 from .ledger import Ledger
-from .ledger_memory import Leaving
+from .moves import Move, Way
 from .quarantine import NAMES, Held, Sidecar, read_sidecar, write_sidecar
 from .scan import CaptureReader
 
 BATCH = 64
 _COPY_BYTES = 1024 * 1024
 _DEPARTING = threading.Lock()
-_NOTHING = Leaving(None, 0)
 _CAPTURED = (FileKind.CAPTURE, FileKind.IN_PROGRESS)
 
 logger = logging.getLogger(__name__)
@@ -46,13 +45,13 @@ class Result:
 
 
 @dataclass(frozen=True)
-class _Move:
+class _Departure:
     """`source` goes to `target`, or for good where that is empty; `after` is what is then said of what stays."""
 
     file: FailedFile
     source: str
     target: str
-    leaving: Leaving
+    counts: Move
     size_bytes: int
     after: Sidecar | None = None
 
@@ -76,18 +75,18 @@ class Departures:
 
     def discard(self, batch: Sequence[FailedFile]) -> list[Result]:
         """Deletes a batch for good."""
-        return self._depart(batch, lambda file: self._way_out(file, lambda what: what._replace(discarded=True)))
+        return self._depart(batch, lambda file: self._way_out(file, Way.DISCARDED))
 
     def free(self, batch: Sequence[FailedFile]) -> list[Result]:
         """Deletes a batch to free space."""
-        return self._depart(batch, lambda file: self._way_out(file, lambda what: what._replace(freed=True)))
+        return self._depart(batch, lambda file: self._way_out(file, Way.FREED))
 
-    def _depart(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Move]) -> list[Result]:
+    def _depart(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Departure]) -> list[Result]:
         with _DEPARTING:
             return self._depart_alone(batch, plan)
 
-    def _depart_alone(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Move]) -> list[Result]:
-        moves: list[_Move] = []
+    def _depart_alone(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Departure]) -> list[Result]:
+        moves: list[_Departure] = []
         results: list[Result] = []
         for file in batch:
             try:
@@ -96,7 +95,7 @@ class Departures:
                 results.append(Result(file, why=str(error)))
         ledgers = {self._ledger_of(move.file) for move in moves}
         for move in moves:
-            self._ledger_of(move.file).leaving(move.source, move.leaving, move.target)
+            self._ledger_of(move.file).leaving(move.source, move.counts, move.target)
         for ledger in ledgers:
             ledger.save()
         for move in moves:
@@ -105,12 +104,12 @@ class Departures:
             except StorageError as error:
                 results.append(Result(move.file, why=str(error)))
             else:
-                results.append(Result(move.file, move.leaving.readings, move.size_bytes))
+                results.append(Result(move.file, move.counts.readings, move.size_bytes))
         for ledger in ledgers:
             ledger.left(move.source for move in moves if self._ledger_of(move.file) is ledger)
         return results
 
-    def _carry_out(self, move: _Move) -> None:
+    def _carry_out(self, move: _Departure) -> None:
         failed = move.file.path
         with NAMES:
             if not move.target:
@@ -135,12 +134,11 @@ class Departures:
         self._remove_if_there(failed)
         self._remove_if_there(layout.cause_path(failed))
 
-    def _way_out(self, file: FailedFile, meant: Callable[[Leaving], Leaving]) -> _Move:
+    def _way_out(self, file: FailedFile, way: Way) -> _Departure:
         sidecar, size_bytes = self._known(file), self._files.stat(file.path).st_size
-        leaving = meant(self._counted(file, sidecar))
-        return _Move(file, file.path, "", leaving, size_bytes)
+        return _Departure(file, file.path, "", sidecar.counts_as(way, file.origin(sidecar)), size_bytes)
 
-    def _way_back(self, file: FailedFile, taken: set[str]) -> _Move:
+    def _way_back(self, file: FailedFile, taken: set[str]) -> _Departure:
         sidecar = self._known(file)
         origin = file.origin(sidecar)
         kind = layout.kind_of(origin)
@@ -154,11 +152,12 @@ class Departures:
         if sidecar.taken_out:
             assert sidecar.held is not None
             source, after = layout.taken_out_path(file.path), replace(sidecar, taken_out=0)
-            leaving = Leaving(sidecar.held.collector, sidecar.taken_out, sidecar.held.ours)
+            counts = Move(Way.PUT_BACK, sidecar.held.collector, sidecar.taken_out, sidecar.held.ours)
         else:
-            source, after, leaving = file.path, None, self._counted(file, sidecar)
+            source, after = file.path, None
+            counts = sidecar.counts_as(Way.PUT_BACK, file.origin(sidecar))
         taken.add(target)
-        return _Move(file, source, target, leaving, self._files.stat(source).st_size, after)
+        return _Departure(file, source, target, counts, self._files.stat(source).st_size, after)
 
     def _known(self, file: FailedFile) -> Sidecar:
         """The sidecar. What it says was taken out and is not there was put back, and the crash came then."""
@@ -169,13 +168,6 @@ class Departures:
             if not sidecar.damaged:
                 raise _Stays("it was put back already")
         return sidecar
-
-    def _counted(self, file: FailedFile, sidecar: Sidecar) -> Leaving:
-        """What a whole file counts as."""
-        if sidecar.held is not None:
-            return Leaving(sidecar.held.collector, sidecar.held.readings + sidecar.taken_out, sidecar.held.ours)
-        is_counted = sidecar.cause and layout.kind_of(file.origin(sidecar)) is FileKind.ARBITRARY
-        return Leaving(None) if is_counted else _NOTHING
 
     def _without_what_is_damaged(self, file: FailedFile, sidecar: Sidecar) -> Sidecar:
         """Takes what can be sent out of a file that is not to be sent as a whole."""

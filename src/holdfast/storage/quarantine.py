@@ -1,7 +1,7 @@
 """Quarantine: files that can't be delivered, kept in `failed/` with the reason beside them.
 
 The reason is a JSON file of its own, the sidecar. It also says what of the file counts as quarantined, so that this
-can be taken back (`put_back`). Blocks: belongs on a worker thread.
+can be taken back (`put_back`). The ledger counts before the file is moved. Blocks: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -19,6 +19,9 @@ from ..errors import DamagedFileError, StorageError, printable
 from ..filesystem import FileSystem
 from . import layout
 from .counts import CollectorId
+from .layout import FileKind
+from .ledger import Ledger
+from .moves import Move, Way, nothing
 
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
@@ -51,27 +54,52 @@ class Sidecar:
     taken_out: int = 0
     """Readings that lie in a file of their own beside it, ready to be put back; `held` has them no more."""
 
+    def counts_as(self, way: Way, origin: str) -> Move:
+        """What goes with the whole of the file that is, or was, at `origin`: its readings, where they are known; an
+        arbitrary file counts as one, unless it was the builtin that put it there."""
+        if self.held is not None:
+            return Move(way, self.held.collector, self.held.readings + self.taken_out, self.held.ours)
+        is_counted = self.cause and layout.kind_of(origin) is FileKind.ARBITRARY
+        return Move(way, None) if is_counted else nothing(way)
+
 
 def quarantine(
     files: FileSystem,
+    ledger: Ledger,
     capture_dir: str,
     path: str,
     cause: str,
     damaged: Sequence[tuple[int, int]] = (),
     held: Held | None = None,
+    torn: int = 0,
 ) -> str:
-    """Moves `path` into `failed/` and writes its cause beside it; returns the new path. Raises StorageError.
+    """Counts `path` as quarantined, moves it into `failed/`, and writes its cause beside it; returns the new path.
+    On StorageError it is where it was, and counts as it did.
 
-    `damaged` are the byte ranges [from, to) that are not good, where the rest is delivered.
+    `damaged` are the byte ranges [from, to) that are not good, where the rest is delivered; `held` are the readings
+    that were not delivered, `torn` further ones at its end, which nobody can read.
     """
-    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime())
-    sidecar = Sidecar(printable(path), cause, now, tuple(damaged), held)
+    sidecar = _sidecar(path, cause, tuple(damaged), held)
+    with ledger.counting(path, sidecar.counts_as(Way.QUARANTINED, path)._replace(torn=torn)):
+        return _move(files, capture_dir, path, sidecar)
+
+
+def set_aside(files: FileSystem, capture_dir: str, path: str, cause: str) -> str:
+    """As `quarantine`, of what counts nowhere: a sequence."""
+    return _move(files, capture_dir, path, _sidecar(path, cause))
+
+
+def _sidecar(path: str, cause: str, damaged: tuple[tuple[int, int], ...] = (), held: Held | None = None) -> Sidecar:
+    return Sidecar(printable(path), cause, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), damaged, held)
+
+
+def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> str:
     with NAMES:
         target = _free(files, layout.failed_path(path, capture_dir))
         files.make_folder(os.path.dirname(target))
         write_sidecar(files, target, sidecar)
         files.rename(path, target)
-    logger.error("%s: %s; kept as %s", printable(path), cause, printable(target))
+    logger.error("%s: %s; kept as %s", printable(path), sidecar.cause, printable(target))
     return target
 
 

@@ -112,25 +112,30 @@ class Recovery:
         self.result.torn_readings += reader.torn_readings
         if readings:
             return LeftFile(self._files, collector, path, readings, reader.checked)
-        self._files.remove(path)
+        self._gone(path)
         return None
+
+    def _gone(self, path: str) -> None:
+        self._files.remove(path)
+        self._ledger.completed([path])
 
     def _lost(self, path: str) -> None:
         """A file of which a power cut left nothing; what it held is counted where that is known."""
         collector = self._ledger.collector_in(os.path.dirname(path))
         if collector is not None:
             self._ledger.recovered(collector, path, 0, 0, ours=True)
-        self._files.remove(path)
+        self._gone(path)
 
     def _quarantine(self, path: str, cause: str) -> None:
         readings = count_checks(self._files, path)
         collector = self._ledger.collector_in(os.path.dirname(path))
-        held = None if collector is None else Held(collector, readings, True)
-        quarantine(self._files, self._capture_dir, path, cause, held=held)
-        self.result.quarantined += 1
+        held = None
         if collector is not None:
+            held = Held(collector, readings, True)
             self._ledger.recovered(collector, path, readings, 0, ours=True)
-            self._ledger.quarantined(collector, readings, ours=True)
+        quarantine(self._files, self._ledger, self._capture_dir, path, cause, held=held)
+        self._ledger.completed([path])
+        self.result.quarantined += 1
 
 
 def _in_progress(files: FileSystem, folder: str) -> Iterator[str]:

@@ -20,8 +20,8 @@ from ..clock import Clock
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
 from ..filesystem import FileSystem
 from ..storage.claims import Claims
+from ..storage.known_files import WHOLE
 from ..storage.layout import FileKind
-from ..storage.ledger import WHOLE
 from ..storage.store import Store
 from ..supervision import in_thread
 from ..throttle import Throttle

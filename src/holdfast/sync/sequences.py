@@ -15,7 +15,7 @@ from viam.proto.app.data import CreateSequenceRequest, SequenceResourceFilter
 
 from ..errors import DamagedFileError
 from ..filesystem import FileSystem
-from ..storage.quarantine import quarantine
+from ..storage.quarantine import set_aside
 from ..storage.sequence_files import Sequence, read
 from .cloud import Cloud
 from .link import Link
@@ -61,7 +61,7 @@ class SequenceDelivery:
 
     def refuse(self, found: Found, root: str, cause: str) -> None:
         """The sequence will never be taken: it goes to quarantine. Raises StorageError. Blocks."""
-        quarantine(self._files, root, found.path, cause)
+        set_aside(self._files, root, found.path, cause)
         self.quarantined += 1
 
     def _remember(self, key: tuple[str, int]) -> None:

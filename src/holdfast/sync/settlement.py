@@ -16,8 +16,9 @@ from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..storage import layout
 from ..storage.counts import CollectorId, collector_of
-from ..storage.ledger import WHOLE, Delivered
-from ..storage.ledger_memory import Acknowledged
+from ..storage.known_files import WHOLE, Acknowledged
+from ..storage.ledger import Delivered
+from ..storage.moves import Move, Way
 from ..storage.quarantine import Held, quarantine
 from ..storage.scan import CaptureReader, count_checks, places_of
 from ..storage.store import Store
@@ -119,12 +120,11 @@ class Settlement:
             places = ", ".join(f"{start} to {end}" for start, end in bad[:_MOST_PLACES])
             cause = f"{'; '.join(causes)} at bytes {places}; the {good} readings around it are delivered"
             held = Held(scanned.collector, scanned.damaged_readings + len(refused), scanned.checked)
-            quarantine(self._files, store.root, found.path, cause, bad, held)
-            store.ledger.quarantined(held.collector, held.readings, ours=held.ours)
+            quarantine(self._files, store.ledger, store.root, found.path, cause, bad, held, scanned.torn_readings)
         else:
-            store.let_go(found.path, found.size_bytes)
-        if scanned.torn_readings:
-            store.ledger.torn(scanned.collector, scanned.torn_readings, ours=scanned.checked)
+            what = Move(Way.DELIVERED, scanned.collector, 0, scanned.checked, scanned.torn_readings)
+            with store.ledger.counting(found.path, what):
+                store.let_go(found.path, found.size_bytes)
         store.ledger.forget(found.path)
         return Outcome.QUARANTINED if bad else Outcome.DELIVERED
 
@@ -134,16 +134,13 @@ class Settlement:
         readings = count_checks(self._files, found.path)
         collector = store.ledger.collector_in(os.path.dirname(found.path))
         held = None if collector is None else Held(collector, readings, True)
-        quarantine(self._files, store.root, found.path, cause, held=held)
-        if held is not None:
-            store.ledger.quarantined(held.collector, held.readings, ours=held.ours)
+        quarantine(self._files, store.ledger, store.root, found.path, cause, held=held)
         return Outcome.QUARANTINED
 
     def refused_file(self, found: Found, cause: str) -> Outcome:
         """An arbitrary file that the cloud will never take."""
         store = self.store_of(found)
-        quarantine(self._files, store.root, found.path, f"refused by the cloud: {cause}")
-        store.ledger.file_quarantined()
+        quarantine(self._files, store.ledger, store.root, found.path, f"refused by the cloud: {cause}")
         self._note_end(found)
         return Outcome.QUARANTINED
 

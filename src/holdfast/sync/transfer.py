@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from ..errors import CloudError
 from ..filesystem import FileSystem
 from ..storage.counts import collector_of
-from ..storage.ledger_memory import Acknowledged
+from ..storage.known_files import Acknowledged
 from ..storage.scan import CaptureReader
 from .outcome import Outcome
 from .planner import MAX_UNARY_BINARY_BYTES, Part, UnaryPart, capture_parts

@@ -1,0 +1,94 @@
+"""A capture file, or an arbitrary one, that leaves its path: what counts with that.
+
+Into quarantine, out of it, or for good. The ledger counts a move before the file goes, with a note in the journal,
+and takes that back where the file is there still: the disk refused, or a crash came first. So each reading counts
+once, whenever the process dies.
+"""
+
+from __future__ import annotations
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+from .counts import CollectorId, FileCounts, ReadingCounts
+
+
+class Way(Enum):
+    """Where a file goes."""
+
+    DELIVERED = "delivered"
+    """For good: the cloud has every reading of it that is whole."""
+    DELETED = "deleted"
+    """For good, to free space."""
+    QUARANTINED = "quarantined"
+    PUT_BACK = "put_back"
+    """Out of quarantine, to be sent again."""
+    DISCARDED = "discarded"
+    """Out of quarantine and for good, as somebody said."""
+    FREED = "freed"
+    """Out of quarantine and for good, to free space."""
+
+
+OUT_OF_QUARANTINE = frozenset({Way.PUT_BACK, Way.DISCARDED, Way.FREED})
+
+
+class Move(NamedTuple):
+    """What goes with a file: readings of a collector, or an arbitrary file (`collector` None)."""
+
+    way: Way
+    collector: CollectorId | None
+    readings: int = 1
+    """Whose fate becomes known, or open again; the delivered ones count before."""
+    ours: bool = True
+    torn: int = 0
+    """Unfinished readings at its end, which nobody can read: of the builtin, or of a disk that failed."""
+
+    @property
+    def counts_nothing(self) -> bool:
+        return not self.readings and not self.torn
+
+
+def nothing(way: Way) -> Move:
+    """The move of a file that is in no count."""
+    return Move(way, None, 0)
+
+
+def count(counts: ReadingCounts, move: Move, sign: int = 1) -> None:
+    """Counts a move of readings, or takes that back (`sign` -1)."""
+    readings, torn = sign * move.readings, sign * move.torn
+    if move.way in OUT_OF_QUARANTINE:
+        counts.quarantined -= readings
+    match move.way:
+        case Way.QUARANTINED:
+            counts.quarantined += readings
+        case Way.DELETED | Way.FREED:
+            counts.deleted += readings
+        case Way.DISCARDED:
+            counts.drop("discarded", readings)
+        case Way.PUT_BACK:
+            counts.returned += readings
+    counts.drop("torn", torn)
+    if move.way not in OUT_OF_QUARANTINE:
+        counts.adopted += 0 if move.ours else readings + torn
+        counts.returned += move.readings + move.torn if sign < 0 else 0
+    elif move.way is Way.PUT_BACK:
+        counts.adopted -= 0 if move.ours else readings
+
+
+def count_file(counts: FileCounts, move: Move, sign: int = 1) -> None:
+    """Counts the move of an arbitrary file, or takes that back."""
+    files = sign * move.readings
+    if move.way is Way.QUARANTINED:
+        counts.quarantined += files
+    elif move.way in OUT_OF_QUARANTINE:
+        counts.quarantined -= files
+        counts.discarded += files if move.way is not Way.PUT_BACK else 0
+
+
+def to_record(move: Move) -> list[Any]:
+    return [move.way.value, *move[1:]]
+
+
+def from_record(value: list[Any]) -> Move:
+    way, collector, *rest = value
+    return Move(Way(way), None if collector is None else (*collector,), *rest)
