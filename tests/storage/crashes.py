@@ -1,19 +1,87 @@
-"""What a crash leaves, and a pass of recovery over it."""
+"""A crash at any operation on the disk; what it leaves, and a pass of recovery over it."""
 
 from __future__ import annotations
 
+import itertools
 import os
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from holdfast.errors import StorageError
-from holdfast.filesystem import FileSystem
+from holdfast.filesystem import Buffer, FileSystem
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.recovery import Recovered, Recovery
 from tests.fakes import START_NS, FakeClock
 
 STEM = "2023-11-14T22_13_20.123456Z"
+
+
+class Killed(BaseException):
+    """The process ends here."""
+
+
+class Mortal(FileSystem):
+    """A file system on which the process dies, in its `life`, instead of the change of that number."""
+
+    def __init__(self, dies_at: int) -> None:
+        self.dies_at = dies_at
+        self.died = False
+        self._done: int | None = None
+
+    @contextmanager
+    def life(self) -> Iterator[None]:
+        """The process dies in here, if it comes so far."""
+        self._done = 0
+        try:
+            yield
+        except Killed:
+            self.died = True
+        finally:
+            self._done = None
+
+    def _step(self) -> None:
+        if self._done is not None:
+            self._done += 1
+            if self._done == self.dies_at:
+                raise Killed
+
+    def create(self, path: str) -> int:
+        self._step()
+        return super().create(path)
+
+    def write(self, descriptor: int, path: str, data: Buffer) -> None:
+        self._step()
+        super().write(descriptor, path, data)
+
+    def truncate(self, path: str, size_bytes: int) -> None:
+        self._step()
+        super().truncate(path, size_bytes)
+
+    def rename(self, source: str, target: str) -> None:
+        self._step()
+        super().rename(source, target)
+
+    def replace(self, path: str, data: bytes) -> None:
+        self._step()
+        super().replace(path, data)
+
+    def remove(self, path: str) -> None:
+        self._step()
+        super().remove(path)
+
+    def sync(self, folder: str) -> None:
+        self._step()
+
+
+def deaths() -> Iterator[Mortal]:
+    """One for a death at each change to the disk, and a last one for a life without."""
+    for dies_at in itertools.count(1):
+        mortal = Mortal(dies_at)
+        yield mortal
+        if not mortal.died:
+            assert dies_at > 2, "there was no death worth a test"
+            return
 
 
 def leave(path: Path, data: bytes, age_s: float = 60.0) -> Path:

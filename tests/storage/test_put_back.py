@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.filesystem import Buffer, FileSystem
+from holdfast.filesystem import FileSystem
 from holdfast.storage import layout
 from holdfast.storage.counts import FileCounts, ReadingCounts
 from holdfast.storage.failed_files import FailedFile, failed_files, list_page
@@ -21,50 +21,11 @@ from holdfast.storage.quarantine import Held, quarantine, read_sidecar
 from holdfast.storage.scan import CaptureReader, places_of
 from tests.fakes import FakeClock
 
+from .crashes import deaths
 from .ledgers import LIDAR, capture, open_ledger
 from .samples import BOTH, file_of, messages, metadata, our_file
 
 FOLDER = "rdk_component_sensor/lidar/Readings"
-
-
-class Killed(BaseException):
-    """The process ends here."""
-
-
-class Mortal(FileSystem):
-    """A file system on which the process dies at the operation of that number; 0: never."""
-
-    def __init__(self, dies_at: int = 0) -> None:
-        self.dies_at = dies_at
-        self.done = 0
-
-    def _step(self) -> None:
-        self.done += 1
-        if self.done == self.dies_at:
-            raise Killed
-
-    def create(self, path: str) -> int:
-        self._step()
-        return super().create(path)
-
-    def write(self, descriptor: int, path: str, data: Buffer) -> None:
-        self._step()
-        super().write(descriptor, path, data)
-
-    def rename(self, source: str, target: str) -> None:
-        self._step()
-        super().rename(source, target)
-
-    def replace(self, path: str, data: bytes) -> None:
-        self._step()
-        super().replace(path, data)
-
-    def remove(self, path: str) -> None:
-        self._step()
-        super().remove(path)
-
-    def sync(self, folder: str) -> None:
-        self._step()
 
 
 class Folder:
@@ -170,19 +131,12 @@ def test_wherever_the_process_dies_each_reading_is_in_one_place_and_counts_once(
     tmp_path: Path, what: str, refused: tuple[int, ...], damaged: tuple[int, ...]
 ) -> None:
     refused = tuple(n for n in refused if n not in damaged)
-    for dies_at in range(1, 100):
-        folder = Folder(tmp_path / str(dies_at))
+    for mortal in deaths():
+        folder = Folder(tmp_path / str(mortal.dies_at))
         folder.refuse(*refused, damaged=damaged)
-        mortal = Mortal()
         folder.again(mortal)
-        mortal.dies_at = mortal.done + dies_at
-        try:
+        with mortal.life():
             folder.depart(what)
-        except Killed:
-            pass
-        else:
-            assert dies_at > 3
-            break
         folder.again()
         at_once = sorted(folder.to_send())
         assert at_once in ([], sorted(messages(5)[n] for n in refused))

@@ -70,7 +70,6 @@ def count(counts: ReadingCounts, move: Move, sign: int = 1) -> None:
     counts.drop("torn", torn)
     if move.way not in OUT_OF_QUARANTINE:
         counts.adopted += 0 if move.ours else readings + torn
-        counts.returned += move.readings + move.torn if sign < 0 else 0
     elif move.way is Way.PUT_BACK:
         counts.adopted -= 0 if move.ours else readings
 
