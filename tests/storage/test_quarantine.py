@@ -129,3 +129,14 @@ def test_a_file_that_the_disk_refuses_to_move_stays_and_is_not_counted(tmp_path:
     assert folder.path.exists() and folder.counts == folder.expected(gone=False)
     folder.refuse()
     assert folder.counts == folder.expected(gone=True)
+
+
+def test_another_file_that_comes_to_the_path_takes_nothing_back(tmp_path: Path) -> None:
+    ledger = open_ledger(tmp_path)
+    path = tmp_path / "note.txt"
+    for number in (1, 2):
+        path.write_bytes(b"note")
+        quarantine(FileSystem(), ledger, str(tmp_path), str(path), "refused")
+        path.write_bytes(b"another")
+        ledger = open_ledger(tmp_path)
+        assert ledger.files == FileCounts(quarantined=number)

@@ -135,6 +135,28 @@ def test_a_file_without_a_readable_header_is_kept_in_quarantine_with_its_cause(
     assert cause["time"].endswith("Z")
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        samples.our_file(samples.metadata(), samples.messages(1))[:-1],
+        b"\xff" + samples.our_file(samples.metadata(), samples.messages(3))[1:],
+        bytes(100),
+    ],
+    ids=["torn", "without a header", "blank"],
+)
+def test_another_file_of_the_name_of_one_that_is_dealt_with_is_counted_anew(
+    content: bytes, tmp_path: Path, folder: Path, ledger: Ledger
+) -> None:
+    ledger.dropped(LIDAR, "known", 0)
+    path = leave(folder / f"{STEM}.prog", content)
+    run(tmp_path, ledger)
+    assert not path.exists()
+    before = ledger.readings()[LIDAR].captured
+    leave(path, samples.our_file(samples.metadata(), samples.messages(5))[:-1])
+    run(tmp_path, ledger)
+    assert ledger.readings()[LIDAR].captured == before + 5, "the torn one too"
+
+
 def test_quarantine_never_replaces_what_is_there_already(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
     for data in (b"first", b"second", b"third"):
         leave(folder / f"{STEM}.prog", data)
