@@ -247,7 +247,7 @@ class _Reader:
         return [name for name in self._attributes if name not in self.known and name not in CLOUD_SIDE]
 
     def text(self, name: str, default: str) -> str:
-        value = self._take(name, str, "a text")
+        value = self._take(name, str, "a string")
         if value is not None and "\0" in value:
             raise ConfigError(name, "must not hold a NUL character")
         return default if value is None else str(value)
@@ -275,10 +275,10 @@ class _Reader:
         return int(value)
 
     def texts(self, name: str) -> tuple[str, ...]:
-        value = self._take(name, (list, tuple), "a list of texts")
+        value = self._take(name, (list, tuple), "a list of strings")
         for item in value or ():
             if not isinstance(item, str):
-                raise ConfigError(name, f"must be a list of texts; {shown(item)} is none")
+                raise ConfigError(name, f"must be a list of strings; {shown(item)} is not one")
             if "\0" in item:
                 raise ConfigError(name, "must not hold a NUL character")
         return tuple(value or ())

@@ -32,7 +32,7 @@ def mongo_settings(name: str, value: Any, problems: list[str]) -> MongoSettings 
     for key in sorted(KEYS):
         text = value.get(key)
         if not isinstance(text, (str, type(None))):
-            raise ConfigError(f"{name}.{key}", "must be a text")
+            raise ConfigError(f"{name}.{key}", "must be a string")
         texts[key] = text or ""
     uri = texts["uri"]
     if not uri.startswith(_SCHEMES):

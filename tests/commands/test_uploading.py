@@ -127,13 +127,13 @@ async def test_it_is_a_job_where_nobody_waits(world: Steered) -> None:
     [
         ({}, "either path or data"),
         ({"path": "/x", "data": IMAGE}, "either path or data"),
-        ({"path": "/x", "mime_type": "image/png"}, "mime_type goes with data"),
+        ({"path": "/x", "mime_type": "image/png"}, "mime_type belongs to data"),
         ({"data": IMAGE}, "mime_type is missing"),
         ({"data": IMAGE, "mime_type": "image/jepg"}, "did you mean 'image/jpeg'"),
         ({"data": "no base64!", "mime_type": "image/png"}, "data must be base64"),
-        ({"data": IMAGE, "mime_type": "image/png", "tags": "t"}, "tags must be a list of texts"),
+        ({"data": IMAGE, "mime_type": "image/png", "tags": "t"}, "tags must be a list of strings"),
         ({"data": IMAGE, "mime_type": "image/png", "tags": ["a/b"]}, "without '/'"),
-        ({"path": 5.0}, "path must be a text"),
+        ({"path": 5.0}, "path must be a string"),
     ],
 )
 async def test_an_argument_that_can_not_be_is_named(world: Steered, arguments: dict[str, Any], told: str) -> None:

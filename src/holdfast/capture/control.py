@@ -101,7 +101,7 @@ def _pair(entry: Mapping[str, Any]) -> Pair:
 def _text(entry: Mapping[str, Any], name: str) -> str:
     value = entry.get(name)
     if not isinstance(value, (str, type(None))):
-        raise ValueError(f"{name} must be a text, not {value!r}")
+        raise ValueError(f"{name} must be a string, not {value!r}")
     return value or ""
 
 
@@ -110,7 +110,7 @@ def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, (str, type(None))) for each in value):
-        raise ValueError(f"{name} must be a list of texts, not {value!r}")
+        raise ValueError(f"{name} must be a list of strings, not {value!r}")
     return tuple(each or "" for each in value)
 
 

@@ -15,6 +15,6 @@ async def _status(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 STATUS = Command(
     "status",
-    "tells what is captured, what waits, what was delivered, and what is wrong; the same as GetStatus",
+    "returns what is captured, what waits, what was delivered, and what is wrong; the same as GetStatus",
     _status,
 )

@@ -65,14 +65,17 @@ async def _deliver(manager: Manager, paths: tuple[str, ...]) -> str:
 
 CAPTURE_NOW = Command(
     "capture_now",
-    "takes one reading now, whatever is paused, and tells its files and what became of their delivery",
+    "captures one reading now, even if capture is paused, and returns its files and how their delivery went",
     _capture_now,
     (
         Argument("resource", text, "the resource's name", required=True),
         Argument("method", text, "the method's name", required=True),
-        Argument("params", mapping, "additional_params; those of the config when they are missing"),
+        Argument("params", mapping, "additional_params; those in the config if left out"),
         Argument(
-            "sync", flag, "true, the default: sends it and waits for it; false: with the next sync", default=True
+            "sync",
+            flag,
+            "true, the default: sends it and waits for it; false: leaves it to the next sync",
+            default=True,
         ),
     ),
 )

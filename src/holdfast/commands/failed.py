@@ -149,14 +149,14 @@ def _after(name: str, value: Any) -> str:
 
 FAILED = Command(
     "failed",
-    "lists what can't be delivered and is kept, with its cause; sends it again; or discards it",
+    "lists files that could not be delivered, with the cause; sends them again; or discards them",
     _failed,
     (
         Argument("action", one_of(_LIST, _RETRY, _DISCARD), "list, retry or discard", required=True),
-        Argument("paths", texts, "only these: files as list tells them, or folders; else all", default=()),
-        Argument("all", flag, "true: everything; discard wants this or paths", default=False),
+        Argument("paths", texts, "only these files, as list returns them, or folders; else all", default=()),
+        Argument("all", flag, "true: all files; discard requires this or paths", default=False),
         Argument("limit", _limit, f"how many rows to list: 100, or up to {MAX_ROWS}", default=100),
-        Argument("after", _after, "list goes on behind this path, the `next` of the page before", default=""),
+        Argument("after", _after, "list continues after this path, the `next` of the page before", default=""),
         *WAIT,
     ),
 )

@@ -14,10 +14,8 @@ from .resources import pair_known, resource_known, running
 from .table import Argument, Arguments, Command, flag, number, seconds, text
 
 _WHAT = '"capture", "sync" (the scheduled one) or the name of a resource'
-_FOR = Argument("for_s", seconds, "how many seconds it holds; for good when it is missing")
-_PERSIST = Argument(
-    "persist", flag, "true: it holds after a restart too; false, the default: until the next", default=False
-)
+_FOR = Argument("for_s", seconds, "for how many seconds; no end if left out")
+_PERSIST = Argument("persist", flag, "true: survives a restart; false, the default: does not", default=False)
 
 
 async def _what(manager: Manager, what: str) -> str:
@@ -68,30 +66,30 @@ async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, An
 
 async def _set(manager: Manager, setting: Setting, *, persist: bool) -> None:
     if not await manager.steering.settings.set(setting, persist=persist):
-        raise CommandError(f"{MAX_SETTINGS} pauses and frequencies hold already: take some back first")
+        raise CommandError(f"{MAX_SETTINGS} pauses and frequencies are set already: undo some first")
 
 
 PAUSE = Command(
     "pause",
-    "stops capture, one resource's or all of it, or scheduled sync, until resume; tells what is paused until when",
+    "pauses capture, of one resource or all, or scheduled sync, until resume; returns what is paused until when",
     _pause,
     (Argument("what", text, _WHAT, required=True), _FOR, _PERSIST),
 )
 RESUME = Command(
     "resume",
-    "ends the pause of what is named; tells what is still paused",
+    "ends a pause; returns what is still paused",
     _resume,
     (Argument("what", text, _WHAT, required=True),),
 )
 SET_FREQUENCY = Command(
     "set_frequency",
-    "captures a method of a resource at another frequency than the config or the control sensor say; tells the old "
-    "and the new",
+    "captures a method of a resource at another frequency than the config or the control sensor says; returns the "
+    "old and the new one",
     _set_frequency,
     (
         Argument("resource", text, "the resource's name", required=True),
         Argument("method", text, "the method's name", required=True),
-        Argument("hz", number, "the frequency; 0 is off, null takes back what was set"),
+        Argument("hz", number, "the frequency; 0 is off, null undoes an earlier set_frequency"),
         _FOR,
         _PERSIST,
     ),

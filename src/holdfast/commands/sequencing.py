@@ -61,7 +61,7 @@ async def _stop(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 START_SEQUENCE = Command(
     "start_sequence",
-    "begins a stretch of time that the cloud keeps together; tells its id",
+    "starts a sequence, a period of time whose data the cloud groups; returns its id",
     _start,
     (
         Argument("resources", _pairs, _RESOURCES, required=True),
@@ -70,7 +70,7 @@ START_SEQUENCE = Command(
 )
 STOP_SEQUENCE = Command(
     "stop_sequence",
-    "ends a sequence now; it is sent with the next sync",
+    "stops a sequence; the next sync sends it",
     _stop,
     (Argument("id", text, "what start_sequence told", required=True),),
 )

@@ -78,21 +78,21 @@ async def _job(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 WAIT = (
     Argument("wait", flag, "true, the default: answers when it is done; false: answers with a job", default=True),
-    Argument("timeout_s", seconds, "how many seconds to wait at most; what is under way goes on"),
+    Argument("timeout_s", seconds, "how many seconds to wait at most; the job continues"),
 )
 SYNC = Command(
     "sync",
-    "sends what is there now, waits for it, and tells files, bytes, failures and seconds",
+    "sends everything that is there now, waits for it, and returns files, bytes, failures and seconds",
     _sync,
     (
         *WAIT,
         Argument("paths", texts, "only these files and folders; they must be under a sync path", default=()),
-        Argument("resources", texts, "only what was captured of these resources", default=()),
+        Argument("resources", texts, "only what was captured from these resources", default=()),
     ),
 )
 JOB = Command(
     "job",
-    "tells how far something is that goes on by itself, and what it did",
+    "returns the progress and the result of a job",
     _job,
-    (Argument("id", text, "what the command that began it told; all jobs when it is missing"),),
+    (Argument("id", text, "the job in the answer of the command that started it; all jobs if left out"),),
 )

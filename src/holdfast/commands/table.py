@@ -88,9 +88,9 @@ def flag(name: str, value: Any) -> bool:
 
 def text(name: str, value: Any) -> str:
     if not isinstance(value, str):
-        raise CommandError(f"{name} must be a text, not {shown(value)}")
+        raise CommandError(f"{name} must be a string, not {shown(value)}")
     if not 0 < len(value) <= MAX_TEXT_CHARS:
-        raise CommandError(f"{name} must be a text of 1 to {MAX_TEXT_CHARS} characters, not of {len(value)}")
+        raise CommandError(f"{name} must be a string of 1 to {MAX_TEXT_CHARS} characters, not of {len(value)}")
     if "\0" in value:
         raise CommandError(f"{name} must not hold a NUL character")
     return value
@@ -105,7 +105,7 @@ def one_of(*allowed: str) -> Check:
     return check
 
 
-def items(name: str, value: Any, what: str = "a list of texts") -> Sequence[Any]:
+def items(name: str, value: Any, what: str = "a list of strings") -> Sequence[Any]:
     """A list that is not too long; `what` says of what it is."""
     if not isinstance(value, (list, tuple)):
         raise CommandError(f"{name} must be {what}, not {shown(value)}")

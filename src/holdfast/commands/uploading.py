@@ -78,7 +78,7 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if path is None:
         job = _data_job(manager, data, _extension(arguments["mime_type"]), labels, report)
     elif arguments["mime_type"] is not None:
-        raise CommandError("mime_type goes with data; what a file is follows from its name")
+        raise CommandError("mime_type belongs to data; the type of a file follows from its name")
     else:
         job = await _path_job(manager, path, labels, report)
     return await told(job, arguments)
@@ -120,7 +120,7 @@ async def _path_job(manager: Manager, path: str, labels: Labels, report: _Report
 
 def _extension(mime_type: str | None) -> str:
     if mime_type is None:
-        raise CommandError('mime_type is missing: what the data is, as "image/jpeg"')
+        raise CommandError('mime_type is missing: the type of the data, such as "image/jpeg"')
     extension = extension_of(mime_type) or _OTHER_TYPES.guess_extension(mime_type)
     if not extension:
         hint = did_you_mean(mime_type, EXTENSIONS)
@@ -142,14 +142,14 @@ def _base64(name: str, value: Any) -> bytes:
 
 UPLOAD = Command(
     "upload",
-    "uploads a file, a folder, or data that comes with the command; tells counts, bytes and the cloud's ids",
+    "uploads a file, a folder, or data that comes with the command; returns counts, bytes and the cloud's ids",
     _upload,
     (
         Argument("path", text, "a file or folder in one of upload_roots"),
-        Argument("data", _base64, "in place of a path: the data itself, in base64"),
-        Argument("mime_type", text, 'what the data is, as "image/jpeg"'),
-        Argument("tags", texts, "tags of what is uploaded", default=()),
-        Argument("dataset_ids", texts, "the datasets to which it is added", default=()),
+        Argument("data", _base64, "instead of a path: the data itself, in base64"),
+        Argument("mime_type", text, 'the type of the data, such as "image/jpeg"'),
+        Argument("tags", texts, "tags for the upload", default=()),
+        Argument("dataset_ids", texts, "datasets to add it to", default=()),
         *WAIT,
     ),
 )

@@ -175,7 +175,7 @@ def _sequence(document: Any) -> Sequence:
 
 def _text(value: object) -> str:
     if not isinstance(value, (str, type(None))):
-        raise ValueError(f"{value!r} must be a text")
+        raise ValueError(f"{value!r} must be a string")
     return value or ""
 
 

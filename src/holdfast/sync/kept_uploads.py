@@ -38,8 +38,8 @@ def path_for(root: str, data: bytes, extension: str, tags: Iterable[str], datase
     )
     if not fits:
         raise CommandError(
-            "tags and dataset_ids must be texts without '/' and without blanks at their ends, none longer than 240 "
-            f"bytes, all together at most some 2,000: {sorted(tags)!r}, {sorted(dataset_ids)!r}"
+            "tags and dataset_ids must be strings without '/' and without blanks at their ends, none longer than "
+            f"240 bytes, all together at most some 2,000: {sorted(tags)!r}, {sorted(dataset_ids)!r}"
         )
     return os.path.join(root, folder, hashlib.sha256(data).hexdigest()[:40] + extension)
 

@@ -119,7 +119,7 @@ def _camera() -> Iterator[Row]:
     yield Row(another(several), "GetImages", {"filter_source_names": ["nobody"]}, NOTHING, "no such source")
     yield Row(another(several), "GetImages", {"filter_source_names": "left"}, NOTHING, "not a list")
     yield Row(another(several), "GetImages", {"filter_source_names": ["left", "left"]})
-    yield Row(another(several), "GetImages", {"filter_source_names": [1]}, NOTHING, "not a list of texts")
+    yield Row(another(several), "GetImages", {"filter_source_names": [1]}, NOTHING, "not a list of strings")
     yield Row(another(several), "GetImages", {"filter_source_names": None}, NOTHING, "not a list")
     yield Row(another(several), "ReadImage", {"mime_type": 5})
     yield Row(several, "ReadImage")

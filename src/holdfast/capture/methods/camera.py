@@ -117,7 +117,7 @@ def _filter_problem(params: Params) -> str:
     names = params.get("filter_source_names", ())
     if isinstance(names, (list, tuple)) and all(isinstance(name, str) for name in names):
         return ""
-    return f"additional_params.filter_source_names must be a list of texts, not {names!r}"
+    return f"additional_params.filter_source_names must be a list of strings, not {names!r}"
 
 
 def _image_extension(params: Params) -> str:

@@ -164,9 +164,9 @@ def _set(found: Value, field: FieldDescriptor, value: Any) -> None:
 
 
 def required_text(params: Params, name: str, what: str) -> str:
-    """The problem with a parameter that must be a text, or nothing."""
+    """The problem with a parameter that must be a string, or nothing."""
     if name not in params:
         return f"additional_params.{name} is missing: {what}"
     if not isinstance(params[name], str) or not params[name]:
-        return f"additional_params.{name} must be a text, not {params[name]!r}: {what}"
+        return f"additional_params.{name} must be a string, not {params[name]!r}: {what}"
     return ""
