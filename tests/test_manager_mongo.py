@@ -13,6 +13,7 @@ from holdfast import manager as manager_module
 from holdfast.capture import mongo
 from holdfast.capture.mongo import MongoCapture
 from holdfast.clock import SystemClock
+from holdfast.commands import run_command
 from holdfast.config import parse
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
@@ -122,3 +123,10 @@ async def test_readings_of_a_folder_that_is_left_reach_mongo_too(
     await eventually(lambda: len(server.documents) > 30)
     await machine.manager.stop()
     assert sorted(server.seqs) == list(range(1, machine.client.served["a"] + 1))
+
+
+async def test_a_reading_on_request_reaches_mongo_too(machine: Machine, server: MongoServer) -> None:
+    machine.apply(capture_methods=[{"name": "a", "method": "Readings", "disabled": True}])
+    command = {"command": "capture_now", "resource": "a", "method": "Readings", "sync": False}
+    assert (await run_command(machine.manager, command))["readings"] == 1
+    await eventually(lambda: server.seqs == [1])

@@ -12,10 +12,9 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Protocol
 
 from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Struct
@@ -24,11 +23,10 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ..clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
-from ..filesystem import Buffer
 from ..storage.disk_writer import DiskWriter
-from ..storage.frames import binary_head, tabular_message
+from .answers import Sink, payloads, tabular
 from .client import UnaryClient
-from .methods import BinaryAnswer, BinaryMethod, Method, TabularMethod, Target
+from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import Recent
 from .room import UNKNOWN_BYTES, Room
 from .turns import Turn, Turns
@@ -52,16 +50,6 @@ class Occupancy:
 
     def __init__(self) -> None:
         self.calls = 0
-
-
-class Sink(Protocol):
-    """Where readings go. Neither method may block."""
-
-    def append(self, message: bytes) -> None:
-        """Takes a reading: a serialized `SensorData`."""
-
-    def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
-        """Takes a reading that becomes a file: a serialized `SensorData` up to its payload, and the payload."""
 
 
 @dataclass(frozen=True)
@@ -197,12 +185,11 @@ class Collector:
         self._turns.give_up()
 
     async def _read(self, turn: Turn, room_bytes: int) -> None:
-        requested_ns = self._clock.time_ns()
         try:
             if isinstance(self.spec.table, TabularMethod):
-                await self._read_tabular(self.spec.table, requested_ns, turn)
+                await self._read_tabular(self.spec.table, turn)
             else:
-                await self._read_binary(self.spec.table, requested_ns, turn)
+                await self._read_binary(self.spec.table, turn)
         except ResourceCallError as error:
             self._failed(error)
         else:
@@ -224,40 +211,19 @@ class Collector:
         if due_s is not None:
             self._start(now_s if self._gapless else due_s, now_s)
 
-    async def _read_tabular(self, table: TabularMethod, requested_ns: int, turn: Turn) -> None:
-        answer = await self.spec.client.call(table.rpc, self._request, self.spec.method.timeout_s)
-        received_ns = self._clock.time_ns()
-        message = tabular_message(requested_ns, received_ns, table.payload(answer))
+    async def _read_tabular(self, table: TabularMethod, turn: Turn) -> None:
+        message = await tabular(self.spec.client, self.spec.method, table, self._request, self._clock)
         turn.size_bytes = len(message)
         turn.store = partial(self._sink.append, message)
 
-    async def _read_binary(self, table: BinaryMethod, requested_ns: int, turn: Turn) -> None:
-        answer = table.answer(self._target, await self._answers(table))
-        received_ns = answer.received_ns or self._clock.time_ns()
-        self._check(answer)
-        self._answer_bytes = turn.size_bytes = sum(len(part) for binary in answer.binaries for part in binary.parts)
-        turn.store = partial(self._store_binaries, answer, requested_ns, received_ns)
-        if table.gapless:
-            self._target = replace(self._target, after_ns=answer.end_ns)
-            self._request = table.request(self._target)
-
-    def _store_binaries(self, answer: BinaryAnswer, requested_ns: int, received_ns: int) -> None:
-        for binary in answer.binaries:
-            size_bytes = sum(map(len, binary.parts))
-            head = binary_head(requested_ns, received_ns, binary.annotations, size_bytes)
-            self._sink.append_binary(head, binary.parts, binary.mime_type)
-
-    async def _answers(self, table: BinaryMethod) -> list[bytes]:
+    async def _read_binary(self, table: BinaryMethod, turn: Turn) -> None:
         client, method = self.spec.client, self.spec.method
-        if not table.streamed:
-            return [await client.call(table.rpc, self._request, method.timeout_s)]
-        lasts_s = method.interval_s if table.gapless else 0.0
-        return await client.stream(table.rpc, self._request, lasts_s + method.timeout_s)
-
-    def _check(self, answer: BinaryAnswer) -> None:
-        """As the builtin does, an answer with nothing in it, or in one of its payloads, is refused whole."""
-        if not answer.binaries or not all(any(map(len, binary.parts)) for binary in answer.binaries):
-            raise ResourceCallError(ResourceErrorKind.FAILED, "the answer, or a part of it, is empty")
+        found = await payloads(client, method, table, self._request, self._target, self._clock)
+        self._answer_bytes = turn.size_bytes = found.size_bytes
+        turn.store = partial(found.put, self._sink)
+        if table.gapless:
+            self._target = replace(self._target, after_ns=found.answer.end_ns)
+            self._request = table.request(self._target)
 
     def _failed(self, error: ResourceCallError) -> None:
         if error.kind is ResourceErrorKind.FILTERED:

@@ -31,7 +31,8 @@ from ..storage.spool import Spool, Waiting
 from ..storage.spool_reader import Batch
 from ..storage.spool_segments import SpoolCounts
 from ..throttle import Throttle
-from .collector import CollectorSpec, Sink
+from .answers import Sink
+from .collector import CollectorSpec
 from .documents import NoDocumentError, document
 from .mongo_target import MongoError, MongoTarget
 

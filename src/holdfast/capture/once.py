@@ -1,6 +1,6 @@
 """One reading outside of any frequency, because somebody asked for it now.
 
-It lies in a file of its own. Belongs to the event loop.
+It lies in a file of its own, and goes to MongoDB as others do. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..clock import Clock
-from ..errors import ResourceCallError, ResourceErrorKind
 from ..storage.capture_file import CaptureFile
-from ..storage.frames import binary_head, tabular_message
-from .collector import CollectorSpec, Sink
-from .methods import BinaryMethod
+from .answers import Sink, payloads, tabular
+from .collector import CollectorSpec
+from .methods import TabularMethod
+from .mongo import MongoCapture
 
 MAX_FILES = 64
 """Of one answer; further payloads are kept, but not told."""
@@ -26,7 +26,7 @@ class Captured:
     paths: tuple[str, ...]
 
 
-async def capture_once(spec: CollectorSpec, clock: Clock) -> Captured:
+async def capture_once(spec: CollectorSpec, clock: Clock, mongo: MongoCapture) -> Captured:
     """Calls the resource and returns when what it answered is on the disk.
 
     Raises ResourceCallError when it gives no reading. What the disk refuses is counted as for any other reading,
@@ -35,7 +35,7 @@ async def capture_once(spec: CollectorSpec, clock: Clock) -> Captured:
     appender = spec.writer.open(spec.metadata(), spec.max_file_bytes, keep_files=MAX_FILES)
     readings = 0
     try:
-        readings = await _read(spec, clock, appender)
+        readings = await _read(spec, clock, mongo.tee(spec, appender))
     finally:
         await spec.writer.release([appender])
     files: list[CaptureFile] = [file for file in appender.finished if file.final_path]
@@ -43,23 +43,11 @@ async def capture_once(spec: CollectorSpec, clock: Clock) -> Captured:
 
 
 async def _read(spec: CollectorSpec, clock: Clock, sink: Sink) -> int:
-    table, method, target = spec.table, spec.method, spec.target
+    client, method, table, target = spec.client, spec.method, spec.table, spec.target
     request = table.request(target)
-    requested_ns = clock.time_ns()
-    if not isinstance(table, BinaryMethod):
-        answer = await spec.client.call(table.rpc, request, method.timeout_s)
-        sink.append(tabular_message(requested_ns, clock.time_ns(), table.payload(answer)))
+    if isinstance(table, TabularMethod):
+        sink.append(await tabular(client, method, table, request, clock))
         return 1
-    if table.streamed:
-        lasts_s = method.interval_s if table.gapless else 0.0
-        answers = await spec.client.stream(table.rpc, request, lasts_s + method.timeout_s)
-    else:
-        answers = [await spec.client.call(table.rpc, request, method.timeout_s)]
-    found = table.answer(target, answers)
-    if not found.binaries or not all(any(map(len, binary.parts)) for binary in found.binaries):
-        raise ResourceCallError(ResourceErrorKind.FAILED, "the answer, or a part of it, is empty")
-    received_ns = found.received_ns or clock.time_ns()
-    for binary in found.binaries:
-        head = binary_head(requested_ns, received_ns, binary.annotations, sum(map(len, binary.parts)))
-        sink.append_binary(head, binary.parts, binary.mime_type)
-    return len(found.binaries)
+    found = await payloads(client, method, table, request, target, clock)
+    found.put(sink)
+    return len(found.answer.binaries)

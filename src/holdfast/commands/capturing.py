@@ -25,10 +25,10 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
         raise CommandError(f"resource: {resource!r} is configured, but not there now")
     if found.problem:
         raise CommandError(f"params: {found.problem}")
-    spec = manager.spec_of(found, wanted.tags, manager.resources, known.config)
-    if spec is None:
+    spec, engine = manager.spec_of(found, wanted.tags, manager.resources, known.config), manager.engine
+    if spec is None or engine is None:
         raise CommandError("there is no machine whose resources could be asked")
-    captured = await capture_once(spec, manager.clock)
+    captured = await capture_once(spec, manager.clock, engine.mongo)
     if not captured.paths:
         error = spec.writer.last_error or "it gave no reason"
         raise CommandError(f"{resource!r} answered, but the disk did not take it: {error}")

@@ -1,0 +1,75 @@
+"""One call to a resource, and what is stored of its answer: the same for a collector and for who asks once.
+
+Belongs to the event loop. What gives no reading is a ResourceCallError. When cancelled, the call is, and nothing is
+stored.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..clock import Clock
+from ..config import CaptureMethod
+from ..errors import ResourceCallError, ResourceErrorKind
+from ..filesystem import Buffer
+from ..storage.frames import binary_head, tabular_message
+from .client import UnaryClient
+from .methods import BinaryAnswer, BinaryMethod, TabularMethod, Target
+
+
+class Sink(Protocol):
+    """Where readings go. Neither method may block."""
+
+    def append(self, message: bytes) -> None:
+        """Takes a reading: a serialized `SensorData`."""
+
+    def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
+        """Takes a reading that becomes a file: a serialized `SensorData` up to its payload, and the payload."""
+
+
+async def tabular(
+    client: UnaryClient, method: CaptureMethod, table: TabularMethod, request: bytes, clock: Clock
+) -> bytes:
+    """The reading that the resource gives: a serialized `SensorData`."""
+    requested_ns = clock.time_ns()
+    answer = await client.call(table.rpc, request, method.timeout_s)
+    return tabular_message(requested_ns, clock.time_ns(), table.payload(answer))
+
+
+@dataclass(frozen=True)
+class Payloads:
+    """The readings of one answer, each of which becomes a file."""
+
+    answer: BinaryAnswer
+    requested_ns: int
+    received_ns: int
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(len(part) for binary in self.answer.binaries for part in binary.parts)
+
+    def put(self, sink: Sink) -> None:
+        for binary in self.answer.binaries:
+            size_bytes = sum(map(len, binary.parts))
+            head = binary_head(self.requested_ns, self.received_ns, binary.annotations, size_bytes)
+            sink.append_binary(head, binary.parts, binary.mime_type)
+
+
+async def payloads(
+    client: UnaryClient, method: CaptureMethod, table: BinaryMethod, request: bytes, target: Target, clock: Clock
+) -> Payloads:
+    """The readings that the resource gives. As in the builtin, an answer with nothing in it, or in one of its
+    payloads, is refused whole."""
+    requested_ns = clock.time_ns()
+    if table.streamed:
+        lasts_s = method.interval_s if table.gapless else 0.0
+        answers = await client.stream(table.rpc, request, lasts_s + method.timeout_s)
+    else:
+        answers = [await client.call(table.rpc, request, method.timeout_s)]
+    answer = table.answer(target, answers)
+    received_ns = answer.received_ns or clock.time_ns()
+    if not answer.binaries or not all(any(map(len, binary.parts)) for binary in answer.binaries):
+        raise ResourceCallError(ResourceErrorKind.FAILED, "the answer, or a part of it, is empty")
+    return Payloads(answer, requested_ns, received_ns)
