@@ -133,6 +133,12 @@ class ViamServer:
                     pids.append(process.pid)
         return sorted(pids)
 
+    def command_of(self, pid: int) -> str:
+        """What a process runs; empty when it is gone."""
+        with suppress(psutil.Error):
+            return " ".join(psutil.Process(pid).cmdline())
+        return ""
+
     @property
     def parent_socket(self) -> Path:
         """The Unix socket by which modules reach the server; it asks for no login."""

@@ -8,14 +8,16 @@ A lost reading is excused only when
 - or it was in a capture file that somebody took away, or in a frame that somebody damaged;
 - or it was given while the disk was full.
 A reading that arrived twice is excused only when its call was under way at an interruption, see `calls`.
+Its times are those of its call: it was served between them, and asked for when the readings before it were served.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import Any
 
 from viam.proto.app.datasync import SensorData, UploadMetadata
@@ -24,9 +26,17 @@ from demo.received import struct_to_json
 from tests.e2e.machines import Served
 
 from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
+from .labels import Labels
 
 _MOST_EXAMPLES = 12
-_LONGEST_CALL_NS = 60 * SECOND_NS
+_LONGEST_CALL_NS = 6 * SECOND_NS
+"""The module gives a call up after five seconds."""
+_IN_FLIGHT = 4
+"""Calls that may be under way to a sensor, while a collector gives way to another one."""
+_OVERTAKEN_NS = SECOND_NS
+"""How much later than those behind it a call may come to the sensor."""
+_USUAL_CALL_NS = SECOND_NS // 5
+"""Half of the calls take less, however busy the computer is."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +47,8 @@ class Arrived:
     data: Mapping[str, Any]
     requested_ns: int
     received_ns: int
+    about: UploadMetadata | None = None
+    """What its upload said of it, where there is one."""
 
 
 @dataclass
@@ -64,6 +76,8 @@ class Verdict:
     twice_beyond: int = 0
     altered: int = 0
     invented: int = 0
+    slow: list[str] = field(default_factory=list)
+    """What is strange about all times together."""
     miscounted: list[str] = field(default_factory=list)
     """What the module's own ledger says, where that is not so."""
     examples: list[str] = field(default_factory=list)
@@ -71,7 +85,14 @@ class Verdict:
 
     @property
     def good(self) -> bool:
-        return not (self.lost_beyond or self.twice_beyond or self.altered or self.invented or self.miscounted)
+        return not (
+            self.lost_beyond or self.twice_beyond or self.altered or self.invented or self.slow or self.miscounted
+        )
+
+    @property
+    def wrong(self) -> list[str]:
+        """In words."""
+        return [*self.slow, *self.miscounted, *self.examples]
 
 
 class Account:
@@ -93,6 +114,8 @@ class Account:
         """From when to when readings found no room on the disk."""
         self.offsets_ns: Sequence[int] = (0,)
         """By how much the module's wall clock was ahead of the source's, at one time or another."""
+        self.labels: Labels | None = None
+        """What uploads have to say; None where nothing is known of it."""
         self._expected = expected
         self.calls = calls
         self._strangers: list[str] = []
@@ -106,9 +129,8 @@ class Account:
             return
         times = message.metadata
         self.calls.carries((self.resource, seq))
-        self.arrived.append(
-            Arrived(seq, data, times.time_requested.ToNanoseconds(), times.time_received.ToNanoseconds())
-        )
+        requested, received = times.time_requested.ToNanoseconds(), times.time_received.ToNanoseconds()
+        self.arrived.append(Arrived(seq, data, requested, received, about))
 
     def verdict(self, served: Sequence[Served], ledger: Mapping[str, Any] | None) -> Verdict:
         """The judgement on everything until now, which should be when nothing is under way any more.
@@ -131,16 +153,35 @@ class Account:
         for each in self.arrived:
             if each.seq not in times:
                 verdict.invented += 1
-                verdict.examples.append(f"invented: {each}")
-            elif each.data != self._expected(each.seq) or not self._fits(each, times[each.seq]):
+                verdict.examples.append(f"invented: {self.resource} {each.seq}: {each.data}")
+            elif altered := list(self._altered(each, times)):
                 verdict.altered += 1
-                verdict.examples.append(f"altered: {each}, served at {times[each.seq]}")
+                verdict.examples.append(
+                    f"altered: {', '.join(altered)}: {self.resource} {each.seq}, served at {times[each.seq]}, "
+                    f"{each.data} requested at {each.requested_ns}, received at {each.received_ns}"
+                )
+        gaps_ns = [self._gap_ns(times[each.seq], each.requested_ns) for each in self.arrived if each.seq in times]
+        if gaps_ns and (usual_ns := median(gaps_ns)) > _USUAL_CALL_NS:
+            verdict.slow = [f"half of {self.resource} was served {usual_ns / SECOND_NS:.2f} s behind its request"]
 
-    def _fits(self, each: Arrived, served_ns: int) -> bool:
-        """Whether it was served between its two times; the clock may have been set between them."""
-        requested = [served_ns + offset_ns - each.requested_ns for offset_ns in self.offsets_ns]
-        received = [each.received_ns - served_ns - offset_ns for offset_ns in self.offsets_ns]
-        return all(any(0 <= gap_ns <= _LONGEST_CALL_NS for gap_ns in gaps) for gaps in (requested, received))
+    def _altered(self, each: Arrived, times: Mapping[int, int]) -> Iterable[str]:
+        """What is not as it was served, in words."""
+        served_ns = times[each.seq]
+        if each.data != self._expected(each.seq):
+            yield "values"
+        earliest_ns = times.get(each.seq - _IN_FLIGHT, served_ns) - _OVERTAKEN_NS
+        earliest_ns = max(earliest_ns, served_ns - _LONGEST_CALL_NS)
+        if not any(earliest_ns <= each.requested_ns - ahead_ns <= served_ns for ahead_ns in self.offsets_ns):
+            yield "time of the request"
+        latest_ns = served_ns + _LONGEST_CALL_NS
+        if not any(served_ns <= each.received_ns - ahead_ns <= latest_ns for ahead_ns in self.offsets_ns):
+            yield "time of the answer"
+        if self.labels is not None and each.about is not None:
+            yield from self.labels.wrong(each.about, served_ns)
+
+    def _gap_ns(self, served_ns: int, requested_ns: int) -> int:
+        """How long after its request it was served, by the clock with which that was least."""
+        return min(abs(served_ns + ahead_ns - requested_ns) for ahead_ns in self.offsets_ns)
 
     def _judge_lost(self, served: Sequence[Served], verdict: Verdict) -> None:
         kills = [each for each in self.calls.interruptions if each.is_kill]
@@ -170,7 +211,7 @@ class Account:
             else:
                 verdict.lost_beyond += 1
                 verdict.examples.append(
-                    f"lost: {reading.seq}{', was on the disk' if was_on_disk else ''}"
+                    f"lost: {self.resource} {reading.seq}{', was on the disk' if was_on_disk else ''}"
                     f"{_around(reading, kills, last_before)}"
                 )
 
@@ -217,7 +258,7 @@ class Account:
             verdict.twice_answered += max(0, min(count - 1, allowed[key]) - unanswered[key])
             if count - 1 > allowed[key]:
                 verdict.twice_beyond += count - 1 - allowed[key]
-                verdict.examples.append(f"{count} times: {seq}, {self.calls.story_of(key)}")
+                verdict.examples.append(f"{count} times: {self.resource} {seq}, {self.calls.story_of(key)}")
 
 
 def _at_most(limit: int, difference: int) -> bool:

@@ -58,6 +58,18 @@ class Disk:
             await asyncio.gather(task, return_exceptions=True)
         self._ballast.unlink(missing_ok=True)
 
+    @property
+    def is_full(self) -> bool:
+        """Whether nobody can write a file that takes room."""
+        probe = self.folder / "probe"
+        try:
+            probe.write_bytes(bytes(4096))
+        except OSError as error:
+            return error.errno == errno.ENOSPC
+        finally:
+            probe.unlink(missing_ok=True)
+        return False
+
     def refuse(self) -> None:
         """Makes it read-only for whoever comes by its path; what is open stays writable."""
         _run("mount", "--bind", str(self.folder), str(self.folder))

@@ -1,8 +1,8 @@
 """The faults of the torture: one row each in `FAULTS`. See there how to add one.
 
 A fault that happens is a coroutine function; one that lasts is an async context manager, the time in it being the
-time that it lasts. Both are given the rig and their own random numbers. A fault that found nothing to do raises
-`NothingToDo`.
+time that it lasts. Both are given the rig and their own random numbers. A fault that found nothing to do, or that
+nobody felt while it lasted, raises `NothingToDo` at its end.
 """
 
 from __future__ import annotations
@@ -52,7 +52,11 @@ class Fault:
 
 
 def _kill(kind: str) -> Happens:
-    return lambda rig, rng: rig.kill_now(kind)
+    async def happens(rig: TortureRig, rng: random.Random) -> None:
+        if not await rig.kill_now(kind):
+            raise NothingToDo
+
+    return happens
 
 
 async def _restart(rig: TortureRig, rng: random.Random) -> None:
@@ -131,12 +135,19 @@ async def _once_there_is(attempt: Callable[[], Ruined | None]) -> Ruined:
     return done
 
 
+def _unless(felt: int) -> None:
+    if not felt:
+        raise NothingToDo
+
+
 @asynccontextmanager
 async def _cut(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
     async with _trouble(rig, "cut"):
+        felt = rig.link.connections_count
         await rig.link.cut()
         yield
         await rig.link.restore()
+    _unless(felt)
 
 
 @asynccontextmanager
@@ -144,7 +155,20 @@ async def _black_hole(rig: TortureRig, rng: random.Random) -> AsyncIterator[None
     async with _trouble(rig, "black hole"):
         await rig.link.blackhole()
         yield
+        felt = rig.link.connections_count
         await rig.link.restore()
+    _unless(felt)
+
+
+@asynccontextmanager
+async def _killed_in_the_dark(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    """The module dies when it has been cut off for a while: what sync hands to the disk as it goes, nobody did."""
+    async with _trouble(rig, "cut"):
+        await rig.link.cut()
+        yield
+        felt = await rig.kill_now("module")
+        await rig.link.restore()
+    _unless(felt)
 
 
 @asynccontextmanager
@@ -159,24 +183,29 @@ async def _trouble(rig: TortureRig, kind: str) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _delay(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    before = rig.link.bytes_up
     rig.trouble, rig.link.delay_s = True, rng.uniform(0.05, 0.5)
     yield
     rig.trouble, rig.link.delay_s = False, 0.0
+    _unless(rig.link.bytes_up - before)
 
 
 @asynccontextmanager
 async def _throttling(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    before = rig.link.bytes_up
     rig.trouble, rig.link.bytes_per_s = True, rng.uniform(20_000, 200_000)
     yield
     rig.trouble, rig.link.bytes_per_s = False, 0.0
+    _unless(rig.link.bytes_up - before)
 
 
 def _code(code: grpc.StatusCode) -> Lasts:
     @asynccontextmanager
     async def lasts(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
-        rig.code = code
+        before, rig.code = rig.refused, code
         yield
         rig.code = None
+        _unless(rig.refused - before)
 
     return lasts
 
@@ -190,9 +219,12 @@ async def _elsewhere(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def _full_disk(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    assert rig.disk is not None
     free = await rig.fill_disk()
     yield
+    felt = rig.disk.is_full
     await free()
+    _unless(felt)
 
 
 @asynccontextmanager
@@ -223,7 +255,7 @@ FAULTS = (
     Fault("kill: module", 4, happens=_kill("module"), ends_process=True),
     Fault("kill: viam-server", 2, happens=_kill("server"), ends_process=True),
     Fault("kill: both", 2, happens=_kill("both"), ends_process=True),
-    Fault("orderly restart", 1, happens=_restart, ends_process=True),
+    Fault("orderly restart", 2, happens=_restart, ends_process=True),
     Fault("tokens revoked", 3, happens=_revoke),
     Fault("other tags", 2, happens=_other_tags),
     Fault("other frequency", 2, happens=_other_frequency),
@@ -235,6 +267,7 @@ FAULTS = (
     Fault("file removed", 2, happens=_file_is_taken_away),
     Fault("link cut", 4, lasts=_cut, group="link"),
     Fault("black hole", 3, lasts=_black_hole, group="link"),
+    Fault("link cut, then kill: module", 3, lasts=_killed_in_the_dark, group="link", ends_process=True),
     Fault("slow answers", 3, lasts=_delay, group="link"),
     Fault("throttled", 3, lasts=_throttling, group="link"),
     Fault("UNAVAILABLE", 2, lasts=_code(grpc.StatusCode.UNAVAILABLE), group="code"),

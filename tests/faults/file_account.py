@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import random
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from typing import Any
 from viam.proto.app.datasync import UploadMetadata
 
 from .calls import Calls
+from .labels import Labels
 
 _MOST_BYTES = 300_000
 _MOST_EXAMPLES = 12
@@ -52,12 +54,20 @@ class FileVerdict:
     def good(self) -> bool:
         return not (self.lost or self.twice_beyond or self.altered or self.invented or self.miscounted)
 
+    @property
+    def wrong(self) -> list[str]:
+        """In words."""
+        return [*self.miscounted, *self.examples]
+
 
 class FileAccount:
     """Puts, changes and removes files in `folder`, a sync path of its own."""
 
-    def __init__(self, folder: Path, calls: Calls) -> None:
+    def __init__(self, folder: Path, calls: Calls, labels: Labels | None = None) -> None:
+        """`labels`: what uploads have to say; None where nothing is known of it."""
         self.folder = folder
+        self._labels = labels
+        self._mislabelled: list[str] = []
         self._calls = calls
         self._files: dict[str, _File] = {}
         self._strangers: list[str] = []
@@ -107,12 +117,14 @@ class FileAccount:
             self._strangers.append(about.file_name)
             return
         self._calls.carries(("file", file.path.name))
+        if self._labels is not None and (wrong := self._labels.wrong(about, time.time_ns())):
+            self._mislabelled.append(f"altered: {file.path.name}: {', '.join(wrong)}")
         file.arrived.append(_hash(path.read_bytes()))
 
     def verdict(self, ledger: Mapping[str, Any] | None) -> FileVerdict:
         """The judgement, when nothing is under way any more; `ledger` are the counts of files in the status."""
-        verdict = FileVerdict(put=len(self._files), invented=len(self._strangers))
-        verdict.examples += [f"invented: {each}" for each in self._strangers]
+        verdict = FileVerdict(put=len(self._files), invented=len(self._strangers), altered=len(self._mislabelled))
+        verdict.examples += [f"invented: {each}" for each in self._strangers] + self._mislabelled
         allowed, _ = self._calls.repeatable()
         for name, file in self._files.items():
             self._judge(name, file, allowed["file", name], verdict)

@@ -14,6 +14,7 @@ from tests.e2e.machines import Served
 
 from .account import Account, Verdict
 from .calls import SECOND_NS, Calls, Interruption
+from .labels import Labels, Tags
 
 START_NS = 1_000 * SECOND_NS
 STEP_NS = SECOND_NS // 10
@@ -83,6 +84,35 @@ async def test_what_was_on_the_disk_at_a_kill_may_not_be_lost() -> None:
     account.on_disk.update({17, 18})
     verdict = await judged(account, [*range(17), *range(21, 30)])
     assert (verdict.lost_beyond, verdict.lost_within) == (2, 2)
+
+
+async def test_a_request_is_not_long_before_the_readings_before_it_were_served() -> None:
+    account = an_account()
+    early = reading(20)
+    early.metadata.time_requested.FromNanoseconds(at_ns(20) - 2 * SECOND_NS)
+    await upload(account, early)
+    verdict = await judged(account, [seq for seq in range(30) if seq != 20])
+    assert verdict.altered == 1
+    assert "time of the request" in verdict.examples[0]
+
+
+async def test_times_that_are_all_a_little_off_are_found() -> None:
+    account = an_account()
+    for seq in range(30):
+        early = reading(seq)
+        early.metadata.time_requested.FromNanoseconds(at_ns(seq) - SECOND_NS // 2)
+        await upload(account, early)
+    verdict = await judged(account, [])
+    assert (verdict.altered, verdict.good) == (0, False)
+    assert verdict.slow == ["half of counting was served 0.50 s behind its request"]
+
+
+async def test_metadata_is_compared() -> None:
+    account = an_account()
+    account.labels = Labels(Tags(), file_extension=".dat")
+    verdict = await judged(account, range(30))
+    assert verdict.altered == 30
+    assert "file_extension is '', not '.dat'" in verdict.examples[0]
 
 
 async def test_a_call_that_was_under_way_at_a_kill_may_come_twice() -> None:

@@ -11,6 +11,7 @@ from viam.proto.app.datasync import UploadMetadata
 
 from .calls import SECOND_NS, Calls, Interruption
 from .file_account import FileAccount
+from .labels import Labels, Tags
 
 
 class Folder:
@@ -91,3 +92,10 @@ async def test_counts_of_files_that_are_not_what_happened_are_found(folder: Fold
     folder.account.remove(folder.account.put(folder.rng))
     assert folder.account.verdict(counts).miscounted
     assert folder.account.verdict({"delivered": 1, "quarantined": 0, "vanished": 1}).good
+
+
+async def test_metadata_is_compared(folder: Folder) -> None:
+    account = FileAccount(folder.account.folder, folder.calls, Labels(Tags(), part_id="part"))
+    name = account.put(folder.rng)
+    account.note_file(UploadMetadata(file_name=name), account.folder / name)
+    assert account.verdict(None).altered == 1

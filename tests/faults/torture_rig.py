@@ -12,17 +12,17 @@ import os
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 from grpclib.exceptions import GRPCError, StreamTerminatedError
-from viam.proto.app.datasync import FileUploadRequest, SensorData, UploadMetadata
+from viam.proto.app.datasync import DataType, FileUploadRequest, SensorData, UploadMetadata
 
 from demo.link import Link
-from tests.e2e.machines import MODULE, Machine, Source, Status, readings_of, until
+from tests.e2e.machines import MODULE, PART_ID, Machine, Source, Status, readings_of, until
 from tests.mongod import DATABASE, Mongod
 
 from .account import Account, Verdict
@@ -30,6 +30,7 @@ from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
 from .disks import Disk
 from .faked_clock import FakedClock
 from .file_account import FileAccount
+from .labels import Labels, Tags
 from .mongo_account import COLLECTION, mongo_verdict
 from .rigs import FLUSH_INTERVAL_MS, HZ, SENSOR, SERVER_FILE_BYTES, ServerRig, attributes, bare, left, on_disk
 from .ruin import Ruined
@@ -38,8 +39,19 @@ SECOND = "second"
 UP_TIMEOUT_S = 60.0
 _DRAIN_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 2.0
+_EXAMPLES = 3
+_ORDERLY_S = 9.0
+"""viam-server gives its modules ten."""
 _SUM_TIMEOUT_S = 20.0
 _FLUSH_NS = FLUSH_INTERVAL_MS * SECOND_NS // 1000
+_READINGS = {
+    "part_id": PART_ID,
+    "type": DataType.DATA_TYPE_TABULAR_SENSOR,
+    "component_type": "rdk:component:sensor",
+    "method_name": "Readings",
+    "file_extension": ".dat",
+    "mime_type": "",
+}
 _AWAY = (GRPCError, StreamTerminatedError, OSError, KeyError)
 Config = dict[str, Any]
 
@@ -60,10 +72,14 @@ class TortureRig(ServerRig):
         self.disk = disk
         self.mongod = mongod
         self.clock = clock
+        self.tags = Tags()
         self.accounts = {name: Account(name, bare, calls) for name in (SENSOR, SECOND)}
-        self.files = FileAccount(folder / "files", calls)
+        for account in self.accounts.values():
+            account.labels = Labels(self.tags, **_READINGS)
+        self.files = FileAccount(folder / "files", calls, Labels(self.tags, part_id=PART_ID))
         super().__init__(folder, binary, self._note_reading, self.files.note_file)
         self.second = Source(SECOND, folder)
+        self.sources = {SENSOR: self.source, SECOND: self.second}
         self.capture_dir = disk.folder / "captured" if disk else folder / "captured"
         self.other_dir = folder / "elsewhere"
         self.link: Link
@@ -71,12 +87,15 @@ class TortureRig(ServerRig):
         """Whether something is wrong with the link."""
         self.code: grpc.StatusCode | None = None
         """What every upload is answered with."""
+        self.refused = 0
+        """Uploads that were answered so."""
         self.when_sent: Callable[[str], None] | None = None
         """Is told the name of each arbitrary file whose upload begins."""
         self.config: Config = {"elsewhere": False, "second_hz": 20.0, "tags": []}
         """What reconfiguring has changed so far."""
         self.ruined: list[Ruined] = []
         self.wrong: list[str] = []
+        self._ended_ns = 0
 
     async def start(self) -> None:
         await self.cloud.start()
@@ -100,8 +119,14 @@ class TortureRig(ServerRig):
         )
         await self.until_captures(0, UP_TIMEOUT_S)
 
+    @property
+    def ended_ns(self) -> int:
+        """When capture was to end; now, while that is not so."""
+        return self._ended_ns or time.time_ns()
+
     def reconfigure(self, **changes: Any) -> None:
         self.config |= changes
+        self.tags.change(self.config["tags"])
         self.machine.change(**self._changing())
 
     @property
@@ -132,6 +157,7 @@ class TortureRig(ServerRig):
             return None
         if method == "FileUpload" and self.when_sent is not None:
             self.when_sent(Path(FileUploadRequest.FromString(request or b"").metadata.file_name).name)
+        self.refused += self.code is not None
         return self.code
 
     def note(self, kind: str, **more: Any) -> None:
@@ -139,8 +165,10 @@ class TortureRig(ServerRig):
             Interruption(len(self.calls.interruptions) + 1, kind, time.time_ns(), **{"exposure_ns": 0, **more})
         )
 
-    async def kill_now(self, kind: str) -> None:
+    async def kill_now(self, kind: str) -> bool:
         """SIGKILL for whatever processes there are; returns when viam-server is up again, if it died.
+
+        False when there was nothing to kill.
 
         The module alone dies only when it serves: one that dies between opening its socket and answering `Ready`
         viam-server 1.4.0 gives up for good ("abandoning restart attempt").
@@ -152,6 +180,8 @@ class TortureRig(ServerRig):
                 UP_TIMEOUT_S,
             )
         pids = self._module_pids()
+        if kind == "module" and not pids:
+            return False
         lag_ns = self._lag_ns()
         until_ns = time.time_ns() + lag_ns if lag_ns else 0
         # When viam-server alone dies, the module has time to write everything down.
@@ -168,15 +198,13 @@ class TortureRig(ServerRig):
             orphans = set(self._module_pids())
             await self.machine.start_again()
             await self._ended(lambda: not orphans & set(self._module_pids()), "a module without its viam-server")
+        return True
 
     async def restart(self) -> None:
         """An orderly end, which costs nothing and sends nothing twice while the link is well."""
         begin_ns = time.time_ns()
         troubled = self.trouble
-        await self.machine.disconnect()
-        self.server.sigterm()
-        await self.server.wait_exit()
-        await self._ended(lambda: not self._module_pids(), "the module of a viam-server that was asked to end")
+        await self._end_orderly()
         await self.machine.stop()  # the sensors of a viam-server that was killed live on for a while
         if troubled:
             self.calls.interruptions.append(
@@ -184,11 +212,22 @@ class TortureRig(ServerRig):
             )
         await self.machine.start_again()
 
+    async def _end_orderly(self) -> None:
+        """SIGTERM to viam-server: the module ends by itself, before viam-server kills it, and leaves nobody."""
+        began_s = time.monotonic()
+        await self.machine.disconnect()
+        self.server.sigterm()
+        await self.server.wait_exit()
+        if (took_s := time.monotonic() - began_s) > _ORDERLY_S:
+            self.wrong.append(f"an orderly end took {took_s:.1f} s: viam-server had to kill")
+        await self._ended(lambda: not self._module_pids(), "the module of a viam-server that was asked to end")
+
     async def _ended(self, ended: Callable[[], bool], who: str) -> None:
         try:
             await until(ended, f"{who} ends", _END_TIMEOUT_S)
-        except AssertionError as error:
-            self.wrong.append(str(error))
+        except AssertionError:
+            left = {pid: self.server.command_of(pid) for pid in self._module_pids()}
+            self.wrong.append(f"{who}, or what it started, lives on after {_END_TIMEOUT_S:g} s: {left}")
 
     def _module_pids(self) -> list[int]:
         return self.server.module_pids(MODULE)
@@ -248,8 +287,15 @@ class TortureRig(ServerRig):
         )
 
     async def finish(self) -> Status:
-        """Ends capture and returns the status when everything has its fate; AssertionError when it never has."""
+        """Ends capture and returns the status when everything has its fate, and viam-server in an orderly way;
+        AssertionError when it never has."""
+        status = await self._until_all_has_its_fate()
+        await self._end_orderly()
+        return status
+
+    async def _until_all_has_its_fate(self) -> Status:
         self.reconfigure(elsewhere=False)
+        self._ended_ns = time.time_ns()
         both = [readings_of(SENSOR, HZ), readings_of(SECOND, HZ, capture_directory=str(self.other_dir))]
         self.machine.change(capture_disabled=True, capture_methods=both)
         await self.machine.until_status(
@@ -265,7 +311,11 @@ class TortureRig(ServerRig):
                 await self.machine.sync()
             return not self.left() and not self.files.there
 
-        await until(nothing_is_left, "everything is delivered or in quarantine", _DRAIN_TIMEOUT_S)
+        try:
+            await until(nothing_is_left, "everything is delivered or in quarantine", _DRAIN_TIMEOUT_S)
+        except AssertionError as error:
+            rest = [*self.files.there, *self.left()]
+            raise AssertionError(f"{error}; {len(rest)} files are left, such as {rest[:_EXAMPLES]}") from error
         await self.machine.until_status(
             lambda status: not status["mongo"]["waiting_readings"], "MongoDB has everything", _DRAIN_TIMEOUT_S
         )
@@ -301,9 +351,13 @@ class TortureRig(ServerRig):
         if self.mongod is None:
             return None
         documents = self.mongod.collection(COLLECTION).find()
-        source = self.source if resource == SENSOR else self.second
         account = self.accounts[resource]
-        return mongo_verdict(documents, source.served, bare, account, self.calls.interruptions)
+        return mongo_verdict(documents, self.sources[resource].served, bare, account, self.calls.interruptions)
+
+    def miscounted_for_mongo(self, told: Mapping[str, Any]) -> list[str]:
+        """`told` is what the status says of MongoDB in the end, by the last process alone."""
+        came, gone = told["taken"] + told["found"], told["written"] + sum(told["dropped"].values())
+        return [] if came == gone else [f"miscounted for MongoDB: {came} came and {gone} went: {dict(told)}"]
 
     def left(self) -> list[str]:
         """What lies in the capture folders and neither is the module's own nor in quarantine."""
