@@ -321,7 +321,11 @@ class TortureRig(ServerRig):
         )
         with contextlib.suppress(AssertionError):  # which the account then says better
             return await self.machine.until_status(
-                lambda status: not status["readings"]["on_disk"] and not status["sync"]["in_flight"],
+                lambda status: (
+                    status["ledger"]["state"].startswith("kept")
+                    and not status["readings"]["on_disk"]
+                    and not status["sync"]["in_flight"]
+                ),
                 "every reading has its fate",
                 _SUM_TIMEOUT_S,
             )
