@@ -31,6 +31,7 @@ from viam.proto.app.datasync import (
     FileUploadRequest,
     FileUploadResponse,
     SensorData,
+    SensorMetadata,
     StreamingDataCaptureUploadRequest,
     StreamingDataCaptureUploadResponse,
     UploadMetadata,
@@ -76,7 +77,8 @@ class LocalCloud:
     a stream: its first message, None if there is none); a code that it returns is the answer.
     `before_answer` is awaited by uploads when all is stored and before the client hears of it.
     `on_reading` is called for each accepted reading, binary ones included; that of a streamed payload
-    comes without the payload. `on_file` is called with the path of each accepted arbitrary file.
+    comes without the payload. `on_payload`, before that, and `on_file` are called with the path of each accepted
+    payload and arbitrary file.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class LocalCloud:
         max_message_bytes: int = 32 * 1024 * 1024,
         on_reading: Callable[[UploadMetadata, SensorData], None] | None = None,
         on_file: Callable[[UploadMetadata, Path], None] | None = None,
+        on_payload: Callable[[UploadMetadata, SensorMetadata, Path], None] | None = None,
     ) -> None:
         """`tls` is (certificate chain, private key) in PEM; `api_keys` maps key id to key, None: all log in."""
         self.calls: Counter[str] = Counter()
@@ -106,6 +109,7 @@ class LocalCloud:
         self._max_message_bytes = max_message_bytes
         self._on_reading = on_reading
         self._on_file = on_file
+        self._on_payload = on_payload
         self._logins = Logins(api_keys)
         self._faults: list[_Fault] = []
         self._machine: RobotConfig
@@ -271,7 +275,7 @@ class LocalCloud:
         for reading in binary:
             with self._received.begin() as incoming:
                 incoming.write(reading.binary)
-                self._received.add_payload(upload.metadata, reading.metadata, incoming)
+                self._add_payload(upload.metadata, reading.metadata, incoming)
         if not binary:
             self._received.add_tabular(upload.metadata, upload.sensor_contents)
         for reading in upload.sensor_contents:
@@ -289,7 +293,7 @@ class LocalCloud:
         async for request in requests:
             incoming.write(StreamingDataCaptureUploadRequest.FromString(request).data)
         metadata, sensor = head.metadata.upload_metadata, head.metadata.sensor_metadata
-        self._received.add_payload(metadata, sensor, incoming)
+        self._add_payload(metadata, sensor, incoming)
         self._count_reading(metadata, SensorData(metadata=sensor))
         self.bytes_count += incoming.size_bytes
         file_id = uuid.uuid4().hex
@@ -307,6 +311,11 @@ class LocalCloud:
         if self._on_file:
             self._on_file(head.metadata, path)
         return FileUploadResponse(binary_data_id=uuid.uuid4().hex).SerializeToString()
+
+    def _add_payload(self, metadata: UploadMetadata, sensor: SensorMetadata, incoming: IncomingFile) -> None:
+        path = self._received.add_payload(metadata, sensor, incoming)
+        if self._on_payload:
+            self._on_payload(metadata, sensor, path)
 
     def _count_reading(self, metadata: UploadMetadata, reading: SensorData) -> None:
         self.readings_count += 1

@@ -80,12 +80,12 @@ class Served:
 
 
 class Source:
-    """A counting sensor with its own account of what it served."""
+    """A counting sensor, or another model that counts, with its own account of what it served."""
 
-    def __init__(self, name: str, folder: Path) -> None:
+    def __init__(self, name: str, folder: Path, model: str = "counting", api: str = "rdk:component:sensor") -> None:
         self.name = name
         self.path = folder / f"{name}.ledger"
-        self.component = sensor(name, "counting", ledger=str(self.path))
+        self.component = sensor(name, model, ledger=str(self.path)) | {"api": api}
 
     @property
     def served(self) -> list[Served]:
@@ -114,10 +114,12 @@ class Reading:
     part_id: str = ""
     unknown_fields: int = 0
     """Fields that Viam's message does not have."""
+    payload: bytes = b""
 
     @property
     def seq(self) -> int:
-        return int(self.data["readings"]["seq"])
+        """The number that the source gave it: the value, or the first eight bytes of a payload."""
+        return int.from_bytes(self.payload[:8], "big") if self.payload else int(self.data["readings"]["seq"])
 
 
 def _reading(about: UploadMetadata | DataCaptureMetadata, message: SensorData) -> Reading:
@@ -132,6 +134,7 @@ def _reading(about: UploadMetadata | DataCaptureMetadata, message: SensorData) -
         tags=tuple(about.tags),
         part_id=about.part_id if isinstance(about, UploadMetadata) else "",
         unknown_fields=len(UnknownFieldSet(message)),
+        payload=message.binary,
     )
 
 

@@ -13,14 +13,16 @@ Its times are those of its call: it was served between them, and asked for when 
 
 from __future__ import annotations
 
+import hashlib
 from bisect import bisect_right
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 from typing import Any
 
-from viam.proto.app.datasync import SensorData, UploadMetadata
+from viam.proto.app.datasync import SensorData, SensorMetadata, UploadMetadata
 
 from demo.received import struct_to_json
 from tests.e2e.machines import Served
@@ -98,9 +100,16 @@ class Verdict:
 class Account:
     """Give it to the cloud, tell it each fault, then ask for the verdict."""
 
-    def __init__(self, resource: str, expected: Callable[[int], Mapping[str, Any]], calls: Calls) -> None:
-        """`expected` gives the whole payload of a reading by its number."""
+    def __init__(
+        self,
+        resource: str,
+        expected: Callable[[int], Mapping[str, Any]],
+        calls: Calls,
+        method: str = "Readings",
+    ) -> None:
+        """`expected` gives the whole payload of a reading by its number, or what stands for it."""
         self.resource = resource
+        self._method = method
         self.arrived: list[Arrived] = []
         self.on_disk: set[int] = set()
         """The readings that were seen in a capture file after a kill."""
@@ -116,7 +125,7 @@ class Account:
         """By how much the module's wall clock was ahead of the source's, at one time or another."""
         self.labels: Labels | None = None
         """What uploads have to say; None where nothing is known of it."""
-        self._expected = expected
+        self.expected = expected
         self.calls = calls
         self._strangers: list[str] = []
 
@@ -124,10 +133,17 @@ class Account:
         """For `LocalCloud(on_reading=…)`."""
         data = struct_to_json(message.struct).get("readings", {})
         seq = data.get("seq") if isinstance(data, dict) else None
-        if (about.component_name, about.method_name) != (self.resource, "Readings") or not isinstance(seq, int):
+        if (about.component_name, about.method_name) != (self.resource, self._method) or not isinstance(seq, int):
             self._strangers.append(f"{about.component_name} {about.method_name} {data}")
             return
-        times = message.metadata
+        self._note(about, seq, data, message.metadata)
+
+    def note_payload(self, about: UploadMetadata, times: SensorMetadata, path: Path) -> None:
+        """For `LocalCloud(on_payload=…)`: of a source whose payloads begin with their numbers."""
+        payload = path.read_bytes()
+        self._note(about, int.from_bytes(payload[:8], "big"), fingerprint(payload), times)
+
+    def _note(self, about: UploadMetadata, seq: int, data: Mapping[str, Any], times: SensorMetadata) -> None:
         self.calls.carries((self.resource, seq))
         requested, received = times.time_requested.ToNanoseconds(), times.time_received.ToNanoseconds()
         self.arrived.append(Arrived(seq, data, requested, received, about))
@@ -167,7 +183,7 @@ class Account:
     def _altered(self, each: Arrived, times: Mapping[int, int]) -> Iterable[str]:
         """What is not as it was served, in words."""
         served_ns = times[each.seq]
-        if each.data != self._expected(each.seq):
+        if each.data != self.expected(each.seq):
             yield "values"
         earliest_ns = times.get(each.seq - _IN_FLIGHT, served_ns) - _OVERTAKEN_NS
         earliest_ns = max(earliest_ns, served_ns - _LONGEST_CALL_NS)
@@ -259,6 +275,11 @@ class Account:
             if count - 1 > allowed[key]:
                 verdict.twice_beyond += count - 1 - allowed[key]
                 verdict.examples.append(f"{count} times: {self.resource} {seq}, {self.calls.story_of(key)}")
+
+
+def fingerprint(payload: bytes) -> dict[str, Any]:
+    """What stands for a payload."""
+    return {"bytes": len(payload), "hash": hashlib.sha256(payload).hexdigest()[:16]}
 
 
 def _at_most(limit: int, difference: int) -> bool:

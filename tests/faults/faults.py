@@ -229,18 +229,31 @@ async def _full_disk(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]
 
 @asynccontextmanager
 async def _mongo_killed(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
-    assert rig.mongod is not None
-    await asyncio.to_thread(rig.mongod.kill)
+    assert rig.mongo is not None
+    await asyncio.to_thread(rig.mongo.server.kill)
     yield
-    await asyncio.to_thread(rig.mongod.start)
+    await asyncio.to_thread(rig.mongo.server.start)
 
 
 @asynccontextmanager
 async def _mongo_held(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
-    assert rig.mongod is not None
-    rig.mongod.hold()
+    assert rig.mongo is not None
+    rig.mongo.server.hold()
     yield
-    rig.mongod.go_on()
+    rig.mongo.server.go_on()
+
+
+@asynccontextmanager
+async def _mongo_unheard(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    """Answers of MongoDB take a while, and the last ones get lost: it has what the module is not told of."""
+    assert rig.mongo is not None
+    rig.mongo.link.delay_s = rng.uniform(0.05, 0.2)
+    yield
+    felt = rig.mongo.link.connections_count
+    await rig.mongo.link.cut()
+    rig.mongo.link.delay_s = 0.0
+    await rig.mongo.link.restore()
+    _unless(felt)
 
 
 async def _clock_step(rig: TortureRig, rng: random.Random) -> None:
@@ -278,6 +291,7 @@ FAULTS = (
     Fault(FULL_DISK, 3, lasts=_full_disk, group="folder", needs=SMALL_DISK),
     Fault("mongod killed", 3, lasts=_mongo_killed, group="mongod", needs=MONGOD),
     Fault("mongod stands still", 3, lasts=_mongo_held, group="mongod", needs=MONGOD),
+    Fault("link to mongod cut", 3, lasts=_mongo_unheard, group="mongod", needs=MONGOD),
     Fault("clock set", 4, happens=_clock_step, needs=LIBFAKETIME),
 )
 """To add a fault: a function above and a row here. What it may cost an account has to know, which it does through

@@ -89,7 +89,7 @@ class Result:
     @property
     def again(self) -> str:
         """The command for the same plan."""
-        return f"the same plan: make torture MINUTES={self.minutes:g} SEED={self.seed}"
+        return f"the same plan: make torture MINUTES={self.minutes!r} SEED={self.seed}"
 
 
 def _reading_rows(verdict: Verdict) -> list[tuple[str, str]]:

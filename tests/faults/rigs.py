@@ -19,7 +19,7 @@ from typing import Any, Protocol
 
 from grpclib import GRPCError
 from grpclib.exceptions import StreamTerminatedError
-from viam.proto.app.datasync import SensorData, UploadMetadata
+from viam.proto.app.datasync import SensorData, SensorMetadata, UploadMetadata
 from viam.proto.common import DoCommandRequest, GetStatusRequest
 from viam.proto.service.datamanager import DataManagerServiceStub
 from viam.utils import SensorReading, dict_to_struct, struct_to_dict
@@ -40,10 +40,13 @@ from tests.e2e.machines import (
     readings_of,
     until,
 )
-from tests.e2e.sensors.main import Counting
+from tests.e2e.sensors.main import Counting, picture
 from tests.e2e.viam_server import ViamServer
 
+from .account import fingerprint
+
 OnReading = Callable[[UploadMetadata, SensorData], None]
+OnPayload = Callable[[UploadMetadata, SensorMetadata, Path], None]
 
 SENSOR = "counting"
 HZ = 100
@@ -94,6 +97,11 @@ def numbered(seq: int) -> dict[str, Any]:
 def bare(seq: int) -> dict[str, Any]:
     """The same for the sensor under viam-server."""
     return {"seq": seq}
+
+
+def pictured(seq: int) -> dict[str, Any]:
+    """The same for the camera under viam-server: what stands for its picture."""
+    return fingerprint(picture(seq))
 
 
 class _Numbered(Counting):
@@ -217,9 +225,15 @@ class ServerRig:
         binary: Path,
         on_reading: OnReading,
         on_file: Callable[[UploadMetadata, Path], None] | None = None,
+        on_payload: OnPayload | None = None,
     ) -> None:
         self.cloud = LocalCloud(
-            folder / "cloud", part_id=PART_ID, api_keys={KEY_ID: KEY}, on_reading=on_reading, on_file=on_file
+            folder / "cloud",
+            part_id=PART_ID,
+            api_keys={KEY_ID: KEY},
+            on_reading=on_reading,
+            on_file=on_file,
+            on_payload=on_payload,
         )
         self.folder = folder
         self.server = ViamServer(binary, folder / "server", CREDENTIALS)

@@ -2,10 +2,10 @@
 
     make torture MINUTES=5 SEED=1
 
-Two sensors are captured, to MongoDB too, and arbitrary files appear, while processes are killed, the link is cut,
-dead, slow or throttled, the cloud answers with errors, MongoDB is away, the disk is full, the module's clock is
-set, the config changes, and others damage, change and remove files. What lasts overlaps with what happens; a full
-disk alone is kept apart from whatever ends a process or moves the capture folder, since then the counts can be
+Two sensors are captured, to MongoDB too, and a camera, and arbitrary files appear, while processes are killed, the
+link is cut, dead, slow or throttled, the cloud answers with errors, MongoDB is away, the disk is full, the module's
+clock is set, the config changes, and others damage, change and remove files. What lasts overlaps with what happens;
+a full disk alone is kept apart from whatever ends a process or moves the capture folder, since then the counts can be
 nowhere but in memory. In the end capture stops, everything is synced, and the accounts judge reading by reading and
 file by file.
 The plan follows from seed and minutes; the moments within it add what the computer's own timing adds. It is good
@@ -35,14 +35,15 @@ from . import disks, faked_clock, strace
 from .attention import neglect, silences_s
 from .calls import Calls
 from .faults import FAULTS, FULL_DISK, LIBFAKETIME, MONGOD, SMALL_DISK, Fault, NothingToDo
+from .mongo_side import MongoSide, miscounted
 from .result import Result
 from .rigs import HZ, SENSOR, find_viam_server
-from .torture_rig import TortureRig
+from .torture_rig import CAMERA, TortureRig
 
 _WARM_UP_S = 1.0
 _BETWEEN_S = (0.1, 2.0)
 _LASTS_S = (0.5, 6.0)
-_DISK_BYTES = 16 * disks.MEBIBYTE
+_DISK_BYTES = 32 * disks.MEBIBYTE
 
 
 @dataclass(frozen=True)
@@ -115,14 +116,15 @@ class Torture:
             disk = None
             if SMALL_DISK not in result.skipped:
                 disk = stack.enter_context(disks.tmpfs(self._folder / "disk", _DISK_BYTES))
-            server = clock = None
+            mongo = clock = None
             if (path := mongod.binary()) is not None:
                 server = mongod.Mongod(path, self._folder / "mongod")
                 stack.callback(server.close)
+                mongo = MongoSide(server)
             if LIBFAKETIME not in result.skipped:
                 clock = faked_clock.FakedClock(self._folder / "clock")
             calls = Calls(random.Random(result.seed + 1))
-            rig = self._rig = TortureRig(self._folder, self._server, calls, disk, server, clock)
+            rig = self._rig = TortureRig(self._folder, self._server, calls, disk, mongo, clock)
             status: Status | None = None
             try:
                 await rig.start()
@@ -184,15 +186,15 @@ class Torture:
             if status is not None and ledger is None:
                 result.wrong.append(f"the ledger does not know {name}")
             result.verdicts[name] = rig.accounts[name].verdict(source.served, ledger)
-            if status is not None and (in_mongo := rig.in_mongo(name)) is not None:
-                result.in_mongo[name] = in_mongo
+            if status is not None and rig.mongo is not None and name != CAMERA:
+                result.in_mongo[name] = rig.mongo.verdict(rig.accounts[name], source.served)
         result.files = rig.files.verdict(status["files"] if status else None)
         served, end_ns = rig.source.served, rig.ended_ns
-        result.longest_silences_s[SENSOR] = max(silences_s(served, end_ns))
+        result.longest_silences_s[SENSOR] = max(silences_s(served, end_ns), default=0.0)
         result.wrong += [f"{SENSOR} {each}" for each in neglect(served, HZ, end_ns)]
         result.wrong += [*rig.wrong, *(f"left: {each}" for each in rig.left()), *rig.misplaced()]
         if status is not None:
-            result.wrong += rig.miscounted_for_mongo(status["mongo"])
+            result.wrong += miscounted(status["mongo"])
 
 
 async def _until_sigterm(torture: Torture) -> Result:

@@ -1,41 +1,57 @@
 """The machine of the torture: a real viam-server, a link and a disk that fail, and an account of everything.
 
-Two sensors are captured, the second one at times; a folder of arbitrary files is synced beside them. What a fault
-does goes through here, so that the accounts know of it.
+Two sensors are captured, the second one at times, and a camera; a folder of arbitrary files is synced beside them.
+What a fault does goes through here, so that the accounts know of it.
 """
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import os
 import random
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
 import grpc
 from grpclib.exceptions import GRPCError, StreamTerminatedError
-from viam.proto.app.datasync import DataType, FileUploadRequest, SensorData, UploadMetadata
+from viam.proto.app.datasync import (
+    DataType,
+    FileUploadRequest,
+    SensorData,
+    SensorMetadata,
+    UploadMetadata,
+)
 
 from demo.link import Link
 from tests.e2e.machines import MODULE, PART_ID, Machine, Source, Status, readings_of, until
-from tests.mongod import DATABASE, Mongod
 
-from .account import Account, Verdict
+from .account import Account
 from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
 from .disks import Disk
 from .faked_clock import FakedClock
 from .file_account import FileAccount
 from .labels import Labels, Tags
-from .mongo_account import COLLECTION, mongo_verdict
-from .rigs import FLUSH_INTERVAL_MS, HZ, SENSOR, SERVER_FILE_BYTES, ServerRig, attributes, bare, left, on_disk
+from .mongo_side import MongoSide
+from .rigs import (
+    FLUSH_INTERVAL_MS,
+    HZ,
+    SENSOR,
+    SERVER_FILE_BYTES,
+    ServerRig,
+    attributes,
+    bare,
+    left,
+    on_disk,
+    pictured,
+)
 from .ruin import Ruined
 
 SECOND = "second"
+CAMERA = "camera"
 UP_TIMEOUT_S = 60.0
 _DRAIN_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 2.0
@@ -52,6 +68,14 @@ _READINGS = {
     "file_extension": ".dat",
     "mime_type": "",
 }
+_PICTURES = _READINGS | {
+    "type": DataType.DATA_TYPE_BINARY_SENSOR,
+    "component_type": "rdk:component:camera",
+    "method_name": "NextPointCloud",
+    "file_extension": ".pcd",
+    "mime_type": "pointcloud/pcd",
+}
+_PICTURES_OF_CAMERA = {"name": CAMERA, "method": "NextPointCloud", "capture_frequency_hz": 2.0}
 _AWAY = (GRPCError, StreamTerminatedError, OSError, KeyError)
 Config = dict[str, Any]
 
@@ -65,21 +89,22 @@ class TortureRig(ServerRig):
         binary: Path,
         calls: Calls,
         disk: Disk | None,
-        mongod: Mongod | None = None,
+        mongo: MongoSide | None = None,
         clock: FakedClock | None = None,
     ) -> None:
         self.calls = calls
         self.disk = disk
-        self.mongod = mongod
+        self.mongo = mongo
         self.clock = clock
         self.tags = Tags()
         self.accounts = {name: Account(name, bare, calls) for name in (SENSOR, SECOND)}
-        for account in self.accounts.values():
-            account.labels = Labels(self.tags, **_READINGS)
+        self.accounts[CAMERA] = Account(CAMERA, pictured, calls, "NextPointCloud")
+        for name, account in self.accounts.items():
+            account.labels = Labels(self.tags, **(_PICTURES if name == CAMERA else _READINGS))
         self.files = FileAccount(folder / "files", calls, Labels(self.tags, part_id=PART_ID))
-        super().__init__(folder, binary, self._note_reading, self.files.note_file)
-        self.second = Source(SECOND, folder)
-        self.sources = {SENSOR: self.source, SECOND: self.second}
+        super().__init__(folder, binary, self._note_reading, self.files.note_file, self._note_payload)
+        camera = Source(CAMERA, folder, "counting_camera", "rdk:component:camera")
+        self.sources = {SENSOR: self.source, SECOND: Source(SECOND, folder), CAMERA: camera}
         self.capture_dir = disk.folder / "captured" if disk else folder / "captured"
         self.other_dir = folder / "elsewhere"
         self.link: Link
@@ -108,13 +133,13 @@ class TortureRig(ServerRig):
             self.machine.module_env = self.clock.environment
             for account in self.accounts.values():
                 account.offsets_ns = self.clock.offsets_ns
-        if self.mongod is not None:
-            await asyncio.to_thread(self.mongod.start)
+        if self.mongo is not None:
+            await self.mongo.start()
         await self.machine.start(
-            components=[self.source.component, self.second.component],
+            components=[source.component for source in self.sources.values()],
             **attributes(self.capture_dir, self.cloud, SERVER_FILE_BYTES)
             | {"cloud_address": self.link.address, "additional_sync_paths": [str(self.files.folder)]}
-            | self._mongo_config
+            | (self.mongo.config if self.mongo is not None else {})
             | self._changing(),
         )
         await self.until_captures(0, UP_TIMEOUT_S)
@@ -129,13 +154,6 @@ class TortureRig(ServerRig):
         self.tags.change(self.config["tags"])
         self.machine.change(**self._changing())
 
-    @property
-    def _mongo_config(self) -> dict[str, Any]:
-        if self.mongod is None:
-            return {}
-        where = {"uri": self.mongod.uri, "database": DATABASE, "collection": COLLECTION}
-        return {"mongo_capture_config": where}
-
     def _changing(self) -> dict[str, Any]:
         second_hz = self.config["second_hz"]
         return {
@@ -143,13 +161,20 @@ class TortureRig(ServerRig):
             "tags": self.config["tags"],
             "capture_methods": [
                 readings_of(SENSOR, HZ),
+                _PICTURES_OF_CAMERA,
                 *([readings_of(SECOND, second_hz)] if second_hz else []),
             ],
         }
 
     def _note_reading(self, about: UploadMetadata, message: SensorData) -> None:
-        account = self.accounts.get(about.component_name, self.accounts[SENSOR])  # which knows strangers
-        account.note_reading(about, message)
+        if about.component_name != CAMERA:  # whose payloads are noted
+            self._account_of(about).note_reading(about, message)
+
+    def _note_payload(self, about: UploadMetadata, times: SensorMetadata, path: Path) -> None:
+        self._account_of(about).note_payload(about, times, path)
+
+    def _account_of(self, about: UploadMetadata) -> Account:
+        return self.accounts.get(about.component_name, self.accounts[SENSOR])  # which knows strangers
 
     def _fail_while(self, method: str, request: bytes | None) -> grpc.StatusCode | None:
         if method == "Authenticate":
@@ -236,7 +261,7 @@ class TortureRig(ServerRig):
         """How long bytes may be under way on the link as it is."""
         if not (self.link.delay_s or self.link.bytes_per_s):
             return 0
-        held_bytes = 400_000.0
+        held_bytes = 1_600_000.0
         queue_s = held_bytes / self.link.bytes_per_s if self.link.bytes_per_s else 0.0
         return int((2 * self.link.delay_s + queue_s) * SECOND_NS)
 
@@ -296,8 +321,8 @@ class TortureRig(ServerRig):
     async def _until_all_has_its_fate(self) -> Status:
         self.reconfigure(elsewhere=False)
         self._ended_ns = time.time_ns()
-        both = [readings_of(SENSOR, HZ), readings_of(SECOND, HZ, capture_directory=str(self.other_dir))]
-        self.machine.change(capture_disabled=True, capture_methods=both)
+        everywhere = [readings_of(SENSOR, HZ), readings_of(SECOND, HZ, capture_directory=str(self.other_dir))]
+        self.machine.change(capture_disabled=True, capture_methods=[*everywhere, _PICTURES_OF_CAMERA])
         await self.machine.until_status(
             lambda status: not status["capture"]["enabled"] and not status["capture"]["buffered_bytes"],
             "capture is disabled",
@@ -332,9 +357,14 @@ class TortureRig(ServerRig):
         return await self.machine.status()
 
     async def _until_mongo_has_what_lies_elsewhere(self) -> None:
-        """What a capture folder holds for MongoDB is sent while the folder is the configured one."""
-        if self.mongod is None:
+        """What a capture folder holds for MongoDB is sent while the folder is the configured one.
+
+        A new process writes nothing there, so in the end nothing is there.
+        """
+        if self.mongo is None:
             return
+        self.machine.change(capture_dir=str(self.other_dir))
+        await self.restart()
         await self._until_captured_in(self.other_dir)
         spool = self.other_dir / ".holdfast" / "mongo"
         await until(
@@ -342,26 +372,13 @@ class TortureRig(ServerRig):
             "MongoDB has what waits elsewhere",
             _DRAIN_TIMEOUT_S,
         )
+        self.machine.change(capture_dir=str(self.capture_dir))
         await self._until_captured_in(self.capture_dir)
 
     async def _until_captured_in(self, folder: Path) -> None:
-        """Makes `folder` the capture folder, nothing else. viam-server misses one of two quick changes."""
-        self.machine.change(capture_dir=str(folder))
         await self.machine.until_status(
             lambda status: status["capture"]["capture_dir"] == str(folder), f"{folder} is used", UP_TIMEOUT_S
         )
-
-    def in_mongo(self, resource: str) -> Verdict | None:
-        if self.mongod is None:
-            return None
-        documents = self.mongod.collection(COLLECTION).find()
-        account = self.accounts[resource]
-        return mongo_verdict(documents, self.sources[resource].served, bare, account, self.calls.interruptions)
-
-    def miscounted_for_mongo(self, told: Mapping[str, Any]) -> list[str]:
-        """`told` is what the status says of MongoDB in the end, by the last process alone."""
-        came, gone = told["taken"] + told["found"], told["written"] + sum(told["dropped"].values())
-        return [] if came == gone else [f"miscounted for MongoDB: {came} came and {gone} went: {dict(told)}"]
 
     def left(self) -> list[str]:
         """What lies in the capture folders and neither is the module's own nor in quarantine."""
@@ -395,6 +412,8 @@ class TortureRig(ServerRig):
         await self.machine.disconnect()
         await self.server.stop()
         await self.link.stop()
+        if self.mongo is not None:
+            await self.mongo.stop()
         await self.cloud.stop()
 
 

@@ -3,6 +3,7 @@
 | model | attributes | behaviour |
 |---|---|---|
 | holdfast:test:counting | `ledger` (a file, optional) | `{"seq": n}`, counting up, noted in the ledger |
+| holdfast:test:counting_camera | `ledger` (a file, optional) | `picture(n)` as a point cloud, noted so too |
 | holdfast:test:broken | | every reading fails |
 | holdfast:test:late | `delay_s` | answers after that time |
 | holdfast:test:switch | `path` (a file) | `should_sync` as the file says, see `Switch` |
@@ -17,15 +18,18 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import random
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from viam.components.camera import Camera
 from viam.components.sensor import Sensor
+from viam.media.video import NamedImage
 from viam.module.module import Module
 from viam.proto.app.robot import ComponentConfig
-from viam.proto.common import ResourceName
+from viam.proto.common import ResourceName, ResponseMetadata
 from viam.resource.base import ResourceBase
 from viam.resource.registry import Registry, ResourceCreatorRegistration
 from viam.resource.types import Model
@@ -47,37 +51,95 @@ class _TestSensor(Sensor):
         """Raises what makes the resource unbuildable."""
 
 
-class Counting(_TestSensor):
-    """Counts its calls from 0, going on where the ledger ends: `seq` is unique across restarts.
+class _Count:
+    """Counts calls from 0, going on where the ledger ends: a number is unique across restarts.
 
     Each call writes one line, `seq,unix_time_ns`, by one write to a file opened for appending: neither
     SIGKILL nor a second writer tears a line. The line is written before the answer is sent, so the ledger
     holds every reading that anybody ever received, and at most one more per caller that was cut off.
     """
 
-    MODEL = Model.from_string("holdfast:test:counting")
-    _ledger_fd: int | None = None
-    _next_seq: int = 0
-
-    def take(self, attributes: Mapping[str, Any]) -> None:
-        path = attributes.get("ledger")
-        if path:
+    def __init__(self, attributes: Mapping[str, Any]) -> None:
+        self._ledger_fd: int | None = None
+        self._next_seq = 0
+        if path := attributes.get("ledger"):
             self._ledger_fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
             self._next_seq = Path(path).read_bytes().count(b"\n")
 
-    async def get_readings(
-        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
-    ) -> Mapping[str, SensorReading]:
+    def next(self) -> int:
         seq = self._next_seq
         self._next_seq += 1
         if self._ledger_fd is not None:
             os.write(self._ledger_fd, f"{seq},{time.time_ns()}\n".encode())
-        return {"seq": seq}
+        return seq
 
-    async def close(self) -> None:
+    def close(self) -> None:
         if self._ledger_fd is not None:
             os.close(self._ledger_fd)
             self._ledger_fd = None
+
+
+class Counting(_TestSensor):
+    """Gives its numbers as they are, see `_Count`."""
+
+    MODEL = Model.from_string("holdfast:test:counting")
+    _count: _Count
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        self._count = _Count(attributes)
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        return {"seq": self._count.next()}
+
+    async def close(self) -> None:
+        self._count.close()
+
+
+def picture(seq: int) -> bytes:
+    """Begins with the number; from a few KiB to more than a megabyte. No byte of it has the highest bit, so that
+    nothing in it looks like a check of a capture file."""
+    rng = random.Random(seq)
+    size_bytes = rng.randint(1_010_000, 1_200_000) if seq % 6 == 5 else rng.randint(10, 40_000)
+    return seq.to_bytes(8, "big") + rng.randbytes(size_bytes).translate(_SEVEN_BITS)
+
+
+_SEVEN_BITS = bytes(byte & 0x7F for byte in range(256))
+
+
+class CountingCamera(Camera):
+    """Gives a picture for each number, see `_Count`."""
+
+    MODEL = Model.from_string("holdfast:test:counting_camera")
+    _count: _Count
+
+    @classmethod
+    def new(cls, config: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase]) -> CountingCamera:
+        camera = cls(config.name)
+        camera._count = _Count(struct_to_dict(config.attributes))
+        return camera
+
+    async def get_point_cloud(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> tuple[bytes, str]:
+        return picture(self._count.next()), "pointcloud/pcd"
+
+    async def get_images(
+        self,
+        *,
+        filter_source_names: Sequence[str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> tuple[Sequence[NamedImage], ResponseMetadata]:
+        raise NotImplementedError
+
+    async def get_properties(self, *, timeout: float | None = None, **kwargs: Any) -> Camera.Properties:
+        return Camera.Properties(supports_pcd=True)
+
+    async def close(self) -> None:
+        self._count.close()
 
 
 class Broken(_TestSensor):
@@ -167,7 +229,7 @@ class LateStart(_TestSensor):
 
 async def main() -> None:
     module = Module.from_args()
-    for kind in (Counting, Broken, Late, Switch, Reading, LateStart):
+    for kind in (Counting, CountingCamera, Broken, Late, Switch, Reading, LateStart):
         Registry.register_resource_creator(kind.API, kind.MODEL, ResourceCreatorRegistration(kind.new))
         module.add_model_from_registry(kind.API, kind.MODEL)
     await module.start()  # type: ignore[no-untyped-call]

@@ -1,0 +1,45 @@
+"""MongoDB as the torture has it: a server behind a link of its own, by which answers can get lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from demo.link import Link
+from tests.e2e.machines import Served
+from tests.mongod import DATABASE, Mongod
+
+from .account import Account, Verdict
+from .mongo_account import COLLECTION, mongo_verdict
+
+
+class MongoSide:
+    """`start` first. The link is `stop`ped here, the server by whoever made it."""
+
+    def __init__(self, server: Mongod) -> None:
+        self.server = server
+        self.link = Link(server.port)
+
+    async def start(self) -> None:
+        await asyncio.to_thread(self.server.start)
+        await self.link.start()
+
+    async def stop(self) -> None:
+        await self.link.stop()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        uri = self.server.uri.replace(f":{self.server.port}/", f":{self.link.port}/")
+        return {"mongo_capture_config": {"uri": uri, "database": DATABASE, "collection": COLLECTION}}
+
+    def verdict(self, account: Account, served: Sequence[Served]) -> Verdict:
+        """Of the source of `account`, which is its account in the cloud."""
+        documents = self.server.collection(COLLECTION).find()
+        return mongo_verdict(documents, served, account.expected, account, account.calls.interruptions)
+
+
+def miscounted(told: Mapping[str, Any]) -> list[str]:
+    """`told` is what the status says of MongoDB in the end, by the last process alone."""
+    came, gone = told["taken"] + told["found"], told["written"] + sum(told["dropped"].values())
+    return [] if came == gone else [f"miscounted for MongoDB: {came} came and {gone} went: {dict(told)}"]
