@@ -5,9 +5,9 @@
 Two sensors are captured, to MongoDB too, and a camera, and arbitrary files appear, while processes are killed, the
 link is cut, dead, slow or throttled, the cloud answers with errors, MongoDB is away, the disk is full, the module's
 clock is set, the config changes, and others damage, change and remove files. What lasts overlaps with what happens;
-a full disk alone is kept apart from whatever ends a process or moves the capture folder, since then the counts can be
-nowhere but in memory. In the end capture stops, everything is synced, and the accounts judge reading by reading and
-file by file.
+a full disk alone is kept apart from whatever ends a process or moves the capture folder, since then the counts can
+be nowhere but in memory. In the end capture stops, everything is synced, and the accounts judge reading by reading
+and file by file.
 The plan follows from seed and minutes; the moments within it add what the computer's own timing adds. It is good
 only when faults happened, the sensor was asked all the time, and nothing outlived the machine's orderly end.
 """
@@ -38,7 +38,8 @@ from .faults import FAULTS, FULL_DISK, LIBFAKETIME, MONGOD, SMALL_DISK, Fault, N
 from .mongo_side import MongoSide, miscounted
 from .result import Result
 from .rigs import HZ, SENSOR, find_viam_server
-from .torture_rig import CAMERA, TortureRig
+from .sources import CAMERA
+from .torture_rig import TortureRig
 
 _WARM_UP_S = 1.0
 _BETWEEN_S = (0.1, 2.0)

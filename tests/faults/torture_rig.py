@@ -19,7 +19,6 @@ from urllib.parse import urlsplit
 import grpc
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from viam.proto.app.datasync import (
-    DataType,
     FileUploadRequest,
     SensorData,
     SensorMetadata,
@@ -27,7 +26,7 @@ from viam.proto.app.datasync import (
 )
 
 from demo.link import Link
-from tests.e2e.machines import MODULE, PART_ID, Machine, Source, Status, readings_of, until
+from tests.e2e.machines import MODULE, PART_ID, Machine, Status, until
 
 from .account import Account
 from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
@@ -43,15 +42,12 @@ from .rigs import (
     SERVER_FILE_BYTES,
     ServerRig,
     attributes,
-    bare,
     left,
     on_disk,
-    pictured,
 )
 from .ruin import Ruined
+from .sources import CAMERA, accounts, methods, sources
 
-SECOND = "second"
-CAMERA = "camera"
 UP_TIMEOUT_S = 60.0
 _DRAIN_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 2.0
@@ -60,22 +56,6 @@ _ORDERLY_S = 9.0
 """viam-server gives its modules ten."""
 _SUM_TIMEOUT_S = 20.0
 _FLUSH_NS = FLUSH_INTERVAL_MS * SECOND_NS // 1000
-_READINGS = {
-    "part_id": PART_ID,
-    "type": DataType.DATA_TYPE_TABULAR_SENSOR,
-    "component_type": "rdk:component:sensor",
-    "method_name": "Readings",
-    "file_extension": ".dat",
-    "mime_type": "",
-}
-_PICTURES = _READINGS | {
-    "type": DataType.DATA_TYPE_BINARY_SENSOR,
-    "component_type": "rdk:component:camera",
-    "method_name": "NextPointCloud",
-    "file_extension": ".pcd",
-    "mime_type": "pointcloud/pcd",
-}
-_PICTURES_OF_CAMERA = {"name": CAMERA, "method": "NextPointCloud", "capture_frequency_hz": 2.0}
 _AWAY = (GRPCError, StreamTerminatedError, OSError, KeyError)
 Config = dict[str, Any]
 
@@ -97,14 +77,10 @@ class TortureRig(ServerRig):
         self.mongo = mongo
         self.clock = clock
         self.tags = Tags()
-        self.accounts = {name: Account(name, bare, calls) for name in (SENSOR, SECOND)}
-        self.accounts[CAMERA] = Account(CAMERA, pictured, calls, "NextPointCloud")
-        for name, account in self.accounts.items():
-            account.labels = Labels(self.tags, **(_PICTURES if name == CAMERA else _READINGS))
+        self.accounts = accounts(calls, self.tags)
         self.files = FileAccount(folder / "files", calls, Labels(self.tags, part_id=PART_ID))
         super().__init__(folder, binary, self._note_reading, self.files.note_file, self._note_payload)
-        camera = Source(CAMERA, folder, "counting_camera", "rdk:component:camera")
-        self.sources = {SENSOR: self.source, SECOND: Source(SECOND, folder), CAMERA: camera}
+        self.sources = sources(folder, self.source)
         self.capture_dir = disk.folder / "captured" if disk else folder / "captured"
         self.other_dir = folder / "elsewhere"
         self.link: Link
@@ -155,15 +131,10 @@ class TortureRig(ServerRig):
         self.machine.change(**self._changing())
 
     def _changing(self) -> dict[str, Any]:
-        second_hz = self.config["second_hz"]
         return {
             "capture_dir": str(self.other_dir if self.config["elsewhere"] else self.capture_dir),
             "tags": self.config["tags"],
-            "capture_methods": [
-                readings_of(SENSOR, HZ),
-                _PICTURES_OF_CAMERA,
-                *([readings_of(SECOND, second_hz)] if second_hz else []),
-            ],
+            "capture_methods": methods(self.config["second_hz"]),
         }
 
     def _note_reading(self, about: UploadMetadata, message: SensorData) -> None:
@@ -321,8 +292,8 @@ class TortureRig(ServerRig):
     async def _until_all_has_its_fate(self) -> Status:
         self.reconfigure(elsewhere=False)
         self._ended_ns = time.time_ns()
-        everywhere = [readings_of(SENSOR, HZ), readings_of(SECOND, HZ, capture_directory=str(self.other_dir))]
-        self.machine.change(capture_disabled=True, capture_methods=[*everywhere, _PICTURES_OF_CAMERA])
+        everywhere = methods(second_hz=HZ, capture_directory=str(self.other_dir))
+        self.machine.change(capture_disabled=True, capture_methods=everywhere)
         await self.machine.until_status(
             lambda status: not status["capture"]["enabled"] and not status["capture"]["buffered_bytes"],
             "capture is disabled",
