@@ -111,7 +111,7 @@ class _End(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        if self._line.bytes_per_s:
+        if self._line.bytes_per_s or self.queued:
             self.queued.append(data)
             self.queued_bytes += len(data)
             self._line.queue(self)
