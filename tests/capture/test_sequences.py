@@ -116,6 +116,20 @@ async def test_a_sequence_is_ended_on_the_disk_while_no_service_is_there_and_goe
     assert [each.identity for each in book.sequences.open] == [identity]
 
 
+@pytest.mark.parametrize("suspended", [False, True])
+async def test_a_clock_that_is_set_back_ends_no_sequence_before_it_began(book: Book, suspended: bool) -> None:
+    identity = book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    book.clock.step_wall(-1e6)
+    if suspended:
+        await book.sequences.suspend()
+    else:
+        book.sequences.end(str(identity))
+        await book.sequences.settled()
+    found = read(FileSystem(), str(book.folder / f"one/sequences/{identity}.seq"))
+    assert found.start_ns < found.end_ns
+
+
 async def test_a_sequence_that_was_delivered_meanwhile_is_over(book: Book) -> None:
     book.sequences.start(LIDAR)
     await book.sequences.suspend()
@@ -151,6 +165,7 @@ async def test_an_end_that_was_half_taken_back_is_no_second_file(book: Book) -> 
 
 async def test_without_a_successor_a_sequence_ended_with_its_service(book: Book) -> None:
     book.sequences.start(LIDAR)
+    book.clock.step_wall(1.0)
     await book.sequences.suspend()
     end_ns = book.clock.time_ns()
     book.clock.step_wall(9.0)

@@ -135,7 +135,7 @@ class Sequences:
         if known is None or known.phase is _Phase.ENDED:
             return None
         known.phase, known.saved = _Phase.ENDED, False
-        known.sequence = replace(known.sequence, end_ns=self._clock.time_ns())
+        known.sequence = _until(known.sequence, self._clock.time_ns())
         self._changed.set()
         logger.info("the sequence %s of %s ends", identity, _in_words(known.sequence))
         return known.sequence
@@ -159,10 +159,10 @@ class Sequences:
 
     async def suspend(self) -> None:
         """The service goes away. Returns when every sequence is on the disk as ended, if the disk takes it."""
-        now = self._clock.time_ns()
+        now_ns = self._clock.time_ns()
         for known in self.open:
             known.phase, known.saved = _Phase.SUSPENDED, False
-            known.sequence = replace(known.sequence, end_ns=now)
+            known.sequence = _until(known.sequence, now_ns)
         await self.settled()
 
     def resume(self) -> None:
@@ -248,7 +248,7 @@ class Sequences:
     async def _save(self, files: SequenceFiles, known: OpenSequence, now_ns: int, now_s: float) -> bool:
         phase = known.phase
         if phase in (_Phase.OPEN, _Phase.RESUMED):
-            sequence = replace(known.sequence, end_ns=max(now_ns, known.sequence.start_ns + 1))
+            sequence = _until(known.sequence, now_ns)
         else:
             sequence = known.sequence
         try:
@@ -289,6 +289,11 @@ def _write(
     if place is not files:
         place.forget(identity)
     return True
+
+
+def _until(sequence: Sequence, end_ns: int) -> Sequence:
+    """The same, ending then, or just after its beginning where the clock was set back."""
+    return replace(sequence, end_ns=max(end_ns, sequence.start_ns + 1))
 
 
 def _in_words(sequence: Sequence) -> str:
