@@ -247,10 +247,8 @@ class Sequences:
 
     async def _save(self, files: SequenceFiles, known: OpenSequence, now_ns: int, now_s: float) -> bool:
         phase = known.phase
-        if phase in (_Phase.OPEN, _Phase.RESUMED):
-            sequence = _until(known.sequence, now_ns)
-        else:
-            sequence = known.sequence
+        goes_on = phase in (_Phase.OPEN, _Phase.RESUMED)
+        sequence = _until(known.sequence, now_ns) if goes_on else known.sequence
         try:
             lives = await asyncio.to_thread(
                 _write, files, known.at, known.identity, sequence, phase, known.says_ended
@@ -259,7 +257,7 @@ class Sequences:
             if self._throttle.allows(error.reason):
                 logger.error("%s; the sequence %s is kept in memory until it works", error, known.identity)
             return False
-        known.at, known.says_ended = files, phase not in (_Phase.OPEN, _Phase.RESUMED)
+        known.at, known.says_ended = files, not goes_on
         if phase is _Phase.ENDED or not lives:
             self._known.pop(known.identity, None)
         elif known.phase is phase:  # else it changed meanwhile, and is saved again

@@ -4,6 +4,8 @@ A capture file is a run of frames, each a varint length and a protobuf message: 
 (the header), then `SensorData`. Each message that we write ends with field 19999, a CRC-32; protobuf readers,
 the builtin's included, skip fields that they do not know. Invariants:
 
+- Nothing is decoded here, and a payload that is given in parts is never copied.
+- A check counts the header's in, so that a frame is good in no other file than its own.
 """
 
 from __future__ import annotations

@@ -35,7 +35,6 @@ _READING = struct.Struct("<cHQQ")
 READING_OVERHEAD_BYTES = FRAME.size + _READING.size
 _HEADER, _ORIGIN, _READING_KIND = b"H", b"O", b"R"
 MAX_RECORD_BYTES = 32 * 1024 * 1024
-MAX_ORIGINS = 0xFFFF
 
 
 @dataclass(frozen=True)
