@@ -305,9 +305,9 @@ class _Reader:
             raise ConfigError(f"{name}.{error.attribute}", str(error).partition(": ")[2]) from error
         self.problems += [_unknown(unknown, reader.known, f"{name}.") for unknown in reader.unknown()]
         if sensor and not key:
-            self.problems.append(f"{name}.key: is missing; the sensor {sensor!r} steers nothing until it is there")
+            self.problems.append(f"{name}.key: is missing; the sensor {sensor!r} has no effect until that is there")
         if key and not sensor:
-            self.problems.append(f"{name}.name: is missing; nothing steers capture until it is there")
+            self.problems.append(f"{name}.name: is missing; it has no effect until that is there")
         return ControlSensorConfig(sensor, key) if sensor and key else None
 
     def methods(self, path: Callable[[str], str]) -> tuple[CaptureMethod, ...]:
@@ -327,7 +327,7 @@ class _Reader:
             key = (method.name, method.method, repr(method.params))
             if key in methods:
                 self.problems.append(
-                    f"{where}: {method.method} of {method.name} with these parameters is there twice; "
+                    f"{where}: {method.method} of {method.name} with these parameters appears twice; "
                     "the first entry is used"
                 )
                 continue

@@ -87,7 +87,7 @@ def choice(reader: Reader, name: str, offered: tuple[str, ...]) -> str:
     if value in offered:
         return value
     named = ", ".join(repr(text) for text in offered if text)
-    reader.problems.append(f"{name}: {shown(value)} is not possible, it has no effect; what can be: {named}")
+    reader.problems.append(f"{name}: {shown(value)} is not possible, it has no effect; possible: {named}")
     return offered[0]
 
 

@@ -130,7 +130,7 @@ class Steering:
         if wanted is not None and config.capture_disabled:
             why = "capture is disabled"
         elif wanted is not None and (client is None or sensor.API not in apis.get(short_name(wanted.name), ())):
-            why = f"the capture control sensor {wanted.name!r} is not there; the config holds"
+            why = f"the capture control sensor {wanted.name!r} is not there; the config applies"
         self.control_state = why
         if wanted is None or client is None or why:
             self._stop_control()

@@ -126,7 +126,7 @@ class UserSettings:
             reading = asyncio.ensure_future(asyncio.to_thread(settings_file.read, self._files, capture_dir))
             await asyncio.wait([reading], timeout=LOAD_TIMEOUT_S)
             if not reading.done():
-                self.problem = "the disk is slow: it has not told yet what was set by command before"
+                self.problem = "the disk is slow: the settings made by command are not read yet"
                 logger.warning("the disk is slow: capture starts before the settings made by command are read")
                 self.loaded = True
                 self._changed()

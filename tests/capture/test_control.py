@@ -56,7 +56,7 @@ def test_what_the_control_sensor_says_is_read_as_the_builtin_reads_it(
 )
 def test_one_entry_that_can_not_be_understood_makes_the_whole_list_void(entries: Any) -> None:
     found = controls_in({"controls": entries, "sequences": [{"resources": [LIDAR]}]}, "controls")
-    assert found.overrides == {} and "the config holds" in found.problem
+    assert found.overrides == {} and "the config applies" in found.problem
     assert found.sequences == (Marked((PAIR,), ()),), "the lists are read each for itself"
 
 
@@ -64,7 +64,7 @@ def test_a_missing_key_is_said_and_sequences_are_read_all_the_same() -> None:
     found = controls_in(
         {"sequences": [{"resources": [LIDAR], "sequence_tags": ["t"]}, {"resources": []}]}, "controls"
     )
-    assert found.overrides == {} and "no 'controls'" in found.problem and "left out" in found.problem
+    assert found.overrides == {} and "no 'controls'" in found.problem and "is ignored" in found.problem
     assert found.sequences == (Marked((PAIR,), ("t",)),)
     assert controls_in({"controls": [], "sequences": [{"resources": "x"}]}, "controls").sequences == ()
 

@@ -49,7 +49,7 @@ def test_what_the_machine_would_refuse_or_leave_out_is_found_in_every_shape(shap
         ({**ENTRY, "method": "Position", "disabled": True}, "can't be captured"),
         (
             {**ENTRY, "name": "bar"},
-            "capture_methods: Readings of bar: there is no such resource in this config; mend",
+            "capture_methods: Readings of bar: there is no such resource in this config; fix",
         ),
         ({**ENTRY, "name": "aa"}, "did you mean 'a'?"),
         ({**ENTRY, "name": "rdk:component:camera/a"}, "is a rdk:component:sensor, not a rdk:component:camera"),
@@ -82,7 +82,7 @@ def test_capture_that_stands_with_a_component_has_no_effect() -> None:
         (machine(service=data_manager("acme:x:y")), "acme:x:y"),
         (
             machine(service=data_manager("holdfast:data-manager:durable")),
-            "modules: none brings holdfast:data-manager:durable; holdfast config convert adds",
+            "modules: none provides holdfast:data-manager:durable; holdfast config convert adds",
         ),
         ({"components": []}, "there is no data manager"),
         ({"services": [data_manager(), {**data_manager(), "name": "b"}]}, "this one has data and b"),

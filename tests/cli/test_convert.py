@@ -141,7 +141,7 @@ def test_an_entry_that_is_there_twice_is_named_and_used_once() -> None:
 @pytest.mark.parametrize(
     ("method", "words"),
     [
-        ("Readings", "'Readings' is left out, it is no capture method"),
+        ("Readings", "'Readings' is left out, it is not a capture method"),
         ({"method": "Readings", "name": "short"}, "Readings of short in remotes[0] is left out: its name must be"),
     ],
 )
@@ -157,7 +157,7 @@ def test_what_can_not_be_carried_over_is_named_and_the_rest_is(method: object, w
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"tags": ["t"]}, "tags of Readings of rdk:component:sensor/a: the builtin takes no notice of it"),
+        ({"tags": ["t"]}, "tags of Readings of rdk:component:sensor/a: the builtin ignores it"),
         ({"capture_directory": "/x"}, "capture_directory of Readings of"),
         ({"recent_data_store": {"stored_hours": 24}}, "recent_data_store of Readings of"),
     ],
@@ -276,7 +276,7 @@ def test_an_executable_that_is_there_under_another_name_is_not_added_again() -> 
     assert conversion.config is not None
     assert (conversion.config["modules"], conversion.findings) == ([there], [])
     (text,) = said(to_builtin(conversion.config), Level.NOTE)
-    assert text == "no module is named holdfast: if one of local-module-1 is Holdfast, take it out too"
+    assert text == "no module is named holdfast: if one of local-module-1 is Holdfast, remove it too"
 
 
 def test_an_executable_beside_a_module_that_is_there_is_not_used_and_that_is_said() -> None:

@@ -80,8 +80,8 @@ def test_a_folder_is_what_is_in_it_but_for_what_is_captured_and_what_leads_out(f
         "capture/x.prog": "it is captured data, which sync sends",
         "secret/shadow": "it leads out of upload_roots",
         "capture/leads-in": "it is a link to a file in the same folder",
-        "capture/folder": "it is no file",
-        "capture/pipe": "it is no file",
+        "capture/folder": "it is not a file",
+        "capture/pipe": "it is not a file",
     }
 
 

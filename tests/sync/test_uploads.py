@@ -104,7 +104,7 @@ async def test_no_file_is_sent_by_sync_and_by_request_at_once(world: World, uplo
     candidate = synced(world)
     syncing = asyncio.create_task(world.sync.sync_now())
     await eventually(lambda: world.cloud.calls["FileUpload"] == 2)
-    with pytest.raises(NotUploadedError, match="sync is just sending it"):
+    with pytest.raises(NotUploadedError, match="sync is sending it"):
         await uploads.file(candidate, Labels())
     go_on.set()
     assert (await syncing).files == 1 and world.cloud.calls["FileUpload"] == 2

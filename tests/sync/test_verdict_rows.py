@@ -223,7 +223,7 @@ NO_CLOUD: dict[str, tuple[Fault, str]] = {
     "code 12": (with_code(12), "UNIMPLEMENTED"),
     "HTTP 401": (with_status(401), "UNAUTHENTICATED"),
     "HTTP 403": (with_status(403), "PERMISSION_DENIED"),
-    "nonsense": (lambda call: call.answer(b"\xff" * 50), "makes no sense"),
+    "nonsense": (lambda call: call.answer(b"\xff" * 50), "can't be understood"),
     "silence": (lambda call: None, "DEADLINE_EXCEEDED"),
 }
 """How something answers a login that is no cloud, such as a captive portal."""

@@ -87,7 +87,7 @@ def advice(bound: Bound, found: Shortfall) -> str:
             "use a faster disk, or lower the frequency"
         )
     if bound is Bound.ERRORS:
-        return f"{found.totals.errors} calls to the resource failed (last: {found.last_error}): mend the resource"
+        return f"{found.totals.errors} calls to the resource failed (last: {found.last_error}): fix the resource"
     if bound is Bound.COMPONENT:
         return (
             f"a call takes {found.call_s * 1000:.3g} ms, where {found.interval_s * 1000:.3g} ms × max_in_flight "

@@ -56,15 +56,15 @@ def controls_in(readings: Mapping[str, Any], key: str) -> Controls:
     try:
         overrides = dict(map(_override, _list(readings.get(key))))
     except ValueError as error:
-        problems.append(f"its {key!r} can't be understood: {error}; the config holds")
+        problems.append(f"its {key!r} can't be understood: {error}; the config applies")
     try:
         sequences = tuple(map(_marked, _list(readings.get(SEQUENCES_KEY))))
     except ValueError as error:
         problems.append(f"its {SEQUENCES_KEY!r} can't be understood: {error}; no sequence is open")
     if any(not marked.resources for marked in sequences):
-        problems.append("a sequence without resources is left out")
+        problems.append("a sequence without resources is ignored")
     if key not in readings:
-        problems.insert(0, f"its reading has no {key!r}; the config holds")
+        problems.insert(0, f"its reading has no {key!r}; the config applies")
     return Controls(overrides, tuple(marked for marked in sequences if marked.resources), "; ".join(problems))
 
 
@@ -150,7 +150,7 @@ class ControlSensor:
             try:
                 controls = controls_in(await self._readings(), self.key)
             except ResourceCallError as error:
-                controls = Controls(problem=f"it gives no reading: {error}; the config holds")
+                controls = Controls(problem=f"it gives no reading: {error}; the config applies")
             if not self.held:
                 self._take(controls)
 

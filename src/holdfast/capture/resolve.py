@@ -31,7 +31,7 @@ def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[s
         key = (found.api, short_name(method.name), method.method, repr(method.params))
         if found.table is not None and key in running:
             problem = (
-                f"{method.method} of {method.name} is there twice, by short and by full name; the first is used"
+                f"{method.method} of {method.name} appears twice, by its short and its full name; the first is used"
             )
             found = Resolution(method, found.api, problem=problem)
         running.add(key)
@@ -46,7 +46,7 @@ def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:
         return Resolution(method, waiting=True)
     wanted_api = method.name.rpartition("/")[0]
     if wanted_api and wanted_api not in apis:
-        problem = f"is a {' and a '.join(apis)}, not a {wanted_api}: mend its name in capture_methods"
+        problem = f"is a {' and a '.join(apis)}, not a {wanted_api}: fix its name in capture_methods"
         return Resolution(method, apis[0], problem=f"{short_name(method.name)} {problem}")
     for api in [wanted_api] if wanted_api else apis:
         table = lookup(api, method.method)
@@ -72,7 +72,7 @@ def _unknown_method(method: CaptureMethod, api: str) -> str:
     if close is not None:
         hint = f"did you mean {close!r}?"
     elif offered:
-        hint = f"what can be: {', '.join(offered)}"
+        hint = f"possible: {', '.join(offered)}"
     else:
         hint = "this version captures nothing of that API"
     return f"{method.method} of {short_name(method.name)} ({api}) can't be captured; {hint}"

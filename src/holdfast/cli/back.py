@@ -58,12 +58,12 @@ def _without_modules(machine: Machine) -> list[Finding]:
     gone = machine.remove_modules()
     if not gone and machine.local_modules:
         of_others = ", ".join(machine.local_modules)
-        return [note(f"no module is named {MODULE_NAME}: if one of {of_others} is Holdfast, take it out too")]
+        return [note(f"no module is named {MODULE_NAME}: if one of {of_others} is Holdfast, remove it too")]
     findings = []
     for module in gone:
         path = module.get("executable_path")
         again = f"; to come back: holdfast config convert --executable {path}" if path else ""
-        findings.append(note(f"the module {module.get('name')} is taken out{again}"))
+        findings.append(note(f"the module {module.get('name')} is removed{again}"))
     return findings
 
 
@@ -130,8 +130,8 @@ def _of_the_service(manager: Resource) -> list[Finding]:
     if manager.attributes.get("capture_store") == "memory":
         findings.append(
             note(
-                'capture_store: the builtin does not look into memory; before it comes, set it to "disk" and wait '
-                "until sync.draining of the status is empty"
+                'capture_store: the builtin does not look into memory; before you go back, set it to "disk" and '
+                "wait until sync.draining of the status is empty"
             )
         )
     return findings

@@ -71,7 +71,7 @@ def _of_modules(machine: Machine) -> list[Finding]:
         return [note(f"modules: none is named {MODULE_NAME}; is it one of {', '.join(machine.local_modules)}?")]
     return [
         error(
-            f"modules: none brings {HOLDFAST}; holdfast config convert adds that of Viam's registry, with "
+            f"modules: none provides {HOLDFAST}; holdfast config convert adds the one in Viam's registry, with "
             "--executable PATH one that is on the machine"
         )
     ]
@@ -110,7 +110,7 @@ def _missing(machine: Machine, what: str, name: str) -> Finding:
         where = "remote" if machine.remotes else "fragment"
         return note(f"{what}: not in this config, so not checked; is it a {where}'s?")
     close = closest(short_name(name), [each.name for each in machine.others])
-    hint = "mend the name, or add the resource" if close is None else f"did you mean {close!r}?"
+    hint = "fix the name, or add the resource" if close is None else f"did you mean {close!r}?"
     return problem(f"{what}: there is no such resource in this config; {hint}")
 
 

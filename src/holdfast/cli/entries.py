@@ -63,14 +63,11 @@ def usable(holder: Holder, methods: list[Any], findings: list[Finding]) -> Itera
         if isinstance(method, dict):
             yield method
         else:
-            findings.append(problem(f"{holder.where}: {method!r} is left out, it is no capture method"))
+            findings.append(problem(f"{holder.where}: {method!r} is left out, it is not a capture method"))
 
 
 def of_attributes(entry: Entry) -> list[Finding]:
-    return [
-        note(f"{name} of {entry}: the builtin takes no notice of it, Holdfast acts on it")
-        for name in entry.passed_over
-    ]
+    return [note(f"{name} of {entry}: the builtin ignores it, Holdfast uses it") for name in entry.passed_over]
 
 
 def of_dependencies(manager: Resource) -> list[Finding]:
@@ -79,7 +76,7 @@ def of_dependencies(manager: Resource) -> list[Finding]:
     return [
         note(
             f"depends_on of {manager.name}: nothing is captured while one of {', '.join(manager.depends_on)} is "
-            "missing; Holdfast needs none, it captures each resource as soon as it is there"
+            "missing; Holdfast does not need it, it captures each resource as soon as it is there"
         )
     ]
 

@@ -178,9 +178,7 @@ class Machine:
             return found[0]
         if found:
             names = " and ".join(each.name for each in found)
-            raise NoDataManagerError(
-                f"a machine has one data manager, this one has {names}: remove what is too much"
-            )
+            raise NoDataManagerError(f"a machine has one data manager, this one has {names}: remove all but one")
         of_a_fragment = "; if it comes from a fragment, give the fragment instead" if self.has_fragments else ""
         raise NoDataManagerError(f"there is no data manager ({DATA_MANAGER}) in this config{of_a_fragment}")
 

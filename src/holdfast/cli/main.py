@@ -35,7 +35,7 @@ example:
   holdfast config convert --back with-holdfast.json > with-builtin.json
 """
 _CHECK = """\
-Says what is wrong with a config, and how to mend it: attributes, capture methods, resources that are not there, a
+Says what is wrong with a config, and how to fix it: attributes, capture methods, resources that are not there, a
 missing module. Takes a machine's config, only the data manager's entry in it, or only its attributes.
 
 example:
@@ -44,7 +44,7 @@ example:
 """
 _ABOUT = """\
 holdfast config convert   a machine's config from the builtin data manager to Holdfast, or back
-holdfast config check     what is wrong with a config, and how to mend it
+holdfast config check     what is wrong with a config, and how to fix it
 
 Each has a --help of its own. Neither talks to a machine or changes a file.
 """

@@ -192,7 +192,7 @@ class Cloud:
         try:
             self._token = Token(AuthenticateResponse.FromString(answer).access_token)
         except DecodeError as error:
-            raise CloudError("UNKNOWN", "the answer to the login makes no sense", connected=True) from error
+            raise CloudError("UNKNOWN", "the answer to the login can't be understood", connected=True) from error
 
     def _connections(self) -> Connections[grpc.aio.Channel]:
         if self._calls is None:
@@ -214,7 +214,7 @@ class Cloud:
                 raise await self._translated(error.code().name, error.details() or "no details", token) from error
             except asyncio.CancelledError:
                 if watch.gave_up:
-                    raise await self._translated("DEADLINE_EXCEEDED", "the cloud gives no answer", token) from None
+                    raise await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token) from None
                 raise self._cancelled(connections) from None
             finally:
                 watch.end()

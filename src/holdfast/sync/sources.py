@@ -92,7 +92,7 @@ class Sources:
     def _other(self, entry: Entry, top: str) -> Candidate:
         real = os.path.realpath(entry.path)
         if entry.kind is not EntryKind.LINK or not os.path.isfile(real):
-            return Candidate(entry.path, why="it is no file")
+            return Candidate(entry.path, why="it is not a file")
         if layout.is_in(real, top):
             return Candidate(entry.path, why="it is a link to a file in the same folder")
         return self._candidate(real)

@@ -70,7 +70,9 @@ async def upload(
                 await asyncio.wait_for(ended.wait(), patience.LOOK_S)
             moved = source.asked != before or source.asked != source.answered
             if not ended.is_set() and not waiting.look(moved=moved):
-                raise CloudError("DEADLINE_EXCEEDED", "the cloud takes no data and gives no answer", connected=True)
+                raise CloudError(
+                    "DEADLINE_EXCEEDED", "the cloud accepts no data and does not answer", connected=True
+                )
     finally:
         call.cancel()
     if source.error is not None:

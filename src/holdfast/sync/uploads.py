@@ -119,7 +119,7 @@ class Uploads:
 
     async def _keep_and_send(self, store: Store, path: str, data: bytes) -> Uploaded:
         if not store.claims.take(path):
-            raise NotConnectedError(_later(path, "sync is just sending the same data"))
+            raise NotConnectedError(_later(path, "sync is sending the same data"))
         try:
             async with self._writing:
                 await asyncio.to_thread(self._keep, store, path, data)
@@ -195,7 +195,7 @@ class Uploads:
     def _claimed(self, found: Found) -> Iterator[None]:
         claims = self._settlement.store_of(found).claims
         if not claims.take(found.path):
-            raise NotUploadedError("sync is just sending it")
+            raise NotUploadedError("sync is sending it")
         try:
             yield
         finally:
