@@ -7,12 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.storage.layout import FileKind
 from holdfast.sync.backlog import Backlog
 from holdfast.sync.meter import Meter
 from holdfast.sync.outcome import Outcome
 from holdfast.sync.summary import OFTEN_S, SELDOM_S, Summary
-from holdfast.sync.walker import Found
 from tests.fakes import FakeClock
 
 
@@ -24,7 +22,7 @@ class Rig:
         self.summary = Summary(self.clock, lambda: self.paths, self.backlog, Meter())
 
     def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
-        self.summary.add(Found(path, FileKind.ARBITRARY, 1024, 0, 0), outcome)
+        self.summary.add(path, outcome, 1, 1024)
 
 
 @pytest.fixture

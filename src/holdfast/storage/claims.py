@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterable
 
 
 class Claims:
@@ -20,6 +21,13 @@ class Claims:
             self._taken.add(path)
             return True
 
-    def free(self, path: str) -> None:
+    def take_all(self, paths: Iterable[str]) -> set[str]:
+        """Those of `paths` that are the caller's from now on."""
         with self._lock:
-            self._taken.discard(path)
+            free = set(paths) - self._taken
+            self._taken |= free
+        return free
+
+    def free(self, *paths: str) -> None:
+        with self._lock:
+            self._taken.difference_update(paths)

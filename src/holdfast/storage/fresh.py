@@ -16,6 +16,9 @@ class Fresh:
     def __init__(self) -> None:
         self._paths: deque[str] = deque(maxlen=MAX_FRESH)
 
+    def __len__(self) -> int:
+        return len(self._paths)
+
     def add(self, path: str) -> None:
         self._paths.append(path)
 

@@ -97,6 +97,11 @@ class Store:
         if self.holds(path) and layout.kind_of(path) is layout.FileKind.CAPTURE:
             self.space.let_go(size_bytes)
 
+    @property
+    def has_fresh(self) -> bool:
+        """Whether `take_fresh` would give something."""
+        return bool(self.writer.completion.fresh)
+
     def take_fresh(self) -> list[str]:
         """The files that got their final names since the last time; a hint, see `Fresh`."""
         return [self.root + path[len(self.capture_dir) :] for path in self.writer.completion.fresh.take()]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from .walker import Found, Walk
+from .walker import Walk
 
 
 class Backlog:
@@ -40,7 +40,7 @@ class Backlog:
         self._found_files, self._found_bytes, self._before = walk.found, walk.found_bytes, mark
         self._oldest_ns = walk.oldest_ns
 
-    def left(self, found: Found) -> None:
-        """A file waits no more, whatever became of it."""
-        self._gone_files += 1
-        self._gone_bytes += found.size_bytes
+    def left(self, files: int, size_bytes: int) -> None:
+        """So many files wait no more, whatever became of them."""
+        self._gone_files += files
+        self._gone_bytes += size_bytes

@@ -8,8 +8,9 @@ days, binary) is left to be sent by itself.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
@@ -21,8 +22,7 @@ from .settlement import Scanned
 from .walker import Found
 
 
-@dataclass(frozen=True)
-class Member:
+class Member(NamedTuple):
     """A file in a call, with all of its readings."""
 
     found: Found
@@ -58,18 +58,18 @@ def bundle(
     files: FileSystem,
     founds: Sequence[Found],
     part_id: str,
-    is_begun: Callable[[Found], bool],
+    begun: Collection[str],
     call_bytes: int = MAX_CALL_BYTES,
 ) -> tuple[list[Call], list[Found]]:
     """The calls for `founds`, and the files among them that are to be sent by themselves.
 
-    `is_begun` tells whether the cloud has a part of a file.
+    `begun` are the paths of files of which the cloud has a part.
     """
     calls: list[Call] = []
     alone: list[Found] = []
     filling: dict[bytes, _Open] = {}
     for found in founds:
-        taken = None if is_begun(found) else _read(files, found, call_bytes)
+        taken = None if found.path in begun else _read(files, found, call_bytes)
         if taken is None:
             alone.append(found)
             continue

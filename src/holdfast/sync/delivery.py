@@ -19,7 +19,6 @@ from functools import partial
 from ..clock import Clock
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
 from ..filesystem import FileSystem
-from ..storage.claims import Claims
 from ..storage.known_files import WHOLE
 from ..storage.layout import FileKind
 from ..storage.store import Store
@@ -120,34 +119,31 @@ class Delivery:
     @contextmanager
     def _claimed(self, founds: Sequence[Found]) -> Iterator[Sequence[Found]]:
         """Those of `founds` that are not just being deleted to free space, and are not while this lasts."""
-        claimed: list[tuple[Claims, Found]] = []  # whose it is may change meanwhile, with the configuration
+        claimed = [  # whose they are may change meanwhile, with the configuration
+            (store.claims, store.claims.take_all(found.path for found in together))
+            for store, together in self.settlement.by_store(founds)
+        ]
         try:
-            for found in founds:
-                claims = self.settlement.store_of(found).claims
-                if claims.take(found.path):
-                    claimed.append((claims, found))
-            yield [found for _, found in claimed]
+            free = {path for _, paths in claimed for path in paths}
+            yield [found for found in founds if found.path in free]
         finally:
-            for claims, found in claimed:
-                claims.free(found.path)
+            for claims, paths in claimed:
+                claims.free(*paths)
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool) -> Outcomes:
         if len(founds) <= 1:
             return {found.path: await self._attempt(found, wait, alone) for found in founds}
         async with self._bundling:
-            calls, others = await in_thread(
-                bundle,
-                self._files,
-                founds,
-                self._cloud.part_id,
-                lambda found: self.settlement.acknowledged(found) != 0,
-            )
+            calls, others = await in_thread(self._bundle, founds)
         outcomes: Outcomes = {}
         for call in calls:
             outcomes |= await self._call(call, wait, alone)
         for found in others:
             outcomes[found.path] = await self._attempt(found, wait, alone)
         return outcomes
+
+    def _bundle(self, founds: Sequence[Found]) -> tuple[list[Call], list[Found]]:
+        return bundle(self._files, founds, self._cloud.part_id, self.settlement.begun(founds))
 
     async def _call(self, call: Call, wait: bool, alone: bool) -> Outcomes:
         """One call with whole files; halved as often as it is refused, until the file that is to blame is alone."""

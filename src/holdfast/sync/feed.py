@@ -30,20 +30,29 @@ class Known:
         self._stores = stores
         self._retries = retries
         self._paths: list[dict[str, None]] = [{} for _ in range(HIGHEST_PRIORITY + 1)]
+        self._highest = -1
+        """The highest priority of which there may be some."""
 
     def gather_due(self, order: Order) -> None:
         """Takes in what is to be tried again."""
         self._add(self._retries.due(), order)
 
+    def has(self, order: Order, above: int) -> bool:
+        """Whether there are some of a higher priority than `above`."""
+        for store in self._stores():
+            if store.has_fresh and store.owned:
+                self._add(store.take_fresh(), order)
+        return self._highest > above
+
     async def take(self, walk: Walk, above: int) -> list[Found]:
         """Those of a higher priority than `above`, the highest first."""
-        for store in self._stores():
-            if store.owned:
-                self._add(store.take_fresh(), walk.order)
+        if not self.has(walk.order, above):
+            return []
         paths: list[str] = []
         for priority in range(HIGHEST_PRIORITY, above, -1):
             some, self._paths[priority] = list(self._paths[priority]), {}
             paths += reversed(some) if walk.order.newest_first else some
+        self._highest = above
         if not paths:
             return []
         founds, gone = await asyncio.to_thread(self._look_at, walk, paths)
@@ -52,7 +61,8 @@ class Known:
 
     def _add(self, paths: Iterable[str], order: Order) -> None:
         for path in paths:
-            known = self._paths[order.priority_of(os.path.dirname(path))]
+            priority = order.priority_of(os.path.dirname(path))
+            known, self._highest = self._paths[priority], max(priority, self._highest)
             if path not in known:
                 known[path] = None
                 if len(known) > MAX_KNOWN:
@@ -77,8 +87,8 @@ async def feed(
     batches = walk.batches(is_idle)
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
         for found in batch:
-            if known is not None:
-                for first in await known.take(walk, _above(walk.order, found)):
+            if known is not None and known.has(walk.order, above := _above(walk.order, found)):
+                for first in await known.take(walk, above):
                     yield first
             yield found
         if batch and not walk.surveyed:
@@ -94,4 +104,4 @@ async def feed(
 
 def _above(order: Order, found: Found) -> int:
     """What is known goes before `found` where its priority is higher than this."""
-    return order.priority_of(os.path.dirname(found.path)) - order.newest_first
+    return order.priority_of(found.folder) - order.newest_first

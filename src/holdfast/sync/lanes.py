@@ -9,7 +9,6 @@ highest priority enter first.
 from __future__ import annotations
 
 import asyncio
-import os
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -155,7 +154,7 @@ class Bundler:
     def add(self, found: Found) -> list[list[Found]]:
         """What is to be sent now that `found` is there too, one after the other; nothing while there is room for
         more. What has gathered waits for nothing of another folder."""
-        folder = os.path.dirname(found.path)
+        folder = found.folder
         single = found.kind is not FileKind.CAPTURE or found.size_bytes > LARGE_FILE_BYTES
         most = min(self._most_together(found.path), MAX_FILES_PER_CALL)
         full: list[list[Found]] = []

@@ -145,12 +145,12 @@ class Listings:
     def knows(self, folder: str) -> bool:
         return folder in self._known
 
-    def left(self, folder: str, size_bytes: int) -> None:
-        """A file that was found in the folder is not there any more."""
+    def left(self, folder: str, files: int, size_bytes: int) -> None:
+        """So many files that were found in the folder are not there any more."""
         with self._lock:
             known = self._known.get(folder)
-            if known is not None and known.files:
-                known.files -= 1
+            if known is not None:
+                known.files -= min(files, known.files)
                 known.size_bytes -= min(size_bytes, known.size_bytes)
 
 

@@ -50,6 +50,8 @@ class Retries:
 
     def is_due(self, path: str) -> bool:
         """Whether it is time to try the file."""
+        if not self._files and not self._folders:
+            return True
         return self.until(path, os.path.dirname(path)) is None
 
     def until(self, path: str, folder: str) -> float | None:

@@ -14,10 +14,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from ..clock import Clock, first_done
 from ..filesystem import FileSystem
@@ -37,6 +36,7 @@ from .order import Order
 from .outcome import Outcome
 from .report import Select, Selection, SyncReport
 from .summary import Summary
+from .under_way import UnderWay, Upload
 from .walker import Found, Walk
 
 _MAX_SUSPECTS = 1000
@@ -67,12 +67,6 @@ class SyncSettings:
     should_sync: ShouldSync | None = None
 
 
-@dataclass
-class _Upload:
-    task: asyncio.Task[None]
-    reports: set[SyncReport] = field(default_factory=set)
-
-
 class SyncScheduler:
     """Rounds of sync of what lies in the stores, that of `capture_dir` first, and under the additional paths."""
 
@@ -91,7 +85,7 @@ class SyncScheduler:
         self._stores = stores
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._settings = SyncSettings(disabled=True)
-        self._under_way: dict[str, _Upload] = {}
+        self._under_way = UnderWay()
         self._lanes = Lanes()
         self._listings = Listings()
         self._known = Known(files, stores, delivery.retries)
@@ -127,9 +121,8 @@ class SyncScheduler:
             self._listings.clear()
         self._settings = settings
         if settings.disabled:
-            for upload in self._under_way.values():
-                if not upload.reports:
-                    upload.task.cancel()
+            for task in self._under_way.unwanted():
+                task.cancel()
 
     async def run(self) -> None:
         """Scheduled sync, for ever."""
@@ -195,7 +188,7 @@ class SyncScheduler:
             for path in paths:
                 found = await asyncio.to_thread(walk.look_at, path)
                 if found is not None and found.path in self._under_way:
-                    self._tell(found, report)
+                    self._under_way.tell(report, [found])
                 elif found is not None:
                     await self._start([found], report)
         return report
@@ -216,7 +209,7 @@ class SyncScheduler:
 
     async def release(self, store: Store) -> None:
         """Ends the uploads of a store that is given up."""
-        tasks = [upload.task for path, upload in self._under_way.items() if store.holds(path)]
+        tasks = self._under_way.tasks([path for path in self._under_way if store.holds(path)])
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -225,7 +218,7 @@ class SyncScheduler:
         """Lets the uploads under way end, so that none arrives twice; those that take longer than `patience_s`, or
         have no link, are cancelled, and their files stay as they are."""
         self._stopped = True
-        tasks = {upload.task for upload in self._under_way.values()}
+        tasks = self._under_way.tasks()
         if tasks and self._link.usable:
             _, tasks = await asyncio.wait(tasks, timeout=patience_s)
         while tasks:  # a call whose connection is being closed takes being cancelled for that
@@ -279,14 +272,15 @@ class SyncScheduler:
                 if not await self._start_all([bundler.take()], report):
                     break
             elif found.path in self._under_way:
-                self._tell(found, report)
+                if report is not None:
+                    self._under_way.tell(report, [found])
             elif report is None and not self._delivery.is_due(found):
                 continue
             elif found.kind is FileKind.ENDED_SEQUENCE and len(sequences) < _MAX_SEQUENCES:
                 sequences.append(found)  # behind the data that they are of
             elif retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
                 suspects.append(found)
-            elif not await self._start_all(bundler.add(found), report):
+            elif (full := bundler.add(found)) and not await self._start_all(full, report):
                 break
         else:
             if not await self._start_all([bundler.take(), *([each] for each in sequences)], report):
@@ -316,7 +310,7 @@ class SyncScheduler:
 
     async def _start(self, founds: list[Found], report: SyncReport | None) -> bool:
         """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
-        priority = _priority(self._stores(), os.path.dirname(founds[0].path))
+        priority = _priority(self._stores(), founds[0].folder)
         room = self._lanes.room_for(founds, priority=priority)
         await self._lanes.queue(room, self._settings.uploads)
         if self._stopped or (report is None and not self._goes_on):
@@ -334,50 +328,38 @@ class SyncScheduler:
                 self._begin(founds, self._lanes.room_for(founds, alone=True), report)
 
     def _begin(self, founds: list[Found], room: Room, report: SyncReport | None) -> None:
-        """Uploads those of `founds` that no other round has begun meanwhile, each once."""
-        mine = list({found.path: found for found in founds if found.path not in self._under_way}.values())
-        outcomes: dict[str, Outcome] = {}
-        task = asyncio.get_running_loop().create_task(self._upload(mine, room, outcomes, scheduled=report is None))
-        task.add_done_callback(lambda _: self._ended(mine, room, outcomes))  # even if cancelled before it began
-        self._under_way |= {found.path: _Upload(task) for found in mine}
-        for found in founds:
-            self._tell(found, report)
-
-    def _is_waited_for(self, founds: list[Found]) -> bool:
-        return any(self._under_way[found.path].reports for found in founds)
+        """Uploads those of `founds` that no other round has begun meanwhile."""
+        upload = self._under_way.begin(founds)
+        task = asyncio.get_running_loop().create_task(self._upload(upload, room, scheduled=report is None))
+        task.add_done_callback(lambda _: self._ended(upload, room))  # even if cancelled before it began
+        upload.task = task
+        if report is not None:
+            self._under_way.tell(report, founds)
 
     @property
     def _goes_on(self) -> bool:
         return not (self._paused or self._hold or self._settings.disabled)
 
-    def _tell(self, found: Found, report: SyncReport | None) -> None:
-        """Lets `report` hear of an upload that is under way, once however often it is told."""
-        reports = self._under_way[found.path].reports
-        if report is not None and report not in reports:
-            report.begin()
-            reports.add(report)
-
-    async def _upload(
-        self, founds: list[Found], room: Room, outcomes: dict[str, Outcome], *, scheduled: bool
-    ) -> None:
+    async def _upload(self, upload: Upload, room: Room, *, scheduled: bool) -> None:
         await self._lanes.enter(room, self._settings.uploads)
-        if self._is_waited_for(founds):
+        if upload.waiting:
             await self._resumed.wait()
             scheduled = False
-        if founds and (self._goes_on or not scheduled):
+        if upload.founds and (self._goes_on or not scheduled):
             await self.summary.learn_paths()
-            outcomes |= await self._delivery.attempt_together(founds, wait=scheduled, alone=room.alone)
+            upload.outcomes |= await self._delivery.attempt_together(
+                upload.founds, wait=scheduled, alone=room.alone
+            )
 
-    def _ended(self, founds: list[Found], room: Room, outcomes: dict[str, Outcome]) -> None:
-        for found in founds:
-            outcome = outcomes.get(found.path, Outcome.WAITING)
-            if outcome is not Outcome.WAITING:
-                self.backlog.left(found)
-                self._listings.left(os.path.dirname(found.path), found.size_bytes)
-            if found.path in outcomes:
-                self.summary.add(found, outcome)
-            for report in self._under_way.pop(found.path).reports:
-                report.add(found, outcome)
+    def _ended(self, upload: Upload, room: Room) -> None:
+        for outcome, founds in upload.groups():
+            size_bytes = sum(found.size_bytes for found in founds)
+            if outcome not in (None, Outcome.WAITING):
+                self.backlog.left(len(founds), size_bytes)
+                self._listings.left(founds[0].folder, len(founds), size_bytes)
+            if outcome is not None:
+                self.summary.add(founds[0].path, outcome, len(founds), size_bytes)
+        self._under_way.end(upload)
         self._lanes.leave(room)
 
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import logging
 import os
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from ..errors import StorageError
 from ..filesystem import FileSystem
@@ -31,8 +31,7 @@ _MAX_ENDED = 10_000
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Scanned:
+class Scanned(NamedTuple):
     """What a whole pass over a capture file has shown."""
 
     collector: CollectorId
@@ -69,6 +68,13 @@ class Settlement:
         inside = [store for store in stores if store.holds(found.path)]
         return max(inside, key=lambda store: len(store.root), default=stores[0])
 
+    def by_store(self, founds: Sequence[Found]) -> list[tuple[Store, list[Found]]]:
+        """The same of many, which lie in few folders."""
+        by_folder: dict[str, list[Found]] = {}
+        for found in founds:
+            by_folder.setdefault(found.folder, []).append(found)
+        return [(self.store_of(together[0]), together) for together in by_folder.values()]
+
     def is_kept_upload(self, found: Found) -> bool:
         """Whether it is what somebody handed us to upload, with tags of its own and no others."""
         return layout.is_in(found.path, os.path.join(self.store_of(found).root, layout.UPLOADS_FOLDER))
@@ -76,6 +82,15 @@ class Settlement:
     def acknowledged(self, found: Found) -> int:
         """How many of its readings the cloud has, or `WHOLE`."""
         return self.store_of(found).ledger.acknowledged(found.path, found.modified_ns)
+
+    def begun(self, founds: Sequence[Found]) -> set[str]:
+        """The paths of those of which the cloud has something."""
+        return {
+            found.path
+            for store, together in self.by_store(founds)
+            for found in together
+            if store.ledger.acknowledged(found.path, found.modified_ns)
+        }
 
     def refused(self, found: Found) -> tuple[int, ...]:
         """The numbers of those among them that the cloud refused for good."""
@@ -87,28 +102,40 @@ class Settlement:
         """The cloud has `readings` more of a capture file, `acknowledged` in all."""
         self.store_of(found).ledger.delivered(collector, found.path, acknowledged, readings, ours=ours)
 
-    def took_whole(self, files: Iterable[tuple[Found, Scanned]]) -> list[tuple[Found, Outcome | StorageError]]:
-        """The cloud has all good readings of capture files, by one call: one write of the journal, then they go."""
-        files = list(files)
-        by_store: dict[Store, list[Delivered]] = {}
-        for found, scanned in files:
-            acknowledged = Acknowledged(scanned.readings, found.modified_ns)
-            delivered = Delivered(scanned.collector, found.path, acknowledged, scanned.readings, scanned.checked)
-            by_store.setdefault(self.store_of(found), []).append(delivered)
-        for store, together in by_store.items():
-            store.ledger.delivered_together(together)
+    def took_whole(self, files: Sequence[tuple[Found, Scanned]]) -> list[tuple[Found, Outcome | StorageError]]:
+        """The cloud has all good readings of capture files, by one call: one write of the journal of each store,
+        then they go."""
         outcomes: list[tuple[Found, Outcome | StorageError]] = []
-        for found, scanned in files:
-            try:
-                outcomes.append((found, self.close(found, scanned)))
-            except StorageError as error:
-                outcomes.append((found, error))
+        scanned_of = {found.path: scanned for found, scanned in files}
+        by_store = self.by_store([found for found, _ in files])
+        for store, founds in by_store:
+            store.ledger.delivered_together(
+                Delivered(
+                    scanned.collector,
+                    found.path,
+                    Acknowledged(scanned.readings, found.modified_ns),
+                    scanned.readings,
+                    scanned.checked,
+                )
+                for found in founds
+                for scanned in (scanned_of[found.path],)
+            )
+        for store, founds in by_store:
+            for found in founds:
+                try:
+                    outcomes.append((found, self._close(store, found, scanned_of[found.path])))
+                except StorageError as error:
+                    outcomes.append((found, error))
         return outcomes
 
     def close(self, found: Found, scanned: Scanned, refused: Sequence[int] = (), why_refused: str = "") -> Outcome:
         """Every good reading is delivered, but for those that the cloud `refused`: the file goes, or to quarantine
         where some of it was not good or refused."""
-        store = self.store_of(found)
+        return self._close(self.store_of(found), found, scanned, refused, why_refused)
+
+    def _close(
+        self, store: Store, found: Found, scanned: Scanned, refused: Sequence[int] = (), why_refused: str = ""
+    ) -> Outcome:
         bad = (*scanned.damaged, *places_of(self._files, found.path, refused)) if refused else scanned.damaged
         if bad:
             causes = []

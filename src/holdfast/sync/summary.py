@@ -17,7 +17,6 @@ from ..quantities import duration, size
 from .backlog import Backlog
 from .meter import Meter
 from .outcome import Outcome
-from .walker import Found
 
 OFTEN_S = 60.0
 SELDOM_S = 3600.0
@@ -53,16 +52,16 @@ class Summary:
         self._tallies: dict[str, _Tally] = {}
         self._known: tuple[Sequence[str], list[tuple[str, str]]] = ((), [])
 
-    def add(self, found: Found, outcome: Outcome) -> None:
-        """An attempt has ended."""
-        tally = self._tallies.setdefault(self._path_of(found.path), _Tally())
+    def add(self, path: str, outcome: Outcome, files: int, size_bytes: int) -> None:
+        """An attempt has ended, of so many files in the folder of `path`."""
+        tally = self._tallies.setdefault(self._path_of(path), _Tally())
         if outcome is Outcome.DELIVERED:
-            tally.files += 1
-            tally.bytes += found.size_bytes
+            tally.files += files
+            tally.bytes += size_bytes
         elif outcome is Outcome.QUARANTINED:
-            tally.quarantined += 1
+            tally.quarantined += files
         elif outcome is Outcome.WAITING:
-            tally.failed += 1
+            tally.failed += files
 
     async def run(self) -> None:
         """Says it, for ever."""

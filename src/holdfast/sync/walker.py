@@ -15,6 +15,7 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ..clock import Clock
 from ..errors import StorageError, printable
@@ -40,8 +41,7 @@ Visit = Callable[[str, str, list[str], Window], Iterator[None]]
 """Of a folder, under a root, when other roots were seen."""
 
 
-@dataclass(frozen=True)
-class Found:
+class Found(NamedTuple):
     """A file to send, as it was when the walk passed it."""
 
     path: str
@@ -49,6 +49,11 @@ class Found:
     size_bytes: int
     modified_ns: int
     status_changed_ns: int
+
+    @property
+    def folder(self) -> str:
+        """In which it lies."""
+        return self.path.rpartition(os.sep)[0] or os.sep
 
 
 @dataclass

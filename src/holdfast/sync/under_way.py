@@ -1,0 +1,80 @@
+"""What is being uploaded, and who waits for which of it. Belongs to the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from .outcome import Outcome
+from .report import SyncReport
+from .walker import Found
+
+
+@dataclass(eq=False)
+class Upload:
+    """Of files that go together."""
+
+    founds: Sequence[Found]
+    outcomes: dict[str, Outcome] = field(default_factory=dict)
+    """What became of them so far, by their paths."""
+    task: asyncio.Task[None] | None = None
+    waiting: dict[SyncReport, set[str]] = field(default_factory=dict)
+    """Who waits for which of the paths."""
+
+    def groups(self) -> Iterator[tuple[Outcome | None, list[Found]]]:
+        """Those that lie in one folder and came to the same end; None: they were not tried."""
+        groups: dict[tuple[str, Outcome | None], list[Found]] = {}
+        for found in self.founds:
+            groups.setdefault((found.folder, self.outcomes.get(found.path)), []).append(found)
+        return ((outcome, founds) for (_, outcome), founds in groups.items())
+
+
+class UnderWay:
+    """A file is under way once only."""
+
+    def __init__(self) -> None:
+        self._uploads: dict[str, Upload] = {}
+
+    def __len__(self) -> int:
+        """How many files are under way."""
+        return len(self._uploads)
+
+    def __iter__(self) -> Iterator[str]:
+        """Their paths."""
+        return iter(self._uploads)
+
+    def __contains__(self, path: str) -> bool:
+        return path in self._uploads
+
+    def begin(self, founds: Iterable[Found]) -> Upload:
+        """An upload of those of `founds` that are in no other; `end` is to be called when it is over."""
+        upload = Upload(list({found.path: found for found in founds if found.path not in self._uploads}.values()))
+        self._uploads |= dict.fromkeys([found.path for found in upload.founds], upload)
+        return upload
+
+    def end(self, upload: Upload) -> None:
+        """What it has brought is told to those who wait for it; what has no outcome stays to be sent."""
+        for found in upload.founds:
+            del self._uploads[found.path]
+        for report, paths in upload.waiting.items():
+            for found in upload.founds:
+                if found.path in paths:
+                    report.add(found, upload.outcomes.get(found.path, Outcome.WAITING))
+
+    def tell(self, report: SyncReport, founds: Iterable[Found]) -> None:
+        """Lets `report` hear of files that are under way, once of each however often it is told."""
+        for found in founds:
+            told = self._uploads[found.path].waiting.setdefault(report, set())
+            if found.path not in told:
+                told.add(found.path)
+                report.begin()
+
+    def tasks(self, where: Iterable[str] | None = None) -> set[asyncio.Task[None]]:
+        """Of all uploads, or of those of some paths."""
+        uploads = self._uploads.values() if where is None else [self._uploads[path] for path in where]
+        return {upload.task for upload in uploads if upload.task is not None}
+
+    def unwanted(self) -> set[asyncio.Task[None]]:
+        """The tasks of the uploads for which nobody waits."""
+        return {upload.task for upload in self._uploads.values() if upload.task is not None and not upload.waiting}
