@@ -97,7 +97,7 @@ async def large(binary: Path, folder: Path, scale: Scale) -> list[Row]:
         )
         for rtt_ms in RTTS_MS:
             found: tuple[list[float], list[float]] = [], []
-            for _ in range(2 * scale.rounds):
+            for _ in range(4 * scale.rounds):
                 for side, rates in zip(sides, found, strict=True):
                     side.link.rtt_s = rtt_ms / 1000
                     rates.append(await side.upload_large(scale.large_bytes) / 1e6)

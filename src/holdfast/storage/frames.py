@@ -20,7 +20,9 @@ from ..filesystem import Buffer
 
 CHECK_FIELD = 19999
 CHECK_TAG = b"\xfd\xe1\x09"  # the varint of (19999 << 3 | 5): a fixed 32-bit number follows
-CHECK_SIZE = len(CHECK_TAG) + 4
+CHECK_LAYOUT = struct.Struct("<3sI")
+"""The tag and the number of a check."""
+CHECK_SIZE = CHECK_LAYOUT.size
 _MAX_VARINT_BYTES = 10
 _SECONDS_FIELD, _NANOS_FIELD = b"\x08", b"\x10"
 _ENTRY_READINGS = b"\x0a\x08readings\x12"
@@ -68,7 +70,7 @@ def _with_check(message: bytes, seed: int) -> bytes:
 
 def check_field(check: int) -> bytes:
     """The field that ends a frame."""
-    return CHECK_TAG + struct.pack("<I", check)
+    return CHECK_LAYOUT.pack(CHECK_TAG, check)
 
 
 def split_check(message: bytes, seed: int) -> bytes | None:

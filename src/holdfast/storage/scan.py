@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import struct
 import zlib
 from collections.abc import Collection, Iterator
 
@@ -22,7 +23,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
 from ..errors import DamagedFileError, StorageError
 from ..filesystem import FileSystem
-from .frames import CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
+from .frames import CHECK_LAYOUT, CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
 from .old_images import may_hold_old_images, old_images
 from .payload import Payload, payload_at
 
@@ -271,25 +272,27 @@ def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
     """
     readings: list[bytes] = []
     start = longest = 0
-    limit = len(window)
-    take, check_of, number = readings.append, zlib.crc32, int.from_bytes
+    take, check_of, tail_at = readings.append, zlib.crc32, CHECK_LAYOUT.unpack_from
     try:
         while True:
             size, begin = window[start], start + 1
             if size >= 0x80:
-                size, begin = read_varint(window, start)
-            end = begin + size
-            tail = end - CHECK_SIZE
-            if end > limit or size < CHECK_SIZE or window[tail : tail + 3] != CHECK_TAG:
+                high = window[begin]
+                if high < 0x80:
+                    size, begin = size + (high - 1 << 7), begin + 1
+                else:
+                    size, begin = read_varint(window, start)
+            if size < CHECK_SIZE:
                 break
-            body = window[begin:tail]
-            if check_of(body, seed) != number(window[tail + 3 : end], "little"):
+            end = begin + size
+            body = window[begin : end - CHECK_SIZE]
+            if tail_at(window, end - CHECK_SIZE) != (CHECK_TAG, check_of(body, seed)):
                 break
             take(body)
             if end - start > longest:
                 longest = end - start
             start = end
-    except (IndexError, ValueError):
+    except (IndexError, ValueError, struct.error):  # it reaches beyond the window
         pass
     return readings, start, longest
 
