@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
+from holdfast import supervision
 from holdfast.capture.scheduler import MAX_CALLS_PER_SLOT, SLOT_S, Scheduler, Ticker
 from tests.fakes import FakeClock
 
@@ -30,12 +31,15 @@ class Fired:
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
         self.free = True
+        self.error: BaseException | None = None
         self.times: list[float] = []
         self.due: list[float] = []
 
     def __call__(self, due_s: float) -> bool:
         self.times.append(self._clock.monotonic())
         self.due.append(due_s)
+        if self.error is not None:
+            raise self.error
         return self.free
 
 
@@ -299,6 +303,20 @@ async def test_a_stopped_scheduler_fires_no_more(clock: FakeClock, scheduler: Sc
     before = len(fired.times)
     await clock.advance(1.0)
     assert len(fired.times) == before
+
+
+async def test_an_error_that_nobody_foresaw_costs_one_deadline_and_stops_nobody_for_good(
+    clock: FakeClock, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_RESTART_S", 0.0)
+    fired, failing = Fired(clock), Fired(clock)
+    failing.error = MemoryError()
+    scheduler.add("fails", 0.1, failing)
+    scheduler.add("lidar", 0.1, fired)
+    await clock.advance(0.11)
+    failing.error = None
+    await clock.advance(1.0)
+    assert len(fired.times) >= 10 and len(failing.times) >= 10
 
 
 async def test_the_wall_clock_may_jump(clock: FakeClock, scheduler: Scheduler) -> None:

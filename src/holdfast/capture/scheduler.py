@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ..clock import Clock
+from ..supervision import supervised
 
 SLOT_S = 0.005
 _SPREAD_S = 1.0
@@ -137,7 +138,8 @@ class Scheduler:
         """The running wait may be for a later deadline than the newest: begin it anew."""
         if self._task is not None:
             self._task.cancel()
-        self._task = asyncio.get_running_loop().create_task(self._run(), name="holdfast-capture-scheduler")
+        run = supervised("the scheduler of capture", self._run)
+        self._task = asyncio.get_running_loop().create_task(run, name="holdfast-capture-scheduler")
 
     async def _run(self) -> None:
         heap, clock = self._heap, self._clock
@@ -146,6 +148,8 @@ class Scheduler:
             now = clock.monotonic()
             while heap and heap[0][0] <= now:
                 _, order, ticker = heapq.heappop(heap)
-                ticker.tick(now)
-                if not ticker.stopped:
-                    heapq.heappush(heap, (ticker.due_s, order, ticker))
+                try:
+                    ticker.tick(now)
+                finally:
+                    if not ticker.stopped:
+                        heapq.heappush(heap, (ticker.due_s, order, ticker))
