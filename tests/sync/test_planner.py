@@ -12,6 +12,7 @@ from viam.proto.app.datasync import (
     StreamingDataCaptureUploadRequest,
 )
 
+from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
 from holdfast.storage.frames import CHECK_FIELD
 from holdfast.storage.layout import FileKind
@@ -183,6 +184,23 @@ def test_a_large_payload_that_was_altered_is_not_sent(tmp_path: Path, place: flo
     assert list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")) == []
     assert reader.damaged_readings + reader.torn_readings == 1
     reader.close()
+
+
+@pytest.mark.parametrize("offset", [1_000_000, -20, -1])
+def test_a_large_payload_that_is_altered_while_it_is_sent_does_not_come_to_its_end(
+    tmp_path: Path, offset: int
+) -> None:
+    header = metadata(type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg")
+    path = write_capture_file(tmp_path, "a", [SensorData(binary=bytes(2_000_000)).SerializeToString()], header)
+    reader = CaptureReader(FileSystem(), str(path))
+    (part,) = capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")
+    reader.close()
+    assert isinstance(part, StreamPart)
+    content = bytearray(path.read_bytes())
+    content[offset] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(StorageError, match="it was damaged while it was sent"):
+        list(part.messages())
 
 
 def test_the_contents_of_a_file_are_messages_as_protobuf_makes_them() -> None:

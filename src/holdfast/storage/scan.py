@@ -129,10 +129,11 @@ class CaptureReader:
     def _payload(self, offset: int, payload_bytes: int) -> Payload | None:
         """The reading at `offset` when its payload is larger than `payload_bytes`, and good."""
         source = self._source
-        payload = payload_at(source.files, source.path, source.read, offset)
+        seed = self._seed if self.checked else None
+        payload = payload_at(source.files, source.path, source.read, offset, seed)
         if payload is None or payload.size_bytes <= payload_bytes or payload.frame_end > self.size_bytes:
             return None
-        return payload if payload.is_good(source.read, self._seed if self.checked else None) else None
+        return payload if payload.is_good(source.read) else None
 
     def _run_of_good_frames(self, offset: int) -> list[bytes]:
         """The good frames from `offset` on that lie in one window."""
