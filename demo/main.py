@@ -15,6 +15,7 @@ import shutil
 import sys
 import time
 from collections.abc import Mapping
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +40,8 @@ FLUSH_S = 1.0
 MODEL = "holdfast:data-manager:durable"
 NETWORK_FAILS_S, MODULE_DIES_S, NETWORK_RETURNS_S, ENDS_S = 8.0, 12.0, 17.0, 26.0
 DRAIN_TIMEOUT_S = 30.0
+LOCK = ".lock"
+"""In the folder of the results, held while a demo runs: what is in a folder without it is not ours."""
 _FAILED_CALL = (GRPCError, StreamTerminatedError, OSError, asyncio.TimeoutError, ModuleFailedError)
 
 
@@ -63,9 +66,24 @@ class Demo:
         self._attributes: dict[str, Any] = {}
 
     async def run(self, display: Display) -> Verdict:
+        async with AsyncExitStack() as ending:
+            await self._run(display, ending)
+        return compare(
+            self._sensor_ledger,
+            self._output / "cloud" / "readings" / SENSOR / "Readings.jsonl",
+            self._file_ledger,
+            self._output / "cloud" / "files.jsonl",
+            self._kills_ns,
+            FLUSH_S,
+        )
+
+    async def _run(self, display: Display, ending: AsyncExitStack) -> None:
+        """Starts the parts and lets the story happen; `ending` ends what was started, the last first."""
         await self._cloud.start()
+        ending.push_async_callback(self._cloud.stop)
         self._link = Link(int(self._cloud.address.rpartition(":")[2]))
         await self._link.start()
+        ending.push_async_callback(self._link.stop)
         self._attributes = {
             "capture_dir": str(self._output / "machine" / "capture"),
             "additional_sync_paths": [str(self._output / "machine" / "logs")],
@@ -76,31 +94,19 @@ class Demo:
             "capture_methods": [{"name": SENSOR, "method": "Readings", "capture_frequency_hz": HZ}],
         }
         self._machine = self._new_machine()
+        ending.push_async_callback(self._machine.stop)
+        display.say("starting the machine …")
+        await self._machine.start()
+        await self._logs.start()
+        ending.push_async_callback(self._logs.stop)
+        self._started_s = time.monotonic()
+        watching = asyncio.create_task(self._watch(display))
         try:
-            display.say("starting the machine …")
-            await self._machine.start()
-            await self._logs.start()
-            self._started_s = time.monotonic()
-            watching = asyncio.create_task(self._watch(display))
-            try:
-                await self._story(display)
-                await self._drain(display)
-            finally:
-                watching.cancel()
-                await asyncio.gather(watching, return_exceptions=True)
+            await self._story(display)
+            await self._drain(display)
         finally:
-            await self._logs.stop()
-            await self._machine.stop()
-            await self._link.stop()
-            await self._cloud.stop()
-        return compare(
-            self._sensor_ledger,
-            self._output / "cloud" / "readings" / SENSOR / "Readings.jsonl",
-            self._file_ledger,
-            self._output / "cloud" / "files.jsonl",
-            self._kills_ns,
-            FLUSH_S,
-        )
+            watching.cancel()
+            await asyncio.gather(watching, return_exceptions=True)
 
     def _new_machine(self) -> LocalMachine | ViamServerMachine:
         log, home = self._output / "machine" / "module.log", self._output / "machine" / "home"
@@ -216,14 +222,32 @@ def _rows(verdict: Verdict) -> list[tuple[str, str, str]]:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="make demo", description=__doc__)
-    parser.add_argument("--machine", choices=("local", "viam-server"), default="local")
-    parser.add_argument("--output", type=Path, default=ROOT / "demo-output")
+    parser = argparse.ArgumentParser(prog="python -m demo.main", description=__doc__)
+    parser.add_argument(
+        "--machine",
+        choices=("local", "viam-server"),
+        default="local",
+        help="what stands for viam-server: a machine of the demo's own, or the real one (make demo MACHINE=…)",
+    )
+    parser.add_argument(
+        "--output",
+        type=Path,
+        default=ROOT / "demo-output",
+        help="a folder, new or of an earlier demo, whose results go; %(default)s",
+    )
     arguments = parser.parse_args()
     output: Path = arguments.output.resolve()
     display = Display()
-    output.mkdir(parents=True, exist_ok=True)
-    with (output / ".lock").open("w") as lock:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        if not (output / LOCK).exists() and any(output.iterdir()):
+            display.say(f"{output} holds something else than a demo; name another --output", "bold red")
+            return 2
+        lock = (output / LOCK).open("w")
+    except OSError as error:
+        display.say(f"{output} can't hold the results ({error.strerror}); name another --output", "bold red")
+        return 2
+    with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

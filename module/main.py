@@ -1,6 +1,6 @@
 """The module's program: `main.py <socket> [--log-level=…] [--tcp-mode]`, as viam-server starts it.
 
-`main.py config …` is what `holdfast config …` is, for machines that have the module only.
+Without a socket it is the program `holdfast`, as `main.py config …`, for machines that have the module only.
 """
 
 from __future__ import annotations
@@ -123,8 +123,13 @@ def run() -> NoReturn:
     os._exit(code)
 
 
+def _is_socket(argument: str) -> bool:
+    """A path, or with TCP a host and a port. A person writes a word."""
+    return "/" in argument or ":" in argument
+
+
 if __name__ == "__main__":
-    if sys.argv[1:2] == ["config"]:  # by a person: viam-server's first argument is a socket
+    if not any(map(_is_socket, sys.argv[1:2])):
         from holdfast import cli
 
         sys.exit(cli.main())

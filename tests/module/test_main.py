@@ -12,6 +12,7 @@ from viam.proto.app.robot import ComponentConfig
 from viam.proto.module import AddResourceRequest, RemoveResourceRequest
 from viam.utils import dict_to_struct
 
+from holdfast import __version__
 from module import durable
 from module.durable import Process
 from module.main import HoldfastModule
@@ -50,17 +51,41 @@ async def test_a_service_that_is_added_again_replaces_the_one_before(
         await process.end()
 
 
-def test_the_module_s_program_converts_and_checks_configs_for_a_person() -> None:
-    root = Path(__file__).parent.parent.parent
+@pytest.mark.parametrize(
+    ("arguments", "code", "out", "said"),
+    [
+        (["config", "check"], 0, "fine\n", ""),
+        (["confg", "check"], 2, "", "invalid choice: 'confg'"),
+        ([], 2, "", "usage: holdfast"),
+        (["--version"], 0, f"holdfast {__version__}\n", ""),
+    ],
+)
+def test_without_a_socket_the_program_is_for_a_person(arguments: list[str], code: int, out: str, said: str) -> None:
     ran = subprocess.run(
-        [sys.executable, "-m", "module.main", "config", "check"],
+        [sys.executable, "-m", "module.main", *arguments],
         input="{}",
-        env={"PYTHONPATH": f"{root / 'src'}:{root}"},
+        env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
         capture_output=True,
         text=True,
+        timeout=30,
         check=False,
     )
-    assert (ran.returncode, ran.stdout) == (0, "fine\n"), ran.stderr
+    assert (ran.returncode, ran.stdout) == (code, out), ran.stderr
+    assert said in ran.stderr and bool(said) == bool(ran.stderr)
+
+
+@pytest.mark.parametrize("socket", ["{folder}/module.sock", "127.0.0.1:0"])
+def test_with_a_socket_it_serves_the_module_until_it_is_told_to_end(socket: str, tmp_path: Path) -> None:
+    arguments = [socket.format(folder=tmp_path), *(["--tcp-mode"] if ":" in socket else [])]
+    with subprocess.Popen(
+        [sys.executable, "-m", "module.main", *arguments],
+        env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}"},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None and "Serving on" in process.stdout.readline()
+        process.terminate()
+        assert process.wait(30) == 0
 
 
 def test_the_start_loads_nothing_of_pymongo_which_few_need() -> None:

@@ -1,0 +1,44 @@
+"""The demo as it is started: what it can't use it says in a line, and touches nothing that is not its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parent.parent.parent
+
+
+def demo(*arguments: str) -> tuple[int, str]:
+    """Exit code and all that is said."""
+    ran = subprocess.run(
+        [sys.executable, "-m", "demo.main", *arguments],
+        cwd=ROOT,
+        env={"PYTHONPATH": f"{ROOT / 'src'}:{ROOT}", "PATH": "/usr/bin:/bin", "COLUMNS": "1000"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return ran.returncode, ran.stdout
+
+
+def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> None:
+    precious = tmp_path / "cloud" / "thesis.txt"
+    precious.parent.mkdir()
+    precious.write_text("x")
+    said = f"{tmp_path} holds something else than a demo; name another --output\n"
+    assert demo("--output", str(tmp_path)) == (2, said)
+    assert precious.exists() and [path.name for path in tmp_path.iterdir()] == ["cloud"]
+
+
+def test_an_output_that_can_not_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    said = f"{tmp_path}/file can't hold the results (File exists); name another --output\n"
+    assert demo("--output", str(tmp_path / "file")) == (2, said)
+
+
+def test_without_a_viam_server_it_says_so_and_ends_what_it_began(tmp_path: Path) -> None:
+    code, said = demo("--output", str(tmp_path), "--machine", "viam-server")
+    assert code == 2 and said.startswith("no viam-server found") and said.count("\n") == 1
