@@ -65,7 +65,10 @@ def write(folder: Path, part: str, rows: Sequence[Row], how: str) -> None:
     page = folder / "benchmarks.md"
     marks = re.compile(rf"(<!-- measured: {part} -->\n).*?(<!-- end -->)", re.DOTALL)
     figures = f"{table(rows)}\n\n{machine()}; {how}.\n"
-    page.write_text(marks.sub(lambda found: found[1] + figures + found[2], page.read_text()))
+    text, found = marks.subn(lambda found: found[1] + figures + found[2], page.read_text())
+    if found != 1:
+        raise ValueError(f"{page} has {found} places for the figures of {part}, it needs one")
+    page.write_text(text)
     (folder / f"benchmarks-{part}.svg").write_text(chart([row for row in rows if row.aim is not None]))
 
 

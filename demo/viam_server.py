@@ -30,13 +30,14 @@ class NoViamServerError(Exception):
 
 def find_viam_server() -> Path:
     """The program in VIAM_SERVER or on the PATH."""
-    found = os.environ.get("VIAM_SERVER") or shutil.which("viam-server")
-    if not found or not Path(found).is_file():
+    named = os.environ.get("VIAM_SERVER") or "viam-server"
+    found = shutil.which(named)
+    if found is None:
         raise NoViamServerError(
-            "no viam-server found: put it on the PATH, or name it: "
+            f"no program {named} found: put viam-server on the PATH, or name it: "
             "make demo MACHINE=viam-server VIAM_SERVER=/path/to/viam-server"
         )
-    return Path(found)
+    return Path(found).resolve()
 
 
 class ViamServerMachine:

@@ -90,15 +90,20 @@ async def test_a_change_of_the_config_loses_no_document_and_repeats_none(
     assert server.seqs == list(range(1, machine.client.served["a"] + 1))
 
 
-async def test_what_waits_for_a_server_that_is_away_goes_through_a_hand_over_and_a_restart(
-    machine: Machine, server: MongoServer, tmp_path: Path
-) -> None:
+async def captured_without_a_server(machine: Machine, server: MongoServer, **change: Any) -> None:
+    """Returns when readings wait for MongoDB from before and after a change of the config."""
     server.fault = NO_CONNECTION
     machine.apply()
     await machine.served(20)
     await machine.manager.hand_over()
-    machine.apply(tags=["x"])
+    machine.apply(**change)
     await machine.served(20)
+
+
+async def test_what_waits_for_a_server_that_is_away_goes_through_a_hand_over_and_a_restart(
+    machine: Machine, server: MongoServer, tmp_path: Path
+) -> None:
+    await captured_without_a_server(machine, server, tags=["x"])
     await machine.manager.stop()
     assert server.seqs == []
     server.fault = None
@@ -113,12 +118,7 @@ async def test_what_waits_for_a_server_that_is_away_goes_through_a_hand_over_and
 async def test_readings_of_a_folder_that_is_left_reach_mongo_too(
     machine: Machine, server: MongoServer, tmp_path: Path
 ) -> None:
-    server.fault = NO_CONNECTION
-    machine.apply()
-    await machine.served(20)
-    await machine.manager.hand_over()
-    machine.apply(capture_dir=str(tmp_path / "another"))
-    await machine.served(20)
+    await captured_without_a_server(machine, server, capture_dir=str(tmp_path / "another"))
     server.fault = None
     await eventually(lambda: len(server.documents) > 30)
     await machine.manager.stop()

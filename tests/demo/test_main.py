@@ -6,6 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
+from demo.viam_server import NoViamServerError, find_viam_server
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -41,4 +45,17 @@ def test_an_output_that_can_not_be_is_named(tmp_path: Path) -> None:
 
 def test_without_a_viam_server_it_says_so_and_ends_what_it_began(tmp_path: Path) -> None:
     code, said = demo("--output", str(tmp_path), "--machine", "viam-server")
-    assert code == 2 and said.startswith("no viam-server found") and said.count("\n") == 1
+    assert code == 2 and said.startswith("no program viam-server found") and said.count("\n") == 1
+
+
+def test_a_viam_server_is_found_wherever_it_is_started_from(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "viam-server"
+    program.touch(0o600)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VIAM_SERVER", "./viam-server")
+    with pytest.raises(NoViamServerError, match=r"no program \./viam-server found"):
+        find_viam_server()
+    program.chmod(0o700)
+    assert find_viam_server() == program

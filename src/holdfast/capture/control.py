@@ -19,6 +19,7 @@ from ..clock import Clock
 from ..errors import ResourceCallError
 from ..supervision import supervised
 from ..throttle import Throttle
+from ..wording import shown
 from .sequences import Marked, Pair
 
 POLL_HZ = 10.0
@@ -72,10 +73,10 @@ def _list(value: object) -> list[Mapping[str, Any]]:
     if value is None:
         return []
     if not isinstance(value, (list, tuple)):
-        raise ValueError(f"it must be a list, not {value!r}")
+        raise ValueError(f"it must be a list, not {shown(value)}")
     for each in value:
         if not isinstance(each, (Mapping, type(None))):
-            raise ValueError(f"{each!r} must be an object")
+            raise ValueError(f"{shown(each)} must be an object")
     return [each or {} for each in value]
 
 
@@ -83,7 +84,7 @@ def _override(entry: Mapping[str, Any]) -> tuple[Pair, Override]:
     frequency = entry.get("capture_frequency_hz")
     if frequency is not None:
         if isinstance(frequency, bool) or not isinstance(frequency, (int, float)):
-            raise ValueError(f"capture_frequency_hz must be a number, not {frequency!r}")
+            raise ValueError(f"capture_frequency_hz must be a number, not {shown(frequency)}")
         if not math.isfinite(frequency) or abs(frequency) > _MOST_FLOAT32:
             raise ValueError(f"capture_frequency_hz {frequency!r} is out of range")
     tags = _texts(entry, "tags")
@@ -101,7 +102,7 @@ def _pair(entry: Mapping[str, Any]) -> Pair:
 def _text(entry: Mapping[str, Any], name: str) -> str:
     value = entry.get(name)
     if not isinstance(value, (str, type(None))):
-        raise ValueError(f"{name} must be a string, not {value!r}")
+        raise ValueError(f"{name} must be a string, not {shown(value)}")
     return value or ""
 
 
@@ -110,7 +111,7 @@ def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
     if value is None:
         return None
     if not isinstance(value, (list, tuple)) or not all(isinstance(each, (str, type(None))) for each in value):
-        raise ValueError(f"{name} must be a list of strings, not {value!r}")
+        raise ValueError(f"{name} must be a list of strings, not {shown(value)}")
     return tuple(each or "" for each in value)
 
 
