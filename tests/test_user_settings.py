@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import user_settings
+from holdfast import supervision, user_settings
 from holdfast.filesystem import FileSystem
 from holdfast.storage import settings_file
 from holdfast.storage.settings_file import Setting
@@ -26,10 +26,13 @@ class User:
         self.files = FaultyFileSystem()
         self.clock = clock or FakeClock()
         self.changes = 0
+        self.fails = False
         self.settings = UserSettings(self.files, self.clock, self._changed)
 
     def _changed(self) -> None:
         self.changes += 1
+        if self.fails:
+            raise MemoryError
 
     async def begin(self, name: str = "one") -> None:
         self.settings.place(str(self.folder / name))
@@ -178,6 +181,19 @@ async def test_no_more_settings_hold_than_the_bound(user: User, monkeypatch: pyt
     assert await user.settings.set(Setting("b"), persist=False)
     assert not await user.settings.set(Setting("c"), persist=False)
     assert await user.settings.set(Setting("b", for_s=1.0), persist=False)
+
+
+async def test_what_goes_wrong_at_the_end_of_one_setting_keeps_none_other_from_ending(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(supervision, "_RESTART_S", 0.0)
+    await user.settings.set(Setting("lidar", for_s=10.0), persist=False)
+    await user.settings.set(Setting("radar", for_s=20.0), persist=False)
+    user.fails = True
+    await user.clock.advance(10.1)
+    user.fails = False
+    await user.clock.advance(10.1)
+    assert user.settings.held == []
 
 
 class Hanging(User):

@@ -19,6 +19,7 @@ from .errors import HoldfastError
 from .filesystem import FileSystem
 from .storage import settings_file
 from .storage.settings_file import MAX_SETTINGS, Setting
+from .supervision import supervised
 
 SYNC, CAPTURE = "sync", "capture"
 LOAD_TIMEOUT_S = 1.0
@@ -160,7 +161,8 @@ class UserSettings:
         """Notices when the time of the next setting is over."""
         if self._timer is not None:
             self._timer.cancel()
-        self._timer = asyncio.get_running_loop().create_task(self._expire(), name="holdfast-settings-timer")
+        expire = supervised("the time of what was set", self._expire)
+        self._timer = asyncio.get_running_loop().create_task(expire, name="holdfast-settings-timer")
 
     async def _expire(self) -> None:
         while ends := [held.until_s for held in self.held if held.until_s is not None]:
