@@ -28,8 +28,8 @@ FLOOR = frozenset(
 )
 TOP = frozenset(
     {
-        "manager", "uplink", "placement", "status", "space_status", "commands", "steering", "user_settings",
-        "steering_status",
+        "manager", "stores", "uplink", "placement", "status", "space_status", "commands", "steering",
+        "user_settings", "steering_status",
     }
 )  # fmt: skip
 MAY_IMPORT = {

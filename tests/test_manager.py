@@ -226,7 +226,7 @@ async def test_a_methods_own_folder_is_filled_and_synced_like_the_capture_folder
     own = {"name": "b", "method": "Readings", "capture_frequency_hz": 200, "capture_directory": "~/fast"}
     world.apply("a", "b", capture_methods=[{**own, "name": "a", "capture_directory": None}, own])
     await world.served(20, "b")
-    await eventually(lambda: all(store.owned for store in world.manager.engine.all_stores))  # type: ignore[union-attr]
+    await eventually(lambda: all(store.owned for store in world.manager.engine.stores.all))  # type: ignore[union-attr]
     folder = world.folder / "fast" / "rdk_component_sensor" / "b" / "Readings"
     await eventually(lambda: list(folder.glob("*.prog")))
     before = world.client.served["b"]

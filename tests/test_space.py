@@ -193,7 +193,7 @@ async def test_the_limit_of_memory_deletes_nothing_of_what_lies_on_the_disk(worl
             == folders
         )
     )
-    for store in world.manager.engine.all_stores:  # type: ignore[union-attr]
+    for store in world.manager.engine.stores.all:  # type: ignore[union-attr]
         await asyncio.to_thread(store.limits.check)
     world.cloud.fail_while = None
     await eventually(lambda: len(world.delivered) == left)
@@ -247,4 +247,4 @@ async def test_a_copy_that_fails_holds_up_no_delivery(world: World) -> None:
     world.apply(sync_disabled=False, sync_interval_mins=0.001, local_copy={"dir": str(world.folder / "kept")})
     await eventually(lambda: len(world.delivered) > 5)
     await eventually(lambda: status(world.manager)["space"]["local_copy"]["not_kept"] > 0)
-    assert isinstance(world.manager.engine.local_copy, LocalCopy)  # type: ignore[union-attr]
+    assert isinstance(world.manager.engine.stores.local_copy, LocalCopy)  # type: ignore[union-attr]

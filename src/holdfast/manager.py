@@ -30,10 +30,11 @@ from .config import Config, short_name
 from .errors import NotConnectedError
 from .filesystem import FileSystem
 from .jobs import Jobs
-from .placement import left_behind, placed, rules_for, rules_for_left
+from .placement import placed
 from .steering import Steering
-from .storage.local_copy import LocalCopy
 from .storage.store import Store
+from .stores import Stores
+from .supervision import end
 from .sync.cloud import CloudSettings
 from .sync.report import Select, SyncReport
 from .sync.scheduler import STOP_PATIENCE_S, SyncSettings
@@ -42,7 +43,6 @@ from .throttle import Throttle
 from .uplink import Uplink
 
 HAND_OVER_S = 10.0
-MAX_DRAINING = 4
 _FLUSH_TIMEOUT_S = 0.8
 _END_S = 1.0
 """How long at the end those are waited for that are through in less, unless a disk stalls."""
@@ -63,26 +63,27 @@ class Resources:
 
 @dataclass
 class Engine:
-    """What runs between `apply` and `stop`."""
+    """What runs between `apply` and `stop`; the user of the stores."""
 
     capture: Capture
     mongo: MongoCapture
+    stores: Stores
     uplink: Uplink
-    stores: dict[str, Store] = field(default_factory=dict)
-    """Of the configured folders, by their paths; that of `capture_dir` first."""
-    draining: dict[Store, asyncio.Task[None]] = field(default_factory=dict)
-    """Of folders that were configured before, until what is there is sent."""
-    closing: set[asyncio.Task[None]] = field(default_factory=set)
-    local_copy: LocalCopy | None = None
 
     @property
     def store(self) -> Store:
         """Of `capture_dir`."""
-        return next(iter(self.stores.values()))
+        return self.stores.main
 
-    @property
-    def all_stores(self) -> tuple[Store, ...]:
-        return (*self.stores.values(), *self.draining)
+    async def settled(self) -> None:
+        await self.capture.settled()
+
+    async def drained(self, store: Store) -> None:
+        await self.mongo.drained(store.capture_dir)
+
+    async def release(self, store: Store) -> None:
+        await self.mongo.release(store.capture_dir)
+        await self.uplink.sync.release(store)
 
 
 class Manager:
@@ -111,17 +112,14 @@ class Manager:
         if self._end is not None:
             self._end.cancel()
             self._end = None
-        begins = self.engine is None
         engine = self.engine = self.engine or self._start(config)
         configured, config = config, placed(self.files, config)
-        self._apply_stores(engine, config)
+        engine.stores.apply(configured, config)
         self._apply_mongo(engine, config)
-        if begins:
-            self._look_behind(engine, configured, config)
         self.steering.apply(config, resources.apis, resources.client, lambda: engine.store.owned)
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
-        self._apply_limits(engine, config)
+        engine.stores.limit(config, self.resolutions)
         self._apply_sync(engine, config, resources)
         self._say(config)
         self.config, self.resources = config, resources
@@ -133,7 +131,7 @@ class Manager:
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
         self.engine.capture.orphaned = True
         self.engine.uplink.sync.pause()  # the builtin may be what comes in our place, and would send the same files
-        flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.all_stores)]
+        flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.stores.all)]
         try:
             await asyncio.wait_for(asyncio.gather(self.steering.hand_over(), *flushes), _FLUSH_TIMEOUT_S)
         except asyncio.TimeoutError:
@@ -154,13 +152,7 @@ class Manager:
                 return
             patience_s = _HURRIED_S if in_a_hurry else STOP_PATIENCE_S
             await asyncio.gather(self._stop_capture(engine), self.jobs.stop(), engine.uplink.leave(patience_s))
-            for draining in engine.draining.values():
-                draining.cancel()
-            await asyncio.gather(*engine.draining.values(), return_exceptions=True)
-            complete = await asyncio.gather(*(store.close() for store in engine.all_stores))
-            if engine.closing:
-                await asyncio.wait(engine.closing, timeout=_END_S)
-            if all(complete):
+            if await engine.stores.close():
                 logger.info("stopped: all files are complete")
 
     async def _stop_capture(self, engine: Engine) -> None:
@@ -168,10 +160,8 @@ class Manager:
         ends = self.steering.stop(), engine.capture.stop()
         tasks = [asyncio.get_running_loop().create_task(end, name="holdfast-end") for end in ends]
         await asyncio.wait(tasks, timeout=_END_S)
-        await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.all_stores))
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.stores.all))
+        await end(tasks)
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
         """A manual sync: everything that is there now, or what `select` says of it. NotConnectedError when it can't
@@ -181,7 +171,7 @@ class Manager:
     @property
     def capture_roots(self) -> list[str]:
         """The folders in which captured data lies."""
-        return [store.root for store in self.engine.all_stores] if self.engine is not None else []
+        return [store.root for store in self.engine.stores.all] if self.engine is not None else []
 
     @property
     def other_roots(self) -> tuple[str, ...]:
@@ -208,14 +198,14 @@ class Manager:
 
     def _start(self, config: Config) -> Engine:
         engine: Engine
-        cloud = self._cloud_settings(config)
         mongo = MongoCapture(self.files, self.clock)
-        engine = Engine(
-            Capture(self.clock, mongo),
-            mongo,
-            Uplink(self.files, self.clock, self._throttle, lambda: engine.all_stores, cloud),
-        )
+        stores = Stores(self.files, self.clock, self._throttle, lambda: engine)
+        engine = Engine(Capture(self.clock, mongo), mongo, stores, self._uplink(stores, config))
         return engine
+
+    def _uplink(self, stores: Stores, config: Config, predecessor: asyncio.Task[None] | None = None) -> Uplink:
+        cloud = self._cloud_settings(config)
+        return Uplink(self.files, self.clock, self._throttle, lambda: stores.all, cloud, predecessor)
 
     def _cloud_settings(self, config: Config) -> CloudSettings:
         return CloudSettings(
@@ -225,85 +215,6 @@ class Manager:
             api_key_id=self._environment.get("VIAM_API_KEY_ID", ""),
             api_key=self._environment.get("VIAM_API_KEY", ""),
         )
-
-    def _apply_stores(self, engine: Engine, config: Config) -> None:
-        """Opens the stores of folders that are new, and lets those that are not configured any more drain."""
-        kept = {store.capture_dir: store for store in engine.all_stores}
-        stores = {p: kept.pop(p) if p in kept else self._open(p, config) for p in config.capture_dirs}
-        for store in stores.values():
-            store.writer.flush_interval_s = config.flush_interval_s
-            store.writer.completion.interval_s = config.fsync_interval_s
-            if (draining := engine.draining.pop(store, None)) is not None:
-                draining.cancel()
-        engine.stores = stores
-        for store in kept.values():
-            before = engine.draining.get(store)
-            if before is not None and config.sync_disabled:
-                before.cancel()
-            if before is None or config.sync_disabled:
-                drain = self._drain(engine, store, is_sent=not config.sync_disabled)
-                engine.draining[store] = asyncio.get_running_loop().create_task(drain, name="holdfast-drain")
-        for store in list(engine.draining)[: max(0, len(engine.draining) - MAX_DRAINING)]:
-            engine.draining.pop(store).cancel()
-            self._close(engine, store)
-
-    def _open(self, path: str, config: Config) -> Store:
-        return Store(self.files, self.clock, self._throttle, path, config.flush_interval_s, config.fsync_interval_s)
-
-    def _look_behind(self, engine: Engine, configured: Config, config: Config) -> None:
-        """Lets what an earlier run left in memory, or on the disk before it used memory, drain."""
-
-        async def look() -> None:
-            folder = await asyncio.to_thread(left_behind, self.files, configured, config)
-            known = {store.capture_dir for store in engine.all_stores}
-            now = self.config or config
-            if folder and folder not in known and self.engine is engine and not now.sync_disabled:
-                store = self._open(folder, now)
-                store.limits.configure(rules_for_left(now, folder))
-                drain = self._drain(engine, store, is_sent=True)
-                engine.draining[store] = asyncio.create_task(drain, name="holdfast-drain")
-                self._apply_limits(engine, now)
-
-        task = asyncio.get_running_loop().create_task(look(), name="holdfast-look-behind")
-        engine.closing.add(task)
-        task.add_done_callback(engine.closing.discard)
-
-    def _apply_limits(self, engine: Engine, config: Config) -> None:
-        """A folder that drains keeps the limits that it had."""
-        if config.local_copy is None:
-            engine.local_copy = None
-        elif engine.local_copy is None or engine.local_copy.settings != config.local_copy:
-            engine.local_copy = LocalCopy(self.files, self.clock, self._throttle, config.local_copy)
-        for folder, store in engine.stores.items():
-            store.limits.configure(rules_for(config, self.resolutions, folder))
-        for store in engine.all_stores:
-            store.limits.local_copy = engine.local_copy
-            store.limits.neighbours = lambda: [other.limits for other in engine.all_stores]
-            store.limits.roots = lambda: [*(s.root for s in engine.all_stores), *config.additional_sync_paths]
-
-    async def _drain(self, engine: Engine, store: Store, *, is_sent: bool) -> None:
-        """Lets a store go when what is there is sent, to the cloud where that is to be and to MongoDB, and the
-        collectors that wrote there have ended."""
-        await engine.capture.settled()
-        if is_sent:
-            await store.emptied()
-        await engine.mongo.drained(store.capture_dir)
-        del engine.draining[store]
-        logger.info("%s is drained: everything in it is sent, and the folder is released", store.capture_dir)
-        self._close(engine, store)
-
-    def _close(self, engine: Engine, store: Store) -> None:
-        """Closes a store of which nobody knows any more, behind whoever still writes there."""
-
-        async def close() -> None:
-            await engine.capture.settled()
-            await engine.mongo.release(store.capture_dir)
-            await engine.uplink.sync.release(store)
-            await store.close()
-
-        task = asyncio.get_running_loop().create_task(close(), name="holdfast-close-store")
-        engine.closing.add(task)
-        task.add_done_callback(engine.closing.discard)
 
     def _steer(self) -> None:
         """Something else is to run than before, by the same configuration."""
@@ -343,7 +254,7 @@ class Manager:
             table=found.table,
             client=resources.client,
             tags=tags,
-            writer=self.engine.stores[found.method.capture_directory or config.capture_dir].writer,
+            writer=self.engine.stores.configured[found.method.capture_directory or config.capture_dir].writer,
             max_file_bytes=config.maximum_capture_file_size_bytes,
         )
 
@@ -354,12 +265,9 @@ class Manager:
         engine.mongo.configure(config.mongo_capture_config, place)
 
     def _apply_sync(self, engine: Engine, config: Config, resources: Resources) -> None:
-        cloud = self._cloud_settings(config)
-        if engine.uplink.settings != cloud:
+        if engine.uplink.settings != self._cloud_settings(config):
             leaving = asyncio.get_running_loop().create_task(engine.uplink.leave(), name="holdfast-leave-cloud")
-            engine.uplink = Uplink(
-                self.files, self.clock, self._throttle, lambda: engine.all_stores, cloud, leaving
-            )
+            engine.uplink = self._uplink(engine.stores, config, leaving)
         sync = SyncSettings(
             additional_paths=config.additional_sync_paths,
             interval_s=config.sync_interval_s,

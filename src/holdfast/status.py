@@ -41,8 +41,8 @@ def status(manager: Manager) -> dict[str, Any]:
         "enabled": not config.capture_disabled,
         "capture_dir": config.capture_dir,
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
-        "buffered_bytes": sum(store.writer.pending_bytes for store in engine.all_stores),
-        "last_disk_error": next((e for s in engine.all_stores if (e := s.writer.last_error)), ""),
+        "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
+        "last_disk_error": next((e for s in engine.stores.all if (e := s.writer.last_error)), ""),
         "cpu_share": round(engine.capture.load.process, 3),
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
@@ -50,7 +50,7 @@ def status(manager: Manager) -> dict[str, Any]:
     found["steering"] = steering_status(manager)
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
-    found["space"] = space_status(manager.clock, engine.all_stores, engine.local_copy)
+    found["space"] = space_status(manager.clock, engine.stores.all, engine.stores.local_copy)
     return found
 
 
@@ -136,7 +136,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "failed_bytes": engine.uplink.failed.bytes,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
         "last_error": delivery.last_error or "",
-        "draining": [store.capture_dir for store in engine.draining],
+        "draining": [store.capture_dir for store in engine.stores.draining],
     }
 
 
@@ -150,7 +150,7 @@ def _time_left_s(pending_bytes: int, rate: float) -> float | None:
 def _readings(engine: Engine) -> dict[CollectorId, ReadingCounts]:
     """The counts of all stores together."""
     readings: dict[CollectorId, ReadingCounts] = {}
-    for store in engine.all_stores:
+    for store in engine.stores.all:
         for collector, counts in store.ledger.readings().items():
             readings.setdefault(collector, ReadingCounts()).add(counts)
     return readings
@@ -161,7 +161,7 @@ def _ledger(engine: Engine, readings: Mapping[CollectorId, ReadingCounts]) -> di
     total, files = ReadingCounts(), FileCounts()
     for counts in readings.values():
         total.add(counts)
-    for store in engine.all_stores:
+    for store in engine.stores.all:
         files.add(store.ledger.files)
     return {
         "readings": _counts(total),

@@ -12,7 +12,7 @@ from .clock import Clock
 from .filesystem import FileSystem
 from .storage.failed_count import FailedCount
 from .storage.store import Store
-from .supervision import supervised
+from .supervision import end, supervised
 from .sync.cloud import Cloud, CloudSettings
 from .sync.delivery import Delivery
 from .sync.link import Link
@@ -53,8 +53,7 @@ class Uplink:
 
     async def leave(self, patience_s: float = STOP_PATIENCE_S) -> None:
         """Ends everything; files stay as they are. Uploads under way may take `patience_s`. Safe to call twice."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await end([self._task])
         if self._predecessor is not None:
             await self._predecessor
         await asyncio.gather(self.sync.stop(patience_s), self.uploads.stop())

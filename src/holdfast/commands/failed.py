@@ -104,7 +104,7 @@ async def _run(manager: Manager, report: _Report) -> None:
     async with manager.emptying_quarantine:
         if manager.engine is None:
             raise NotConnectedError("the data manager was stopped")
-        stores = [store for store in manager.engine.all_stores if store.owned]
+        stores = [store for store in manager.engine.stores.all if store.owned]
         ledgers = {store.root: store.ledger for store in stores}
         main = manager.engine.store.ledger
 

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from ..clock import Clock
 from ..errors import StorageError
 from ..filesystem import FileSystem
-from ..supervision import supervised
+from ..supervision import end, supervised
 from ..throttle import Throttle
 from . import layout
 from .claims import Claims
@@ -175,9 +175,7 @@ class Store:
 
     async def close(self) -> bool:
         """Completes all files and frees the lock; False when the disk did not let it. Safe to call twice."""
-        for task in (self._task, self._limits_task):
-            task.cancel()
-        await asyncio.gather(self._task, self._limits_task, return_exceptions=True)
+        await end((self._task, self._limits_task))
         complete, _ = await asyncio.gather(self.writer.close(), self.limits.close())
         self.waiting_for = self.waiting_for or "closed"
         if complete:
