@@ -208,7 +208,8 @@ class SyncScheduler:
         report.last_error = self._delivery.last_error or "" if report.failed_count else ""
 
     async def release(self, store: Store) -> None:
-        """Ends the uploads of a store that is given up."""
+        """Ends the uploads of a store that is given up; what is just being settled comes to its end, however long a
+        disk takes, since the store is closed behind it."""
         tasks = self._under_way.tasks([path for path in self._under_way if store.holds(path)])
         for task in tasks:
             task.cancel()
