@@ -474,7 +474,8 @@ async def test_a_folder_is_not_drained_while_sync_is_disabled_and_loses_nothing(
     await world.served(5)
     world.apply(capture_dir=str(world.folder / "other"))
     await eventually(lambda: len(world.stored().get("a", ())) >= 5)
-    assert not status(world.manager)["sync"]["draining"] and world.cloud.readings_count == 0
+    await eventually(lambda: not status(world.manager)["sync"]["draining"])
+    assert world.cloud.readings_count == 0
 
 
 async def test_going_back_to_a_folder_that_drains_takes_it_again(world: World) -> None:
