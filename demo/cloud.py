@@ -100,7 +100,7 @@ class LocalCloud:
         self.files_count = 0
         self.bytes_count = 0
         self.fail_while: Callable[[str, bytes | None], grpc.StatusCode | None] | None = None
-        self.before_answer: Callable[[], Awaitable[None]] | None = None
+        self.before_answer: Callable[[], Awaitable[object]] | None = None
         self.part_id = part_id
         self._received = Received(folder)
         self._port = port

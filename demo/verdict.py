@@ -6,6 +6,7 @@ import json
 from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 KILL_SLACK_NS = 100_000_000
 """Between reading the clock and the death of the process."""
@@ -40,7 +41,8 @@ def compare(
 ) -> Verdict:
     """`arrived_readings` is the cloud's JSON lines for the sensor, `arrived_files` its list of files."""
     verdict = Verdict()
-    served = dict(map(int, line.split(",")) for line in sensor_ledger.read_text().splitlines())
+    lines = (line.split(",") for line in sensor_ledger.read_text().splitlines())
+    served = {int(seq): int(time_ns) for seq, time_ns in lines}
     arrived = Counter(int(row["data"]["readings"]["seq"]) for row in _rows(arrived_readings))
     verdict.served, verdict.arrived = len(served), len(arrived)
     verdict.twice = sum(arrived.values()) - len(arrived)
@@ -60,7 +62,7 @@ def compare(
     return verdict
 
 
-def _rows(path: Path) -> list[dict[str, object]]:
+def _rows(path: Path) -> list[dict[str, Any]]:
     if not path.exists():
         return []
     return [json.loads(line) for line in path.read_text().splitlines()]

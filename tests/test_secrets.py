@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import traceback
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,10 @@ async def test_key_token_and_password_stand_in_no_log_status_error_or_file(
     manager = Manager(environment, FileSystem(), SystemClock())
     client = FakeClient()
     heard = Heard(manager)
+
+    def called_since(done: int) -> bool:
+        return len(client.calls) > done
+
     async with RawCloud() as cloud:
         attributes = {
             "capture_dir": str(tmp_path / "capture"),
@@ -102,7 +107,7 @@ async def test_key_token_and_password_stand_in_no_log_status_error_or_file(
         for behave in (echoing(13), echoing(3), echoing(16), echoing(7), echoing(14), cut):
             cloud.behave = behave
             done = len(client.calls)
-            await eventually(lambda done=done: len(client.calls) > done)
+            await eventually(partial(called_since, done))
             await heard.sync()
         cloud.behave = accept
         await eventually(lambda: engine.uplink.link.up)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tracemalloc
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -213,10 +214,14 @@ async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_p
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)
     collector = Collector(camera, SystemClock(), appender, lambda failure: True, Occupancy(), Room())
+
+    def stored(count: int) -> bool:
+        return len(files_under(tmp_path, ".capture")) == count
+
     tracemalloc.start()
     for number in range(1, 4):
         collector.read(0.0)
-        await eventually(lambda number=number: len(files_under(tmp_path, ".capture")) == number)
+        await eventually(partial(stored, number))
     _, peak_bytes = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     await writer.close()

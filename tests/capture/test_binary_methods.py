@@ -54,7 +54,7 @@ def payload(binary: Binary) -> bytes:
     return b"".join(binary.parts)
 
 
-def annotations(binary: Binary) -> Annotations:
+def annotations_of(binary: Binary) -> Annotations:
     return Annotations.FromString(binary.annotations)
 
 
@@ -131,7 +131,7 @@ def test_each_image_is_a_payload_as_it_came_with_its_source_as_a_classification(
         (data, mime) for _, data, mime in each
     ]
     for binary, (source, _, _) in zip(found.binaries, each, strict=True):
-        assert annotations(binary) == Annotations(classifications=[Classification(label=source)])
+        assert annotations_of(binary) == Annotations(classifications=[Classification(label=source)])
 
 
 def test_an_images_own_annotations_are_kept_before_its_source() -> None:
@@ -142,9 +142,9 @@ def test_an_images_own_annotations_are_kept_before_its_source() -> None:
     image = Image(source_name="left", image=b"x", mime_type="image/png", annotations=own)
     (binary,) = answered(CAMERA, "GetImages", [images(image)]).binaries
     own.classifications.append(Classification(label="left"))
-    assert annotations(binary) == own
+    assert annotations_of(binary) == own
     (binary,) = answered(CAMERA, "ReadImage", [images(image)]).binaries
-    assert [each.label for each in annotations(binary).classifications] == ["indoors"]
+    assert [each.label for each in annotations_of(binary).classifications] == ["indoors"]
 
 
 @pytest.mark.parametrize("method", ["GetImages", "ReadImage"])
@@ -169,14 +169,15 @@ def test_one_image_is_the_first_of_the_wanted_type_or_else_the_first() -> None:
         Image(source_name=source, image=source.encode(), mime_type=mime)
         for source, mime in [("first", "image/png"), ("second", "image/jpeg"), ("third", "image/jpeg")]
     )
-    for params, expected in [
+    cases: list[tuple[dict[str, Any], bytes]] = [
         ({}, b"second"),
         ({"mime_type": "image/jpeg"}, b"second"),
         ({"mime_type": "image/png"}, b"first"),
         ({"mime_type": "image/qoi"}, b"first"),
         ({"mime_type": ""}, b"first"),
         ({"mime_type": 7.0}, b"first"),
-    ]:
+    ]
+    for params, expected in cases:
         (binary,) = answered(CAMERA, "ReadImage", [images(first, jpeg, other)], target(**params)).binaries
         assert payload(binary) == expected
         assert binary.mime_type == ("image/jpeg" if expected == b"second" else "image/png")
@@ -251,7 +252,7 @@ def test_a_vision_service_is_asked_for_the_image_and_all_that_is_on_it() -> None
 def test_what_was_seen_becomes_annotations_in_parts_of_the_image() -> None:
     (binary,) = answered(VISION, "CaptureAllFromCamera", [capture()], target(camera_name="cam")).binaries
     assert (payload(binary), binary.mime_type) == (PNG, "image/png")
-    assert annotations(binary) == Annotations(
+    assert annotations_of(binary) == Annotations(
         bboxes=[
             BoundingBox(label="cat", confidence=0.5, x_min_normalized=0.1, y_min_normalized=0.1,
                         x_max_normalized=0.5, y_max_normalized=1.0),
@@ -268,7 +269,7 @@ def test_what_was_seen_with_too_little_confidence_is_left_out() -> None:
     for least, boxes, labels in [(0.25, 2, 1), (0.26, 1, 1), (0.5, 1, 1), (0.76, 0, 0)]:
         to = target(camera_name="cam", min_confidence_score=least)
         (binary,) = answered(VISION, "CaptureAllFromCamera", [capture()], to).binaries
-        found = annotations(binary)
+        found = annotations_of(binary)
         assert (len(found.bboxes), len(found.classifications)) == (boxes, labels)
     assert binary.annotations == b""
 
@@ -298,8 +299,8 @@ JPEG = (
 )
 def test_an_images_size_is_read_from_its_first_bytes(image: bytes) -> None:
     (binary,) = answered(VISION, "CaptureAllFromCamera", [capture(image)], target(camera_name="cam")).binaries
-    assert annotations(binary).bboxes[0].x_max_normalized == 0.5
-    assert annotations(binary).bboxes[0].y_max_normalized == 1.0
+    assert annotations_of(binary).bboxes[0].x_max_normalized == 0.5
+    assert annotations_of(binary).bboxes[0].y_max_normalized == 1.0
 
 
 @given(st.sampled_from([PNG, JPEG, b"DEPTHMAP"]), st.integers(0, 40), st.binary(max_size=40))

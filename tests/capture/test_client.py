@@ -52,7 +52,7 @@ def echo() -> Echo:
 @pytest.fixture
 async def client(echo: Echo) -> AsyncIterator[GrpcioClient]:
     server = grpc.aio.server()
-    handlers = {
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Unary": grpc.unary_unary_rpc_method_handler(echo.unary),
         "Stream": grpc.unary_stream_rpc_method_handler(echo.stream),
         "Fail": grpc.unary_stream_rpc_method_handler(echo.fail),

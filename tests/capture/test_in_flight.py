@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from viam.proto.app.datasync import SensorData
 
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, TWO_IN_FLIGHT_HZ, Collector, Occupancy
 from holdfast.capture.room import Room
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import FakeClock
-from tests.storage.samples import response
+from tests.storage.samples import number_of, response
 
 from .specs import NOWHERE, FakeSink, spec
 
@@ -69,8 +68,7 @@ class Setup:
 
     @property
     def stored(self) -> list[int]:
-        found = map(SensorData.FromString, self.sink.messages)
-        return [int(each.struct["readings"]["number"]) for each in found]  # type: ignore[call-overload,index]
+        return [number_of(message) for message in self.sink.messages]
 
 
 async def test_as_many_calls_are_in_flight_as_configured() -> None:
@@ -160,7 +158,7 @@ def test_what_is_held_back_is_bounded(turns: int, size_bytes: int) -> None:
     order.take(0.0)
     for number in range(turns):
         turn = order.take(0.0)
-        turn.size_bytes, turn.store = size_bytes, lambda number=number: stored.append(number)  # type: ignore[misc]
+        turn.size_bytes, turn.store = size_bytes, lambda number=number: stored.append(number)
         order.end(turn, 0.0)
         held_back = number + 1 - len(stored)
         assert held_back <= MAX_TURNS
@@ -173,7 +171,7 @@ def test_what_was_stored_does_not_count_as_held_back() -> None:
     for number in range(10):
         turn = order.take(0.0)
         turn.size_bytes = MAX_HELD_BACK_BYTES // 4
-        turn.store = lambda number=number: stored.append(number)  # type: ignore[misc]
+        turn.store = lambda number=number: stored.append(number)
         order.end(turn, 0.0)
     first, second = order.take(0.0), order.take(0.0)
     second.store = lambda: stored.append(11)

@@ -12,7 +12,7 @@ import pytest
 from holdfast.capture import sequences as module
 from holdfast.capture.sequences import Marked, Sequences
 from holdfast.filesystem import FileSystem
-from holdfast.storage.sequence_files import SequenceFiles, read
+from holdfast.storage.sequence_files import Sequence, SequenceFiles, read
 from tests.fakes import FakeClock, FaultyFileSystem
 from tests.waiting import eventually
 
@@ -92,7 +92,7 @@ async def test_what_a_crash_left_is_finished_once_the_folder_is_ours(book: Book)
     book.owned = False
     book.place("two")
     left = SequenceFiles(FileSystem(), str(book.folder / "two"))
-    left.write_open("left", module.Sequence((("a", "b"),), (), 1, 2))
+    left.write_open("left", Sequence((("a", "b"),), (), 1, 2))
     mine = book.sequences.start(LIDAR)
     await book.sequences.settled()
     assert "two/sequences/left.progseq" in book.names()

@@ -33,7 +33,7 @@ OBJECTS = {
     "model": {"namespace": "rdk", "model_family": "builtin", "name": "fake"},
 }
 MOTION = {"name": "mover", "api": "rdk:service:motion"}
-ATTRIBUTES = {
+ATTRIBUTES: dict[str, Any] = {
     "capture_store": "memory",
     "selective_syncer_name": "s",
     "capture_control_sensor": {"name": "a", "key": "k"},

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 from tests.steered import SENSOR, steered
 from tests.waiting import eventually
@@ -15,11 +16,13 @@ METHODS = [{"name": "thermometer", "method": "Readings", "capture_frequency_hz":
 
 async def test_every_example_of_docs_commands_works_as_it_is_shown(tmp_path: Path) -> None:
     examples = re.findall(r"```json\n(.*?)\n```", DOCUMENT.read_text(), re.DOTALL)
-    answers = {}
+    answers: dict[str, dict[str, Any]] = {}
     async with steered(tmp_path) as world:
         world.client.listed = {"barometer": SENSOR}
         world.apply("thermometer", capture_methods=METHODS)
-        await eventually(lambda: world.running and world.manager.engine.store.owned)
+        await eventually(
+            lambda: world.manager.engine is not None and world.running and world.manager.engine.store.owned
+        )
         for example in examples:
             command = json.loads(example)
             name = command.pop("command")

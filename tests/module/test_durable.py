@@ -24,6 +24,7 @@ from viam.resource.base import ResourceBase
 from viam.resource.manager import ResourceManager
 from viam.resource.types import API
 from viam.robot.client import RobotClient
+from viam.streams import StreamWithIterator
 from viam.utils import dict_to_struct
 
 from demo.cloud import LocalCloud
@@ -63,8 +64,14 @@ class Microphone(AudioIn):
         self.asked: list[tuple[str, int]] = []
 
     async def get_audio(
-        self, codec: str, duration_seconds: float, previous_timestamp_ns: int, **kwargs: Any
-    ) -> AsyncIterator[AudioResponse]:
+        self,
+        codec: str,
+        duration_seconds: float,
+        previous_timestamp_ns: int,
+        *,
+        timeout: float | None = None,
+        **kwargs: Any,
+    ) -> AudioIn.AudioStream:
         self.asked.append((codec, previous_timestamp_ns))
 
         async def chunks() -> AsyncIterator[AudioResponse]:
@@ -73,7 +80,7 @@ class Microphone(AudioIn):
                 chunk = AudioChunk(audio_data=data, audio_info=info, end_timestamp_nanoseconds=number)
                 yield AudioResponse(audio=chunk, request_id="r")
 
-        return chunks()
+        return StreamWithIterator(chunks())
 
     async def get_properties(self, **kwargs: Any) -> Any:
         raise NotImplementedError

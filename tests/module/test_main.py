@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from viam.proto.app.robot import ComponentConfig
@@ -28,7 +29,7 @@ async def test_a_service_that_is_added_again_replaces_the_one_before(
     monkeypatch.setattr(durable, "PROCESS", process)
     module = HoldfastModule(str(tmp_path / "socket"))
 
-    async def add(**attributes: object) -> None:
+    async def add(**attributes: Any) -> None:
         attributes["capture_dir"] = str(tmp_path / "captured")
         service = ComponentConfig(
             name="data",

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from holdfast.clock import SystemClock
+from holdfast.filesystem import Buffer
 from holdfast.storage.disk_writer import Appender, DiskWriter
 from holdfast.storage.known_files import Acknowledged
 from holdfast.storage.layout import capture_file_stem
@@ -62,7 +63,7 @@ class MortalFileSystem(FaultyFileSystem):
     def create(self, path: str) -> int:
         return super().create(path) if self._lives() else os.open(os.devnull, os.O_WRONLY)
 
-    def write(self, descriptor: int, path: str, data: bytes) -> None:
+    def write(self, descriptor: int, path: str, data: Buffer) -> None:
         was_dead = self.dead
         if self._lives():
             super().write(descriptor, path, data)

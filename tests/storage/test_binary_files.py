@@ -121,7 +121,7 @@ def test_a_frame_in_parts_is_the_frame_of_the_whole(payload: list[bytes], label:
     assert message.metadata.time_received.ToNanoseconds() == START_NS + 1
     assert message.metadata.annotations.SerializeToString() == annotations
     encoder = frames.FrameEncoder(HEADER)
-    parts: Sequence[Buffer] = (head, *map(memoryview, payload))
+    parts: Sequence[Buffer] = (head, *(memoryview(part) for part in payload))
     assert b"".join(encoder.encode_parts(parts)) == encoder.encode(head + b"".join(payload))
 
 

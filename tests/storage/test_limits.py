@@ -352,7 +352,7 @@ def test_after_a_crash_before_the_removal_the_file_is_there_to_be_sent(folder: F
     (path,) = folder.fill(1)
     full(folder)
 
-    def crash(_: str) -> None:
+    def crash(path: str) -> None:
         raise Crash
 
     folder.disk.remove = crash  # type: ignore[method-assign]

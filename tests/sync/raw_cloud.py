@@ -180,7 +180,7 @@ class Wire:
         self.cloud = cloud
         self._server = server
         self._is_cut = False
-        self.h2 = H2Connection(H2Configuration(client_side=False, header_encoding="utf-8"))
+        self.h2 = H2Connection(H2Configuration(client_side=False))
         self._socket = connection
         self._calls: dict[int, Call] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -223,7 +223,7 @@ class Wire:
 
     def _on(self, event: Event) -> None:
         if isinstance(event, RequestReceived):
-            path = dict(event.headers)[":path"]
+            path = dict(event.headers)[b":path"].decode()
             call = self._calls[event.stream_id] = Call(self, event.stream_id, path.rpartition("/")[2])
             task = asyncio.ensure_future(self.cloud.meet(call))
             self._tasks.add(task)

@@ -5,9 +5,10 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from datetime import datetime, timezone
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -139,7 +140,7 @@ async def test_a_connection_that_is_cut_during_a_call_is_no_connection(server: L
         yield file_contents(b"hello")
 
     server.before_answer = hold
-    calls = {
+    calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "unary": lambda: cloud.upload_capture(b""),
         "stream": lambda: cloud.upload_stream("FileUpload", messages),
     }
@@ -253,7 +254,7 @@ asyncio.run(main())
 
 
 AUTHORITY = trustme.CA()
-CERTIFICATES = {
+CERTIFICATES: dict[str, tuple[Callable[[], trustme.LeafCert], str]] = {
     "good": (lambda: AUTHORITY.issue_cert("127.0.0.1"), "connected"),
     "of an unknown authority": (lambda: trustme.CA().issue_cert("127.0.0.1"), "CERTIFICATE_VERIFY_FAILED"),
     "of another host": (lambda: AUTHORITY.issue_cert("cloud.example"), "[Hh]ostname"),

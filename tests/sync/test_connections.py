@@ -22,7 +22,7 @@ from .conftest import metadata
 from .test_cloud import SECRET, settings
 from .test_planner import found
 
-Call = Callable[[], Coroutine[Any, Any, None]]
+Call = Callable[[], Coroutine[Any, Any, object]]
 
 
 class Rig:
@@ -40,19 +40,19 @@ class Rig:
         self.held += 1
         await self.go_on.wait()
 
-    def unary(self, size_bytes: int) -> Coroutine[Any, Any, None]:
+    def unary(self, size_bytes: int) -> Coroutine[Any, Any, object]:
         head = upload_metadata(metadata(), "part").SerializeToString()
         padding = b"\x7a" + _varint(size_bytes) + bytes(size_bytes)  # an unknown field
         return self.cloud.upload_capture(b"\x0a" + _varint(len(head)) + head + padding)
 
-    def stream(self, size_bytes: int) -> Coroutine[Any, Any, None]:
+    def stream(self, size_bytes: int) -> Coroutine[Any, Any, object]:
         def messages() -> Iterator[bytes]:
             yield file_metadata(found("/x/a.txt"), "part", ())
             yield file_contents(bytes(size_bytes))
 
         return self.cloud.upload_stream("FileUpload", messages)
 
-    async def together(self, calls: list[Coroutine[Any, Any, None]]) -> int:
+    async def together(self, calls: list[Coroutine[Any, Any, object]]) -> int:
         """The connections that are open while all `calls` are under way, beside the one of the login."""
         before, self.held = self.cable.connections_count, 0
         tasks = [asyncio.ensure_future(call) for call in calls]

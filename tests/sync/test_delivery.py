@@ -13,7 +13,7 @@ from viam.proto.app.datasync import DataCaptureUploadRequest
 from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
 from holdfast.storage.claims import Claims
-from holdfast.storage.ledger import ReadingCounts
+from holdfast.storage.counts import ReadingCounts
 from holdfast.sync.outcome import Outcome
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found, Walk

@@ -1,15 +1,16 @@
 from __future__ import annotations
 
+import time
+
 import pytest
 
-from holdfast.sync import meter as meters
 from holdfast.sync.meter import WINDOW_S, Meter
 
 
 class Now:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.s = 1000.0
-        monkeypatch.setattr(meters.time, "monotonic", lambda: self.s)
+        monkeypatch.setattr(time, "monotonic", lambda: self.s)
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ async def test_sequences_come_behind_the_data(world: World) -> None:
     sequence_file(world)
     world.capture_file("a", [1.0])
     order: list[str] = []
-    world.cloud.fail_while = lambda method, request: order.append(method)  # type: ignore[func-returns-value]
+    world.cloud.fail_while = lambda method, request: order.append(method)
     world.sync.configure(world.settings(uploads=1))
     await eventually(lambda: "CreateSequence" in order)
     uploads = [method for method in order if method != "Authenticate"]

@@ -12,7 +12,7 @@ import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, DataType, SensorData
 
 from holdfast.filesystem import FileSystem
-from holdfast.storage.ledger import ReadingCounts
+from holdfast.storage.counts import ReadingCounts
 from holdfast.sync.link import LinkState
 from holdfast.sync.planner import MAX_CALL_BYTES, MAX_UNARY_BINARY_BYTES
 from tests.waiting import eventually
@@ -67,16 +67,16 @@ class Reads(FileSystem):
     """Counts the reads of capture files; the first one waits a moment for one of another file to come beside it."""
 
     def __init__(self) -> None:
-        self.read: list[str] = []
+        self.paths: list[str] = []
         self.beside = threading.Event()
         self._under_way = 0
 
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
-        self.read.append(path)
+        self.paths.append(path)
         self._under_way += 1
         if self._under_way > 1:
             self.beside.set()
-        if len(self.read) == 1:
+        if len(self.paths) == 1:
             self.beside.wait(0.3)
         self._under_way -= 1
         return super().read_at(descriptor, path, offset, size_bytes)
@@ -91,7 +91,7 @@ async def test_one_call_is_made_at_a_time_and_each_small_file_is_read_once(tmp_p
         await sync(world)
         assert len(world.arrived.of("a")) == 3 and uploads(world) == 3
     assert not files.beside.is_set()
-    assert len(files.read) == len(set(files.read)) == 9
+    assert len(files.paths) == len(set(files.paths)) == 9
 
 
 async def test_files_of_different_metadata_share_no_call(world: World) -> None:
@@ -110,7 +110,7 @@ async def test_a_call_holds_one_day_of_readings(world: World) -> None:
             contents = DataCaptureUploadRequest.FromString(request or b"").sensor_contents
             days.append({data.metadata.time_requested.seconds // 86_400 for data in contents})
 
-    world.cloud.fail_while = watch  # type: ignore[assignment]
+    world.cloud.fail_while = watch
     for number in range(3):
         write_capture_file(world.folder / "x", f"9999-{number}", [reading(number, number * DAY_NS)], metadata())
     midnight = [reading(10, 5 * DAY_NS - 1), reading(11, 5 * DAY_NS)]
@@ -122,7 +122,7 @@ async def test_a_call_holds_one_day_of_readings(world: World) -> None:
 
 async def test_common_calls_stay_within_their_size(world: World) -> None:
     sizes: list[int] = []
-    world.cloud.fail_while = lambda method, request: sizes.append(len(request or b""))  # type: ignore[func-returns-value]
+    world.cloud.fail_while = lambda method, request: sizes.append(len(request or b""))
     for number in range(12):
         messages = [reading(number + n / 100) + b"\x9a\x3e\x90\x4e" + b"x" * 10_000 for n in range(20)]
         write_capture_file(world.folder / "x", f"9999-{number:02}", messages, metadata())

@@ -6,7 +6,6 @@ import time
 
 import pytest
 
-from holdfast.sync import token as tokens
 from holdfast.sync.token import Token
 
 
@@ -19,7 +18,7 @@ def test_a_token_is_old_at_four_fifths_of_its_life_whatever_the_calendar_says(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now_s = 1000.0
-    monkeypatch.setattr(tokens.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(time, "monotonic", lambda: now_s)
     token = Token(jwt(iat=5_000_000, exp=5_000_100))
     assert not token.is_old
     now_s += 79

@@ -11,11 +11,11 @@ import pytest
 from h2.errors import ErrorCodes
 
 from holdfast.errors import NotConnectedError
-from holdfast.storage.ledger import ReadingCounts
+from holdfast.storage.counts import ReadingCounts
 from holdfast.sync import cloud as clouds
 from holdfast.sync import patience
 from holdfast.sync.link import LinkState
-from holdfast.sync.scheduler import SyncReport
+from holdfast.sync.report import SyncReport
 from tests.waiting import eventually
 
 from .conftest import World, make_world, metadata, reading, write_capture_file, write_old_file
