@@ -6,7 +6,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -107,6 +107,8 @@ class World:
     """Readings that the cloud took, and the ledger was told so by a process that lived on."""
     in_doubt: int = 0
     """Readings that the cloud took when the process was killed."""
+    elsewhere: set[int] = field(default_factory=set)
+    """Readings of those that then went into quarantine or were removed: the cloud has them too."""
     cloud: list[int] = field(default_factory=list)
 
     def left(self, ledger: Ledger) -> int:
@@ -123,6 +125,10 @@ class World:
         """Readings in quarantine."""
         paths = (self.folder / "failed").rglob("*.capture")
         return sum(len(samples.scan(path.read_bytes()).readings) for path in paths)
+
+    def lose(self, readings: Iterable[bytes]) -> None:
+        """Readings that the cloud does not have, as far as the ledger knows, will not be delivered."""
+        self.elsewhere |= set(map(samples.number_of, readings)) & set(self.cloud)
 
     def check(self, ledger: Ledger) -> None:
         """Invariant 1 as the folder and the cloud see it, when nothing is unfinished."""
@@ -216,6 +222,7 @@ class Life:
             if found.checked and not self.ledger.acknowledged(str(path), path.stat().st_mtime_ns):
                 held = Held(LIDAR, len(found.readings), True)
                 quarantine(self.files, self.ledger, str(self.world.folder), str(path), "refused", held=held)
+                self.world.lose(found.readings)
 
     async def builtin(self, count: int) -> None:
         """The builtin leaves a complete file, or one that a crash tore."""
@@ -234,8 +241,9 @@ class Life:
         waiting = self.writer.completion.collectors()
         for path in samples.files_under(self.world.folder, ".capture"):
             found = samples.scan(path.read_bytes())
+            known = self.ledger.acknowledged(str(path), path.stat().st_mtime_ns)
+            self.world.lose(found.readings[known:])
             if found.checked:
-                known = self.ledger.acknowledged(str(path), path.stat().st_mtime_ns)
                 self.world.taken += len(found.readings) - known
             path.unlink()
         self.ledger.reconcile(self.ledger.readings(), (), waiting)
