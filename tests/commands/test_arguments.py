@@ -11,7 +11,7 @@ import pytest
 from holdfast.commands import COMMANDS, run_command
 from holdfast.commands.table import did_you_mean
 from holdfast.errors import CommandError, HoldfastError, ResourceCallError
-from tests.steered import BOARD, SENSOR, Steered, steered
+from tests.steered import BOARD, SENSOR, Resourceful, Steered, steered
 from tests.waiting import eventually
 
 
@@ -157,3 +157,22 @@ async def test_the_pause_of_a_resource_that_is_gone_ends_by_either_of_its_names(
 async def test_the_pages_of_what_failed_end_with_an_empty_next_that_begins_anew(world: Steered) -> None:
     page = await world.command("failed", action="list")
     assert page["next"] == "" and await world.command("failed", action="list", after=page["next"]) == page
+
+
+async def test_the_machine_is_asked_once_for_all_the_resources_of_a_sequence(
+    world: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    names = [f"sensor-{number}" for number in range(20)]
+    world.client.listed = dict.fromkeys(names, SENSOR)
+    asked = 0
+
+    async def call(method: str, request: bytes, timeout_s: float) -> bytes:
+        nonlocal asked
+        asked += method.endswith("/ResourceNames")
+        return await Resourceful.call(world.client, method, request, timeout_s)
+
+    monkeypatch.setattr(world.client, "call", call)
+    await world.command("start_sequence", resources=[{"resource": name, "method": "Readings"} for name in names])
+    assert asked == 1
+    (opened,) = world.manager.steering.sequences.open
+    assert [name for name, _ in opened.sequence.resources] == names

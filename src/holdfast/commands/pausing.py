@@ -10,7 +10,7 @@ from ..manager import Manager
 from ..steering_status import paused
 from ..storage.settings_file import MAX_SETTINGS, Setting
 from ..user_settings import CAPTURE, SYNC
-from .resources import pair_known, resource_known, running
+from .resources import known_to, pair_known, running
 from .table import Argument, Arguments, Command, flag, number, seconds, text
 
 _WHAT = '"capture", "sync" (the scheduled one) or the name of a resource'
@@ -21,7 +21,7 @@ _PERSIST = Argument("persist", flag, "true: survives a restart; false, the defau
 async def _what(manager: Manager, what: str) -> str:
     if what in (SYNC, CAPTURE):
         return what
-    return (await resource_known(manager, "what", what, also=(CAPTURE, SYNC)))[1]
+    return (await known_to(manager, what)).resource("what", what, also=(CAPTURE, SYNC))
 
 
 async def _pause(manager: Manager, arguments: Arguments) -> dict[str, Any]:

@@ -35,41 +35,46 @@ class Known:
     def configured_as(self, resource: str, method: str) -> CaptureMethod | None:
         return next((each for each in self.configured if pair_of(each) == (resource, method)), None)
 
+    def resource(self, argument: str, name: str, also: Sequence[str] = ()) -> str:
+        """The short name of a resource; CommandError where the machine has none of that name. `also` are what the
+        argument may be besides."""
+        resource = short_name(name)
+        if resource not in self.names:
+            hint = did_you_mean(resource, [*also, *self.names])
+            raise CommandError(f"{argument}: there is no resource {shown(name)}; {hint}")
+        return resource
+
+    def pair(self, name: str, method: str) -> str:
+        """As `resource`, where the method is one of the resource's too."""
+        resource = self.resource("resource", name)
+        offered = self.methods_of(resource)
+        if method not in offered:
+            hint = did_you_mean(method, offered)
+            raise CommandError(f"method: {shown(method)} of {resource!r} can't be captured; {hint}")
+        return resource
+
     def resolved(self, method: CaptureMethod) -> Resolution:
         return resolve([method], self.apis)[0]
 
 
-async def known_to(manager: Manager, resource: str) -> Known:
-    """What is known; the machine is asked when `resource` is not. CommandError where nothing is configured."""
+async def known_to(manager: Manager, *resources: str) -> Known:
+    """What is known; the machine is asked, once, when one of `resources` is not.
+
+    CommandError where nothing is configured.
+    """
     config = manager.config
     if config is None or manager.engine is None:
         raise CommandError("the data manager is not configured yet")
-    if resource not in manager.resources.apis:
+    if any(short_name(resource) not in manager.resources.apis for resource in resources):
         await manager.steering.look_now()
     apis = manager.steering.all_known(manager.resources.apis)
     return Known(config, apis, (*config.methods, *config.off_methods))
 
 
-async def resource_known(manager: Manager, argument: str, name: str, also: Sequence[str] = ()) -> tuple[Known, str]:
-    """The short name of a resource; CommandError where the machine has none of that name. `also` are what the
-    argument may be besides."""
-    resource = short_name(name)
-    known = await known_to(manager, resource)
-    if resource not in known.names:
-        raise CommandError(
-            f"{argument}: there is no resource {shown(name)}; {did_you_mean(resource, [*also, *known.names])}"
-        )
-    return known, resource
-
-
 async def pair_known(manager: Manager, name: str, method: str) -> tuple[Known, str]:
-    """As `resource_known`, where the method is one of the resource's too."""
-    known, resource = await resource_known(manager, "resource", name)
-    offered = known.methods_of(resource)
-    if method not in offered:
-        hint = did_you_mean(method, offered)
-        raise CommandError(f"method: {shown(method)} of {resource!r} can't be captured; {hint}")
-    return known, resource
+    """The short name of a resource; CommandError where it is not known, or has no such method."""
+    known = await known_to(manager, name)
+    return known, known.pair(name, method)
 
 
 def running(manager: Manager, known: Known, resource: str, method: str) -> Wanted | None:

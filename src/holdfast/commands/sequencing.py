@@ -10,7 +10,7 @@ from ..errors import CommandError
 from ..manager import Manager
 from ..storage.sequence_files import rfc3339
 from ..wording import shown
-from .resources import pair_known
+from .resources import known_to
 from .table import Argument, Arguments, Command, items, text, texts
 
 _RESOURCES = 'the list of what belongs to it: [{"resource": NAME, "method": NAME}, …]'
@@ -35,12 +35,11 @@ def _pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
 async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if manager.config is not None and manager.config.capture_disabled:
         raise CommandError("capture is disabled, so there is nothing that a sequence could hold")
-    pairs = []
-    for name, method in arguments["resources"]:
-        _, resource = await pair_known(manager, name, method)
-        pairs.append((resource, method))
+    given = arguments["resources"]
+    known = await known_to(manager, *(name for name, _ in given))
+    pairs = tuple((known.pair(name, method), method) for name, method in given)
     sequences = manager.steering.sequences
-    identity = sequences.start(Marked(tuple(pairs), arguments["tags"]))
+    identity = sequences.start(Marked(pairs, arguments["tags"]))
     if identity is None:
         raise CommandError(f"{MAX_OPEN} sequences are open: stop one first")
     await sequences.settled()

@@ -14,7 +14,7 @@ from ..manager import Manager
 from ..sync.report import SyncReport
 from ..sync.selection import folders_of, select
 from ..wording import shown
-from .resources import resource_known
+from .resources import known_to
 from .table import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
 
 
@@ -34,7 +34,7 @@ async def start_sync(
         await asyncio.to_thread(selected)
         for name in names:
             if not await asyncio.to_thread(list, folders_of(manager.files, name, manager.capture_roots)):
-                await resource_known(manager, "resources", name)
+                (await known_to(manager, name)).resource("resources", name)
     job = manager.jobs.start("sync", lambda: manager.sync(selected, report), lambda: _figures(report))
     return job, report
 
