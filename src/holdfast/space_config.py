@@ -13,6 +13,7 @@ from enum import Enum
 from typing import Any, Protocol
 
 from .errors import ConfigError
+from .filesystem import is_in
 from .wording import shown
 
 DEFAULT_PRIORITY = 5
@@ -130,10 +131,6 @@ def refuse_copy_in(settings: CopySettings, synced: tuple[str, ...]) -> None:
             raise ConfigError(
                 "local_copy.dir", f"{settings.folder} and the sync path {folder} must not hold each other"
             )
-
-
-def is_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def memory_dir(environment: Mapping[str, str], capture_dir: str) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import heapq
 import logging
 import os
-import re
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
@@ -21,7 +20,6 @@ from . import layout
 from .quarantine import Sidecar, read_sidecar
 
 MAX_ROWS = 1_000
-_NUMBERED = re.compile(r"(.+)~\d+")
 _OURS = (layout.CAUSE_EXTENSION, layout.TAKEN_OUT_EXTENSION)
 
 logger = logging.getLogger(__name__)
@@ -38,10 +36,9 @@ class FailedFile:
 
     def origin(self, sidecar: Sidecar) -> str:
         """Where it was."""
-        numbered = _NUMBERED.fullmatch(os.path.basename(self.place))
-        if numbered and numbered[1] == os.path.basename(sidecar.file):
-            return os.path.join(os.path.dirname(self.place), numbered[1])
-        return self.place
+        folder, name = os.path.split(self.place)
+        plain = layout.without_number(name)
+        return os.path.join(folder, plain) if plain == os.path.basename(sidecar.file) else self.place
 
     def names(self) -> Iterator[str]:
         """All by which it may be meant: itself, where it was, and the folders of either."""

@@ -1,6 +1,6 @@
 """The journal: the ledger's memory on the disk, in `.holdfast/ledger.prog`.
 
-A text file of lines, each the CRC-32 of a JSON object in hexadecimal and the object. The first line is a checkpoint
+A text file of lines that check themselves (`checked_line`), each a JSON object. The first line is a checkpoint
 and says the version; each further one says what changed since. Its values are absolute, so reading the lines in
 order gives the last state, and a further line that is damaged costs itself alone. Invariants:
 
@@ -16,14 +16,13 @@ from __future__ import annotations
 import json
 import logging
 import os
-import zlib
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 from ..errors import NewerStateError, StorageError, printable
 from ..filesystem import FileSystem
-from . import layout
+from . import checked_line, layout
 
 VERSION = 1
 MAX_BYTES = 1024 * 1024
@@ -100,14 +99,13 @@ class Journal:
 
 
 def _line(record: Record) -> bytes:
-    text = json.dumps(record, separators=(",", ":")).encode()
-    return b"%08x %b\n" % (zlib.crc32(text), text)
+    return checked_line.encode(json.dumps(record, separators=(",", ":")).encode())
 
 
 def _parse(line: bytes) -> Record | None:
     """The record in a line, or None where its check does not fit."""
-    check, _, text = line.partition(b" ")
-    if check != b"%08x" % zlib.crc32(text):
+    text = checked_line.decode(line)
+    if text is None:
         return None
     record = json.loads(text)
     return record if isinstance(record, dict) else None

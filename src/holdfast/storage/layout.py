@@ -8,6 +8,8 @@ everything in there ends in `.prog`, which it leaves alone.
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 
@@ -25,6 +27,9 @@ ENDED_SEQUENCE_EXTENSION = ".seq"
 
 SKIPPED_FOLDERS = frozenset({STATE_FOLDER, FAILED_FOLDER, DATASET_FOLDER})
 """Folders into which the walk does not go, at any depth."""
+
+
+_NUMBERED = re.compile(r"(.+)~\d+")
 
 
 class FileKind(Enum):
@@ -95,6 +100,21 @@ def failed_path(path: str, capture_dir: str) -> str:
     return os.path.join(capture_dir, FAILED_FOLDER, relative)
 
 
+def free_name(path: str, is_taken: Callable[[str], bool], extension: str = "") -> str:
+    """`path` with its `extension`, or the first of `path~2`, `path~3`, … with it that is not taken."""
+    number, free = 1, path + extension
+    while is_taken(free):
+        number += 1
+        free = f"{path}~{number}{extension}"
+    return free
+
+
+def without_number(name: str) -> str:
+    """The name for which `free_name` found `name`, if it is one of these; else `name`."""
+    numbered = _NUMBERED.fullmatch(name)
+    return numbered[1] if numbered else name
+
+
 CAUSE_EXTENSION = ".cause.json"
 TAKEN_OUT_EXTENSION = ".taken_out.prog"
 
@@ -107,11 +127,6 @@ def cause_path(failed: str) -> str:
 def taken_out_path(failed: str) -> str:
     """What of a file in quarantine is ready to be put back, while the rest of it stays."""
     return failed + TAKEN_OUT_EXTENSION
-
-
-def is_in(path: str, folder: str) -> bool:
-    """Whether `path` is `folder` or lies in it; both are without symbolic links."""
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 def state_path(capture_dir: str, name: str) -> str:

@@ -17,9 +17,10 @@ from typing import NamedTuple
 
 from ..clock import Clock
 from ..errors import StorageError
-from ..filesystem import EntryKind, FileSystem
-from ..space_config import CopySettings, is_in
+from ..filesystem import EntryKind, FileSystem, is_in
+from ..space_config import CopySettings
 from ..throttle import Throttle
+from . import layout
 from .believed_clock import BelievedClock
 from .census import occupied_bytes
 
@@ -102,11 +103,7 @@ class LocalCopy:
         else:
             target = os.path.join(self._root, "files", path.lstrip(os.sep))
         self._files.make_folder(os.path.dirname(target))
-        number, free = 1, target
-        while self._files.exists(free):
-            number += 1
-            free = f"{target}~{number}"
-        return free
+        return layout.free_name(target, self._files.exists)
 
     def _delete_old(self) -> int:
         """Deletes what is too old; returns what the rest takes up."""

@@ -86,43 +86,45 @@ class Departures:
             return self._depart_alone(batch, plan)
 
     def _depart_alone(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Departure]) -> list[Result]:
-        moves: list[_Departure] = []
+        departures: list[_Departure] = []
         results: list[Result] = []
         for file in batch:
             try:
-                moves.append(plan(file))
+                departures.append(plan(file))
             except (_Stays, DamagedFileError, StorageError) as error:
                 results.append(Result(file, why=str(error)))
-        ledgers = {self._ledger_of(move.file) for move in moves}
-        for move in moves:
-            self._ledger_of(move.file).leaving(move.source, move.counts, move.target)
+        ledgers = {self._ledger_of(departure.file) for departure in departures}
+        for departure in departures:
+            self._ledger_of(departure.file).leaving(departure.source, departure.counts, departure.target)
         for ledger in ledgers:
             ledger.save()
-        for move in moves:
+        for departure in departures:
             try:
-                self._carry_out(move)
+                self._carry_out(departure)
             except StorageError as error:
-                results.append(Result(move.file, why=str(error)))
+                results.append(Result(departure.file, why=str(error)))
             else:
-                results.append(Result(move.file, move.counts.readings, move.size_bytes))
+                results.append(Result(departure.file, departure.counts.readings, departure.size_bytes))
         for ledger in ledgers:
-            ledger.left(move.source for move in moves if self._ledger_of(move.file) is ledger)
+            ledger.left(departure.source for departure in departures if self._ledger_of(departure.file) is ledger)
         return results
 
-    def _carry_out(self, move: _Departure) -> None:
-        failed = move.file.path
+    def _carry_out(self, departure: _Departure) -> None:
+        failed = departure.file.path
         with NAMES:
-            if not move.target:
-                self._remove_if_there(layout.taken_out_path(failed))
+            if not departure.target:
+                self._files.remove_if_there(layout.taken_out_path(failed))
                 self._files.remove(failed)
-                self._remove_if_there(layout.cause_path(failed))
+                self._files.remove_if_there(layout.cause_path(failed))
                 return
-            self._files.make_folder(os.path.dirname(move.target))
-            if self._files.exists(move.target):
-                raise StorageError("put back", move.target, FileExistsError(17, "another file has its name by now"))
-            self._files.rename(move.source, move.target)
+            self._files.make_folder(os.path.dirname(departure.target))
+            if self._files.exists(departure.target):
+                raise StorageError(
+                    "put back", departure.target, FileExistsError(17, "another file has its name by now")
+                )
+            self._files.rename(departure.source, departure.target)
             try:
-                self._settle(failed, move.after)
+                self._settle(failed, departure.after)
             except StorageError as error:
                 logger.warning("%s; what was put back stays put back, the rest is counted next time", error)
 
@@ -131,8 +133,8 @@ class Departures:
         if after is not None and after.damaged:
             write_sidecar(self._files, failed, after)
             return
-        self._remove_if_there(failed)
-        self._remove_if_there(layout.cause_path(failed))
+        self._files.remove_if_there(failed)
+        self._files.remove_if_there(layout.cause_path(failed))
 
     def _way_out(self, file: FailedFile, way: Way) -> _Departure:
         sidecar, size_bytes = self._known(file), self._files.stat(file.path).st_size
@@ -146,7 +148,8 @@ class Departures:
             raise _Stays("it is a sequence that never ended")
         if kind is FileKind.IN_PROGRESS:
             origin = os.path.splitext(origin)[0] + layout.CAPTURE_EXTENSION
-        target = self._free(origin, taken)
+        stem, extension = os.path.splitext(origin)
+        target = layout.free_name(stem, lambda path: path in taken or self._files.exists(path), extension)
         if kind in _CAPTURED and not sidecar.taken_out:
             sidecar = self._without_what_is_damaged(file, sidecar)
         if sidecar.taken_out:
@@ -199,7 +202,7 @@ class Departures:
     def _take_out(self, failed: str, places: Sequence[tuple[int, int]]) -> None:
         """Copies parts of a file into one of its own."""
         path = layout.taken_out_path(failed)
-        self._remove_if_there(path)  # of a crash before the sidecar said that it is there
+        self._files.remove_if_there(path)  # of a crash before the sidecar said that it is there
         source = self._files.open(failed)
         try:
             target = self._files.create(path)
@@ -220,19 +223,3 @@ class Departures:
                     raise self._files.shortened(path)
                 yield chunk
                 start += len(chunk)
-
-    def _free(self, path: str, taken: set[str]) -> str:
-        """`path`, or the first of `name~2.ext`, `name~3.ext`, … at which nothing stands and nothing is to stand."""
-        number, free = 1, path
-        stem, extension = os.path.splitext(path)
-        while free in taken or self._files.exists(free):
-            number += 1
-            free = f"{stem}~{number}{extension}"
-        return free
-
-    def _remove_if_there(self, path: str) -> None:
-        try:
-            self._files.remove(path)
-        except StorageError as error:
-            if error.reason != "no_such_file":
-                raise

@@ -22,6 +22,7 @@ from .counts import CollectorId
 from .layout import FileKind
 from .ledger import Ledger
 from .moves import Move, Way, nothing
+from .scan import count_checks
 
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
@@ -84,6 +85,13 @@ def quarantine(
         return _move(files, capture_dir, path, sidecar)
 
 
+def held_in_unreadable(files: FileSystem, ledger: Ledger, path: str) -> Held | None:
+    """What a file of ours with a damaged header holds, by its folder and its checks; None where nobody knows whose
+    it is."""
+    collector = ledger.collector_in(os.path.dirname(path))
+    return None if collector is None else Held(collector, count_checks(files, path), True)
+
+
 def set_aside(files: FileSystem, capture_dir: str, path: str, cause: str) -> str:
     """As `quarantine`, of what counts nowhere: a sequence."""
     return _move(files, capture_dir, path, _sidecar(path, cause))
@@ -95,7 +103,7 @@ def _sidecar(path: str, cause: str, damaged: tuple[tuple[int, int], ...] = (), h
 
 def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> str:
     with NAMES:
-        target = _free(files, layout.failed_path(path, capture_dir))
+        target = layout.free_name(layout.failed_path(path, capture_dir), files.exists)
         files.make_folder(os.path.dirname(target))
         write_sidecar(files, target, sidecar)
         files.rename(path, target)
@@ -139,12 +147,3 @@ def _parsed(note: dict[str, Any]) -> Sidecar:
 def _collector(value: Sequence[Any]) -> CollectorId:
     api, resource, method = map(str, value)
     return api, resource, method
-
-
-def _free(files: FileSystem, path: str) -> str:
-    """`path`, or the first of `path~2`, `path~3`, … at which nothing stands."""
-    number, free = 1, path
-    while files.exists(free):
-        number += 1
-        free = f"{path}~{number}"
-    return free

@@ -21,8 +21,8 @@ from . import layout
 from .capture_file import final_name
 from .counts import CollectorId, collector_of
 from .ledger import Ledger
-from .quarantine import Held, quarantine
-from .scan import CaptureReader, count_checks, is_blank
+from .quarantine import held_in_unreadable, quarantine
+from .scan import CaptureReader, is_blank
 
 QUIET_S = 2.0
 
@@ -127,12 +127,9 @@ class Recovery:
         self._gone(path)
 
     def _quarantine(self, path: str, cause: str) -> None:
-        readings = count_checks(self._files, path)
-        collector = self._ledger.collector_in(os.path.dirname(path))
-        held = None
-        if collector is not None:
-            held = Held(collector, readings, True)
-            self._ledger.recovered(collector, path, readings, 0, ours=True)
+        held = held_in_unreadable(self._files, self._ledger, path)
+        if held is not None:
+            self._ledger.recovered(held.collector, path, held.readings, 0, ours=held.ours)
         quarantine(self._files, self._ledger, self._capture_dir, path, cause, held=held)
         self._ledger.completed([path])
         self.result.quarantined += 1

@@ -57,7 +57,7 @@ class SequenceFiles:
     def write_ended(self, identity: str, sequence: Sequence) -> None:
         """Leaves `<id>.seq`, ready for sync, and no `<id>.progseq`. Raises StorageError."""
         self._write(self._ended_path(identity), sequence)
-        self._remove(self._open_path(identity))
+        self._files.remove_if_there(self._open_path(identity))
 
     def has_ended(self, identity: str) -> bool:
         """Whether `<id>.seq` is there."""
@@ -65,11 +65,11 @@ class SequenceFiles:
 
     def forget_end(self, identity: str) -> None:
         """Removes `<id>.seq`, if it is there."""
-        self._remove(self._ended_path(identity))
+        self._files.remove_if_there(self._ended_path(identity))
 
     def forget(self, identity: str) -> None:
         """Removes what is there of the sequence."""
-        self._remove(self._open_path(identity))
+        self._files.remove_if_there(self._open_path(identity))
         self.forget_end(identity)
 
     def finish_left(self, is_open: Callable[[str], bool]) -> int:
@@ -120,7 +120,7 @@ class SequenceFiles:
     def _write(self, path: str, sequence: Sequence) -> None:
         temporary = path + _TEMPORARY_EXTENSION
         self._files.make_folder(self._folder)
-        self._remove(temporary)
+        self._files.remove_if_there(temporary)
         descriptor = self._files.create(temporary)
         try:
             self._files.write(descriptor, temporary, json.dumps(_document(sequence), indent=2).encode())
@@ -128,13 +128,6 @@ class SequenceFiles:
             self._files.close(descriptor, temporary)
         self._files.sync(self._folder)
         self._files.rename(temporary, path)
-
-    def _remove(self, path: str) -> None:
-        try:
-            self._files.remove(path)
-        except StorageError as error:
-            if error.reason != "no_such_file":
-                raise
 
     def _open_path(self, identity: str) -> str:
         return os.path.join(self._folder, identity + layout.OPEN_SEQUENCE_EXTENSION)

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 import os
-import zlib
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
 from ..errors import DamagedFileError, NewerStateError, StorageError, printable
 from ..filesystem import EntryKind, FileSystem
-from . import layout, spool_file
+from . import checked_line, layout, spool_file
 from .spool_file import FRAME, MAX_RECORD_BYTES, RecordReader, SpooledReading
 from .spool_segments import Segment, Segments, place_of
 
@@ -254,7 +253,7 @@ class SpoolReader:
         text = b"%d %b %d %d" % (
             segment.place, segment.header.life.hex().encode(), segment.read_bytes, segment.done_number,
         )  # fmt: skip
-        line = b"%08x %b\n" % (zlib.crc32(text), text)
+        line = checked_line.encode(text)
         try:
             if self._acknowledged is None or self._acknowledged_bytes > _MAX_ACKNOWLEDGED_BYTES:
                 self._begin_acknowledged(line)
@@ -276,8 +275,7 @@ class SpoolReader:
         """Place and life of the file that was read last, and how far it is done."""
         with suppress(StorageError):
             for line in reversed(self._files.read(self._acknowledged_path).splitlines()):
-                check, _, text = line.partition(b" ")
-                fields = text.split()
-                if len(fields) == 4 and check == b"%08x" % zlib.crc32(text):
+                fields = (checked_line.decode(line) or b"").split()
+                if len(fields) == 4:
                     return int(fields[0]), fields[1].decode(), int(fields[2]), int(fields[3])
         return 0, "", 0, 0

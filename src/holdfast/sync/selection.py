@@ -9,7 +9,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 
 from ..errors import CommandError, StorageError
-from ..filesystem import EntryKind, FileSystem
+from ..filesystem import EntryKind, FileSystem, is_in
 from ..storage import layout
 from .report import Selection
 
@@ -32,12 +32,12 @@ def select(
         (folders if os.path.isdir(real) else single).append(real)
     for resource in resources:
         folders += folders_of(files, resource, roots[: len(stores)])
-    alone = [path for path in dict.fromkeys(single) if not any(layout.is_in(path, folder) for folder in folders)]
+    alone = [path for path in dict.fromkeys(single) if not any(is_in(path, folder) for folder in folders)]
     return Selection(tuple(folders), tuple(alone))
 
 
 def _why_not(files: FileSystem, path: str, real: str, roots: Sequence[str]) -> str:
-    root = next((root for root in roots if layout.is_in(real, root)), None)
+    root = next((root for root in roots if is_in(real, root)), None)
     if not os.path.isabs(path) or root is None:
         return f"is not under a sync path; these are: {', '.join(roots)}"
     own = set(os.path.relpath(real, root).split(os.sep)) & layout.SKIPPED_FOLDERS

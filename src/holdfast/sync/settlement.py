@@ -13,14 +13,14 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ..errors import StorageError
-from ..filesystem import FileSystem
+from ..filesystem import FileSystem, is_in
 from ..storage import layout
 from ..storage.counts import CollectorId, collector_of
 from ..storage.known_files import WHOLE, Acknowledged
 from ..storage.ledger import Delivered
 from ..storage.moves import Move, Way
-from ..storage.quarantine import Held, quarantine
-from ..storage.scan import CaptureReader, count_checks, places_of
+from ..storage.quarantine import Held, held_in_unreadable, quarantine
+from ..storage.scan import CaptureReader, places_of
 from ..storage.store import Store
 from .outcome import Outcome
 from .walker import Found
@@ -77,7 +77,7 @@ class Settlement:
 
     def is_kept_upload(self, found: Found) -> bool:
         """Whether it is what somebody handed us to upload, with tags of its own and no others."""
-        return layout.is_in(found.path, os.path.join(self.store_of(found).root, layout.UPLOADS_FOLDER))
+        return is_in(found.path, os.path.join(self.store_of(found).root, layout.UPLOADS_FOLDER))
 
     def acknowledged(self, found: Found) -> int:
         """How many of its readings the cloud has, or `WHOLE`."""
@@ -158,9 +158,7 @@ class Settlement:
     def unreadable(self, found: Found, cause: str) -> Outcome:
         """A capture file whose header is damaged."""
         store = self.store_of(found)
-        readings = count_checks(self._files, found.path)
-        collector = store.ledger.collector_in(os.path.dirname(found.path))
-        held = None if collector is None else Held(collector, readings, True)
+        held = held_in_unreadable(self._files, store.ledger, found.path)
         quarantine(self._files, store.ledger, store.root, found.path, cause, held=held)
         return Outcome.QUARANTINED
 

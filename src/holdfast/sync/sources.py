@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..errors import CommandError, StorageError, printable
-from ..filesystem import Entry, EntryKind, FileSystem
+from ..filesystem import Entry, EntryKind, FileSystem, is_in
 from ..storage import layout
 from ..storage.layout import FileKind
 from .walker import Found
@@ -56,13 +56,13 @@ class Sources:
         return self._folder(real, real) if os.path.isdir(real) else iter([self._candidate(real)])
 
     def _root_of(self, real: str) -> str | None:
-        return next((root for root in self._roots if layout.is_in(real, root)), None)
+        return next((root for root in self._roots if is_in(real, root)), None)
 
     def _own(self, real: str) -> str:
         """What of the data manager's own a path belongs to; empty for all others."""
         names = set(real.split(os.sep)) & {layout.STATE_FOLDER}
         for path in self._sync_paths:
-            if layout.is_in(real, path):
+            if is_in(real, path):
                 names |= set(os.path.relpath(real, path).split(os.sep)) & layout.SKIPPED_FOLDERS
         return f"lies in {names.pop()}/, which is the data manager's own" if names else ""
 
@@ -74,7 +74,7 @@ class Sources:
             return Candidate(real, why=f"it {own}")
         if layout.kind_of(real) is not FileKind.ARBITRARY:
             return Candidate(real, why="it is captured data, which sync sends")
-        return Candidate(real, root, any(layout.is_in(real, path) for path in self._sync_paths))
+        return Candidate(real, root, any(is_in(real, path) for path in self._sync_paths))
 
     def _folder(self, folder: str, top: str) -> Iterator[Candidate]:
         try:
@@ -93,7 +93,7 @@ class Sources:
         real = os.path.realpath(entry.path)
         if entry.kind is not EntryKind.LINK or not os.path.isfile(real):
             return Candidate(entry.path, why="it is not a file")
-        if layout.is_in(real, top):
+        if is_in(real, top):
             return Candidate(entry.path, why="it is a link to a file in the same folder")
         return self._candidate(real)
 

@@ -19,7 +19,7 @@ from typing import NamedTuple
 
 from ..clock import Clock
 from ..errors import StorageError, printable
-from ..filesystem import Entry, EntryKind, FileSystem
+from ..filesystem import Entry, EntryKind, FileSystem, is_in
 from ..storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..throttle import Throttle
 from .listings import RELIST_S, Listing, Listings, Stamp
@@ -115,11 +115,11 @@ class Walk:
 
     def has_files(self, root: str) -> bool:
         """Whether there may be anything to send in `root`, ready or not."""
-        return any(_is_in(root, other) or _is_in(other, root) for other in self.roots_with_files)
+        return any(is_in(root, other) or is_in(other, root) for other in self.roots_with_files)
 
     def covers(self, path: str) -> bool:
         """Whether `path`, which has no symbolic links in it, lies under a root."""
-        return any(_is_in(path, os.path.realpath(root)) for root in self.roots)
+        return any(is_in(path, os.path.realpath(root)) for root in self.roots)
 
     def look_at(self, path: str) -> Found | None:
         """One file without a walk; None when it is not there, or not ready."""
@@ -133,7 +133,7 @@ class Walk:
         seen: list[str] = []
         for root in self.roots:
             real = os.path.realpath(root)
-            if not any(_is_in(real, other) for other in seen):
+            if not any(is_in(real, other) for other in seen):
                 yield from visit(real, real, seen, window)
             seen.append(real)
 
@@ -349,7 +349,3 @@ def _in_batches(founds: Iterable[Found]) -> Iterator[list[Found]]:
             batch, size_bytes = [], 0
     if batch:
         yield batch
-
-
-def _is_in(path: str, folder: str) -> bool:
-    return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
