@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Callable, Iterator, Sequence
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.errors import StorageError
 from holdfast.filesystem import FileSystem
 from holdfast.storage import layout
 from holdfast.storage.counts import FileCounts, ReadingCounts
@@ -19,7 +21,7 @@ from holdfast.storage.ledger import Ledger
 from holdfast.storage.put_back import Departures, Result
 from holdfast.storage.quarantine import Held, quarantine, read_sidecar
 from holdfast.storage.scan import CaptureReader, places_of
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FaultyFileSystem
 
 from .crashes import deaths
 from .ledgers import LIDAR, capture, open_ledger
@@ -317,3 +319,14 @@ def test_the_sidecar_says_what_counts(tmp_path: Path) -> None:
     note = json.loads(Path(layout.cause_path(str(failed))).read_text())
     assert note["held"] == {"collector": list(LIDAR), "readings": 1, "ours": True}
     assert note["file"] == str(folder.path) and note["cause"] == "refused" and note["time"].endswith("Z")
+
+
+def test_what_can_not_be_removed_is_an_error_but_for_what_is_gone(tmp_path: Path) -> None:
+    files = FaultyFileSystem()
+    path = tmp_path / "x"
+    path.write_bytes(b"x")
+    with files.failing("remove", code=errno.EIO), pytest.raises(StorageError):
+        files.remove_if_there(str(path))
+    for _ in range(2):
+        files.remove_if_there(str(path))
+        assert not path.exists()
