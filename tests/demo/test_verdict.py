@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import pytest
@@ -40,7 +40,7 @@ class Judge:
         there = ({"file_name": f"/logs/{name}", "sha256": digest} for name, digest in arrived_files)
         return compare(ledger, readings, written, self._lines("there.jsonl", there), list(kills_ns), FLUSH_S)
 
-    def _lines(self, name: str, rows: Iterable[dict[str, object]]) -> Path:
+    def _lines(self, name: str, rows: Iterable[Mapping[str, object]]) -> Path:
         path = self._folder / name
         text = "".join(f"{json.dumps(row)}\n" for row in rows)
         if text:

@@ -14,11 +14,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from google.protobuf.json_format import MessageToDict
 from google.protobuf.timestamp_pb2 import Timestamp
-from google.protobuf.unknown_fields import UnknownFieldSet
+from google.protobuf.unknown_fields import UnknownFieldSet  # type: ignore[import-not-found]  # protobuf's stubs lack it
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from viam.errors import ResourceNotFoundError
 from viam.proto.app.datasync import DataCaptureMetadata, SensorData, UploadMetadata
@@ -48,7 +48,13 @@ RUN = Path(__file__).parent.parent.parent / "module" / "run.sh"
 _IN_PROGRESS, _COMPLETE = ".prog", ".capture"
 
 
-async def until(condition: Callable[[], Value | Awaitable[Value]], what: str, timeout_s: float = WAIT_S) -> Value:
+@overload
+async def until(
+    condition: Callable[[], Awaitable[Value | None]], what: str, timeout_s: float = WAIT_S
+) -> Value: ...
+@overload
+async def until(condition: Callable[[], Value | None], what: str, timeout_s: float = WAIT_S) -> Value: ...
+async def until(condition: Callable[[], Any], what: str, timeout_s: float = WAIT_S) -> Any:
     """The first true value of `condition`; AssertionError with `what` when there is none in time."""
     deadline = time.monotonic() + timeout_s
     while True:
@@ -305,9 +311,7 @@ class Machine:
             except (GRPCError, StreamTerminatedError, KeyError, OSError):
                 return None
 
-        found = await until(met, what, timeout_s)
-        assert found is not None
-        return found
+        return await until(met, what, timeout_s)
 
     async def until_captured(self, resource: str, count: int, timeout_s: float = WAIT_S) -> Status:
         """Returns when this process of the module has captured `count` readings of `resource`."""

@@ -167,7 +167,9 @@ async def test_what_the_cloud_refused_is_listed_and_sent_again_once(viam_server:
             if method != "DataCaptureUpload" or request is None:
                 return None
             sent = DataCaptureUploadRequest.FromString(request).sensor_contents
-            seqs = {int(reading.struct["readings"]["seq"]) for reading in sent}  # type: ignore[call-overload, index]
+            seqs = {
+                int(reading.struct.fields["readings"].struct_value.fields["seq"].number_value) for reading in sent
+            }
             if not refused:
                 refused.add(sorted(seqs)[len(seqs) // 2])
             return grpc.StatusCode.INVALID_ARGUMENT if refused & seqs else None

@@ -113,8 +113,9 @@ class Steered:
     @property
     def sequences(self) -> list[dict[str, Any]]:
         """What reached the cloud."""
-        (path,) = [*self.machine.folder.glob("cloud-of-*/sequences.jsonl")] or [None]
-        return [] if path is None else [json.loads(line) for line in path.read_text().splitlines()]
+        paths = [*self.machine.folder.glob("cloud-of-*/sequences.jsonl")]
+        assert len(paths) <= 1
+        return [json.loads(line) for path in paths for line in path.read_text().splitlines()]
 
 
 PHASES: tuple[tuple[Mapping[str, Any] | None, Mapping[tuple[str, str], tuple[float, tuple[str, ...]]]], ...] = (

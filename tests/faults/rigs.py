@@ -110,8 +110,9 @@ class _Numbered(Counting):
     async def get_readings(
         self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
     ) -> Mapping[str, SensorReading]:
-        counted = await super().get_readings(extra=extra, timeout=timeout, **kwargs)
-        return numbered(int(counted["seq"]))
+        seq = (await super().get_readings(extra=extra, timeout=timeout, **kwargs))["seq"]
+        assert isinstance(seq, int)
+        return numbered(seq)
 
 
 def attributes(capture_dir: Path, cloud: LocalCloud, max_file_bytes: int) -> dict[str, Any]:
@@ -128,7 +129,7 @@ def attributes(capture_dir: Path, cloud: LocalCloud, max_file_bytes: int) -> dic
 class LocalRig:
     """demo's `LocalMachine`."""
 
-    kinds = ("module",)
+    kinds: Sequence[str] = ("module",)
 
     def __init__(self, folder: Path, on_reading: OnReading) -> None:
         self.capture_dir = folder / "captured"
@@ -217,7 +218,7 @@ class LocalRig:
 class ServerRig:
     """A real viam-server."""
 
-    kinds = ("module", "server", "both")
+    kinds: Sequence[str] = ("module", "server", "both")
 
     def __init__(
         self,

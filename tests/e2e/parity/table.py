@@ -253,7 +253,8 @@ def _commands() -> Iterator[Row]:
     yield Row(another(echo), "DoCommand", {"docommand_input": {"same": 1}, "more": "params"})
     careless = component("sensor", "sensor-commands")
     yield Row(careless, "DoCommand", {"other": "text"}, NOTHING, "docommand_input is missing")
-    for command_input in ("text", 1, None, []):
+    no_maps: tuple[object, ...] = ("text", 1, None, [])
+    for command_input in no_maps:
         careless = another(careless)
         yield Row(careless, "DoCommand", {"docommand_input": command_input}, NOTHING, "docommand_input is no map")
     yield Row(component("generic", "commands-filtered"), "DoCommand", command, NOTHING, "filtered")

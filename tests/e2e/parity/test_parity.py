@@ -96,5 +96,5 @@ def difference(builtin: Sequence[str], ours: Sequence[str]) -> str:
     """What each has that the other has not, by lines."""
     counts = Counter(builtin), Counter(ours)
     alone = (counts[0] - counts[1], counts[1] - counts[0])
-    lines = ["\n".join(sorted(each.elements())).splitlines() for each in alone]
-    return "\n".join(difflib.unified_diff(*lines, "builtin", "ours", lineterm="", n=2))
+    theirs, own = ("\n".join(sorted(each.elements())).splitlines() for each in alone)
+    return "\n".join(difflib.unified_diff(theirs, own, "builtin", "ours", lineterm="", n=2))

@@ -7,7 +7,29 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 from grpclib import GRPCError, Status
-from messages import (
+from viam.proto.common import (
+    GeoPoint,
+    GetReadingsResponse,
+    Orientation,
+    Pose,
+    PoseInFrame,
+    Vector3,
+)
+from viam.proto.component import (
+    arm,
+    board,
+    camera,
+    encoder,
+    gantry,
+    motor,
+    movementsensor,
+    posetracker,
+    powersensor,
+    servo,
+)
+from viam.proto.service import slam, vision
+
+from .messages import (
     DEPTH,
     FILTERED,
     INF,
@@ -44,27 +66,6 @@ from messages import (
     sound_of_first_request,
     value,
 )
-from viam.proto.common import (
-    GeoPoint,
-    GetReadingsResponse,
-    Orientation,
-    Pose,
-    PoseInFrame,
-    Vector3,
-)
-from viam.proto.component import (
-    arm,
-    board,
-    camera,
-    encoder,
-    gantry,
-    motor,
-    movementsensor,
-    posetracker,
-    powersensor,
-    servo,
-)
-from viam.proto.service import slam, vision
 
 AWKWARD: Mapping[str, Any] = {
     "nan": NAN,

@@ -16,7 +16,6 @@ from typing import Any
 
 import viam.components.audio_in
 import viam.components.audio_out  # noqa: F401  (registers its API, which Module does not)
-from answers import ANSWERS, Answer
 from grpclib import GRPCError, Status
 from grpclib.server import Stream
 from viam.components.component_base import ComponentBase
@@ -25,8 +24,12 @@ from viam.module.module import Module
 from viam.proto.app.robot import ComponentConfig
 from viam.proto.common import ResourceName
 from viam.resource.base import ResourceBase
+from viam.resource.manager import ResourceManager
 from viam.resource.registry import Registry, ResourceCreatorRegistration, ResourceRegistration
 from viam.resource.types import API, Model
+
+from .answers import ANSWERS
+from .messages import Answer
 
 MODEL = Model.from_string("holdfast:parity:answers")
 GAUGE = API("acme", "component", "gauge")
@@ -67,7 +70,7 @@ def resource_of(request: Any) -> str:
 def serve(registration: ResourceRegistration[Any]) -> None:
     """Replaces the handlers of an API by answering ones and registers the model for it."""
     service = registration.rpc_service
-    for path in service(manager=None).__mapping__():  # type: ignore[call-arg, attr-defined]
+    for path in service(ResourceManager()).__mapping__():
         method = path.rpartition("/")[2]
         setattr(service, method, answering(method))
     resource_type = registration.resource_type
@@ -76,7 +79,7 @@ def serve(registration: ResourceRegistration[Any]) -> None:
     kind.__abstractmethods__ = frozenset()  # type: ignore[attr-defined]
 
     def new(config: ComponentConfig, _: Mapping[ResourceName, ResourceBase]) -> ResourceBase:
-        resource = kind(config.name)
+        resource: ResourceBase = kind(config.name)
         resource.logger.setLevel(logging.WARNING)
         return resource
 
@@ -84,14 +87,14 @@ def serve(registration: ResourceRegistration[Any]) -> None:
 
 
 async def main() -> None:
-    Registry.register_api(ResourceRegistration(Gauge, GaugeRPCService, lambda name, channel: None))  # type: ignore
+    Registry.register_api(ResourceRegistration[Any](Gauge, GaugeRPCService, lambda name, channel: None))
     for registration in Registry.REGISTERED_APIS().values():
         serve(registration)
     await Module.from_args().start()  # type: ignore[no-untyped-call]
 
 
 class GaugeRPCService(GenericRPCService):
-    RESOURCE_TYPE = Gauge  # type: ignore[assignment]
+    RESOURCE_TYPE = Gauge
 
 
 if __name__ == "__main__":
