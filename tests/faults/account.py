@@ -258,6 +258,7 @@ class Account:
             f"dropped for want of space is {verdict.no_space}": dropped.get("no_space", 0) == verdict.no_space,
             f"at most {kills} are torn": dropped.get("torn", 0) <= kills,
             "nothing is dropped for another reason": not set(dropped) - {"torn", "no_space"},
+            f"at most {unknown + missed} are adopted": ledger["adopted"] <= unknown + missed,
             "captured and adopted are what has a fate": ledger["captured"] + ledger["adopted"] == gone,
             f"at most {verdict.served} are captured": ledger["captured"] <= verdict.served,
             "nothing is on disk": not ledger["on_disk"],

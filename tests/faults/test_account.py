@@ -224,6 +224,7 @@ async def test_what_was_given_when_the_disk_was_not_full_may_not_be_lost() -> No
         {"dropped": {"no_space": 1}, "adopted": 1},
         {"dropped": {"disk_too_slow": 1}, "adopted": 1},
         {"dropped": {"torn": 1}, "adopted": 1},
+        {"dropped": {"no_space": 1, "torn": 1}, "adopted": 2},
         {"on_disk": 1, "delivered": 29},
     ],
     ids=str,
