@@ -204,6 +204,15 @@ async def test_while_the_disk_is_full_readings_may_be_lost_and_count_as_dropped_
     assert verdict.no_space == 3
 
 
+async def test_a_torn_end_that_counts_beside_what_the_disk_refused_is_miscounted() -> None:
+    account = an_account()
+    account.full_ns.append((at_ns(10), at_ns(12)))
+    seqs = [*range(10), *range(13, 30)]
+    verdict = await judged_with(account, seqs, delivered=27, adopted=1, dropped={"no_space": 3, "torn": 1})
+    assert len(verdict.miscounted) == 1
+    assert "at most 0 are adopted" in verdict.miscounted[0]
+
+
 async def test_what_was_given_when_the_disk_was_not_full_may_not_be_lost() -> None:
     account = an_account(killed=False)
     account.full_ns.append((at_ns(10), at_ns(12)))
@@ -224,7 +233,6 @@ async def test_what_was_given_when_the_disk_was_not_full_may_not_be_lost() -> No
         {"dropped": {"no_space": 1}, "adopted": 1},
         {"dropped": {"disk_too_slow": 1}, "adopted": 1},
         {"dropped": {"torn": 1}, "adopted": 1},
-        {"dropped": {"no_space": 1, "torn": 1}, "adopted": 2},
         {"on_disk": 1, "delivered": 29},
     ],
     ids=str,
