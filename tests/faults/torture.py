@@ -8,8 +8,20 @@ clock is set, the config changes, and others damage, change and remove files. Wh
 a full disk alone is kept apart from whatever ends a process or moves the capture folder, since then the counts can
 be nowhere but in memory. In the end capture stops, everything is synced, and the accounts judge reading by reading
 and file by file.
-The plan follows from seed and minutes; the moments within it add what the computer's own timing adds. It is good
-only when faults happened, the sensor was asked all the time, and nothing outlived the machine's orderly end.
+The plan follows from seed and minutes; the moments within it add what the computer's own timing adds.
+
+| what it notices | by |
+|---|---|
+| one reading in a thousand lost, repeated, altered, invented; pictures and files too | the sources' own accounts |
+| times, tags or other metadata that are not the reading's | the sources' times, the config as it was |
+| wrong or lost counts, of MongoDB too | the same accounts |
+| files in quarantine without reason, or left elsewhere | the folders |
+| a module, or what it started, that outlives the end that it was asked for | the processes |
+| a sensor that is not asked any more | the sources' times |
+| a run in which nothing happened or nothing arrived | the faults that were felt |
+
+It can't notice a sync of the disk that is left out, since no power is cut; readings that come too rarely, as on a
+busy computer; calls of a capture file of several calls that are repeated, since there is none.
 """
 
 from __future__ import annotations
