@@ -112,7 +112,9 @@ class Account:
         self._method = method
         self.arrived: list[Arrived] = []
         self.on_disk: set[int] = set()
-        """The readings that were seen in a capture file after a kill."""
+        """The readings that were seen in a capture file, as after a kill."""
+        self.tags_on_disk: dict[int, tuple[str, ...]] = {}
+        """The tags with which they were seen there, if that is known."""
         self.taken_away: set[int] = set()
         """Those in complete files that somebody removed; some may be in the cloud."""
         self.damaged: set[int] = set()
@@ -192,8 +194,12 @@ class Account:
         latest_ns = served_ns + _LONGEST_CALL_NS
         if not any(served_ns <= each.received_ns - ahead_ns <= latest_ns for ahead_ns in self.offsets_ns):
             yield "time of the answer"
-        if self.labels is not None and each.about is not None:
-            yield from self.labels.wrong(each.about, served_ns)
+        if each.about is not None:
+            tags, on_disk = tuple(each.about.tags), self.tags_on_disk.get(each.seq)
+            if on_disk is not None and tags != on_disk:
+                yield f"tags were {list(on_disk)} on the disk and are {list(tags)}"
+            if self.labels is not None:
+                yield from self.labels.wrong(each.about, served_ns)
 
     def _gap_ns(self, served_ns: int, requested_ns: int) -> int:
         """How long after its request it was served, by the clock with which that was least."""

@@ -151,6 +151,15 @@ async def _cut(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
 
 
 @asynccontextmanager
+async def _cut_and_other_tags(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
+    """Files with tags of before and with new ones wait together."""
+    async with _cut(rig, rng):
+        await _other_tags(rig, rng)
+        yield
+        rig.see_what_is_on_disk()
+
+
+@asynccontextmanager
 async def _black_hole(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
     async with _trouble(rig, "black hole"):
         await rig.link.blackhole()
@@ -279,6 +288,7 @@ FAULTS = (
     Fault("file changes while sent", 4, happens=_file_changes),
     Fault("file removed", 2, happens=_file_is_taken_away),
     Fault("link cut", 4, lasts=_cut, group="link"),
+    Fault("link cut, and other tags", 2, lasts=_cut_and_other_tags, group="link"),
     Fault("black hole", 3, lasts=_black_hole, group="link"),
     Fault("link cut, then kill: module", 3, lasts=_killed_in_the_dark, group="link", ends_process=True),
     Fault("slow answers", 3, lasts=_delay, group="link"),

@@ -15,7 +15,7 @@ from viam.proto.app.datasync import UploadMetadata
 
 from .calls import SECOND_NS, SLACK_NS
 
-TAKES_EFFECT_NS = 30 * SECOND_NS
+TAKES_EFFECT_NS = 15 * SECOND_NS
 """So late may a change of the config take effect: the machine may be just starting."""
 
 

@@ -296,17 +296,17 @@ def find_viam_server() -> Path:
     return Path(built.stdout.strip())
 
 
-def on_disk(capture_dir: Path, but: Collection[Path] = ()) -> set[tuple[str, int]]:
-    """Component and number of the readings in capture files, complete or not, which are to be sent.
+def on_disk(capture_dir: Path, but: Collection[Path] = ()) -> dict[tuple[str, int], tuple[str, ...]]:
+    """The tags of the readings in capture files, complete or not, which are to be sent, by component and number.
 
     Files in `but` are left out, and those that go meanwhile may be.
     """
-    found: set[tuple[str, int]] = set()
+    found: dict[tuple[str, int], tuple[str, ...]] = {}
     for path in capture_dir.rglob("*"):
         parts = path.relative_to(capture_dir).parts
         if path.suffix in (".prog", ".capture") and parts[0] not in (".holdfast", "failed") and path not in but:
             with contextlib.suppress(FileNotFoundError):
-                found |= {(reading.component, reading.seq) for reading in readings_in(path)}
+                found |= {(reading.component, reading.seq): reading.tags for reading in readings_in(path)}
     return found
 
 

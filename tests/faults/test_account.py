@@ -115,6 +115,14 @@ async def test_metadata_is_compared() -> None:
     assert "file_extension is '', not '.dat'" in verdict.examples[0]
 
 
+async def test_tags_are_those_that_were_seen_on_the_disk() -> None:
+    account = an_account()
+    account.tags_on_disk.update({5: (), 6: ("one",)})
+    verdict = await judged(account, range(30))
+    assert verdict.altered == 1
+    assert "tags were ['one'] on the disk and are []" in verdict.examples[0]
+
+
 async def test_a_call_that_was_under_way_at_a_kill_may_come_twice() -> None:
     account = an_account(killed=False)
     await upload(account, reading(1), reading(2))

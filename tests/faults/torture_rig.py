@@ -189,7 +189,7 @@ class TortureRig(ServerRig):
                     os.kill(pid, signal.SIGKILL)
         if kind in ("server", "both"):
             self.server.sigkill()
-        self._see_what_is_on_disk()
+        self.see_what_is_on_disk()
         if kind in ("server", "both"):
             orphans = set(self._module_pids())
             await self.machine.start_again()
@@ -236,11 +236,12 @@ class TortureRig(ServerRig):
         queue_s = held_bytes / self.link.bytes_per_s if self.link.bytes_per_s else 0.0
         return int((2 * self.link.delay_s + queue_s) * SECOND_NS)
 
-    def _see_what_is_on_disk(self) -> None:
+    def see_what_is_on_disk(self) -> None:
         for folder in (self.capture_dir, self.other_dir):
-            for resource, seq in on_disk(folder, [each.path for each in self.ruined]):
+            for (resource, seq), tags in on_disk(folder, [each.path for each in self.ruined]).items():
                 if resource in self.accounts:
                     self.accounts[resource].on_disk.add(seq)
+                    self.accounts[resource].tags_on_disk[seq] = tags
 
     def complete_files(self) -> list[Path]:
         """Complete capture files to which nothing has been done yet."""
