@@ -40,6 +40,7 @@ class MongoSide:
 
 
 def miscounted(told: Mapping[str, Any]) -> list[str]:
-    """`told` is what the status says of MongoDB in the end, by the last process alone."""
-    came, gone = told["taken"] + told["found"], told["written"] + sum(told["dropped"].values())
-    return [] if came == gone else [f"miscounted for MongoDB: {came} came and {gone} went: {dict(told)}"]
+    """`told` is what a status says of MongoDB."""
+    came = told["taken"] + told["found"]
+    known = told["written"] + sum(told["dropped"].values()) + told["waiting_readings"]
+    return [] if came == known else [f"miscounted for MongoDB: {came} came and {known} are known: {dict(told)}"]

@@ -47,7 +47,7 @@ from . import disks, faked_clock, strace
 from .attention import neglect, silences_s
 from .calls import Calls
 from .faults import FAULTS, FULL_DISK, LIBFAKETIME, MONGOD, SMALL_DISK, Fault, NothingToDo
-from .mongo_side import MongoSide, miscounted
+from .mongo_side import MongoSide
 from .result import Result
 from .rigs import HZ, SENSOR, find_viam_server
 from .sources import CAMERA
@@ -206,8 +206,6 @@ class Torture:
         result.longest_silences_s[SENSOR] = max(silences_s(served, end_ns), default=0.0)
         result.wrong += [f"{SENSOR} {each}" for each in neglect(served, HZ, end_ns)]
         result.wrong += [*rig.wrong, *(f"left: {each}" for each in rig.left()), *rig.misplaced()]
-        if status is not None:
-            result.wrong += miscounted(status["mongo"])
 
 
 async def _until_sigterm(torture: Torture) -> Result:

@@ -34,7 +34,7 @@ from .disks import Disk
 from .faked_clock import FakedClock
 from .file_account import FileAccount
 from .labels import Labels, Tags
-from .mongo_side import MongoSide
+from .mongo_side import MongoSide, miscounted
 from .rigs import (
     FLUSH_INTERVAL_MS,
     HZ,
@@ -301,6 +301,7 @@ class TortureRig(ServerRig):
             UP_TIMEOUT_S,
         )
 
+        await self._look_at_the_counts_for_mongo()
         await self._until_mongo_has_what_lies_elsewhere()
 
         async def nothing_is_left() -> bool:
@@ -327,6 +328,14 @@ class TortureRig(ServerRig):
                 _SUM_TIMEOUT_S,
             )
         return await self.machine.status()
+
+    async def _look_at_the_counts_for_mongo(self) -> None:
+        """Of the process that captured: the next one knows nothing of them."""
+        with contextlib.suppress(AssertionError):
+            await self.machine.until_status(
+                lambda status: not miscounted(status["mongo"]), "the sum for MongoDB holds", _SUM_TIMEOUT_S
+            )
+        self.wrong += miscounted((await self.machine.status())["mongo"])
 
     async def _until_mongo_has_what_lies_elsewhere(self) -> None:
         """What a capture folder holds for MongoDB is sent while the folder is the configured one.
