@@ -42,6 +42,10 @@ def test_beyond_a_thousand_calls_that_wait_folders_wait_as_a_whole(clock: FakeCl
     retries.failed(["/b/1"])
     assert not retries.is_due("/b/2") and retries.is_due("/c/1")
     assert len(retries) == MAX_UNITS + 1
+    retries.succeeded([f"/a/{number}" for number in range(MAX_UNITS)])
+    assert not retries.is_due("/b/2"), "while only a folder waits"
+    for number in range(MAX_UNITS):
+        retries.failed([f"/a/{number}"])
     for number in range(3 * MAX_FILES):
         retries.failed([f"/{number}/x"])
     assert len(retries) <= MAX_UNITS + MAX_FILES

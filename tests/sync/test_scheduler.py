@@ -456,6 +456,41 @@ async def test_what_is_pending_is_what_the_walk_found_and_has_not_gone_since(wor
     assert world.delivery.meter.bytes_per_s > 0
 
 
+async def test_what_goes_together_is_accounted_for_file_by_file(world: World) -> None:
+    left: list[tuple[str, int, int]] = []
+    world.sync._listings.left = lambda *what: left.append(what)  # type: ignore[method-assign]
+    size_bytes = sum(world.capture_file(f"9999-{number}", [number]).stat().st_size for number in range(3))
+    world.sync.configure(world.settings(disabled=True))
+    world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
+    assert (await world.sync.sync_now()).failed_count == 3
+    assert (world.sync.backlog.files, world.sync.backlog.bytes, left) == (3, size_bytes, [])
+    assert (await world.sync.sync_now()).files == 3
+    assert (world.sync.backlog.files, world.sync.backlog.bytes) == (0, 0)
+    assert left == [(str(world.folder / "lidar"), 3, size_bytes)]
+    tally = world.sync.summary._tallies[str(world.folder)]
+    assert (tally.files, tally.bytes, tally.failed) == (3, size_bytes, 3)
+    assert world.cloud.calls["DataCaptureUpload"] == 2
+
+
+async def test_who_waits_for_one_file_is_told_of_none_that_goes_with_it(world: World) -> None:
+    arrived, release = asyncio.Event(), asyncio.Event()
+
+    async def hold() -> None:
+        arrived.set()
+        await release.wait()
+
+    world.cloud.before_answer = hold
+    paths = [world.capture_file(f"9999-{number}", [number]) for number in range(3)]
+    world.sync.configure(world.settings())
+    await asyncio.wait_for(arrived.wait(), 20)
+    assert world.sync.in_flight == 3
+    manual = asyncio.create_task(world.sync.sync_files([str(paths[1])]))
+    await eventually(lambda: bool(world.sync._under_way._uploads[str(paths[1])].waiting))
+    release.set()
+    assert (await manual).files == 1
+    assert world.arrived.of("lidar") == [0, 1, 2]
+
+
 async def test_what_a_stream_moves_counts_while_it_goes(world: World) -> None:
     release = asyncio.Event()
     world.cloud.before_answer = lambda: _wait(release)

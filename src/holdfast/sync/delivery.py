@@ -111,7 +111,7 @@ class Delivery:
         return outcome
 
     async def attempt_together(self, founds: Sequence[Found], *, wait: bool, alone: bool = False) -> Outcomes:
-        """One attempt for several small capture files, in as few calls as their metadata allow."""
+        """One attempt for several small capture files of one folder, in as few calls as their metadata allow."""
         outcomes = {found.path: Outcome.GONE for found in founds}
         with self._claimed(founds) as claimed:
             return outcomes | await self._attempt_together(claimed, wait, alone)
@@ -119,16 +119,12 @@ class Delivery:
     @contextmanager
     def _claimed(self, founds: Sequence[Found]) -> Iterator[Sequence[Found]]:
         """Those of `founds` that are not just being deleted to free space, and are not while this lasts."""
-        claimed = [  # whose they are may change meanwhile, with the configuration
-            (store.claims, store.claims.take_all(found.path for found in together))
-            for store, together in self.settlement.by_store(founds)
-        ]
+        claims = self.settlement.store_of(founds[0]).claims  # whose they are may change with the configuration
+        claimed = claims.take_all(found.path for found in founds)
         try:
-            free = {path for _, paths in claimed for path in paths}
-            yield [found for found in founds if found.path in free]
+            yield [found for found in founds if found.path in claimed]
         finally:
-            for claims, paths in claimed:
-                claims.free(*paths)
+            claims.free(*claimed)
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool) -> Outcomes:
         if len(founds) <= 1:

@@ -353,13 +353,12 @@ class SyncScheduler:
             )
 
     def _ended(self, upload: Upload, room: Room) -> None:
-        for outcome, founds in upload.groups():
-            size_bytes = sum(found.size_bytes for found in founds)
-            if outcome not in (None, Outcome.WAITING):
-                self.backlog.left(len(founds), size_bytes)
-                self._listings.left(founds[0].folder, len(founds), size_bytes)
-            if outcome is not None:
-                self.summary.add(founds[0].path, outcome, len(founds), size_bytes)
+        for outcome, founds in upload.ends():
+            files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
+            self.summary.add(founds[0].path, outcome, files, size_bytes)
+            if outcome is not Outcome.WAITING:
+                self.backlog.left(files, size_bytes)
+                self._listings.left(founds[0].folder, files, size_bytes)
         self._under_way.end(upload)
         self._lanes.leave(room)
 

@@ -68,13 +68,6 @@ class Settlement:
         inside = [store for store in stores if store.holds(found.path)]
         return max(inside, key=lambda store: len(store.root), default=stores[0])
 
-    def by_store(self, founds: Sequence[Found]) -> list[tuple[Store, list[Found]]]:
-        """The same of many, which lie in few folders."""
-        by_folder: dict[str, list[Found]] = {}
-        for found in founds:
-            by_folder.setdefault(found.folder, []).append(found)
-        return [(self.store_of(together[0]), together) for together in by_folder.values()]
-
     def is_kept_upload(self, found: Found) -> bool:
         """Whether it is what somebody handed us to upload, with tags of its own and no others."""
         return is_in(found.path, os.path.join(self.store_of(found).root, layout.UPLOADS_FOLDER))
@@ -84,13 +77,9 @@ class Settlement:
         return self.store_of(found).ledger.acknowledged(found.path, found.modified_ns)
 
     def begun(self, founds: Sequence[Found]) -> set[str]:
-        """The paths of those of which the cloud has something."""
-        return {
-            found.path
-            for store, together in self.by_store(founds)
-            for found in together
-            if store.ledger.acknowledged(found.path, found.modified_ns)
-        }
+        """The paths of those, all of one folder, of which the cloud has something."""
+        ledger = self.store_of(founds[0]).ledger
+        return {found.path for found in founds if ledger.acknowledged(found.path, found.modified_ns)}
 
     def refused(self, found: Found) -> tuple[int, ...]:
         """The numbers of those among them that the cloud refused for good."""
@@ -103,29 +92,25 @@ class Settlement:
         self.store_of(found).ledger.delivered(collector, found.path, acknowledged, readings, ours=ours)
 
     def took_whole(self, files: Sequence[tuple[Found, Scanned]]) -> list[tuple[Found, Outcome | StorageError]]:
-        """The cloud has all good readings of capture files, by one call: one write of the journal of each store,
+        """The cloud has all good readings of capture files of one folder, by one call: one write of the journal,
         then they go."""
-        outcomes: list[tuple[Found, Outcome | StorageError]] = []
-        scanned_of = {found.path: scanned for found, scanned in files}
-        by_store = self.by_store([found for found, _ in files])
-        for store, founds in by_store:
-            store.ledger.delivered_together(
-                Delivered(
-                    scanned.collector,
-                    found.path,
-                    Acknowledged(scanned.readings, found.modified_ns),
-                    scanned.readings,
-                    scanned.checked,
-                )
-                for found in founds
-                for scanned in (scanned_of[found.path],)
+        store = self.store_of(files[0][0])
+        store.ledger.delivered_together(
+            Delivered(
+                scanned.collector,
+                found.path,
+                Acknowledged(scanned.readings, found.modified_ns),
+                scanned.readings,
+                scanned.checked,
             )
-        for store, founds in by_store:
-            for found in founds:
-                try:
-                    outcomes.append((found, self._close(store, found, scanned_of[found.path])))
-                except StorageError as error:
-                    outcomes.append((found, error))
+            for found, scanned in files
+        )
+        outcomes: list[tuple[Found, Outcome | StorageError]] = []
+        for found, scanned in files:
+            try:
+                outcomes.append((found, self._close(store, found, scanned)))
+            except StorageError as error:
+                outcomes.append((found, error))
         return outcomes
 
     def close(self, found: Found, scanned: Scanned, refused: Sequence[int] = (), why_refused: str = "") -> Outcome:

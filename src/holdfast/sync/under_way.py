@@ -13,7 +13,7 @@ from .walker import Found
 
 @dataclass(eq=False)
 class Upload:
-    """Of files that go together."""
+    """Of files of one folder that go together."""
 
     founds: Sequence[Found]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -22,12 +22,12 @@ class Upload:
     waiting: dict[SyncReport, set[str]] = field(default_factory=dict)
     """Who waits for which of the paths."""
 
-    def groups(self) -> Iterator[tuple[Outcome | None, list[Found]]]:
-        """Those that lie in one folder and came to the same end; None: they were not tried."""
-        groups: dict[tuple[str, Outcome | None], list[Found]] = {}
-        for found in self.founds:
-            groups.setdefault((found.folder, self.outcomes.get(found.path)), []).append(found)
-        return ((outcome, founds) for (_, outcome), founds in groups.items())
+    def ends(self) -> Iterator[tuple[Outcome, list[Found]]]:
+        """What became of them; those that were not tried came to no end."""
+        for outcome in Outcome:
+            founds = [found for found in self.founds if self.outcomes.get(found.path) is outcome]
+            if founds:
+                yield outcome, founds
 
 
 class UnderWay:
