@@ -17,12 +17,15 @@ from typing import Any
 
 import grpc
 
+from tests.e2e.machines import until
+
 from .calls import Interruption
 from .ruin import Ruined, damage, take_away
 from .torture_rig import TortureRig, pick
 
 _FIND_TIMEOUT_S = 1.5
 _POLL_S = 0.003
+_ASKED_TIMEOUT_S = 10.0
 _HOUR_S = 3600
 _DAY_S = 24 * _HOUR_S
 
@@ -135,6 +138,15 @@ async def _once_there_is(attempt: Callable[[], Ruined | None]) -> Ruined:
     return done
 
 
+async def _until_asked(rig: TortureRig, when: str) -> None:
+    """Waits until the sensor is asked; where it is not, capture has stopped, and that is wrong."""
+    before = len(rig.source.served)
+    try:
+        await until(lambda: len(rig.source.served) > before, "it is asked", _ASKED_TIMEOUT_S)
+    except AssertionError:
+        rig.wrong.append(f"{rig.source.name} was not asked for {_ASKED_TIMEOUT_S:g} s {when}")
+
+
 def _unless(felt: int) -> None:
     if not felt:
         raise NothingToDo
@@ -233,6 +245,7 @@ async def _full_disk(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]
     yield
     felt = rig.disk.is_full
     await free()
+    await _until_asked(rig, "after the disk was full")
     _unless(felt)
 
 

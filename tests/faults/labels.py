@@ -15,8 +15,8 @@ from viam.proto.app.datasync import UploadMetadata
 
 from .calls import SECOND_NS, SLACK_NS
 
-TAKES_EFFECT_NS = 15 * SECOND_NS
-"""So late may a change of the config take effect: the machine may be just starting."""
+TAKES_EFFECT_NS = 60 * SECOND_NS
+"""So late may a change of the config take effect: of two quick ones viam-server misses one, until the next."""
 
 
 class Tags:
