@@ -18,6 +18,8 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
+from holdfast.supervision import end
+
 _COARSE_S = 0.002
 """From here on a millisecond is of little account, and one system call is cheaper than two."""
 _MAX_DESCRIPTOR = 1024
@@ -51,9 +53,6 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     try:
         loop.run_until_complete(main)
     finally:
-        tasks = asyncio.all_tasks(loop)
-        for task in tasks:
-            task.cancel()
-        loop.run_until_complete(asyncio.gather(*tasks, return_exceptions=True))
+        loop.run_until_complete(end(asyncio.all_tasks(loop)))
         loop.run_until_complete(loop.shutdown_asyncgens())
         loop.close()

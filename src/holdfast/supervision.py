@@ -1,4 +1,9 @@
-"""Tasks that run for as long as the program does, tasks that end, and work on threads that comes to its end."""
+"""Tasks that run for as long as the program does, tasks that end, and work on threads that comes to its end.
+
+A function on a thread goes on when the task that waits for it is cancelled. So what changes the disk, counts, or
+opens what must be closed goes by `in_thread`: whatever belongs to it (a claim, a lock, a place) is given back, and
+whatever follows it begins, no earlier than it ends. Only what reads may go by `asyncio.to_thread`. A test looks.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +42,7 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
     """As asyncio.to_thread, but returns only when the function does: when this is cancelled meanwhile, the function
-    ends first, and what belongs to it may be given back then. Cancelled once more, it is not waited for."""
+    ends first. Cancelled once more, it is not waited for, as a stalled disk may hold it for as long as it likes."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         return await asyncio.shield(work)

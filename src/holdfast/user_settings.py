@@ -19,7 +19,7 @@ from .errors import HoldfastError
 from .filesystem import FileSystem
 from .storage import settings_file
 from .storage.settings_file import MAX_SETTINGS, Setting
-from .supervision import supervised
+from .supervision import in_thread, supervised
 
 SYNC, CAPTURE = "sync", "capture"
 LOAD_TIMEOUT_S = 1.0
@@ -191,7 +191,7 @@ class UserSettings:
             ):
                 return
             try:
-                await asyncio.to_thread(settings_file.remove, self._files, before)
+                await in_thread(settings_file.remove, self._files, before)
             except HoldfastError as error:
                 logger.warning("%s; if that folder is used again after a restart, its settings apply again", error)
 
@@ -199,7 +199,7 @@ class UserSettings:
         """Brings what persists to the disk; `problem` says when it does not. Never raises HoldfastError."""
         settings = [held.setting for held in self.held if held.persist]
         try:
-            await asyncio.to_thread(settings_file.write, self._files, self._capture_dir, settings)
+            await in_thread(settings_file.write, self._files, self._capture_dir, settings)
         except HoldfastError as error:
             self.problem = str(error)
             logger.error("%s; settings made by command last only until the next restart", error)

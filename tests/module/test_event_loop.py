@@ -6,10 +6,12 @@ import asyncio
 import selectors
 import socket
 import sys
+import threading
 import time
 
 import pytest
 
+from holdfast.supervision import in_thread
 from module import event_loop
 
 pytestmark = pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="there is no epoll here")
@@ -66,3 +68,22 @@ def test_what_still_runs_at_the_end_is_cancelled_and_the_loop_closed() -> None:
     assert seen[4:] == ["cancelled"]
     assert isinstance(seen[2], asyncio.AbstractEventLoop)
     assert seen[2].is_closed()
+
+
+def test_the_end_does_not_wait_for_what_a_stalled_disk_holds_up() -> None:
+    go_on = threading.Event()
+    late = threading.Timer(30, go_on.set)
+    late.start()
+
+    async def main() -> None:
+        asyncio.get_running_loop().create_task(in_thread(go_on.wait))
+        await asyncio.sleep(0.001)
+
+    usual_s = sys.getswitchinterval()
+    try:
+        event_loop.run(main())
+        assert not go_on.is_set()
+    finally:
+        go_on.set()
+        late.cancel()
+        sys.setswitchinterval(usual_s)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -102,3 +104,27 @@ async def test_without_the_lock_readings_are_kept_and_the_folder_is_not_ours(tmp
     (counts,) = again.ledger.readings().values()
     assert counts.captured == counts.in_files == 1
     await again.close()
+
+
+async def test_a_store_that_is_closed_while_it_gets_its_lock_frees_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    try_acquire = FolderLock.try_acquire
+
+    def slowly(lock: FolderLock) -> bool:
+        begun.set()
+        assert go_on.wait(30)
+        return try_acquire(lock)
+
+    monkeypatch.setattr(FolderLock, "try_acquire", slowly)
+    store = a_store(tmp_path)
+    assert await asyncio.to_thread(begun.wait, 20)
+    closing = asyncio.create_task(store.close())
+    for _ in range(10):
+        await asyncio.to_thread(int)  # as long as whatever else goes to a thread takes
+    go_on.set()
+    await closing
+    other = FolderLock(FileSystem(), str(tmp_path))
+    assert not store.owned and try_acquire(other)
+    other.release()

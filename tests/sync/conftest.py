@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -64,6 +65,39 @@ def write_old_file(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     os.utime(path, (1, 1))
     return path
+
+
+class HeldUp(FileSystem):
+    """A disk that holds up one operation, on paths with `part` in them, until it may go on."""
+
+    def __init__(self, operation: str, part: str) -> None:
+        self._began, self._go_on = threading.Event(), threading.Event()
+        unheld = getattr(self, operation)
+
+        def held(*arguments: Any) -> Any:
+            if any(isinstance(each, str) and part in each for each in arguments):
+                self._began.set()
+                assert self._go_on.wait(30)
+            return unheld(*arguments)
+
+        setattr(self, operation, held)
+
+    async def cancelled(
+        self, task: asyncio.Task[Any], end: Callable[[], object], is_free: Callable[[], bool]
+    ) -> None:
+        """Ends `task` by `end` in the middle of the operation: what it has in hand must be free no earlier than the
+        disk is done with it."""
+        try:
+            assert await asyncio.to_thread(self._began.wait, 20)
+            end()
+            for _ in range(10):
+                await asyncio.to_thread(int)  # as long as whatever else goes to a thread takes
+            assert not task.done() and not is_free()
+        finally:
+            self._go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert is_free()
 
 
 @dataclass

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import json
 from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
+from holdfast.filesystem import FileSystem
 from holdfast.storage.sequence_files import Sequence, SequenceFiles
 from holdfast.sync.outcome import Outcome
 from tests.fakes import FaultyFileSystem
 from tests.waiting import eventually
 
-from .conftest import World, make_world
+from .conftest import HeldUp, World, make_world
 from .test_delivery import attempt
 
 START = 1_700_000_000_000_000_000
@@ -22,7 +25,7 @@ SEQUENCE = Sequence((("lidar", "Readings"), ("cam", "GetImages")), ("t",), START
 
 
 def sequence_file(world: World, identity: str = "x") -> Path:
-    SequenceFiles(world.files, str(world.folder)).write_ended(identity, SEQUENCE)
+    SequenceFiles(FileSystem(), str(world.folder)).write_ended(identity, SEQUENCE)
     return world.folder / "sequences" / f"{identity}.seq"
 
 
@@ -101,3 +104,18 @@ async def test_sequences_come_behind_the_data(world: World) -> None:
     await eventually(lambda: "CreateSequence" in order)
     uploads = [method for method in order if method != "Authenticate"]
     assert uploads == ["DataCaptureUpload", "CreateSequence"]
+
+
+@pytest.mark.parametrize(("operation", "content"), [("remove", None), ("rename", "")])
+async def test_a_sequence_that_is_just_going_is_nobody_elses_before_it_has_gone(
+    tmp_path: Path, operation: str, content: str | None
+) -> None:
+    """To the cloud, or to quarantine: else a further attempt would send what goes behind its back."""
+    files = HeldUp(operation, "/x.seq" if content is None else "/failed/")
+    async with make_world(tmp_path, files) as world:
+        path = sequence_file(world)
+        if content is not None:
+            path.write_text(content)
+        task = asyncio.create_task(attempt(world))
+        await files.cancelled(task, task.cancel, lambda: world.store.claims.take(str(path)))
+        assert not path.exists()

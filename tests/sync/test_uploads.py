@@ -21,7 +21,7 @@ from holdfast.sync.sources import Candidate
 from holdfast.sync.uploads import AT_ONCE, Labels, Uploads
 from tests.waiting import eventually
 
-from .conftest import World, write_old_file
+from .conftest import HeldUp, World, make_world, write_old_file
 
 INVALID = grpc.StatusCode.INVALID_ARGUMENT
 LABELS = Labels(("night", "left"), ("set-1", "set-2"))
@@ -324,3 +324,52 @@ def test_the_name_follows_from_the_content_and_the_labels_not_from_their_order(t
     digest = hashlib.sha256(b"x").hexdigest()[:40]
     assert one == f"/c/uploads/dataset=1/tag=a/tag=b/{digest}.png"
     assert one != kept_uploads.path_for("/c", b"y", ".png", ["a", "b"], ["1"])
+
+
+@pytest.mark.parametrize(
+    ("operation", "part"), [("rename", ".jpeg"), ("remove", "/uploads/"), ("rename", "/failed/")]
+)
+async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has_ended(
+    tmp_path: Path, operation: str, part: str
+) -> None:
+    """Else sync would send what is not whole yet, or goes just now."""
+    files = HeldUp(operation, part)
+    async with make_world(tmp_path, files) as world:
+        uploads = of(world, world.sync.until_resumed)
+        if part == "/failed/":
+            world.cloud.fail_next(INVALID, 1)
+        path = kept_uploads.path_for(world.store.root, b"abc", ".jpeg", (), ())
+        await eventually(lambda: world.store.owned)
+        caller = asyncio.create_task(uploads.data(world.store, b"abc", ".jpeg", Labels()))
+        await eventually(lambda: uploads._sending)
+        (task,) = uploads._sending.values()
+        await files.cancelled(task, task.cancel, lambda: world.store.claims.take(path))
+        with pytest.raises(NotConnectedError):
+            await caller
+
+
+async def test_a_file_that_just_goes_is_claimed_until_it_has_gone(tmp_path: Path) -> None:
+    files = HeldUp("remove", "photo.jpeg")
+    async with make_world(tmp_path, files) as world:
+        uploads, candidate = of(world, world.sync.until_resumed), synced(world)
+        await world.link.connected()
+        task = asyncio.create_task(uploads.file(candidate, Labels()))
+        await files.cancelled(task, task.cancel, lambda: world.store.claims.take(candidate.path))
+        assert not os.path.exists(candidate.path)
+
+
+async def test_a_file_that_was_just_being_opened_is_closed_again(tmp_path: Path) -> None:
+    files = HeldUp("open_beneath", "photo.jpeg")
+    closed: list[str] = []
+    close = files.close
+
+    def noted(descriptor: int, path: str) -> None:
+        close(descriptor, path)
+        closed.append(path)
+
+    files.close = noted  # type: ignore[method-assign]
+    async with make_world(tmp_path, files) as world:
+        uploads, candidate = of(world, world.sync.until_resumed), elsewhere(world)
+        await world.link.connected()
+        task = asyncio.create_task(uploads.file(candidate, Labels()))
+        await files.cancelled(task, task.cancel, lambda: closed == [candidate.path])

@@ -30,6 +30,7 @@ from ..storage.counts import CollectorId
 from ..storage.spool import Spool, Waiting
 from ..storage.spool_reader import Batch
 from ..storage.spool_segments import SpoolCounts
+from ..supervision import in_thread
 from ..throttle import Throttle
 from .answers import Sink
 from .collector import CollectorSpec
@@ -343,8 +344,8 @@ class MongoCapture:
         async def close() -> None:
             if predecessor is not None:
                 await predecessor
-            await asyncio.to_thread(writer.spool.close)
-            await asyncio.to_thread(writer.stop)
+            await in_thread(writer.spool.close)
+            await in_thread(writer.stop)
 
         task = asyncio.get_running_loop().create_task(close(), name="holdfast-close-mongo")
         self._closing[capture_dir] = task

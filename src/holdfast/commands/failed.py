@@ -16,6 +16,7 @@ from ..manager import Manager
 from ..storage.failed_files import MAX_ROWS, FailedFile, failed_files, list_page
 from ..storage.ledger import Ledger
 from ..storage.put_back import BATCH, Departures, Result
+from ..supervision import in_thread
 from ..wording import shown
 from .syncing import WAIT, told
 from .table import Argument, Arguments, Command, flag, number, one_of, text, texts
@@ -116,7 +117,7 @@ async def _run(manager: Manager, report: _Report) -> None:
         found = failed_files(manager.files, list(ledgers), manager.other_roots)
         meant = _there_since(manager.files, manager.clock, (file for file in found if report.meant(file)))
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(meant, BATCH))):
-            for result in await asyncio.to_thread(depart, batch):
+            for result in await in_thread(depart, batch):
                 report.add(result)
     if report.files:
         what = "put back, to be sent again" if report.action == _RETRY else "discarded by command"

@@ -15,7 +15,7 @@ from collections.abc import Iterable
 from ..clock import Clock
 from ..errors import StorageError
 from ..filesystem import FileSystem
-from ..supervision import end, supervised
+from ..supervision import end, in_thread, supervised
 from ..throttle import Throttle
 from . import layout
 from .claims import Claims
@@ -135,12 +135,12 @@ class Store:
     async def _own(self) -> None:
         while True:
             try:
-                if await asyncio.to_thread(self._lock.try_acquire):
-                    await asyncio.to_thread(self.ledger.attach, self.writer.completion.wrote)
+                if await in_thread(self._lock.try_acquire):
+                    await in_thread(self.ledger.attach, self.writer.completion.wrote)
                     self.root = await asyncio.to_thread(os.path.realpath, self.capture_dir)
                     self.waiting_for = ""
                     return
-                owner = self._lock.owner()
+                owner = await asyncio.to_thread(self._lock.owner)
                 self.waiting_for = f"waiting for process {owner}, which has the lock of {self.capture_dir}"
             except StorageError as error:
                 self.waiting_for = f"waiting: {error}"
@@ -175,17 +175,17 @@ class Store:
 
     async def close(self) -> bool:
         """Completes all files and frees the lock; False when the disk did not let it. Safe to call twice."""
-        await end((self._task, self._limits_task))
-        complete, _ = await asyncio.gather(self.writer.close(), self.limits.close())
+        tasks = end((self._task, self._limits_task))
+        _, complete, _ = await asyncio.gather(tasks, self.writer.close(), self.limits.close())
         self.waiting_for = self.waiting_for or "closed"
         if complete:
-            await asyncio.to_thread(self.ledger.close)
+            await in_thread(self.ledger.close)
         self._lock.release()
         return complete
 
     async def _pass(self, recovery: Recovery) -> None:
         left = iter(recovery)
-        while batch := await asyncio.to_thread(lambda: list(itertools.islice(left, _BATCH))):
+        while batch := await in_thread(lambda: list(itertools.islice(left, _BATCH))):
             for file in batch:
                 self.writer.completion.hand(file.collector, file, counted=True, ours=file.ours)
             await self.writer.completion.settled()

@@ -17,6 +17,7 @@ from ..errors import DamagedFileError
 from ..filesystem import FileSystem
 from ..storage.quarantine import set_aside
 from ..storage.sequence_files import Sequence, read
+from ..supervision import in_thread
 from .cloud import Cloud
 from .link import Link
 from .outcome import Outcome
@@ -48,14 +49,14 @@ class SequenceDelivery:
             try:
                 sequence = await asyncio.to_thread(read, self._files, found.path)
             except DamagedFileError as error:
-                await asyncio.to_thread(self.refuse, found, root, str(error))
+                await in_thread(self.refuse, found, root, str(error))
                 return Outcome.QUARANTINED
             await self._link.admit(wait=wait)
             await self._cloud.create_sequence(_request(sequence, self._cloud.part_id))
             self._link.succeeded()
             self.delivered += 1
             self._remember(key)
-        await asyncio.to_thread(self._files.remove, found.path)
+        await in_thread(self._files.remove, found.path)
         self._delivered.pop(key, None)
         return Outcome.DELIVERED
 

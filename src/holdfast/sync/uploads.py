@@ -12,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
@@ -23,7 +23,7 @@ from ..clock import Clock
 from ..errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
 from ..filesystem import FileSystem
 from ..storage.store import Store
-from ..supervision import end
+from ..supervision import end, in_thread
 from .cloud import Cloud
 from .kept_uploads import forget_unfinished, keep, path_for
 from .link import Link
@@ -87,7 +87,7 @@ class Uploads:
                 return await self._send(source, labels)
             with self._claimed(source.found):
                 uploaded = await self._send(source, labels)
-                await asyncio.to_thread(self._settle, source)
+                await in_thread(self._settle, source)
                 return uploaded
 
     async def data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
@@ -122,18 +122,18 @@ class Uploads:
             raise NotConnectedError(_later(path, "sync is sending the same data"))
         try:
             async with self._writing:
-                await asyncio.to_thread(self._keep, store, path, data)
+                await in_thread(self._keep, store, path, data)
             del data  # it is on the disk now, and may wait there for long
             try:
                 await self._link.connected()
                 async with self._slots, self._opened(store.root, path) as source:
                     uploaded = await self._send(source, Labels())
-                    await asyncio.to_thread(self._settle, source)
+                    await in_thread(self._settle, source)
                     return uploaded
             except (NotConnectedError, _FailedError) as error:
                 raise NotConnectedError(_later(path, str(error))) from error
             except _RefusedError as error:
-                await asyncio.to_thread(self._settlement.refused_file, error.found, str(error))
+                await in_thread(self._settlement.refused_file, error.found, str(error))
                 raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
         finally:
             store.claims.free(path)
@@ -182,14 +182,20 @@ class Uploads:
 
     @asynccontextmanager
     async def _opened(self, root: str, path: str) -> AsyncIterator[Source]:
+        opened = ExitStack()
         try:
-            source = await asyncio.to_thread(Source, self._files, root, path)
-        except StorageError as error:
-            raise _FailedError(str(error)) from error
-        try:
+            try:
+                source = await in_thread(self._open, root, path, opened)
+            except StorageError as error:
+                raise _FailedError(str(error)) from error
             yield source
         finally:
-            await asyncio.to_thread(source.close)
+            await in_thread(opened.close)
+
+    def _open(self, root: str, path: str, opened: ExitStack) -> Source:
+        source = Source(self._files, root, path)
+        opened.callback(source.close)
+        return source
 
     @contextmanager
     def _claimed(self, found: Found) -> Iterator[None]:

@@ -1,0 +1,57 @@
+"""What goes by `asyncio.to_thread`, and so may go on behind the back of a task that was cancelled: only what reads.
+
+The rule stands in holdfast/supervision.py; here it is checked in the source itself.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+SOURCES = Path(__file__).parent.parent / "src" / "holdfast"
+MAY_GO_ON = {
+    "capture/sequences.py": {"files.finish_left", "_write"},  # `close` waits for it, until nobody waits for `close`
+    "commands/failed.py": {"list_page", "lambda: list(itertools.islice(meant, BATCH))"},
+    "commands/syncing.py": {"list", "selected"},
+    "commands/uploading.py": {"sources.find", "lambda: list(itertools.islice(found, _BATCH))"},
+    "stores.py": {"left_behind"},
+    "storage/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves
+    "storage/failed_count.py": {"self._count"},
+    "storage/limits.py": {"self.check"},  # `close` waits for it
+    "storage/store.py": {"os.path.realpath", "self._lock.owner"},
+    "supervision.py": {"function"},  # `in_thread`
+    "sync/feed.py": {"next", "self._look_at", "walk.look_at"},
+    "sync/scheduler.py": {"select", "walk.look_at"},
+    "sync/sequences.py": {"read"},
+    "sync/summary.py": {"_real"},
+    "sync/uploads.py": {"source.is_unchanged"},
+    "user_settings.py": {"settings_file.read"},
+}
+"""By file: what neither changes the disk nor counts, or what somebody else waits for."""
+
+
+def sent_to_threads(source: str) -> Iterator[str]:
+    """What is run on a worker thread and not by `in_thread`."""
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.Attribute) and node.attr == "run_in_executor":
+            yield ast.unparse(node)
+        elif isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "to_thread":
+            yield ast.unparse(node.args[0])
+
+
+@pytest.mark.parametrize("path", sorted(SOURCES.rglob("*.py")), ids=lambda path: str(path.relative_to(SOURCES)))
+def test_only_what_reads_may_go_on_when_its_task_is_cancelled(path: Path) -> None:
+    """Something new here either goes by `in_thread`, or is entered above since it only reads."""
+    name = str(path.relative_to(SOURCES))
+    assert set(sent_to_threads(path.read_text())) == MAY_GO_ON.get(name, set())
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["asyncio.to_thread(remove, 1)", "to_thread(remove)", "loop.run_in_executor(None, remove)"],
+)
+def test_whatever_goes_to_a_thread_is_seen(source: str) -> None:
+    assert len(list(sent_to_threads(source))) == 1
