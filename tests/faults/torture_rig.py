@@ -52,6 +52,10 @@ UP_TIMEOUT_S = 60.0
 _DRAIN_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 2.0
 _EXAMPLES = 3
+_ANSWERS_BYTES, _UPLOADS_BYTES = 10_000, 1_600_000
+"""What a slow link may hold on its way to the module, and to the cloud."""
+_LONGEST_LAG_S = 8.0
+"""No link is slow for longer."""
 _ORDERLY_S = 9.0
 """viam-server gives its modules ten."""
 _SUM_TIMEOUT_S = 20.0
@@ -178,8 +182,8 @@ class TortureRig(ServerRig):
         pids = self._module_pids()
         if kind == "module" and not pids:
             return False
-        lag_ns = self._lag_ns()
-        until_ns = time.time_ns() + lag_ns if lag_ns else 0
+        lag_ns, held_ns = self._lag_ns(_ANSWERS_BYTES), self._lag_ns(_UPLOADS_BYTES)
+        until_ns = time.time_ns() + held_ns if held_ns else 0
         # When viam-server alone dies, the module has time to write everything down.
         exposure_ns = 0 if kind == "server" else _FLUSH_NS
         self.note(kind, exposure_ns=exposure_ns, lag_ns=lag_ns, until_ns=until_ns)
@@ -228,13 +232,12 @@ class TortureRig(ServerRig):
     def _module_pids(self) -> list[int]:
         return self.server.module_pids(MODULE)
 
-    def _lag_ns(self) -> int:
-        """How long bytes may be under way on the link as it is."""
+    def _lag_ns(self, held_bytes: int) -> int:
+        """How long so many bytes may be under way on the link as it is."""
         if not (self.link.delay_s or self.link.bytes_per_s):
             return 0
-        held_bytes = 1_600_000.0
         queue_s = held_bytes / self.link.bytes_per_s if self.link.bytes_per_s else 0.0
-        return int((2 * self.link.delay_s + queue_s) * SECOND_NS)
+        return int(min(2 * self.link.delay_s + queue_s, _LONGEST_LAG_S) * SECOND_NS)
 
     def see_what_is_on_disk(self) -> None:
         for folder in (self.capture_dir, self.other_dir):
