@@ -31,8 +31,8 @@ from .calls import SECOND_NS, SLACK_NS, Calls, Interruption
 from .labels import Labels
 
 _MOST_EXAMPLES = 12
-_LONGEST_CALL_NS = 6 * SECOND_NS
-"""The module gives a call up after five seconds."""
+_LONGEST_CALL_NS = 60 * SECOND_NS
+"""A busy computer may hold a module up in the middle of a call."""
 _IN_FLIGHT = 4
 """Calls that may be under way to a sensor, while a collector gives way to another one."""
 _OVERTAKEN_NS = SECOND_NS
