@@ -48,4 +48,6 @@ async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])
+        if not work.cancelled():
+            work.exception()  # nobody asks for it any more
         raise

@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from enum import Enum
+from typing import Any, TypeVar
 
 from ..clock import Clock, first_done
 from ..errors import StorageError
@@ -33,6 +34,8 @@ _OWNED_POLL_S = 0.5
 _LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
+
+Result = TypeVar("Result")
 
 Pair = tuple[str, str]
 """A resource and a method."""
@@ -90,6 +93,8 @@ class Sequences:
         self._saved = asyncio.Condition()
         self._passes = 0
         self._writing = False
+        self._work: asyncio.Future[Any] | None = None
+        """What a thread does on the disk, or did last."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -235,7 +240,7 @@ class Sequences:
         assert self._files is not None
         files = self._files
         if not self._finished_left and self._owned():
-            await asyncio.to_thread(files.finish_left, self._known.__contains__)
+            await self._on_disk(files.finish_left, self._known.__contains__)
             self._finished_left = files is self._files
         now_ns, now_s = self._clock.time_ns(), self._clock.monotonic()
         good = True
@@ -245,14 +250,20 @@ class Sequences:
                 good &= await self._save(files, known, now_ns, now_s)
         return good
 
+    async def _on_disk(self, function: Callable[..., Result], *arguments: Any) -> Result:
+        """One at a time: behind what is still held up by a stalled disk when its task was ended."""
+        if self._work is not None:
+            await asyncio.wait([self._work])
+        self._work = work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
+        work.add_done_callback(_looked_at)
+        return await asyncio.shield(work)
+
     async def _save(self, files: SequenceFiles, known: OpenSequence, now_ns: int, now_s: float) -> bool:
         phase = known.phase
         goes_on = phase in (_Phase.OPEN, _Phase.RESUMED)
         sequence = _until(known.sequence, now_ns) if goes_on else known.sequence
         try:
-            lives = await asyncio.to_thread(
-                _write, files, known.at, known.identity, sequence, phase, known.says_ended
-            )
+            lives = await self._on_disk(_write, files, known.at, known.identity, sequence, phase, known.says_ended)
         except StorageError as error:
             if self._throttle.allows(error.reason):
                 logger.error("%s; the sequence %s is kept in memory until it works", error, known.identity)
@@ -287,6 +298,11 @@ def _write(
     if place is not files:
         place.forget(identity)
     return True
+
+
+def _looked_at(work: asyncio.Future[Any]) -> None:
+    if not work.cancelled():
+        work.exception()  # its task may be gone
 
 
 def _until(sequence: Sequence, end_ns: int) -> Sequence:
