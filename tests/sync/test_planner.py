@@ -115,7 +115,7 @@ def test_a_large_binary_payload_is_streamed_in_chunks(tmp_path: Path) -> None:
     assert head.metadata.upload_metadata.file_extension == ".pcd"
     assert head.metadata.sensor_metadata.time_requested.ToNanoseconds() == 5
     assert b"".join(chunk.data for chunk in chunks) == payload
-    assert max(len(chunk.data) for chunk in chunks) == 64 * 1024
+    assert max(len(chunk.data) for chunk in chunks) == 256 * 1024
 
 
 def test_an_arbitrary_file_tells_its_name_times_tags_and_datasets() -> None:
