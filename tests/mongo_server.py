@@ -67,4 +67,6 @@ class Connection:
         return refused
 
     def close(self) -> None:
+        """Says farewell, as pymongo does."""
+        self._server.may_answer.wait()
         self.closed.set()

@@ -242,9 +242,10 @@ async def test_the_end_waits_for_no_answer_and_what_was_under_way_is_not_taken_f
     await rig.take(10)
     await eventually(lambda: server.calls)
     writer = next(iter(rig.mongo._writers.values()))
-    await rig.mongo.stop()  # while the call is still waiting for its answer
-    assert server.connections[0].closed.is_set()
+    await asyncio.wait_for(rig.mongo.stop(), 20)  # while the call, and the farewell, wait for an answer
+    assert not server.connections[0].closed.is_set()
     server.may_answer.set()
+    await eventually(server.connections[0].closed.is_set)
     await asyncio.to_thread(writer._thread.join)
     assert writer.spool.waiting().readings == 10
     again = Rig(tmp_path, server)

@@ -103,8 +103,8 @@ class MongoWriter:
         self._thread.join(_LAST_WORDS_S + _POLL_S)
         if self._thread.is_alive():  # in a call that has no answer: what it wrote is known by its `_id`
             self._abandoned = True
-            if (target := self._target) is not None:
-                target.close()
+            if (target := self._target) is not None:  # that says farewell, which waits for the server too
+                threading.Thread(target=target.close, name="holdfast-mongo-close", daemon=True).start()
             return
         self.spool.reader.close()
 
