@@ -45,7 +45,7 @@ async def test_a_limit_of_bytes_holds_and_what_goes_is_what_the_policy_says_and_
         await machine.start(
             components=[source.component],
             sync_disabled=True,
-            capture_methods=[readings_of("counting", _HZ)],
+            capture_methods=[readings_of("counting", _HZ, max_in_flight=1)],
             capture_dir_limit_bytes=LIMIT_BYTES,
             when_full=policy,
             **_SMALL_FILES,
@@ -142,7 +142,7 @@ async def test_in_memory_mode_the_oldest_go_at_the_limit(
         await machine.start(
             components=[source.component],
             sync_disabled=True,
-            capture_methods=[readings_of("counting", _HZ)],
+            capture_methods=[readings_of("counting", _HZ, max_in_flight=1)],
             **attributes,
             **_SMALL_FILES,
         )
