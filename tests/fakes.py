@@ -79,6 +79,14 @@ class FakeClock:
             await asyncio.sleep(0)
 
 
+class LateClock(FakeClock):
+    """To all other threads it is an hour later than to the main one: as if they had got no turn for so long."""
+
+    def monotonic(self) -> float:
+        late = threading.current_thread() is not threading.main_thread()
+        return super().monotonic() + (3600.0 if late else 0.0)
+
+
 class FaultyFileSystem(FileSystem):
     """A disk that can be told to fail, to write in part or to stall. Thread-safe.
 

@@ -16,7 +16,8 @@ from holdfast.storage import disk_writer, frames
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.disk_writer import Appender, DiskWriter
 from holdfast.storage.ledger import Ledger
-from tests.fakes import FakeClock, FaultyFileSystem
+from tests.fakes import FakeClock, FaultyFileSystem, LateClock
+from tests.waiting import eventually
 
 from . import samples
 
@@ -186,6 +187,15 @@ async def test_a_reading_waits_for_the_flush_interval_and_no_longer(
         await asyncio.to_thread(clock.looked.acquire, timeout=0.1)
     await writer.complete(())  # the thread is through with what it was doing
     assert samples.numbers_under(tmp_path, ".prog") == [0, 1, 2]
+    await writer.close()
+
+
+async def test_a_thread_that_comes_late_flushes_at_once(
+    files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
+) -> None:
+    writer = DiskWriter(files, LateClock(), ledger, str(tmp_path), 600.0)
+    append(open_lidar(writer), 3)
+    await eventually(lambda: samples.numbers_under(tmp_path, ".prog") == [0, 1, 2])
     await writer.close()
 
 

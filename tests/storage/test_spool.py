@@ -21,7 +21,7 @@ from holdfast.storage import spool_segments
 from holdfast.storage.layout import FileKind, kind_of
 from holdfast.storage.spool import Spool
 from holdfast.storage.spool_file import Header
-from tests.fakes import FaultyFileSystem
+from tests.fakes import FaultyFileSystem, LateClock
 from tests.waiting import eventually
 
 LIDAR = ("rdk:component:sensor", "lidar", "Readings")
@@ -361,6 +361,15 @@ async def test_what_is_too_large_for_any_server_is_counted_at_once(spools: Spool
 
 async def test_readings_come_within_the_flush_interval_without_being_told(spools: Spools) -> None:
     spool = Spool(FileSystem(), SystemClock(), str(spools.folder), 0.01, lambda: None)
+    spools.spools.append(spool)
+    spool.append(LIDAR, message(0))
+    taken: list[tuple[int, bytes]] = []
+    await eventually(lambda: taken.extend(take(spool)) or taken)  # type: ignore[func-returns-value]
+    assert numbers(taken) == [0]
+
+
+async def test_a_thread_that_comes_late_flushes_at_once(spools: Spools) -> None:
+    spool = Spool(FileSystem(), LateClock(), str(spools.folder), 600.0, lambda: None)
     spools.spools.append(spool)
     spool.append(LIDAR, message(0))
     taken: list[tuple[int, bytes]] = []

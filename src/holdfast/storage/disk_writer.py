@@ -118,7 +118,8 @@ class DiskWriter:
         self._jobs: deque[Callable[[], None]] = deque()
         self._appenders: set[Appender] = set()
         self._pending_bytes = 0
-        self._armed = False
+        self._unwritten_since_s: float | None = None
+        """When the first of the readings was taken that are not written yet."""
         self._early = False
         self._stopping = False
         self._ended = False
@@ -170,8 +171,10 @@ class DiskWriter:
                 else:
                     appender.pending.append(reading)
                 early = self._pending_bytes > _WAKE_EARLY_BYTES and not self._early
-                if early or not self._armed:
-                    self._armed, self._early = True, early
+                if early or self._unwritten_since_s is None:
+                    if self._unwritten_since_s is None:
+                        self._unwritten_since_s = self._clock.monotonic()
+                    self._early = early
                     self._condition.notify()
         if refused:
             reason = "disk_too_slow" if full else "stopped"
@@ -244,16 +247,10 @@ class DiskWriter:
                 logger.exception("the disk thread failed unexpectedly; it continues")
 
     def _run(self) -> None:
-        flush_at: float | None = None
         while True:
             with self._condition:
-                while not (self._jobs or self._stopping or self._early):
-                    if self._armed and flush_at is None:
-                        flush_at = self._clock.monotonic() + self.flush_interval_s * _SHARE_OF_INTERVAL
-                    left = None if flush_at is None else flush_at - self._clock.monotonic()
-                    if left is not None and left <= 0:
-                        break
-                    self._condition.wait(left if left is None else min(left, _LONGEST_WAIT_S))
+                while not (self._jobs or self._stopping or self._early) and (left_s := self._left_s()) > 0:
+                    self._condition.wait(left_s)
                 job = self._jobs.popleft() if self._jobs else None
                 stopping = self._stopping
             if job is not None:
@@ -266,13 +263,20 @@ class DiskWriter:
                 if self._ended:
                     return
                 continue
-            if self._early or (flush_at is not None and flush_at <= self._clock.monotonic()):
-                flush_at = None
+            if self._early or self._left_s() <= 0:
                 self._flush_all()
+
+    def _left_s(self) -> float:
+        """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
+        since_s = self._unwritten_since_s
+        if since_s is None:
+            return _LONGEST_WAIT_S
+        due_s = since_s + self.flush_interval_s * _SHARE_OF_INTERVAL
+        return min(due_s - self._clock.monotonic(), _LONGEST_WAIT_S)
 
     def _flush_all(self) -> None:
         with self._condition:
-            self._armed = self._early = False
+            self._unwritten_since_s, self._early = None, False
             appenders = list(self._appenders)
         for appender in appenders:
             self._write(appender)

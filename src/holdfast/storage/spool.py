@@ -83,6 +83,8 @@ class Spool:
         self._segments = Segments()
         self._changed = threading.Condition()
         self._pending: list[_Pending] = []
+        self._pending_since_s = 0.0
+        """When the first of them was taken."""
         self._pending_bytes = self._pending_count = 0
         self._flush_wanted = self._stopping = self._ended = False
         self._flushes: list[Future[None]] = []
@@ -123,6 +125,8 @@ class Spool:
                 self._pending_bytes += size_bytes
                 self._pending_count += 1
                 early = self._pending_bytes > _WAKE_EARLY_BYTES and not self._flush_wanted
+                if len(self._pending) == 1:
+                    self._pending_since_s = self._clock.monotonic()
                 if early or len(self._pending) == 1:
                     self._flush_wanted |= early
                     self._changed.notify()
@@ -162,8 +166,8 @@ class Spool:
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._hurries)
-                waits_s = min(self.flush_interval_s * _SHARE_OF_INTERVAL, _LONGEST_WAIT_S)
-                self._changed.wait_for(lambda: self._hurries, waits_s)
+                while not self._hurries and (left_s := self._left_s()) > 0:
+                    self._changed.wait(min(left_s, _LONGEST_WAIT_S))
                 self._flush_wanted = False
                 taken, self._pending = self._pending, []
                 flushes, self._flushes = self._flushes, []
@@ -176,6 +180,10 @@ class Spool:
             if stopping:
                 self._end_segment()
                 return
+
+    def _left_s(self) -> float:
+        """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
+        return self._pending_since_s + self.flush_interval_s * _SHARE_OF_INTERVAL - self._clock.monotonic()
 
     @property
     def _hurries(self) -> bool:
