@@ -2,7 +2,8 @@
 
 Both may be set at any time, for what comes from then on. Invariants:
 - The port stays ours from `start` to `stop`, while the link is cut too.
-- A delay costs no throughput: as much is under way as the two ends agree upon, up to `_MOST_UNDER_WAY_BYTES`.
+- A delay costs no throughput: as much is under way as the two ends agree upon, up to `_MOST_UNDER_WAY_BYTES`. A
+  receiver that falls behind does not stop the sender before that; else the line would run empty behind it.
 - The rate is that of the link, in each direction: its connections share it fairly, a piece each in turn. What
   waits for its turn is bounded as in a router, so a sender feels the link.
 - Connecting costs no delay, since the kernel answers; whatever is said after it does.
@@ -86,6 +87,8 @@ class _End(asyncio.Protocol):
         self._under_way: deque[tuple[float, bytes]] = deque()
         self._under_way_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
+        self._is_full = False
+        """Whether who reads at this end is behind: what arrives for it waits on the line."""
         self._early: list[bytes] = []
         self._held: set[str] = set()
 
@@ -122,7 +125,7 @@ class _End(asyncio.Protocol):
     def pass_on(self, data: bytes) -> None:
         """It is on the line: it arrives after the delay."""
         delay_s = self._line.delay_s
-        if not delay_s and not self._under_way:
+        if not delay_s and not self._under_way and not self.peer._is_full:
             self.peer.write(data)
             return
         self._under_way.append((asyncio.get_running_loop().time() + delay_s, data))
@@ -145,19 +148,22 @@ class _End(asyncio.Protocol):
             self._early.append(data)
 
     def pause_writing(self) -> None:
-        self.peer.hold("peer", True)
+        self._is_full = True
 
     def resume_writing(self) -> None:
-        self.peer.hold("peer", False)
+        self._is_full = False
+        self.peer._arrive()
 
     def _arm(self) -> None:
-        self._timer = None
-        if self._under_way:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if self._under_way and not self.peer._is_full:
             self._timer = asyncio.get_running_loop().call_at(self._under_way[0][0], self._arrive)
 
     def _arrive(self) -> None:
         now_s = asyncio.get_running_loop().time() + _TICK_S / 2
-        while self._under_way and self._under_way[0][0] <= now_s:
+        while self._under_way and self._under_way[0][0] <= now_s and not self.peer._is_full:
             _, data = self._under_way.popleft()
             self._under_way_bytes -= len(data)
             self.peer.write(data)

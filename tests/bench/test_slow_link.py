@@ -167,6 +167,19 @@ async def test_a_delay_costs_no_throughput() -> None:
 
 
 @patiently
+async def test_behind_a_receiver_that_falls_back_the_line_does_not_run_empty() -> None:
+    async with a_link(rtt_s=0.2) as world:
+        (_, near_writer), (far_reader, far_writer) = await world.connect()
+        far_writer.transport.pause_reading()  # type: ignore[attr-defined]
+        near_writer.write(bytes(32 * MIB))
+        await asyncio.sleep(0.2)
+        near_writer.write(bytes(8 * MIB))
+        await asyncio.sleep(0.3)
+        far_writer.transport.resume_reading()  # type: ignore[attr-defined]
+        assert await arrival_s(far_reader, 40 * MIB) < 0.5 + 0.1 / 2
+
+
+@patiently
 async def test_what_goes_each_way_goes_at_the_rate_of_the_link() -> None:
     async with a_link(rtt_s=0.1, bytes_per_s=MIB) as world:
         (near_reader, near_writer), (far_reader, far_writer) = await world.connect()
