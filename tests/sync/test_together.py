@@ -229,9 +229,9 @@ async def test_a_call_that_is_too_large_for_the_cloud_is_halved(tmp_path: Path) 
 async def test_a_binary_reading_that_is_too_large_for_a_call_is_streamed(tmp_path: Path) -> None:
     async with make_world(tmp_path) as world:
         await world.cloud.stop()
-        world.cloud._max_message_bytes = 100_000
+        world.cloud._max_message_bytes = 300_000
         await world.cloud.start()
-        image = SensorData(binary=bytes(200_000)).SerializeToString()
+        image = SensorData(binary=bytes(400_000)).SerializeToString()
         header = metadata("cam", type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg")
         write_capture_file(world.folder / "cam", "9999-a", [image], header)
         await eventually(lambda: world.link.up)
