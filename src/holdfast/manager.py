@@ -158,7 +158,7 @@ class Manager:
     async def _stop_capture(self, engine: Engine) -> None:
         """Only what writes to a disk that stalls waits for it, and for a while only."""
         ends = self.steering.stop(), engine.capture.stop()
-        tasks = [asyncio.get_running_loop().create_task(end, name="holdfast-end") for end in ends]
+        tasks = [asyncio.get_running_loop().create_task(each, name="holdfast-end") for each in ends]
         await asyncio.wait(tasks, timeout=_END_S)
         await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.stores.all))
         await end(tasks)

@@ -48,6 +48,11 @@ async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
         return await asyncio.shield(work)
     except asyncio.CancelledError:
         await asyncio.wait([work])
-        if not work.cancelled():
-            work.exception()  # nobody asks for it any more
+        unheard(work)
         raise
+
+
+def unheard(work: asyncio.Future[Any]) -> None:
+    """Of work that is over: whoever would hear of its error may be gone, so the loop need not complain of it."""
+    if not work.cancelled():
+        work.exception()

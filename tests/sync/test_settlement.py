@@ -48,6 +48,13 @@ class Folder:
         path.write_bytes(content)
         return path
 
+    def torn_file(self, *, checked: bool) -> Path:
+        """One whose last reading is unfinished: ours, which was captured, or the builtin's."""
+        path = self.file(file_of(checked)(metadata(), messages(READINGS))[:-1])
+        if checked:
+            capture(self.ledger, READINGS)
+        return path
+
     def close(self, path: Path) -> None:
         """As delivery: every good reading is delivered, if it was not before, but for the one that is refused."""
         found, refused = found_at(path), (1,)
@@ -89,9 +96,7 @@ def test_wherever_the_process_dies_the_refused_the_torn_and_the_delivered_count_
 ) -> None:
     for mortal in deaths():
         folder = Folder(tmp_path / str(mortal.dies_at), mortal)
-        path = folder.file(file_of(checked)(metadata(), messages(READINGS))[:-1])
-        if checked:
-            capture(folder.ledger, READINGS)
+        path = folder.torn_file(checked=checked)
         with mortal.life():
             folder.close(path)
         folder.again()
@@ -111,9 +116,7 @@ def test_wherever_the_process_dies_the_torn_end_of_a_delivered_file_counts_once(
 ) -> None:
     for mortal in deaths():
         folder = Folder(tmp_path / str(mortal.dies_at), mortal)
-        path = folder.file(file_of(checked)(metadata(), messages(READINGS))[:-1])
-        if checked:
-            capture(folder.ledger, READINGS)
+        path = folder.torn_file(checked=checked)
         reader = CaptureReader(mortal, str(path))
         good = len(list(reader))
         reader.close()

@@ -24,7 +24,7 @@ from ..clock import Clock, first_done
 from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..storage.sequence_files import Sequence, SequenceFiles
-from ..supervision import supervised
+from ..supervision import supervised, unheard
 from ..throttle import Throttle
 
 MAX_OPEN = 1_000
@@ -255,7 +255,7 @@ class Sequences:
         if self._work is not None:
             await asyncio.wait([self._work])
         self._work = work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
-        work.add_done_callback(_looked_at)
+        work.add_done_callback(unheard)
         return await asyncio.shield(work)
 
     async def _save(self, files: SequenceFiles, known: OpenSequence, now_ns: int, now_s: float) -> bool:
@@ -298,11 +298,6 @@ def _write(
     if place is not files:
         place.forget(identity)
     return True
-
-
-def _looked_at(work: asyncio.Future[Any]) -> None:
-    if not work.cancelled():
-        work.exception()  # its task may be gone
 
 
 def _until(sequence: Sequence, end_ns: int) -> Sequence:

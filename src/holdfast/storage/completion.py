@@ -22,13 +22,12 @@ from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..throttle import Throttle
 from .counts import CollectorId
+from .due import LONGEST_WAIT_S, due_s
 from .fresh import Fresh
 from .ledger import Ledger
 
-_SHARE_OF_INTERVAL = 0.8  # the rest is for the sync itself, so that the whole stays within the interval
 _MANY = 64  # files that wait for their names make a sync due before its interval is over: each is open
 _MAX_STRANDED = 1000
-_LONGEST_WAIT_S = 3600.0
 _RETRY_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -152,7 +151,7 @@ class Completion:
         while True:
             with self._condition:
                 while not self._is_urgent() and (left := self._left_s()) > 0:
-                    self._condition.wait(min(left, _LONGEST_WAIT_S))
+                    self._condition.wait(min(left, LONGEST_WAIT_S))
                 if self._stranded and self._clock.monotonic() >= self._retry_at_s:
                     self._retry()
                 settled, self._settled = self._settled, []
@@ -178,16 +177,16 @@ class Completion:
         return len(self._handed) >= _MANY or bool(self._settled) or self._stopping
 
     def _is_due(self) -> bool:
-        return self._clock.monotonic() >= self._unsynced_since_s + self.interval_s * _SHARE_OF_INTERVAL
+        return self._clock.monotonic() >= due_s(self._unsynced_since_s, self.interval_s)
 
     def _left_s(self) -> float:
         """Seconds until something is to be done without being told."""
-        due_s = self._clock.monotonic() + _LONGEST_WAIT_S
+        next_s = self._clock.monotonic() + LONGEST_WAIT_S
         if self._unsynced:
-            due_s = self._unsynced_since_s + self.interval_s * _SHARE_OF_INTERVAL
+            next_s = due_s(self._unsynced_since_s, self.interval_s)
         if self._stranded:
-            due_s = min(due_s, self._retry_at_s)
-        return due_s - self._clock.monotonic()
+            next_s = min(next_s, self._retry_at_s)
+        return next_s - self._clock.monotonic()
 
     def _retry(self) -> None:
         self._handed += self._stranded

@@ -29,15 +29,14 @@ from .capture_file import CaptureFile
 from .census import occupied_bytes
 from .completion import Completion
 from .counts import collector_of
+from .due import LONGEST_WAIT_S, due_s
 from .frames import FrameEncoder
 from .ledger import Ledger
 
 MAX_PENDING_BYTES = 48 * 1024 * 1024
 """Room for one answer of 32 MiB, the most that a module's resource gives, beside what the others give."""
 _WAKE_EARLY_BYTES = 1024 * 1024
-_SHARE_OF_INTERVAL = 0.8  # the rest is for the write itself, so that the whole stays within the interval
 DEFAULT_FSYNC_INTERVAL_S = 5.0
-_LONGEST_WAIT_S = 3600.0
 END_TIMEOUT_S = 6.5
 """How long the end waits for a disk that stalls, all in all: viam-server gives a module ten seconds."""
 _LOG_INTERVAL_S = 60.0
@@ -270,9 +269,8 @@ class DiskWriter:
         """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
         since_s = self._unwritten_since_s
         if since_s is None:
-            return _LONGEST_WAIT_S
-        due_s = since_s + self.flush_interval_s * _SHARE_OF_INTERVAL
-        return min(due_s - self._clock.monotonic(), _LONGEST_WAIT_S)
+            return LONGEST_WAIT_S
+        return min(due_s(since_s, self.flush_interval_s) - self._clock.monotonic(), LONGEST_WAIT_S)
 
     def _flush_all(self) -> None:
         with self._condition:

@@ -30,6 +30,7 @@ from ..filesystem import FileSystem
 from ..throttle import Throttle
 from . import spool_file
 from .counts import CollectorId
+from .due import LONGEST_WAIT_S, due_s
 from .spool_file import Header
 from .spool_reader import SpoolReader
 from .spool_segments import MAX_BYTES, Segment, Segments, SpoolCounts, folder_of, place_of, segment_path
@@ -39,8 +40,6 @@ MAX_READING_BYTES = 24 * 1024 * 1024
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 SEGMENT_BYTES = 1024 * 1024
 _WAKE_EARLY_BYTES = 256 * 1024
-_SHARE_OF_INTERVAL = 0.8
-_LONGEST_WAIT_S = 3600.0
 _JOIN_TIMEOUT_S = 4.0
 _LOG_INTERVAL_S = 60.0
 
@@ -167,7 +166,7 @@ class Spool:
             with self._changed:
                 self._changed.wait_for(lambda: self._pending or self._hurries)
                 while not self._hurries and (left_s := self._left_s()) > 0:
-                    self._changed.wait(min(left_s, _LONGEST_WAIT_S))
+                    self._changed.wait(min(left_s, LONGEST_WAIT_S))
                 self._flush_wanted = False
                 taken, self._pending = self._pending, []
                 flushes, self._flushes = self._flushes, []
@@ -183,7 +182,7 @@ class Spool:
 
     def _left_s(self) -> float:
         """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
-        return self._pending_since_s + self.flush_interval_s * _SHARE_OF_INTERVAL - self._clock.monotonic()
+        return due_s(self._pending_since_s, self.flush_interval_s) - self._clock.monotonic()
 
     @property
     def _hurries(self) -> bool:

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -222,9 +221,7 @@ class Delivery:
                 messages = progress.counted(partial(self._file_messages, found))
                 await self._cloud.upload_stream("FileUpload", messages)
             except CloudError as error:
-                if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(
-                    os.path.dirname(found.path), error
-                ):
+                if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(found.folder, error):
                     raise
                 self.last_error = f"{printable(found.path)}: {error}"
                 return await in_thread(self.settlement.refused_file, found, str(error))
@@ -252,7 +249,7 @@ class Delivery:
             self.retries.cut(paths)
         if found is not Verdict.LINK or (alone and error.is_cut):
             wait_s = self.retries.failed(paths)
-            if self._throttle.allows(f"{os.path.dirname(founds[0].path)} {error.code}"):
+            if self._throttle.allows(f"{founds[0].folder} {error.code}"):
                 logger.warning("%s: not accepted: %s; tried again in %.1f s", what, error, wait_s)
         return Outcome.WAITING
 

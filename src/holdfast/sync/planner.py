@@ -237,7 +237,7 @@ def extension_of(mime_type: str) -> str:
 
 def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_ids: Iterable[str] = ()) -> bytes:
     """The first message of a `FileUpload`. Folders named `tag=…` and `dataset=…` say further tags and datasets."""
-    inferred_tags, inferred_ids = labels_in(os.path.dirname(found.path))
+    inferred_tags, inferred_ids = labels_in(found.folder)
     metadata = UploadMetadata(
         part_id=part_id,
         type=DataType.DATA_TYPE_FILE,

@@ -18,7 +18,8 @@ class Upload:
     founds: Sequence[Found]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
     """What became of them so far, by their paths."""
-    task: asyncio.Task[None] | None = None
+    task: asyncio.Task[None] = field(init=False)
+    """Given right behind `UnderWay.begin`."""
     waiting: dict[SyncReport, set[str]] = field(default_factory=dict)
     """Who waits for which of the paths."""
 
@@ -73,8 +74,8 @@ class UnderWay:
     def tasks(self, where: Iterable[str] | None = None) -> set[asyncio.Task[None]]:
         """Of all uploads, or of those of some paths."""
         uploads = self._uploads.values() if where is None else [self._uploads[path] for path in where]
-        return {upload.task for upload in uploads if upload.task is not None}
+        return {upload.task for upload in uploads}
 
     def unwanted(self) -> set[asyncio.Task[None]]:
         """The tasks of the uploads for which nobody waits."""
-        return {upload.task for upload in self._uploads.values() if upload.task is not None and not upload.waiting}
+        return {upload.task for upload in self._uploads.values() if not upload.waiting}

@@ -23,7 +23,7 @@ from ..clock import Clock
 from ..errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
 from ..filesystem import FileSystem
 from ..storage.store import Store
-from ..supervision import end, in_thread
+from ..supervision import end, in_thread, unheard
 from .cloud import Cloud
 from .kept_uploads import forget_unfinished, keep, path_for
 from .link import Link
@@ -114,8 +114,7 @@ class Uploads:
 
     def _sent(self, path: str, task: asyncio.Task[Uploaded]) -> None:
         del self._sending[path]
-        if not task.cancelled():
-            task.exception()  # its callers may be gone
+        unheard(task)
 
     async def _keep_and_send(self, store: Store, path: str, data: bytes) -> Uploaded:
         if not store.claims.take(path):
