@@ -67,5 +67,13 @@ async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_
     answers.set()
     await eventually(lambda: sync()["pending_files"] == 0)
     assert (sync()["pending_bytes"], sync()["oldest_age_s"], sync()["time_left_s"]) == (0, None, 0)
+    answers.clear()
+    tomorrow = files / "dated-tomorrow"
+    tomorrow.write_bytes(b"as from a clock that was set back since")
+    os.utime(tomorrow, (time.time() + 86_400,) * 2)
+    await eventually(lambda: sync()["pending_files"] == 1)
+    assert sync()["oldest_age_s"] == 0
+    answers.set()
+    await eventually(lambda: sync()["pending_files"] == 0)
     await manager.stop()
     await cloud.stop()

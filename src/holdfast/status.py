@@ -9,6 +9,7 @@ import psutil
 
 from . import __version__
 from .capture.engine import RunningCollector
+from .clock import Clock
 from .manager import Engine, Manager
 from .space_status import space_status
 from .steering_status import steering_status
@@ -106,7 +107,7 @@ def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
         "why": report.why,
         "waiting_readings": waiting.readings,
         "waiting_bytes": waiting.size_bytes,
-        "oldest_age_s": None if oldest_ns is None else round((manager.clock.time_ns() - oldest_ns) / 1e9, 1),
+        "oldest_age_s": _age_s(manager.clock, oldest_ns),
         "taken": counts.taken,
         "found": counts.found,
         "written": counts.written,
@@ -127,7 +128,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "recovery": engine.store.recovered,
         "pending_files": backlog.files,
         "pending_bytes": backlog.bytes,
-        "oldest_age_s": None if oldest_ns is None else round((manager.clock.time_ns() - oldest_ns) / 1e9, 1),
+        "oldest_age_s": _age_s(manager.clock, oldest_ns),
         "throughput_bytes_per_s": round(rate, 1),
         "time_left_s": _time_left_s(backlog.bytes, rate),
         "in_flight": sync.in_flight,
@@ -138,6 +139,11 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "last_error": delivery.last_error or "",
         "draining": [store.capture_dir for store in engine.stores.draining],
     }
+
+
+def _age_s(clock: Clock, time_ns: float | None) -> float | None:
+    """How long ago that was; 0 for what the calendar, set back since, has still to come to."""
+    return None if time_ns is None else max(0.0, round((clock.time_ns() - time_ns) / 1e9, 1))
 
 
 def _time_left_s(pending_bytes: int, rate: float) -> float | None:
