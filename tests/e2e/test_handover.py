@@ -198,7 +198,7 @@ async def test_a_changed_capture_dir_loses_nothing_and_leaves_the_old_one_comple
             components=[source.component],
             capture_dir=str(old),
             sync_disabled=True,
-            capture_methods=[readings_of("counting", HZ)],
+            capture_methods=[readings_of("counting", HZ, max_in_flight=1)],
         )
         await machine.until_captured("counting", HZ)
         assert not lock_is_free(old)

@@ -105,7 +105,7 @@ async def test_readings_spooled_at_a_sigkill_arrive_once_and_in_order(
         await machine.start(
             components=[source.component],
             sync_disabled=True,
-            capture_methods=[readings_of("counting", 100)],
+            capture_methods=[readings_of("counting", 100, max_in_flight=1)],
             mongo_capture_config={"uri": mongod.uri, "collection": "killed"},
         )
         await until(lambda: len(mongod.seqs("killed")) > 100, "readings arrive")

@@ -69,7 +69,7 @@ async def test_a_manual_sync_delivers_all_that_was_there_and_names_what_is_too_r
             sync_disabled=True,
             additional_sync_paths=[str(folder)],
             file_last_modified_millis=RECENT_S * 1000,
-            capture_methods=[readings_of("counting", 50)],
+            capture_methods=[readings_of("counting", 50, max_in_flight=1)],
         )
         async with kept_recent(recent):
             captured = collector(await machine.until_captured("counting", 50), "counting")["captured"]
