@@ -26,16 +26,20 @@ def silences_s(served: Sequence[Served], end_ns: int) -> list[float]:
     return [(after - before) / SECOND_NS for before, after in pairwise(times)]
 
 
+def share_asked(served: Sequence[Served], hz: float, end_ns: int) -> float:
+    """Of the calls that were due between silences."""
+    asked_s = sum(gap_s for gap_s in silences_s(served, end_ns) if gap_s <= _SILENCE_S)
+    return len(served) / (hz * asked_s) if asked_s else 1.0
+
+
 def neglect(served: Sequence[Served], hz: float, end_ns: int) -> list[str]:
     """What is wrong with how often it was asked until `end_ns`, when that ended."""
     before_end = [each for each in served if each.time_ns <= end_ns]
     if not before_end:
         return ["was never asked"]
-    gaps_s = silences_s(before_end, end_ns)
     wrong = []
-    if (longest_s := max(gaps_s)) > LONGEST_SILENCE_S:
+    if (longest_s := max(silences_s(before_end, end_ns))) > LONGEST_SILENCE_S:
         wrong.append(f"was not asked for {longest_s:.0f} s, {LONGEST_SILENCE_S:g} may be")
-    asked_s = sum(gap_s for gap_s in gaps_s if gap_s <= _SILENCE_S)
-    if len(before_end) < LEAST_SHARE * hz * asked_s:
-        wrong.append(f"was asked {len(before_end)} times in {asked_s:.0f} s at {hz:g} Hz")
+    if (share := share_asked(before_end, hz, end_ns)) < LEAST_SHARE:
+        wrong.append(f"was asked {share:.0%} of the times at which it should be, {LEAST_SHARE:.0%} must be")
     return wrong

@@ -33,6 +33,7 @@ class Result:
     skipped: dict[str, str] = field(default_factory=dict)
     """Why faults are left out, by what they need."""
     longest_silences_s: dict[str, float] = field(default_factory=dict)
+    shares_asked: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
@@ -72,6 +73,8 @@ class Result:
             rows += [(f"{name}: {what}", value) for what, value in _reading_rows(verdict)]
         for name, silence_s in self.longest_silences_s.items():
             rows += [(f"{name}: longest time without a call", f"{silence_s:.1f} s")]
+        for name, share in self.shares_asked.items():
+            rows += [(f"{name}: calls made of those due", f"{share:.0%}")]
         for name, verdict in self.in_mongo.items():
             rows += [(f"{name}, MongoDB: {what}", value) for what, value in _mongo_rows(verdict)]
         rows += [(f"files: {what}", value) for what, value in _file_rows(self.files)]

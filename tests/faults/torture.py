@@ -44,7 +44,7 @@ from tests import mongod
 from tests.e2e.machines import Status
 
 from . import disks, faked_clock, strace
-from .attention import neglect, silences_s
+from .attention import neglect, share_asked, silences_s
 from .calls import Calls
 from .faults import FAULTS, FULL_DISK, LIBFAKETIME, MONGOD, SMALL_DISK, Fault, NothingToDo
 from .mongo_side import MongoSide
@@ -204,6 +204,7 @@ class Torture:
         result.files = rig.files.verdict(status["files"] if status else None)
         served, end_ns = rig.source.served, rig.ended_ns
         result.longest_silences_s[SENSOR] = max(silences_s(served, end_ns), default=0.0)
+        result.shares_asked[SENSOR] = share_asked(served, HZ, end_ns)
         result.wrong += [f"{SENSOR} {each}" for each in neglect(served, HZ, end_ns)]
         result.wrong += [*rig.wrong, *(f"left: {each}" for each in rig.left()), *rig.misplaced()]
 

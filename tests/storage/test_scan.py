@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, SensorMetadata
 
@@ -20,6 +20,9 @@ from holdfast.storage import frames
 
 from . import samples
 from .samples import READINGS
+
+HUGE_LENGTH = b"\x80" * 9 + b"\x01"
+"""2 ** 63: more than a file can have."""
 
 
 def flipped(data: bytes, *bits: int) -> bytes:
@@ -301,6 +304,8 @@ def test_garbage_is_a_damaged_file_or_damage_and_nothing_else(data: bytes) -> No
 
 
 @given(st.binary(min_size=1, max_size=300), st.booleans())
+@example(HUGE_LENGTH, True)
+@example(HUGE_LENGTH, False)
 def test_garbage_behind_the_readings_costs_none_of_them(garbage: bytes, checked: bool) -> None:
     header, written = samples.metadata(), samples.messages(2)
     data = samples.file_of(checked)(header, written)

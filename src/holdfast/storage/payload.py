@@ -65,13 +65,15 @@ class Payload:
         seed = self.seed
         if seed is None:
             return end == self.frame_end
+        if end + CHECK_SIZE != self.frame_end:
+            return False
         while position < end:
             window = read(position, min(_READ_BYTES, end - position))
             if not window:
                 return False
             seed = zlib.crc32(window, seed)
             position += len(window)
-        return end + CHECK_SIZE == self.frame_end and read(end, CHECK_SIZE) == check_field(seed)
+        return read(end, CHECK_SIZE) == check_field(seed)
 
 
 def payload_at(files: FileSystem, path: str, read: Read, offset: int, seed: int | None) -> Payload | None:

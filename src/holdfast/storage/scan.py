@@ -283,6 +283,8 @@ def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
                     size, begin = size + (high - 1 << 7), begin + 1
                 else:
                     size, begin = read_varint(window, start)
+                    if size > MAX_FRAME_BYTES:
+                        break
             if size < CHECK_SIZE:
                 break
             end = begin + size
