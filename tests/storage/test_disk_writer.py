@@ -17,7 +17,6 @@ from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.disk_writer import Appender, DiskWriter
 from holdfast.storage.ledger import Ledger
 from tests.fakes import FakeClock, FaultyFileSystem, LateClock
-from tests.waiting import eventually
 
 from . import samples
 
@@ -194,8 +193,12 @@ async def test_a_thread_that_comes_late_flushes_at_once(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
     writer = DiskWriter(files, LateClock(), ledger, str(tmp_path), 600.0)
+    files.stall_writes()
     append(open_lidar(writer), 3)
-    await eventually(lambda: samples.numbers_under(tmp_path, ".prog") == [0, 1, 2])
+    await set_in_thread(files.stalled)  # nobody asked for it
+    files.resume_writes()
+    await writer.complete(())
+    assert samples.numbers_under(tmp_path, ".prog") == [0, 1, 2]
     await writer.close()
 
 
