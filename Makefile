@@ -27,7 +27,7 @@ types: setup
 	$(VENV)/python -m mypy
 
 unit: setup
-	$(PYTEST) -q --ignore=tests/e2e --ignore=tests/faults
+	$(PYTEST) -q -n 4 --ignore=tests/e2e --ignore=tests/faults
 
 e2e: setup  ## the module in the real viam-server, which is built once (needs Go; skipped without), and killed (needs strace), with faults (needs root)
 	$(PYTEST) -q tests/e2e tests/faults
