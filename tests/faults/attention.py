@@ -33,13 +33,13 @@ def share_asked(served: Sequence[Served], hz: float, end_ns: int) -> float:
 
 
 def neglect(served: Sequence[Served], hz: float, end_ns: int) -> list[str]:
-    """What is wrong with how often it was asked until `end_ns`, when that ended."""
-    before_end = [each for each in served if each.time_ns <= end_ns]
-    if not before_end:
+    """What is wrong with how often it was asked until `end_ns`, when that ended; `served` are the readings until
+    then."""
+    if not served:
         return ["was never asked"]
     wrong = []
-    if (longest_s := max(silences_s(before_end, end_ns))) > LONGEST_SILENCE_S:
+    if (longest_s := max(silences_s(served, end_ns))) > LONGEST_SILENCE_S:
         wrong.append(f"was not asked for {longest_s:.0f} s, {LONGEST_SILENCE_S:g} may be")
-    if (share := share_asked(before_end, hz, end_ns)) < LEAST_SHARE:
+    if (share := share_asked(served, hz, end_ns)) < LEAST_SHARE:
         wrong.append(f"was asked {share:.0%} of the times at which it should be, {LEAST_SHARE:.0%} must be")
     return wrong

@@ -202,7 +202,8 @@ class Torture:
             if status is not None and rig.mongo is not None and name != CAMERA:
                 result.in_mongo[name] = rig.mongo.verdict(rig.accounts[name], source.served)
         result.files = rig.files.verdict(status["files"] if status else None)
-        served, end_ns = rig.source.served, rig.ended_ns
+        end_ns = rig.ended_ns
+        served = [each for each in rig.source.served if each.time_ns <= end_ns]
         result.longest_silences_s[SENSOR] = max(silences_s(served, end_ns), default=0.0)
         result.shares_asked[SENSOR] = share_asked(served, HZ, end_ns)
         result.wrong += [f"{SENSOR} {each}" for each in neglect(served, HZ, end_ns)]
