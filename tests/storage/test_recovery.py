@@ -423,3 +423,24 @@ class TestCounting:
         run(tmp_path, ledger)
         assert ledger.readings()[LIDAR] == ReadingCounts(captured=3, dropped={"torn": 1})
         assert ledger.readings()[LIDAR].on_disk == self.lying(tmp_path) == 2
+
+
+class Unforeseen(FileSystem):
+    """Reading the first file meets an error that nobody foresaw."""
+
+    def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
+        if path.endswith("-1.prog"):
+            raise OverflowError("nobody foresaw this")
+        return super().read_at(descriptor, path, offset, size_bytes)
+
+
+def test_a_file_with_an_error_that_nobody_foresaw_holds_up_no_other(
+    tmp_path: Path, folder: Path, ledger: Ledger, caplog: pytest.LogCaptureFixture
+) -> None:
+    left = [
+        leave(folder / f"{STEM}-{number}.prog", samples.our_file(samples.metadata(), samples.messages(5)))
+        for number in range(3)
+    ]
+    assert run(tmp_path, ledger, Unforeseen()) == Recovered(files=2, readings=10)
+    assert [path for path in left if path.exists()] == [left[1]]
+    assert f"{left[1]}: recovery failed unexpectedly; it stays where it is until the next start" in caplog.text

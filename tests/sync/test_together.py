@@ -63,6 +63,35 @@ async def test_many_small_files_with_equal_metadata_go_in_one_call(world: World)
     assert counts(world).delivered == 80 and not any(path.exists() for path in paths)
 
 
+class Unforeseen(FileSystem):
+    """Reading the file at `path` meets an error that nobody foresaw."""
+
+    path = ""
+
+    def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
+        if path == self.path:
+            raise OverflowError("nobody foresaw this")
+        return super().read_at(descriptor, path, offset, size_bytes)
+
+
+async def test_a_file_with_an_error_that_nobody_foresaw_holds_up_no_other(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = Unforeseen()
+    async with make_world(tmp_path, files) as world:
+        paths = [world.capture_file(f"9999-{number}", [number]) for number in range(8)]
+        files.path = str(paths[3])
+        await sync(world, rounds=10)  # 512 files together, half of them after each failure
+        assert sorted(world.arrived.of("lidar")) == [0, 1, 2, 4, 5, 6, 7]
+        assert [path for path in paths if path.exists()] == [paths[3]]
+        assert world.delivery.last_error == f"{paths[3]}: OverflowError: nobody foresaw this"
+        assert world.delivery.retrying == 1
+        assert caplog.text.count("sync failed unexpectedly; tried again in") == 1
+        files.path = ""
+        await sync(world)
+        assert world.arrived.of("lidar")[-1] == 3 and not paths[3].exists()
+
+
 class Reads(FileSystem):
     """Counts the reads of capture files; the first one waits a moment for one of another file to come beside it."""
 

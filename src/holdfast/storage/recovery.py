@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 from ..clock import Clock
-from ..errors import DamagedFileError, StorageError
+from ..errors import DamagedFileError, StorageError, printable
 from ..filesystem import EntryKind, FileSystem
 from . import layout
 from .capture_file import final_name
@@ -84,6 +84,11 @@ class Recovery:
                 left = self._recover(path)
             except StorageError as error:
                 logger.error("%s; it stays where it is until the next start", error)
+                continue
+            except Exception:  # the last resort: everything foreseen is a StorageError, or damage
+                logger.exception(
+                    "%s: recovery failed unexpectedly; it stays where it is until the next start", printable(path)
+                )
                 continue
             if left is not None:
                 self.result.files += 1

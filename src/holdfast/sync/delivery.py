@@ -111,9 +111,21 @@ class Delivery:
 
     async def attempt_together(self, founds: Sequence[Found], *, wait: bool, alone: bool = False) -> Outcomes:
         """One attempt for several small capture files of one folder, in as few calls as their metadata allow."""
-        outcomes = {found.path: Outcome.GONE for found in founds}
+        outcomes: Outcomes = {}
         with self._claimed(founds) as claimed:
-            return outcomes | await self._attempt_together(claimed, wait, alone)
+            try:
+                await self._attempt_together(claimed, wait, alone, outcomes)
+            except Exception as error:  # the last resort: everything foreseen is handled
+                rest = [found for found in claimed if found.path not in outcomes]
+                wait_s = self.retries.failed([found.path for found in rest])  # fewer together, until it is alone
+                self.last_error = f"{printable(rest[0].path)}: {type(error).__name__}: {error}"
+                if self._throttle.allows(f"unexpectedly {rest[0].folder}"):
+                    logger.exception(
+                        "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
+                        printable(rest[0].path), len(rest), wait_s,
+                    )  # fmt: skip
+                outcomes |= {found.path: Outcome.WAITING for found in rest}
+        return {found.path: outcomes.get(found.path, Outcome.GONE) for found in founds}
 
     @contextmanager
     def _claimed(self, founds: Sequence[Found]) -> Iterator[Sequence[Found]]:
@@ -125,24 +137,21 @@ class Delivery:
         finally:
             claims.free(*claimed)
 
-    async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool) -> Outcomes:
-        if len(founds) <= 1:
-            return {found.path: await self._attempt(found, wait, alone) for found in founds}
-        async with self._bundling:
-            calls, others = await in_thread(self._bundle, founds)
-        outcomes: Outcomes = {}
+    async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool, outcomes: Outcomes) -> None:
+        calls, others = list[Call](), list(founds)
+        if len(founds) > 1:
+            async with self._bundling:
+                calls, others = await in_thread(self._bundle, founds)
         for call in calls:
-            outcomes |= await self._call(call, wait, alone)
+            await self._call(call, wait, alone, outcomes)
         for found in others:
             outcomes[found.path] = await self._attempt(found, wait, alone)
-        return outcomes
 
     def _bundle(self, founds: Sequence[Found]) -> tuple[list[Call], list[Found]]:
         return bundle(self._files, founds, self._cloud.part_id, self.settlement.begun(founds))
 
-    async def _call(self, call: Call, wait: bool, alone: bool) -> Outcomes:
+    async def _call(self, call: Call, wait: bool, alone: bool, outcomes: Outcomes) -> None:
         """One call with whole files; halved as often as it is refused, until the file that is to blame is alone."""
-        outcomes: Outcomes = {}
         pending = [call]
         while pending:
             call = pending.pop()
@@ -168,7 +177,6 @@ class Delivery:
                     if isinstance(outcome, StorageError):
                         outcome = self._unreadable(found, outcome)
                     outcomes[found.path] = outcome
-        return outcomes
 
     async def _capture_file(self, found: Found, wait: bool) -> Outcome:
         with ExitStack() as opened:
