@@ -210,7 +210,9 @@ def test_a_file_in_progress_goes_back_complete(tmp_path: Path) -> None:
     assert left.with_suffix(".capture").exists() and not left.exists()
 
 
-@pytest.mark.parametrize("note", ["{", "[]", '{"held": {"collector": [1]}}', '{"damaged": [[1]]}'])
+@pytest.mark.parametrize(
+    "note", ["{", "[]", '{"held": {"collector": [1]}}', '{"damaged": [[1]]}', '{"taken_out": 1e999}']
+)
 def test_with_a_sidecar_that_makes_no_sense_a_file_stays(tmp_path: Path, note: str) -> None:
     folder = Folder(tmp_path)
     failed = folder.refuse(1)

@@ -128,7 +128,7 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
         if error.reason != "no_such_file":
             raise
         return Sidecar()
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedFileError(f"{printable(path)} can't be understood: {error}") from error
 
 

@@ -138,6 +138,7 @@ class Delivery:
             claims.free(*claimed)
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool, outcomes: Outcomes) -> None:
+        """Fills `outcomes` as far as it comes."""
         calls, others = list[Call](), list(founds)
         if len(founds) > 1:
             async with self._bundling:
