@@ -30,6 +30,7 @@ from holdfast.sync.planner import (
     file_metadata,
 )
 from holdfast.sync.walker import Found
+from tests.storage.samples import builtin_file
 
 from .conftest import metadata, reading, write_capture_file
 
@@ -185,6 +186,20 @@ def test_a_large_payload_that_was_altered_is_not_sent(tmp_path: Path, place: flo
     reader = CaptureReader(FileSystem(), str(path))
     assert list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")) == []
     assert reader.damaged_readings + reader.torn_readings == 1
+    reader.close()
+
+
+def test_a_large_payload_of_the_builtin_whose_times_can_not_be_read_is_damage(tmp_path: Path) -> None:
+    data = SensorData(binary=bytes(2_000_000))
+    data.metadata.time_requested.FromNanoseconds(5)
+    message = data.SerializeToString()
+    times = data.metadata.SerializeToString()
+    damaged = message.replace(times, b"\x0f" + times[1:], 1)  # a field of no kind that there is
+    path = tmp_path / "a.capture"
+    path.write_bytes(builtin_file(metadata(type=DataType.DATA_TYPE_BINARY_SENSOR), [message, damaged]))
+    reader = CaptureReader(FileSystem(), str(path))
+    assert len(list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))) == 1
+    assert (reader.readings, reader.damaged_readings) == (1, 1)
     reader.close()
 
 

@@ -11,6 +11,9 @@ import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from google.protobuf.message import DecodeError
+from viam.proto.app.datasync import SensorMetadata
+
 from ..errors import StorageError
 from ..filesystem import FileSystem
 from .frames import CHECK_SIZE, check_field, read_varint
@@ -90,6 +93,7 @@ def payload_at(files: FileSystem, path: str, read: Read, offset: int, seed: int 
         if head[begin] != _BINARY_TAG:
             return None
         length, begin = read_varint(head, begin + 1)
-    except (IndexError, ValueError):
+        SensorMetadata.FromString(metadata)
+    except (IndexError, ValueError, DecodeError):
         return None
     return Payload(files, path, metadata, offset + message, offset + begin, length, offset + message + size, seed)
