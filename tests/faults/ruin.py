@@ -11,7 +11,10 @@ from pathlib import Path
 from tests.e2e.machines import delimited, frames_in, readings_in
 
 HEADER_SHARE = 0.1
+BEGINNING_SHARE = 0.3
 _MOST_BYTES = 3
+_BEGINNINGS = (b"\xff" * 16, b"\xff" * 9 + b"\x01")
+"""Erased flash, and a length that no file has: 2 ** 64 - 1."""
 
 
 @dataclass(frozen=True)
@@ -25,8 +28,8 @@ class Ruined:
 
 
 def damage(path: Path, rng: random.Random) -> Ruined | None:
-    """Changes one to three bytes of one frame; of the header it costs the file. The file's times stay: so does a
-    bad card. None when there is no such file, or nothing in it."""
+    """Changes one to three bytes of one frame, or its beginning; of the header it costs the file. The file's times
+    stay: so does a bad card. None when there is no such file, or nothing in it."""
     try:
         data = path.read_bytes()
         readings = readings_in(path)
@@ -38,10 +41,14 @@ def damage(path: Path, rng: random.Random) -> Ruined | None:
     ends = list(accumulate(len(delimited(frame)) for frame in frames_in(data)))
     frame = 0 if rng.random() < HEADER_SHARE else rng.randrange(1, len(ends))
     start, end = (0, *ends)[frame], ends[frame]
-    first = rng.randrange(start, end)
-    changed = bytes(
-        byte ^ rng.randint(1, 255) for byte in data[first : min(end, first + rng.randint(1, _MOST_BYTES))]
-    )
+    if rng.random() < BEGINNING_SHARE:
+        first = start
+        changed = rng.choice(_BEGINNINGS)[: end - start]
+    else:
+        first = rng.randrange(start, end)
+        changed = bytes(
+            byte ^ rng.randint(1, 255) for byte in data[first : min(end, first + rng.randint(1, _MOST_BYTES))]
+        )
     try:
         descriptor = os.open(path, os.O_WRONLY)
     except FileNotFoundError:
