@@ -24,7 +24,15 @@ from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.clock import SystemClock
 from holdfast.commands.syncing import start_sync
 from holdfast.commands.uploading import upload_data
-from holdfast.errors import BusyError, CommandError, ConfigError, HoldfastError, NotConnectedError, printable
+from holdfast.errors import (
+    BusyError,
+    CommandError,
+    ConfigError,
+    HoldfastError,
+    NotConnectedError,
+    NotReadyError,
+    printable,
+)
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.plain import plain
@@ -157,6 +165,7 @@ class Durable(DataManager):
 _STATUS = {
     CommandError: Status.INVALID_ARGUMENT,
     NotConnectedError: Status.UNAVAILABLE,
+    NotReadyError: Status.FAILED_PRECONDITION,
     BusyError: Status.RESOURCE_EXHAUSTED,
 }
 """Of errors by their type; all others, of a resource or a disk that does not do what was asked, are ABORTED."""

@@ -21,7 +21,7 @@ from holdfast import manager as manager_module
 from holdfast.clock import SystemClock
 from holdfast.commands import COMMANDS, run_command
 from holdfast.config import Config, parse
-from holdfast.errors import CommandError, NotConnectedError
+from holdfast.errors import CommandError, NotReadyError
 from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -265,7 +265,7 @@ async def test_while_another_process_has_the_lock_capture_goes_on_and_sync_waits
     await world.served(5)
     await eventually(lambda: "has the lock" in status(world.manager)["sync"]["state"])
     assert str(os.getpid()) in status(world.manager)["sync"]["state"]
-    with pytest.raises(NotConnectedError, match="has the lock"):
+    with pytest.raises(NotReadyError, match="has the lock"):
         await world.manager.sync()
     other.release()
     await eventually(lambda: world.cloud.readings_count > 0)
@@ -450,7 +450,7 @@ async def test_an_unknown_command_gets_the_closest_name(world: World) -> None:
 
 
 async def test_a_sync_before_anything_is_configured_says_so(world: World) -> None:
-    with pytest.raises(NotConnectedError, match="not configured"):
+    with pytest.raises(NotReadyError, match="not configured"):
         await world.manager.sync()
 
 

@@ -83,6 +83,10 @@ class NotConnectedError(HoldfastError):
     """There is no usable connection to the cloud; the message says why."""
 
 
+class NotReadyError(HoldfastError):
+    """Nothing is taken for sync yet: there is no config, or the folder is not ours; the message says why."""
+
+
 class CommandError(HoldfastError):
     """A DoCommand that can't be carried out as it was given."""
 

@@ -27,7 +27,7 @@ from .capture.readings import sensor_readings
 from .capture.resolve import Resolution, resolve
 from .clock import Clock
 from .config import Config, short_name
-from .errors import NotConnectedError
+from .errors import NotReadyError
 from .filesystem import FileSystem
 from .jobs import Jobs
 from .placement import placed
@@ -164,9 +164,10 @@ class Manager:
         await end(tasks)
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
-        """A manual sync: everything that is there now, or what `select` says of it. NotConnectedError when it can't
-        begin."""
-        return await self.ready_engine().uplink.sync.sync_now(select, report)
+        """A manual sync: everything that is there now, or what `select` says of it. NotReadyError and
+        NotConnectedError when it can't begin."""
+        engine = await self.ready_engine()
+        return await engine.uplink.sync.sync_now(select, report)
 
     @property
     def capture_roots(self) -> list[str]:
@@ -185,15 +186,19 @@ class Manager:
         return configured or [*self.capture_roots, *self.other_roots]
 
     async def sync_files(self, paths: Sequence[str]) -> SyncReport:
-        """Sends these files, which are complete. NotConnectedError when it can't begin."""
-        return await self.ready_engine().uplink.sync.sync_files(paths)
+        """Sends these files, which are complete. NotReadyError and NotConnectedError when it can't begin."""
+        engine = await self.ready_engine()
+        return await engine.uplink.sync.sync_files(paths)
 
-    def ready_engine(self) -> Engine:
-        """What runs; NotConnectedError while nothing can be sent, whatever the link does."""
+    async def ready_engine(self) -> Engine:
+        """What runs, as soon as its folders have been tried for their locks; NotReadyError while nothing can be
+        sent, whatever the link does."""
+        if self.engine is not None:
+            await asyncio.gather(*(store.tried() for store in self.engine.stores.all))
         if self.engine is None:
-            raise NotConnectedError("can't sync yet: not configured")
+            raise NotReadyError("can't sync yet: not configured")
         if not self.engine.store.owned:
-            raise NotConnectedError(f"can't sync yet: {self.engine.store.waiting_for}")
+            raise NotReadyError(f"can't sync yet: {self.engine.store.waiting_for}")
         return self.engine
 
     def _start(self, config: Config) -> Engine:

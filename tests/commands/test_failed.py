@@ -11,7 +11,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, SensorData, UploadMetadata
 
-from holdfast.errors import CommandError, NotConnectedError
+from holdfast.errors import CommandError, NotReadyError
 from holdfast.storage import failed_files as listing
 from holdfast.storage.counts import ReadingCounts
 from tests.steered import Steered, left_alone, steered
@@ -233,7 +233,7 @@ async def test_while_another_process_has_the_folder_nothing_is_taken_out(tmp_pat
         second.apply("a", capture_disabled=True)
         try:
             await eventually(lambda: "process" in second.manager.engine.store.waiting_for)  # type: ignore[union-attr]
-            with pytest.raises(NotConnectedError, match="which has the lock"):
+            with pytest.raises(NotReadyError, match="which has the lock"):
                 await second.command("failed", action="retry")
             assert (await second.command("failed", action="list"))["files"] == 0
         finally:

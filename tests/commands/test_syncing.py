@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.errors import BusyError, CommandError, HoldfastError, NotConnectedError
+from holdfast.errors import BusyError, CommandError, HoldfastError, NotConnectedError, NotReadyError
 from holdfast.jobs import MAX_RUNNING
 from tests.steered import Steered, left_alone, steered
 from tests.sync.conftest import metadata, reading, write_capture_file
@@ -108,7 +108,8 @@ async def test_two_at_once_send_a_file_once_and_both_tell_of_it(world: Steered) 
     first = await world.command("sync", wait=False)
     await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
     second = await world.command("sync", wait=False)
-    (upload,) = set(world.manager.ready_engine().uplink.sync._under_way._uploads.values())
+    engine = await world.manager.ready_engine()
+    (upload,) = set(engine.uplink.sync._under_way._uploads.values())
     await eventually(lambda: len(upload.waiting) == 2)
     assert all(job.tell()["pending"] >= 1 for job in world.manager.jobs.all())
     answer_now()
@@ -196,7 +197,7 @@ async def test_without_a_cloud_the_error_says_that_it_is_not_connected(world: St
 
 async def test_before_the_first_config_there_is_nothing_to_sync(tmp_path: Path) -> None:
     async with steered(tmp_path) as world:
-        with pytest.raises(NotConnectedError, match="not configured"):
+        with pytest.raises(NotReadyError, match="not configured"):
             await world.command("sync", wait=False)
 
 

@@ -11,7 +11,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import UploadMetadata
 
-from holdfast.errors import CommandError, NotConnectedError
+from holdfast.errors import CommandError, NotConnectedError, NotReadyError
 from tests.steered import Steered, steered
 from tests.waiting import eventually
 
@@ -145,5 +145,5 @@ async def test_an_argument_that_can_not_be_is_named(world: Steered, arguments: d
 async def test_before_the_first_config_nothing_is_uploaded(tmp_path: Path) -> None:
     async with steered(tmp_path) as world:
         for arguments in ({"path": "/x"}, {"data": IMAGE, "mime_type": "image/png"}):
-            with pytest.raises(NotConnectedError, match="not configured"):
+            with pytest.raises(NotReadyError, match="not configured"):
                 await world.command("upload", **arguments)

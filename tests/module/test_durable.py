@@ -30,8 +30,10 @@ from viam.utils import dict_to_struct
 from demo.cloud import LocalCloud
 from holdfast import config as config_module
 from holdfast.clock import SystemClock
+from holdfast.filesystem import FileSystem
 from holdfast.jobs import Job
 from holdfast.plain import plain
+from holdfast.storage.lock import FolderLock
 from holdfast.sync.report import SyncReport
 from module import durable
 from module.data_manager import DataManager, DataManagerClient
@@ -248,7 +250,6 @@ async def test_an_upload_to_datasets_tells_the_true_outcome_whatever_name_it_com
     monkeypatch.setattr(durable, "PROCESS", process)
     capture = tmp_path / "capture"
     service = Durable.new(config(capture, cloud_address=cloud.address, capture_disabled=True), {})
-    await eventually(lambda: process.manager.engine is not None and process.manager.engine.store.owned)
     async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
         client = DataManagerClient("", channel)
         upload = partial(client.upload_binary_data_to_datasets, b"x", ["tag"], ["set"])
@@ -271,6 +272,24 @@ async def test_an_upload_to_datasets_tells_the_true_outcome_whatever_name_it_com
         assert caught.value.status is Status.INVALID_ARGUMENT
     await process.end()
     await cloud.stop()
+
+
+async def test_what_comes_while_another_process_has_the_folder_is_refused_and_not_kept(
+    process: Process, tmp_path: Path
+) -> None:
+    other = FolderLock(FileSystem(), str(tmp_path))
+    assert other.try_acquire()
+    service = Durable.new(config(tmp_path, capture_disabled=True), {})
+    async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
+        client = DataManagerClient("data", channel)
+        upload = partial(client.upload_binary_data_to_datasets, b"x", [], [], MimeType.MIME_TYPE_IMAGE_PNG)
+        for call in (client.sync, upload):
+            with pytest.raises(GRPCError) as caught:
+                await call()
+            assert caught.value.status is Status.FAILED_PRECONDITION
+            assert "which has the lock" in str(caught.value.message)
+    other.release()
+    assert not list(tmp_path.rglob("*.png"))
 
 
 async def test_close_and_new_hand_over(process: Process, tmp_path: Path) -> None:

@@ -35,8 +35,9 @@ HELP = "help"
 
 
 async def run_command(manager: Manager, command: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises CommandError for what is no command or has an argument that can't be, NotConnectedError where there is
-    no link, BusyError when too much is under way, and ResourceCallError where a resource gives no reading."""
+    """Raises CommandError for what is no command or has an argument that can't be, NotReadyError where nothing is
+    taken for sync yet, NotConnectedError where there is no link, BusyError when too much is under way, and
+    ResourceCallError where a resource gives no reading."""
     name = command.get("command")
     if name == HELP:
         return {"commands": {each.name: each.help() for each in COMMANDS.values()}}

@@ -8,7 +8,7 @@ from typing import Any
 from ..capture.effective import Orders, Wanted, effective
 from ..capture.once import capture_once
 from ..config import CaptureMethod, is_off, ordered
-from ..errors import CommandError, NotConnectedError, printable
+from ..errors import CommandError, NotConnectedError, NotReadyError, printable
 from ..manager import Manager
 from .resources import Known, pair_known, running
 from .table import Argument, Arguments, Command, flag, mapping, text
@@ -54,7 +54,7 @@ def _wanted(manager: Manager, known: Known, resource: str, method: str, params: 
 async def _deliver(manager: Manager, paths: tuple[str, ...]) -> str:
     try:
         report = await manager.sync_files(paths)
-    except NotConnectedError as error:
+    except (NotConnectedError, NotReadyError) as error:
         return f"later: {error}"
     if report.failed_count:
         return f"later: {report.last_error}"

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..clock import Clock
-from ..errors import CommandError, NotConnectedError, StorageError, printable
+from ..errors import CommandError, NotReadyError, StorageError, printable
 from ..filesystem import FileSystem
 from ..manager import Manager
 from ..storage.failed_files import MAX_ROWS, FailedFile, failed_files, list_page
@@ -89,7 +89,7 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         return await _list(manager, meant, arguments["after"], int(arguments["limit"]))
     if action == _DISCARD and not paths and not arguments["all"]:
         raise CommandError('discard deletes for good: name the paths, or say "all": true')
-    manager.ready_engine()
+    await manager.ready_engine()
     report = _Report(action, meant)
     return await told(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
 
@@ -104,7 +104,7 @@ async def _run(manager: Manager, report: _Report) -> None:
     """Takes out what is meant, a batch at a time; one run after the other."""
     async with manager.emptying_quarantine:
         if manager.engine is None:
-            raise NotConnectedError("the data manager was stopped")
+            raise NotReadyError("the data manager was stopped")
         stores = [store for store in manager.engine.stores.all if store.owned]
         ledgers = {store.root: store.ledger for store in stores}
         main = manager.engine.store.ledger

@@ -23,9 +23,9 @@ async def start_sync(
 ) -> tuple[Job, SyncReport]:
     """Begins a manual sync, of everything or of what is named, which goes on whoever waits for it.
 
-    Raises NotConnectedError, CommandError for what can't be sent, and BusyError.
+    Raises NotReadyError, CommandError for what can't be sent, and BusyError.
     """
-    manager.ready_engine()
+    await manager.ready_engine()
     report = SyncReport()
     selected = None
     if paths or resources:

@@ -61,9 +61,9 @@ def _list(rows: list[dict[str, str]], path: str, why: str) -> None:
 
 
 async def upload_data(manager: Manager, data: bytes, extension: str, labels: Labels) -> Uploaded:
-    """Uploads data; returns when the cloud has it. Raises what `Uploads.data` raises, NotConnectedError and
+    """Uploads data; returns when the cloud has it. Raises what `Uploads.data` raises, NotReadyError and
     CommandError for no data."""
-    engine = manager.ready_engine()
+    engine = await manager.ready_engine()
     if not data:
         raise CommandError("there is no data to upload")
     return await engine.uplink.uploads.data(engine.store, data, extension, labels)
@@ -76,7 +76,7 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         raise CommandError("give either path or data")
     report = _Report()
     if path is None:
-        job = _data_job(manager, data, _extension(arguments["mime_type"]), labels, report)
+        job = await _data_job(manager, data, _extension(arguments["mime_type"]), labels, report)
     elif arguments["mime_type"] is not None:
         raise CommandError("mime_type belongs to data; the type of a file follows from its name")
     else:
@@ -84,8 +84,8 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     return await told(job, arguments)
 
 
-def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, report: _Report) -> Job:
-    manager.ready_engine()
+async def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, report: _Report) -> Job:
+    await manager.ready_engine()
 
     async def run() -> None:
         report.uploaded(await upload_data(manager, data, extension, labels))
@@ -94,7 +94,7 @@ def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, rep
 
 
 async def _path_job(manager: Manager, path: str, labels: Labels, report: _Report) -> Job:
-    engine = manager.ready_engine()
+    engine = await manager.ready_engine()
     sources = Sources(manager.files, manager.upload_roots, [*manager.capture_roots, *manager.other_roots])
     found = await asyncio.to_thread(sources.find, path)
 

@@ -12,7 +12,7 @@ import logging
 import os
 from collections.abc import Iterable
 
-from ..clock import Clock
+from ..clock import Clock, first_done
 from ..errors import StorageError
 from ..filesystem import FileSystem
 from ..supervision import end, in_thread, supervised
@@ -29,6 +29,7 @@ from .recovery import Recovery
 from .space import Space
 
 _LOCK_POLL_S = 0.5
+_FIRST_TRY_TIMEOUT_S = 5.0
 _RECOVER_AGAIN_S = 30.0
 _BATCH = 64
 
@@ -53,13 +54,14 @@ class Store:
         self.recovered = "not begun"
         self.recovered_all = False
         """Whether no `.prog` file of a crash is known of."""
-        self.waiting_for = "starting"
+        self.waiting_for = f"starting: {capture_dir} has not been opened yet"
         """Why the folder is not ours yet, in words; empty when it is."""
         self._files = files
         self._clock = clock
         self._throttle = throttle
         self._lock = FolderLock(files, capture_dir)
         self._loop = asyncio.get_running_loop()
+        self._tried = asyncio.Event()
         self._left_over = asyncio.Event()
         self._empty = asyncio.Event()
         self._rounds = self._empty_round = 0
@@ -83,6 +85,12 @@ class Store:
     def owned(self) -> bool:
         """Whether the folder is ours: locked, and its ledger attached. Only then may its files be sent."""
         return not self.waiting_for
+
+    async def tried(self) -> None:
+        """Returns when it is known whether the folder is ours: milliseconds after the beginning, unless a disk
+        stalls, which is waited for 5 s."""
+        if not self._tried.is_set():
+            await first_done(self._tried.wait(), self._clock.sleep(_FIRST_TRY_TIMEOUT_S))
 
     def holds(self, path: str) -> bool:
         """Whether `path`, which has no symbolic links in it, lies in the folder."""
@@ -139,11 +147,13 @@ class Store:
                     await in_thread(self.ledger.attach, self.writer.completion.wrote)
                     self.root = await asyncio.to_thread(os.path.realpath, self.capture_dir)
                     self.waiting_for = ""
+                    self._tried.set()
                     return
                 owner = await asyncio.to_thread(self._lock.owner)
                 self.waiting_for = f"waiting for process {owner}, which has the lock of {self.capture_dir}"
             except StorageError as error:
                 self.waiting_for = f"waiting: {error}"
+            self._tried.set()
             if self._throttle.allows(self.waiting_for):
                 logger.warning("%s; capture goes on, sync waits", self.waiting_for)
             await self._clock.sleep(_LOCK_POLL_S)
@@ -178,6 +188,7 @@ class Store:
         tasks = end((self._task, self._limits_task))
         _, complete, _ = await asyncio.gather(tasks, self.writer.close(), self.limits.close())
         self.waiting_for = self.waiting_for or "closed"
+        self._tried.set()
         if complete:
             await in_thread(self.ledger.close)
         self._lock.release()
