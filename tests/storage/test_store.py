@@ -106,6 +106,19 @@ async def test_without_the_lock_readings_are_kept_and_the_folder_is_not_ours(tmp
     await again.close()
 
 
+async def test_a_store_has_been_tried_when_its_lock_was_given_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "_FIRST_TRY_TIMEOUT_S", NEVER_S)
+    first = a_store(tmp_path)
+    await asyncio.wait_for(first.tried(), 20)
+    second = a_store(tmp_path)
+    await asyncio.wait_for(second.tried(), 20)
+    assert first.owned and "has the lock" in second.waiting_for
+    await second.close()
+    await first.close()
+
+
 async def test_a_store_that_is_closed_while_it_gets_its_lock_frees_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
