@@ -17,6 +17,7 @@ from holdfast.storage import store as store_module
 from holdfast.storage.lock import FolderLock
 from tests.steered import Steered, steered
 from tests.sync.conftest import metadata, reading, write_capture_file
+from tests.waiting import as_long_as_others_take
 
 
 @pytest.fixture
@@ -54,9 +55,9 @@ async def asking(world: Steered, go_on: threading.Event) -> AsyncIterator[Callab
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-def a_file(world: Steered, *, failed: bool = False) -> Path:
-    folder = world.folder / "capture" / ("failed/x" if failed else "") / "rdk_component_sensor" / "a" / "Readings"
-    return write_capture_file(folder, "9999-a", [reading(1.0)], metadata("a"))
+def captured(capture_dir: Path) -> None:
+    folder = capture_dir / "rdk_component_sensor" / "a" / "Readings"
+    write_capture_file(folder, "9999-a", [reading(1.0)], metadata("a"))
 
 
 @pytest.mark.parametrize(
@@ -75,13 +76,12 @@ async def test_a_command_waits_for_the_folder_and_is_carried_out(
     name: str,
     arguments: dict[str, Any],
 ) -> None:
-    a_file(world, failed=name == "failed")
+    captured(world.folder / "capture" / ("failed/x" if name == "failed" else ""))
     (world.folder / "a.log").write_text("a")
     if "path" in arguments:
         arguments = {"path": str(world.folder / arguments["path"])}
     asked = asking(name, **arguments)
-    for _ in range(10):
-        await asyncio.to_thread(int)  # as long as whatever else goes to a thread takes
+    await as_long_as_others_take()
     assert not asked.done()
     go_on.set()
     assert (await asked)["files"] == 1
@@ -94,12 +94,11 @@ async def test_a_sync_waits_for_every_folder(
     await asking("sync")
     go_on.clear()
     other = world.folder / "other"
-    write_capture_file(other / "rdk_component_sensor" / "a" / "Readings", "9999-a", [reading(1.0)], metadata("a"))
+    captured(other)
     method = {"name": "a", "method": "Readings", "capture_frequency_hz": 1, "capture_directory": str(other)}
     world.apply("a", capture_disabled=True, capture_methods=[method])
     asked = asyncio.create_task(world.command("sync"))
-    for _ in range(10):
-        await asyncio.to_thread(int)
+    await as_long_as_others_take()
     go_on.set()
     assert (await asked)["files"] == 1
 
@@ -110,6 +109,9 @@ async def test_a_disk_that_stalls_is_not_waited_for_for_ever(
     monkeypatch.setattr(store_module, "_FIRST_TRY_TIMEOUT_S", 0.01)
     with pytest.raises(NotReadyError, match="can't sync yet: starting"):
         await asyncio.wait_for(asking("sync"), 20)
+    monkeypatch.setattr(store_module, "_FIRST_TRY_TIMEOUT_S", 3600.0)
+    with pytest.raises(NotReadyError, match="can't sync yet: starting"):
+        await asyncio.wait_for(world.command("sync"), 20)
 
 
 async def test_what_waits_ends_with_the_manager(

@@ -16,7 +16,7 @@ from holdfast.storage import store as store_module
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.store import Store
 from holdfast.throttle import Throttle
-from tests.waiting import eventually
+from tests.waiting import as_long_as_others_take, eventually
 
 from . import samples
 
@@ -134,8 +134,7 @@ async def test_a_store_that_is_closed_while_it_gets_its_lock_frees_it(
     store = a_store(tmp_path)
     assert await asyncio.to_thread(begun.wait, 20)
     closing = asyncio.create_task(store.close())
-    for _ in range(10):
-        await asyncio.to_thread(int)  # as long as whatever else goes to a thread takes
+    await as_long_as_others_take()
     go_on.set()
     await closing
     other = FolderLock(FileSystem(), str(tmp_path))

@@ -27,7 +27,7 @@ from holdfast.sync.delivery import Delivery
 from holdfast.sync.link import Link
 from holdfast.sync.scheduler import SyncScheduler, SyncSettings
 from holdfast.throttle import Throttle
-from tests.waiting import eventually
+from tests.waiting import as_long_as_others_take, eventually
 
 API = "rdk:component:sensor"
 
@@ -90,8 +90,7 @@ class HeldUp(FileSystem):
         try:
             assert await asyncio.to_thread(self._began.wait, 20)
             end()
-            for _ in range(10):
-                await asyncio.to_thread(int)  # as long as whatever else goes to a thread takes
+            await as_long_as_others_take()
             assert not task.done() and not is_free()
         finally:
             self._go_on.set()

@@ -88,9 +88,10 @@ class Store:
 
     async def tried(self) -> None:
         """Returns when it is known whether the folder is ours: milliseconds after the beginning, unless a disk
-        stalls, which is waited for 5 s."""
+        stalls: that is waited for 5 s, once."""
         if not self._tried.is_set():
             await first_done(self._tried.wait(), self._clock.sleep(_FIRST_TRY_TIMEOUT_S))
+            self._tried.set()
 
     def holds(self, path: str) -> bool:
         """Whether `path`, which has no symbolic links in it, lies in the folder."""
@@ -142,21 +143,25 @@ class Store:
 
     async def _own(self) -> None:
         while True:
-            try:
-                if await in_thread(self._lock.try_acquire):
-                    await in_thread(self.ledger.attach, self.writer.completion.wrote)
-                    self.root = await asyncio.to_thread(os.path.realpath, self.capture_dir)
-                    self.waiting_for = ""
-                    self._tried.set()
-                    return
-                owner = await asyncio.to_thread(self._lock.owner)
-                self.waiting_for = f"waiting for process {owner}, which has the lock of {self.capture_dir}"
-            except StorageError as error:
-                self.waiting_for = f"waiting: {error}"
+            self.waiting_for = await self._try_to_own()
             self._tried.set()
+            if self.owned:
+                return
             if self._throttle.allows(self.waiting_for):
                 logger.warning("%s; capture goes on, sync waits", self.waiting_for)
             await self._clock.sleep(_LOCK_POLL_S)
+
+    async def _try_to_own(self) -> str:
+        """Why the folder is not ours yet; empty when it is."""
+        try:
+            if await in_thread(self._lock.try_acquire):
+                await in_thread(self.ledger.attach, self.writer.completion.wrote)
+                self.root = await asyncio.to_thread(os.path.realpath, self.capture_dir)
+                return ""
+        except StorageError as error:
+            return f"waiting: {error}"
+        owner = await asyncio.to_thread(self._lock.owner)
+        return f"waiting for process {owner}, which has the lock of {self.capture_dir}"
 
     async def _recover(self) -> None:
         """Passes over the `.prog` files of a crash until none is left to wait for, and again when the walk finds
