@@ -8,9 +8,9 @@ import os
 import sys
 import time
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.config import parse
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 
 

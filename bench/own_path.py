@@ -16,12 +16,12 @@ import time
 
 from viam.proto.common import GetReadingsResponse
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
 from holdfast.capture.mongo import MongoCapture
 from holdfast.config import CaptureMethod
-from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 

@@ -14,14 +14,14 @@ import tempfile
 from collections import Counter
 from pathlib import Path
 
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture.client import GrpcioClient
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
 from holdfast.capture.mongo import MongoCapture
-from holdfast.clock import SystemClock
 from holdfast.config import CaptureMethod
-from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 from module.event_loop import run

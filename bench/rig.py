@@ -23,7 +23,7 @@ from viam.errors import ResourceNotFoundError
 from viam.proto.app.datasync import SensorData
 
 from demo.cloud import LocalCloud
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage.scan import CaptureReader
 from module.data_manager import DataManagerClient
 from tests.e2e.viam_server import ViamServer

@@ -20,8 +20,11 @@ from viam.resource.registry import Registry, ResourceCreatorRegistration
 from viam.resource.types import Model, ModelFamily
 
 from holdfast import commands, config
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.protobuf_values import plain
+from holdfast.base.words import shortened
 from holdfast.capture.client import GrpcioClient, UnaryClient
-from holdfast.clock import SystemClock
 from holdfast.commands.syncing import start_sync
 from holdfast.commands.uploading import upload_data
 from holdfast.errors import (
@@ -33,12 +36,9 @@ from holdfast.errors import (
     NotReadyError,
     printable,
 )
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
-from holdfast.plain import plain
 from holdfast.status import status
 from holdfast.sync.uploads import Labels
-from holdfast.wording import shortened
 
 from .data_manager import DataManager
 from .direct_client import DirectClient

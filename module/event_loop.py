@@ -18,7 +18,7 @@ import sys
 from collections.abc import Coroutine
 from typing import Any
 
-from holdfast.supervision import end
+from holdfast.base.tasks import end
 
 _COARSE_S = 0.002
 """From here on a millisecond is of little account, and one system call is cheaper than two."""

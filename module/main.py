@@ -29,7 +29,7 @@ from viam.proto.module import (
 from viam.resource.base import ResourceBase
 from viam.resource.types import API, resource_name_from_string
 
-from holdfast.log_limit import LogLimit
+from holdfast.base.log_limit import LogLimit
 from module import durable, event_loop, parent
 
 

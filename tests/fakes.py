@@ -11,8 +11,8 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from holdfast.base.filesystem import Buffer, Entry, FileSystem
 from holdfast.errors import ResourceCallError, StorageError
-from holdfast.filesystem import Buffer, Entry, FileSystem
 
 _NS = 1_000_000_000
 START_NS = 1_700_000_000 * _NS

@@ -14,7 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from holdfast.filesystem import Buffer, FileSystem
+from holdfast.base.filesystem import Buffer, FileSystem
 
 Choose = Callable[[int], int]
 """Gives a number from 0 up to the argument, both included."""

@@ -14,11 +14,11 @@ from viam.proto.common import GetReadingsRequest, GetReadingsResponse, ResourceN
 from viam.proto.robot import ResourceNamesResponse
 
 from demo.cloud import LocalCloud
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.commands import run_command
 from holdfast.config import parse
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 
 from .waiting import eventually

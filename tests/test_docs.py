@@ -12,12 +12,12 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture.methods import TABLES
-from holdfast.clock import SystemClock
 from holdfast.commands import COMMANDS, HELP
 from holdfast.config import CaptureMethod, Config, parse
 from holdfast.errors import ConfigError
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.space_config import SpaceLimits
 from holdfast.status import status

@@ -15,15 +15,7 @@ FLOOR = frozenset(
         "space_config",
         "mongo_config",
         "errors",
-        "clock",
-        "filesystem",
-        "throttle",
-        "supervision",
-        "jobs",
-        "plain",
-        "quantities",
-        "wording",
-        "log_limit",
+        "base",
     }
 )
 TOP = frozenset(
@@ -115,9 +107,9 @@ def test_every_part_of_the_package_has_a_layer() -> None:
     [
         ("holdfast.config", "from .storage import layout"),
         ("holdfast.errors", "import holdfast.manager"),
-        ("holdfast.clock", "from . import capture"),
-        ("holdfast.throttle", "from . import __version__"),
-        ("holdfast.filesystem", "def f():\n    from holdfast.sync.cloud import Cloud"),
+        ("holdfast.base.clock", "from .. import capture"),
+        ("holdfast.base.throttle", "from .. import __version__"),
+        ("holdfast.base.filesystem", "def f():\n    from holdfast.sync.cloud import Cloud"),
         ("holdfast.storage.frames", "from ..capture.client import UnaryClient"),
         ("holdfast.storage.frames", "from .. import sync"),
         ("holdfast.storage.ledger", "from ..status import status"),

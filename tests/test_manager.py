@@ -18,11 +18,11 @@ from viam.proto.common import GetReadingsResponse
 
 from demo.cloud import LocalCloud
 from holdfast import manager as manager_module
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.commands import COMMANDS, run_command
 from holdfast.config import Config, parse
 from holdfast.errors import CommandError, NotReadyError
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage import disk_writer, store

@@ -10,12 +10,12 @@ from typing import Any
 import pytest
 
 from holdfast import manager as manager_module
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture import mongo
 from holdfast.capture.mongo import MongoCapture
-from holdfast.clock import SystemClock
 from holdfast.commands import run_command
 from holdfast.config import parse
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 
 from .mongo_server import NO_CONNECTION, MongoServer

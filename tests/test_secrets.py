@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from viam.proto.rpc.auth import AuthenticateResponse
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.commands import run_command
 from holdfast.config import parse
 from holdfast.errors import HoldfastError
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 

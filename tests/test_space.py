@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from demo.cloud import LocalCloud
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.manager import Manager
 from holdfast.status import status
 from holdfast.storage.local_copy import LocalCopy

@@ -11,9 +11,9 @@ from typing import Any
 import grpc
 
 from demo.cloud import LocalCloud
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.config import parse
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.config import Config
-from holdfast.filesystem import FileSystem
 from holdfast.placement import left_behind
 from holdfast.space_config import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.store import Store
 from holdfast.stores import MAX_DRAINING, Stores
-from holdfast.throttle import Throttle
 from tests.waiting import eventually
 
 

@@ -1,6 +1,6 @@
 """What goes by `asyncio.to_thread`, and so may go on behind the back of a task that was cancelled: only what reads.
 
-The rule stands in holdfast/supervision.py; here it is checked in the source itself.
+The rule stands in holdfast/base/tasks.py; here it is checked in the source itself.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ MAY_GO_ON = {
     "storage/failed_count.py": {"self._count"},
     "storage/limits.py": {"self.check"},  # `close` waits for it
     "storage/store.py": {"os.path.realpath", "self._lock.owner"},
-    "supervision.py": {"function"},  # `in_thread`
+    "base/tasks.py": {"function"},  # `in_thread`
     "sync/feed.py": {"next", "self._look_at", "walk.look_at"},
     "sync/scheduler.py": {"select", "walk.look_at"},
     "sync/sequences.py": {"read"},

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import supervision, user_settings
-from holdfast.filesystem import FileSystem
+from holdfast import user_settings
+from holdfast.base import tasks
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage import settings_file
 from holdfast.storage.settings_file import Setting
 from holdfast.user_settings import UserSettings
@@ -186,7 +187,7 @@ async def test_no_more_settings_hold_than_the_bound(user: User, monkeypatch: pyt
 async def test_what_goes_wrong_at_the_end_of_one_setting_keeps_none_other_from_ending(
     user: User, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "_RESTART_S", 0.0)
+    monkeypatch.setattr(tasks, "_RESTART_S", 0.0)
     await user.settings.set(Setting("lidar", for_s=10.0), persist=False)
     await user.settings.set(Setting("radar", for_s=20.0), persist=False)
     user.fails = True

@@ -16,7 +16,7 @@ from viam.proto.service.datamanager import (
 from viam.resource.rpc_client_base import ReconfigurableResourceRPCClientBase
 from viam.utils import dict_to_struct
 
-from holdfast.plain import plain
+from holdfast.base.protobuf_values import plain
 
 from .data_manager import DataManager
 

@@ -15,11 +15,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from . import space_config
+from .base.words import MAX_SHOWN_CHARS, closest, shortened, shown
 from .errors import ConfigError
 from .mongo_config import KEYS as MONGO_KEYS
 from .mongo_config import MongoSettings, mongo_settings
 from .space_config import CopySettings, SpaceLimits
-from .wording import MAX_SHOWN_CHARS, closest, shortened, shown
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001

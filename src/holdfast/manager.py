@@ -17,6 +17,11 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
+from .base.clock import Clock
+from .base.filesystem import FileSystem
+from .base.jobs import Jobs
+from .base.tasks import end
+from .base.throttle import Throttle
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.effective import effective, pair_of
@@ -25,21 +30,16 @@ from .capture.methods import sensor
 from .capture.mongo import MongoCapture, SpoolPlace
 from .capture.readings import sensor_readings
 from .capture.resolve import Resolution, resolve
-from .clock import Clock
 from .config import Config, short_name
 from .errors import NotReadyError
-from .filesystem import FileSystem
-from .jobs import Jobs
 from .placement import placed
 from .steering import Steering
 from .storage.store import Store
 from .stores import Stores
-from .supervision import end
 from .sync.cloud import CloudSettings
 from .sync.report import Select, SyncReport
 from .sync.scheduler import STOP_PATIENCE_S, SyncSettings
 from .sync.selector import reason_to_wait
-from .throttle import Throttle
 from .uplink import Uplink
 
 HAND_OVER_S = 10.0

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 
+from .base.filesystem import FileSystem
 from .capture.resolve import Resolution
 from .config import Config, short_name
 from .errors import StorageError
-from .filesystem import FileSystem
 from .space_config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, WhenFull
 from .storage import layout
 from .storage.limits import Rules

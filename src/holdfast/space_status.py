@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from .clock import Clock
+from .base.clock import Clock
 from .space_config import WhenFull
 from .storage.local_copy import LocalCopy
 from .storage.store import Store

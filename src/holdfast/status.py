@@ -8,8 +8,8 @@ from typing import Any
 import psutil
 
 from . import __version__
+from .base.clock import Clock
 from .capture.engine import RunningCollector
-from .clock import Clock
 from .manager import Engine, Manager
 from .space_status import space_status
 from .steering_status import steering_status

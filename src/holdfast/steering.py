@@ -12,6 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
+from .base.clock import Clock
+from .base.filesystem import FileSystem
+from .base.tasks import supervised
 from .capture.catalog import resources_of_the_machine
 from .capture.client import UnaryClient
 from .capture.control import Controls, ControlSensor
@@ -19,10 +22,7 @@ from .capture.effective import Orders
 from .capture.methods import sensor
 from .capture.readings import sensor_readings
 from .capture.sequences import Sequences
-from .clock import Clock
 from .config import Config, ControlSensorConfig, short_name
-from .filesystem import FileSystem
-from .supervision import supervised
 from .user_settings import CAPTURE, SYNC, UserSettings
 
 LOOK_AGAIN_S = 5.0

@@ -12,15 +12,15 @@ import logging
 from collections.abc import Callable, Coroutine, Iterable
 from typing import Any, Protocol
 
+from .base.clock import Clock
+from .base.filesystem import FileSystem
+from .base.tasks import end
+from .base.throttle import Throttle
 from .capture.resolve import Resolution
-from .clock import Clock
 from .config import Config
-from .filesystem import FileSystem
 from .placement import left_behind, rules_for, rules_for_left
 from .storage.local_copy import LocalCopy
 from .storage.store import Store
-from .supervision import end
-from .throttle import Throttle
 
 MAX_DRAINING = 4
 _CLOSE_S = 1.0

@@ -8,17 +8,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
-from .clock import Clock
-from .filesystem import FileSystem
+from .base.clock import Clock
+from .base.filesystem import FileSystem
+from .base.tasks import end, supervised
+from .base.throttle import Throttle
 from .storage.failed_count import FailedCount
 from .storage.store import Store
-from .supervision import end, supervised
 from .sync.cloud import Cloud, CloudSettings
 from .sync.delivery import Delivery
 from .sync.link import Link
 from .sync.scheduler import STOP_PATIENCE_S, SyncScheduler
 from .sync.uploads import Uploads
-from .throttle import Throttle
 
 
 class Uplink:

@@ -13,13 +13,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
+from .base.clock import Clock
+from .base.filesystem import FileSystem
+from .base.tasks import in_thread, supervised
 from .capture.sequences import Pair
-from .clock import Clock
 from .errors import HoldfastError
-from .filesystem import FileSystem
 from .storage import settings_file
 from .storage.settings_file import MAX_SETTINGS, Setting
-from .supervision import in_thread, supervised
 
 SYNC, CAPTURE = "sync", "capture"
 LOAD_TIMEOUT_S = 1.0

@@ -7,11 +7,11 @@ from typing import Any, cast
 
 from viam.proto.app.datasync import SensorData
 
+from holdfast.base.filesystem import Buffer
 from holdfast.capture.client import UnaryClient
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
-from holdfast.filesystem import Buffer
 from holdfast.storage.disk_writer import DiskWriter
 
 API = "rdk:component:sensor"

@@ -15,14 +15,14 @@ from viam.proto.common import AudioInfo, ResponseMetadata
 from viam.proto.component.audioin import AudioChunk, GetAudioRequest, GetAudioResponse
 from viam.proto.component.camera import GetImagesResponse, Image
 
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.capture.collector import Collector, Occupancy
 from holdfast.capture.room import Room
-from holdfast.clock import SystemClock
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
-from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import files_under, plain_messages
 from tests.waiting import eventually

@@ -12,10 +12,10 @@ from google.protobuf.struct_pb2 import Struct, Value
 from viam.proto.app.datasync import DataType, SensorData
 from viam.proto.common import GetReadingsRequest
 
+from holdfast.base.throttle import Throttle
 from holdfast.capture.collector import Collector, CollectorSpec, Occupancy
 from holdfast.capture.room import Room
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import response
 

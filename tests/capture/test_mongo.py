@@ -9,11 +9,11 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture import mongo
 from holdfast.capture.mongo import BATCH_READINGS, REFUSED, MongoCapture, SpoolPlace
 from holdfast.capture.mongo_target import MongoError, MongoErrorKind
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
 from holdfast.mongo_config import MongoSettings
 from tests.mongo_server import NO_CONNECTION, Connection, MongoServer
 from tests.storage.samples import API, message

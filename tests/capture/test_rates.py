@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture import bounds
 from holdfast.capture.bounds import Bound, Load, Shortfall, advice, bound_by
 from holdfast.capture.engine import Capture, RunningCollector
@@ -16,7 +17,6 @@ from holdfast.capture.mongo import MongoCapture
 from holdfast.capture.rates import RECENT_CALLS, Recent, Totals, Window
 from holdfast.capture.watch import cpu_seconds
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 from tests.fakes import FakeClient, FakeClock, FaultyFileSystem

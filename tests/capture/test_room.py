@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from viam.proto.component.camera import GetImagesResponse, Image
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture import room
 from holdfast.capture.engine import Capture
 from holdfast.capture.mongo import MongoCapture
-from holdfast.filesystem import FileSystem
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 from tests.fakes import FakeClient, FakeClock

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from holdfast import supervision
+from holdfast.base import tasks
 from holdfast.capture.scheduler import MAX_CALLS_PER_SLOT, SLOT_S, Scheduler, Ticker
 from tests.fakes import FakeClock
 
@@ -308,7 +308,7 @@ async def test_a_stopped_scheduler_fires_no_more(clock: FakeClock, scheduler: Sc
 async def test_an_error_that_nobody_foresaw_costs_one_deadline_and_stops_nobody_for_good(
     clock: FakeClock, scheduler: Scheduler, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(supervision, "_RESTART_S", 0.0)
+    monkeypatch.setattr(tasks, "_RESTART_S", 0.0)
     fired, failing = Fired(clock), Fired(clock)
     failing.error = MemoryError()
     scheduler.add("fails", 0.1, failing)

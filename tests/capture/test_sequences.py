@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture import sequences as module
 from holdfast.capture.sequences import Marked, Sequences
-from holdfast.filesystem import FileSystem
 from holdfast.storage.sequence_files import Sequence, SequenceFiles, read
 from tests.fakes import FakeClock, FaultyFileSystem
 from tests.waiting import eventually

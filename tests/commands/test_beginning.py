@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import NotReadyError
-from holdfast.filesystem import FileSystem
 from holdfast.storage import store as store_module
 from holdfast.storage.lock import FolderLock
 from tests.steered import Steered, steered

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.jobs import MAX_RUNNING
 from holdfast.errors import BusyError, CommandError, HoldfastError, NotConnectedError, NotReadyError
-from holdfast.jobs import MAX_RUNNING
 from tests.steered import Steered, left_alone, steered
 from tests.sync.conftest import metadata, reading, write_capture_file
 from tests.waiting import eventually

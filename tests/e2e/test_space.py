@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 
 from .machines import Machine, Servers, Status, a_machine, collector, readings_of, repeated, until
 from .test_life import FLUSH_INTERVAL_NS, TOLERANCE_NS, end_module

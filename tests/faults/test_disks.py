@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.config import parse
-from holdfast.filesystem import FileSystem
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage.counts import ReadingCounts

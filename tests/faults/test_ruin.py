@@ -9,8 +9,8 @@ import pytest
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
 from demo.received import struct_to_json
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError
-from holdfast.filesystem import FileSystem
 from holdfast.storage.frames import FrameEncoder
 from holdfast.storage.scan import CaptureReader, count_checks
 

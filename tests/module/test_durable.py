@@ -29,10 +29,10 @@ from viam.utils import dict_to_struct
 
 from demo.cloud import LocalCloud
 from holdfast import config as config_module
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
-from holdfast.jobs import Job
-from holdfast.plain import plain
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.jobs import Job
+from holdfast.base.protobuf_values import plain
 from holdfast.storage.lock import FolderLock
 from holdfast.sync.report import SyncReport
 from module import durable

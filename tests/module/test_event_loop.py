@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from holdfast.supervision import in_thread
+from holdfast.base.tasks import in_thread
 from module import event_loop
 
 pytestmark = pytest.mark.skipif(not hasattr(selectors, "EpollSelector"), reason="there is no epoll here")

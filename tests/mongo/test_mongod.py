@@ -10,11 +10,11 @@ from pathlib import Path
 import bson
 import pytest
 
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.capture.mongo import MongoCapture, SpoolPlace
 from holdfast.capture.mongo_client import MongoClient
 from holdfast.capture.mongo_target import MongoError, MongoErrorKind
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
 from holdfast.mongo_config import MongoSettings
 from tests.mongod import DATABASE, ESCAPED, PASSWORD, USER, Mongod
 from tests.storage.samples import API, message

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from holdfast.base.filesystem import Buffer, FileSystem
 from holdfast.errors import StorageError
-from holdfast.filesystem import Buffer, FileSystem
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.recovery import Recovered, Recovery
 from tests.fakes import START_NS, FakeClock

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage.counts import CollectorId
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.moves import Move, Way

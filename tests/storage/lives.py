@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import Buffer
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import Buffer
 from holdfast.storage.disk_writer import Appender, DiskWriter
 from holdfast.storage.known_files import Acknowledged
 from holdfast.storage.layout import capture_file_stem

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, SensorMetadata
 from viam.proto.common import GetReadingsResponse
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError
-from holdfast.filesystem import FileSystem
 from holdfast.storage import frames
 from holdfast.storage.scan import CaptureReader
 

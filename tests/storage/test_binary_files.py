@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from viam.proto.app.data import Annotations, Classification
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import Buffer, FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import Buffer, FileSystem
 from holdfast.storage import disk_writer, frames
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.disk_writer import Appender, DiskWriter

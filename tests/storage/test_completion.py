@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.errors import StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage import layout
 from holdfast.storage.capture_file import CaptureFile
 from holdfast.storage.completion import Completion
@@ -22,7 +23,6 @@ from holdfast.storage.frames import FrameEncoder
 from holdfast.storage.fresh import MAX_FRESH, Fresh
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.recovery import Recovery
-from holdfast.throttle import Throttle
 from tests.fakes import FaultyFileSystem
 
 from . import samples

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from viam.proto.app.datasync import SensorData, SensorMetadata
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
 from holdfast.storage import disk_writer, frames
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.disk_writer import Appender, DiskWriter

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import Entry, FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import Entry, FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.storage import failed_count
 from holdfast.storage.failed_count import FailedCount
 from holdfast.storage.quarantine import quarantine
 from holdfast.storage.store import Store
-from holdfast.throttle import Throttle
 from tests.fakes import FakeClock
 from tests.waiting import eventually
 

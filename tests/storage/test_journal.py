@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import NewerStateError
-from holdfast.filesystem import FileSystem
 from holdfast.storage import journal as journals
 from holdfast.storage import layout
 from holdfast.storage.counts import CollectorId, ReadingCounts

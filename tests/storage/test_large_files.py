@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from viam.proto.app.datasync import DataCaptureMetadata
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage import frames, scan
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.recovery import Recovered

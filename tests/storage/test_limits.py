@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from holdfast.filesystem import Usage
+from holdfast.base.filesystem import Usage
+from holdfast.base.throttle import Throttle
 from holdfast.space_config import CopySettings, SpaceLimits, WhenFull
 from holdfast.storage import census, layout
 from holdfast.storage import limits as limits_module
@@ -25,7 +26,6 @@ from holdfast.storage.limits import LOW_SHARE, Limits, Rules
 from holdfast.storage.local_copy import LocalCopy
 from holdfast.storage.quarantine_limit import QuarantineLimit
 from holdfast.storage.space import Space
-from holdfast.throttle import Throttle
 from tests.fakes import START_NS, FakeClock, FaultyFileSystem
 
 from . import samples

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.throttle import Throttle
 from holdfast.space_config import CopySettings
 from holdfast.storage.local_copy import LocalCopy
-from holdfast.throttle import Throttle
 from tests.fakes import FakeClock, FaultyFileSystem
 
 BLOCK = 4096

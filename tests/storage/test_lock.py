@@ -13,13 +13,13 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage.lock import FolderLock
 
 _HOLD = """
 import sys, time
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage.lock import FolderLock
 lock = FolderLock(FileSystem(), sys.argv[1])
 print(lock.try_acquire(), flush=True)

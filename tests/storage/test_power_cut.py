@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
 from holdfast.storage import journal
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.disk_writer import DiskWriter

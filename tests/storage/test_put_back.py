@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage import layout
 from holdfast.storage.counts import FileCounts, ReadingCounts
 from holdfast.storage.failed_files import FailedFile, failed_files, list_page

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage import layout
 from holdfast.storage.counts import FileCounts, ReadingCounts
 from holdfast.storage.known_files import Acknowledged

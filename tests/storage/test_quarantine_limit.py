@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.throttle import Throttle
 from holdfast.storage import layout
 from holdfast.storage.counts import FileCounts, ReadingCounts
 from holdfast.storage.quarantine import Held, quarantine
 from holdfast.storage.quarantine_limit import MOST_LISTING, QuarantineLimit
-from holdfast.throttle import Throttle
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from .ledgers import LIDAR, capture, open_ledger

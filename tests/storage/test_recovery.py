@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage.counts import ReadingCounts
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.recovery import QUIET_S, Recovered
@@ -296,7 +296,7 @@ def test_a_file_with_a_living_owner_is_left_alone_however_long_it_was_quiet(tmp_
 def test_a_file_of_another_living_process_is_left_alone(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
     path = folder / f"{STEM}.prog"
     program = (
-        "import sys; from holdfast.filesystem import FileSystem; files = FileSystem();"
+        "import sys; from holdfast.base.filesystem import FileSystem; files = FileSystem();"
         "files.write(files.create(sys.argv[1]), sys.argv[1], bytes.fromhex(sys.argv[2]));"
         "print('written', flush=True); sys.stdin.read()"
     )

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from viam.proto.app.datasync import SensorData, SensorMetadata
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage import frames
 from holdfast.storage import scan as scanning
 from holdfast.storage.scan import count_checks, is_blank

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError, StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage.sequence_files import MAX_FILE_BYTES, Sequence, SequenceFiles, read, rfc3339
 from tests.fakes import FaultyFileSystem
 

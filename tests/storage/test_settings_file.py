@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import NewerStateError
-from holdfast.filesystem import FileSystem
 from holdfast.storage.layout import state_path
 from holdfast.storage.settings_file import Setting, read, remove, write
 

@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage import spool as spool_module
 from holdfast.storage import spool_segments
 from holdfast.storage.layout import FileKind, kind_of

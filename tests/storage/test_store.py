@@ -10,12 +10,12 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.storage import store as store_module
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.store import Store
-from holdfast.throttle import Throttle
 from tests.waiting import as_long_as_others_take, eventually
 
 from . import samples

@@ -17,8 +17,9 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, U
 
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.storage.frames import FrameEncoder
 from holdfast.storage.ledger import Ledger
 from holdfast.storage.store import Store
@@ -26,7 +27,6 @@ from holdfast.sync.cloud import Cloud, CloudSettings
 from holdfast.sync.delivery import Delivery
 from holdfast.sync.link import Link
 from holdfast.sync.scheduler import SyncScheduler, SyncSettings
-from holdfast.throttle import Throttle
 from tests.waiting import as_long_as_others_take, eventually
 
 API = "rdk:component:sensor"

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from holdfast.base.throttle import Throttle
 from holdfast.storage.counts import CollectorId
 from holdfast.storage.moves import Move, Way
 from holdfast.sync.audit import Audit
 from holdfast.sync.walker import Walk
-from holdfast.throttle import Throttle
 from tests.fakes import FakeClock
 from tests.waiting import eventually
 

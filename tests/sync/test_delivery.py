@@ -10,14 +10,14 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest
 
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.errors import StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage.claims import Claims
 from holdfast.storage.counts import ReadingCounts
 from holdfast.sync.outcome import Outcome
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found, Walk
-from holdfast.throttle import Throttle
 
 from .conftest import API, World, make_world, metadata, reading, write_capture_file, write_old_file
 

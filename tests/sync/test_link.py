@@ -7,7 +7,7 @@ from pathlib import Path
 import grpc
 import pytest
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
 from holdfast.errors import CloudError, NotConnectedError
 from holdfast.sync import link as links
 from holdfast.sync.cloud import Cloud, CloudSettings

@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.filesystem import Entry, FileSystem
+from holdfast.base.filesystem import Entry, FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.sync import listings as listings_module
 from holdfast.sync import walker
 from holdfast.sync.listings import MOST_LISTING, MOST_LISTING_TO_SEND, RACY_S, RELIST_S, Listings
 from holdfast.sync.order import Window
 from holdfast.sync.retries import Retries
 from holdfast.sync.walker import Walk
-from holdfast.throttle import Throttle
 
 from .conftest import write_old_file
 

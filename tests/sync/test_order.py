@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.storage.layout import FileKind, capture_file_stem
 from holdfast.sync import walker
 from holdfast.sync.order import Key, Order, Window
 from holdfast.sync.walker import Walk
-from holdfast.throttle import Throttle
 
 from .conftest import write_old_file
 

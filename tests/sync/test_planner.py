@@ -13,8 +13,8 @@ from viam.proto.app.datasync import (
     StreamingDataCaptureUploadRequest,
 )
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage.frames import CHECK_FIELD
 from holdfast.storage.layout import FileKind
 from holdfast.storage.scan import CaptureReader

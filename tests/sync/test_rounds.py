@@ -10,13 +10,13 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import Entry, FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import Entry, FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.storage.limits import Rules
 from holdfast.sync import scheduler, walker
 from holdfast.sync.audit import Audit
 from holdfast.sync.walker import Walk
-from holdfast.throttle import Throttle
 from tests.waiting import eventually
 
 from .conftest import API, World, make_world, write_old_file

@@ -11,7 +11,7 @@ from typing import Any
 import grpc
 import pytest
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage.sequence_files import Sequence, SequenceFiles
 from holdfast.sync.outcome import Outcome
 from tests.fakes import FaultyFileSystem

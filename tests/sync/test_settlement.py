@@ -8,7 +8,7 @@ from typing import cast
 
 import pytest
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage.counts import FileCounts, ReadingCounts
 from holdfast.storage.known_files import Acknowledged
 from holdfast.storage.layout import kind_of

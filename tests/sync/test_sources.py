@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import CommandError, StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.sync.sources import Candidate, Source, Sources
 
 

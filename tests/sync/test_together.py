@@ -11,7 +11,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, DataType, SensorData
 
-from holdfast.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem
 from holdfast.storage.counts import ReadingCounts
 from holdfast.sync.link import LinkState
 from holdfast.sync.planner import MAX_CALL_BYTES, MAX_UNARY_BINARY_BYTES

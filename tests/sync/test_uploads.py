@@ -12,9 +12,9 @@ import grpc
 import pytest
 from viam.proto.app.datasync import UploadMetadata
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
-from holdfast.filesystem import FileSystem
 from holdfast.storage.counts import FileCounts
 from holdfast.sync import kept_uploads
 from holdfast.sync.sources import Candidate

@@ -3,10 +3,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.clock import SystemClock
-from holdfast.filesystem import FileSystem
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.base.throttle import Throttle
 from holdfast.sync.walker import Walk
-from holdfast.throttle import Throttle
 
 from .conftest import write_old_file
 

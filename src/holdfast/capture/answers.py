@@ -10,10 +10,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import Buffer
 from ..config import CaptureMethod
 from ..errors import ResourceCallError, ResourceErrorKind
-from ..filesystem import Buffer
 from ..storage.frames import binary_head, tabular_message
 from .client import UnaryClient
 from .methods import BinaryAnswer, BinaryMethod, TabularMethod, Target

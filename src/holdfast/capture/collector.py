@@ -20,7 +20,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Struct
 from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
-from ..clock import Clock
+from ..base.clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
 from ..storage.disk_writer import DiskWriter

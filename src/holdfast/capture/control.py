@@ -15,11 +15,11 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.tasks import supervised
+from ..base.throttle import Throttle
+from ..base.words import shown
 from ..errors import ResourceCallError
-from ..supervision import supervised
-from ..throttle import Throttle
-from ..wording import shown
 from .sequences import Marked, Pair
 
 POLL_HZ = 10.0

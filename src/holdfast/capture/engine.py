@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.tasks import supervised
+from ..base.throttle import Throttle
 from ..storage.disk_writer import Appender, DiskWriter
-from ..supervision import supervised
-from ..throttle import Throttle
 from .bounds import Load, Shortfall
 from .collector import Collector, CollectorSpec, Occupancy
 from .methods import BinaryMethod

@@ -22,16 +22,16 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import Buffer, FileSystem
+from ..base.tasks import in_thread
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import Buffer, FileSystem
 from ..mongo_config import MongoSettings
 from ..storage.counts import CollectorId
 from ..storage.spool import Spool, Waiting
 from ..storage.spool_reader import Batch
 from ..storage.spool_segments import SpoolCounts
-from ..supervision import in_thread
-from ..throttle import Throttle
 from .answers import Sink
 from .collector import CollectorSpec
 from .documents import NoDocumentError, document

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from ..clock import Clock
+from ..base.clock import Clock
 from ..storage.capture_file import CaptureFile
 from .answers import Sink, payloads, tabular
 from .collector import CollectorSpec

@@ -7,8 +7,8 @@ from typing import Any
 from google.protobuf.message import DecodeError
 from viam.proto.common import GetReadingsRequest, GetReadingsResponse
 
+from ..base.protobuf_values import plain
 from ..errors import ResourceCallError, ResourceErrorKind
-from ..plain import plain
 from .client import UnaryClient
 from .methods import sensor
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from ..base.words import closest
 from ..config import CaptureMethod, short_name
-from ..wording import closest
 from .methods import Method, lookup, methods_of
 
 

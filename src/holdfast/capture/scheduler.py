@@ -18,8 +18,8 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 
-from ..clock import Clock
-from ..supervision import supervised
+from ..base.clock import Clock
+from ..base.tasks import supervised
 
 SLOT_S = 0.005
 _SPREAD_S = 1.0

@@ -20,12 +20,12 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, TypeVar
 
-from ..clock import Clock, first_done
+from ..base.clock import Clock, first_done
+from ..base.filesystem import FileSystem
+from ..base.tasks import supervised, unheard
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import FileSystem
 from ..storage.sequence_files import Sequence, SequenceFiles
-from ..supervision import supervised, unheard
-from ..throttle import Throttle
 
 MAX_OPEN = 1_000
 ALIVE_S = 5.0

@@ -16,7 +16,7 @@ from typing import Protocol
 
 import psutil
 
-from ..clock import Clock
+from ..base.clock import Clock
 from .bounds import ENOUGH, Bound, Load, Shortfall, advice, bound_by
 from .rates import SAMPLE_S, WINDOW_S, Totals, Window
 

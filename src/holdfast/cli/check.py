@@ -9,10 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..base.words import closest
 from ..capture.resolve import resolve
 from ..config import Config, parse, short_name
 from ..errors import ConfigError
-from ..wording import closest
 from .entries import entries_of, of_attributes, of_dependencies, of_fragments
 from .finding import Finding, error, note, problem
 from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, MODULE_NAME, Json, Machine, NoDataManagerError, is_machine

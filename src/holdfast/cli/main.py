@@ -14,8 +14,8 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NoReturn
 
 from .. import __version__
+from ..base.words import shown
 from ..errors import HoldfastError
-from ..wording import shown
 from .back import to_builtin
 from .check import check
 from .convert import local_module, registry_module, to_holdfast

@@ -5,8 +5,8 @@ from __future__ import annotations
 import io
 import sys
 
+from ..base.filesystem import FileSystem
 from ..errors import HoldfastError
-from ..filesystem import FileSystem
 
 STDIN = "-"
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from ..base.words import shown
 from ..errors import CommandError
 from ..manager import Manager
-from ..wording import shown
 from . import basics, capturing, failed, pausing, sequencing, syncing, uploading
 from .table import Command, did_you_mean
 

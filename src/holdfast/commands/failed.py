@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.tasks import in_thread
+from ..base.words import shown
 from ..errors import CommandError, NotReadyError, StorageError, printable
-from ..filesystem import FileSystem
 from ..manager import Manager
 from ..storage.failed_files import MAX_ROWS, FailedFile, failed_files, list_page
 from ..storage.ledger import Ledger
 from ..storage.put_back import BATCH, Departures, Result
-from ..supervision import in_thread
-from ..wording import shown
 from .syncing import WAIT, told
 from .table import Argument, Arguments, Command, flag, number, one_of, text, texts
 

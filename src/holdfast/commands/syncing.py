@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from functools import partial
 from typing import Any
 
+from ..base.jobs import Job
+from ..base.words import shown
 from ..config import short_name
 from ..errors import CommandError
-from ..jobs import Job
 from ..manager import Manager
 from ..sync.report import SyncReport
 from ..sync.selection import folders_of, select
-from ..wording import shown
 from .resources import known_to
 from .table import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
 

@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.words import closest, shown
 from ..errors import CommandError
 from ..manager import Manager
-from ..wording import closest, shown
 
 Arguments = Mapping[str, Any]
 Check = Callable[[str, Any], Any]

@@ -10,13 +10,13 @@ import mimetypes
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.jobs import Job
+from ..base.words import shown
 from ..errors import CommandError, NotUploadedError, printable
-from ..jobs import Job
 from ..manager import Manager
 from ..sync.planner import EXTENSIONS, extension_of
 from ..sync.sources import Candidate, Sources
 from ..sync.uploads import Labels, Uploaded
-from ..wording import shown
 from .syncing import WAIT, told
 from .table import Argument, Arguments, Command, did_you_mean, text, texts
 

@@ -7,7 +7,7 @@ monotonic clock. A step back is believed at once, since it makes nothing older. 
 
 from __future__ import annotations
 
-from ..clock import Clock
+from ..base.clock import Clock
 
 PROBATION_S = 3600.0
 _DRIFT_S = 5.0

@@ -10,8 +10,8 @@ import itertools
 import os
 from collections.abc import Sequence
 
+from ..base.filesystem import Buffer, FileSystem
 from ..errors import StorageError
-from ..filesystem import Buffer, FileSystem
 from . import layout
 
 _NAME_TRIES = 1000

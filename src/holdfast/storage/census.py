@@ -12,8 +12,8 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from ..base.filesystem import Entry, EntryKind, FileSystem
 from ..errors import StorageError
-from ..filesystem import Entry, EntryKind, FileSystem
 from . import layout
 from .layout import FileKind
 

@@ -17,12 +17,12 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.due import LONGEST_WAIT_S, due_s
+from ..base.filesystem import FileSystem
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import FileSystem
-from ..throttle import Throttle
 from .counts import CollectorId
-from .due import LONGEST_WAIT_S, due_s
 from .fresh import Fresh
 from .ledger import Ledger
 

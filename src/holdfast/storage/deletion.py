@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.throttle import Throttle
 from ..errors import DamagedFileError, StorageError
-from ..filesystem import FileSystem
-from ..throttle import Throttle
 from .census import Amount, StoredFile
 from .claims import Claims
 from .counts import collector_of

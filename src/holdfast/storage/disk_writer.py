@@ -20,16 +20,16 @@ from dataclasses import dataclass
 
 from viam.proto.app.datasync import DataCaptureMetadata
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.due import LONGEST_WAIT_S, due_s
+from ..base.filesystem import Buffer, FileSystem
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import Buffer, FileSystem
-from ..throttle import Throttle
 from . import layout
 from .capture_file import CaptureFile
 from .census import occupied_bytes
 from .completion import Completion
 from .counts import collector_of
-from .due import LONGEST_WAIT_S, due_s
 from .frames import FrameEncoder
 from .ledger import Ledger
 

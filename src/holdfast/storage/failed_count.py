@@ -10,9 +10,9 @@ import asyncio
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
 from ..errors import StorageError
-from ..filesystem import FileSystem
 from .failed_files import failed_files
 from .store import Store
 

@@ -14,8 +14,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, StorageError, printable
-from ..filesystem import EntryKind, FileSystem
 from . import layout
 from .quarantine import Sidecar, read_sidecar
 

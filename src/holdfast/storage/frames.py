@@ -16,7 +16,7 @@ from collections.abc import Sequence
 
 from viam.proto.app.datasync import DataCaptureMetadata
 
-from ..filesystem import Buffer
+from ..base.filesystem import Buffer
 
 CHECK_FIELD = 19999
 CHECK_TAG = b"\xfd\xe1\x09"  # the varint of (19999 << 3 | 5): a fixed 32-bit number follows

@@ -20,9 +20,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
+from ..base import checked_line
+from ..base.filesystem import FileSystem
 from ..errors import NewerStateError, StorageError, printable
-from ..filesystem import FileSystem
-from . import checked_line, layout
+from . import layout
 
 VERSION = 1
 MAX_BYTES = 1024 * 1024

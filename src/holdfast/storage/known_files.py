@@ -10,7 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from ..filesystem import FileSystem
+from ..base.filesystem import FileSystem
 from . import layout
 from .journal import Record
 from .moves import Move, from_record, to_record

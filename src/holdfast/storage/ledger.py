@@ -23,10 +23,10 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.throttle import Throttle
 from ..errors import NewerStateError, StorageError
-from ..filesystem import FileSystem
-from ..throttle import Throttle
 from . import layout
 from .counts import CollectorId, FileCounts, ReadingCounts
 from .journal import Journal, Record

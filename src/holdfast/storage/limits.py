@@ -24,11 +24,11 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import FileSystem
 from ..space_config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
-from ..throttle import Throttle
 from .believed_clock import BelievedClock
 from .census import Amount, Census, StoredFile, complete_files
 from .deletion import Deletion, Freed

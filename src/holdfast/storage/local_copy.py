@@ -15,11 +15,11 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import EntryKind, FileSystem, is_in
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import EntryKind, FileSystem, is_in
 from ..space_config import CopySettings
-from ..throttle import Throttle
 from . import layout
 from .believed_clock import BelievedClock
 from .census import occupied_bytes

@@ -10,8 +10,8 @@ import fcntl
 import os
 from contextlib import suppress
 
+from ..base.filesystem import FILE_MODE, FileSystem
 from ..errors import StorageError
-from ..filesystem import FILE_MODE, FileSystem
 from . import layout
 
 

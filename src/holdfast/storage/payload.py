@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import SensorMetadata
 
+from ..base.filesystem import FileSystem
 from ..errors import StorageError
-from ..filesystem import FileSystem
 from .frames import CHECK_SIZE, check_field, read_varint
 
 _HEAD_BYTES = 64 * 1024

@@ -15,8 +15,8 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ..base.filesystem import FileSystem
 from ..errors import DamagedFileError, StorageError
-from ..filesystem import FileSystem
 from . import layout
 from .counts import collector_of
 from .failed_files import FailedFile

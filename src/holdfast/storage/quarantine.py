@@ -15,8 +15,8 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..base.filesystem import FileSystem
 from ..errors import DamagedFileError, StorageError, printable
-from ..filesystem import FileSystem
 from . import layout
 from .counts import CollectorId
 from .layout import FileKind

@@ -11,10 +11,10 @@ import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import FileSystem
-from ..throttle import Throttle
 from . import layout
 from .census import occupied_bytes
 from .failed_files import FailedFile, quarantine_of

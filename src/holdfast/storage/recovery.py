@@ -14,9 +14,9 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, StorageError, printable
-from ..filesystem import EntryKind, FileSystem
 from . import layout
 from .capture_file import final_name
 from .counts import CollectorId, collector_of

@@ -21,8 +21,8 @@ from collections.abc import Collection, Iterator
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
+from ..base.filesystem import FileSystem
 from ..errors import DamagedFileError, StorageError
-from ..filesystem import FileSystem
 from .frames import CHECK_LAYOUT, CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
 from .old_images import may_hold_old_images, old_images
 from .payload import Payload, payload_at

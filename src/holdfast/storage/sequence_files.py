@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from datetime import datetime, timezone
 from typing import Any
 
+from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, StorageError, printable
-from ..filesystem import EntryKind, FileSystem
 from . import layout
 from .quarantine import set_aside
 

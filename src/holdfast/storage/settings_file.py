@@ -16,8 +16,8 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.filesystem import FileSystem
 from ..errors import NewerStateError, StorageError, printable
-from ..filesystem import FileSystem
 from . import layout
 
 VERSION = 1

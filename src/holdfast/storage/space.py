@@ -11,8 +11,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import NamedTuple
 
-from ..clock import Clock
-from ..filesystem import FileSystem, Usage
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem, Usage
 from .census import Census, occupied_bytes, take_census
 from .deletion import Freed
 

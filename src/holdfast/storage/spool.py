@@ -24,13 +24,13 @@ from concurrent.futures import Future
 from contextlib import suppress
 from typing import NamedTuple
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.due import LONGEST_WAIT_S, due_s
+from ..base.filesystem import FileSystem
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import FileSystem
-from ..throttle import Throttle
 from . import spool_file
 from .counts import CollectorId
-from .due import LONGEST_WAIT_S, due_s
 from .spool_file import Header
 from .spool_reader import SpoolReader
 from .spool_segments import MAX_BYTES, Segment, Segments, SpoolCounts, folder_of, place_of, segment_path

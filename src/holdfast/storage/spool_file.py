@@ -24,8 +24,8 @@ import zlib
 from dataclasses import dataclass
 from typing import Any
 
+from ..base.filesystem import Buffer
 from ..errors import DamagedFileError, NewerStateError
-from ..filesystem import Buffer
 from .counts import CollectorId
 
 VERSION = 1

@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
+from ..base import checked_line
+from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, NewerStateError, StorageError, printable
-from ..filesystem import EntryKind, FileSystem
-from . import checked_line, layout, spool_file
+from . import layout, spool_file
 from .spool_file import FRAME, MAX_RECORD_BYTES, RecordReader, SpooledReading
 from .spool_segments import Segment, Segments, place_of
 

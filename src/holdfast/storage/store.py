@@ -12,11 +12,11 @@ import logging
 import os
 from collections.abc import Iterable
 
-from ..clock import Clock, first_done
+from ..base.clock import Clock, first_done
+from ..base.filesystem import FileSystem
+from ..base.tasks import end, in_thread, supervised
+from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..filesystem import FileSystem
-from ..supervision import end, in_thread, supervised
-from ..throttle import Throttle
 from . import layout
 from .claims import Claims
 from .deletion import Deletion

@@ -14,8 +14,8 @@ from typing import NamedTuple
 
 from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
+from ..base.filesystem import FileSystem
 from ..errors import DamagedFileError, StorageError
-from ..filesystem import FileSystem
 from ..storage.scan import CaptureReader
 from .planner import MAX_CALL_BYTES, TabularCall, UnaryPart, day_of
 from .settlement import Scanned

@@ -15,14 +15,14 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from functools import partial
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.tasks import in_thread
+from ..base.throttle import Throttle
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
-from ..filesystem import FileSystem
 from ..storage.known_files import WHOLE
 from ..storage.layout import FileKind
 from ..storage.store import Store
-from ..supervision import in_thread
-from ..throttle import Throttle
 from .bundle import Call, bundle
 from .cloud import Cloud
 from .link import Link

@@ -11,7 +11,7 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
-from ..filesystem import FileSystem
+from ..base.filesystem import FileSystem
 from ..space_config import HIGHEST_PRIORITY
 from ..storage.store import Store
 from .order import Order

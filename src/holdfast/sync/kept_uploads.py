@@ -12,8 +12,8 @@ import hashlib
 import os
 from collections.abc import Iterable, Iterator
 
+from ..base.filesystem import EntryKind, FileSystem
 from ..errors import BusyError, CommandError, StorageError, printable
-from ..filesystem import EntryKind, FileSystem
 from ..storage import layout
 from .planner import labels_in
 

@@ -11,9 +11,9 @@ import asyncio
 import logging
 from enum import Enum
 
-from ..clock import Clock, first_done
+from ..base.clock import Clock, first_done
+from ..base.throttle import Throttle
 from ..errors import CloudError, NotConnectedError
-from ..throttle import Throttle
 from .cloud import Cloud, CloudSettings
 from .retry import link_backoff, unwell_backoff
 from .safety import SafetyStop

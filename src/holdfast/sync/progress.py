@@ -9,9 +9,9 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.quantities import duration, size
 from ..errors import printable
-from ..quantities import duration, size
 from .streams import Messages
 
 QUIET_S = 30.0

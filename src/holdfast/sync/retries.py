@@ -12,7 +12,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..clock import Clock
+from ..base.clock import Clock
 from .retry import Backoff, unit_backoff
 
 MAX_FILES = 10_000

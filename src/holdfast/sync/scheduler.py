@@ -18,13 +18,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 
-from ..clock import Clock, first_done
-from ..filesystem import FileSystem
+from ..base.clock import Clock, first_done
+from ..base.filesystem import FileSystem
+from ..base.tasks import in_thread
+from ..base.throttle import Throttle
 from ..space_config import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
 from ..storage.store import Store
-from ..supervision import in_thread
-from ..throttle import Throttle
 from .audit import Audit
 from .backlog import Backlog
 from .delivery import Delivery

@@ -8,8 +8,8 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Sequence
 
+from ..base.filesystem import EntryKind, FileSystem, is_in
 from ..errors import CommandError, StorageError
-from ..filesystem import EntryKind, FileSystem, is_in
 from ..storage import layout
 from .report import Selection
 

@@ -13,11 +13,11 @@ from collections.abc import Callable
 
 from viam.proto.app.data import CreateSequenceRequest, SequenceResourceFilter
 
+from ..base.filesystem import FileSystem
+from ..base.tasks import in_thread
 from ..errors import DamagedFileError
-from ..filesystem import FileSystem
 from ..storage.quarantine import set_aside
 from ..storage.sequence_files import Sequence, read
-from ..supervision import in_thread
 from .cloud import Cloud
 from .link import Link
 from .outcome import Outcome

@@ -12,8 +12,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
+from ..base.filesystem import FileSystem, is_in
 from ..errors import StorageError
-from ..filesystem import FileSystem, is_in
 from ..storage import layout
 from ..storage.counts import CollectorId, collector_of
 from ..storage.known_files import WHOLE, Acknowledged

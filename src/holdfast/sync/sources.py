@@ -13,8 +13,8 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from ..base.filesystem import Entry, EntryKind, FileSystem, is_in
 from ..errors import CommandError, StorageError, printable
-from ..filesystem import Entry, EntryKind, FileSystem, is_in
 from ..storage import layout
 from ..storage.layout import FileKind
 from .walker import Found

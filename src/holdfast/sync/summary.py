@@ -11,9 +11,9 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.quantities import duration, size
 from ..errors import printable
-from ..quantities import duration, size
 from .backlog import Backlog
 from .meter import Meter
 from .outcome import Outcome

@@ -10,8 +10,8 @@ from __future__ import annotations
 import itertools
 from collections.abc import Awaitable, Callable
 
+from ..base.filesystem import FileSystem
 from ..errors import CloudError
-from ..filesystem import FileSystem
 from ..storage.counts import collector_of
 from ..storage.known_files import Acknowledged
 from ..storage.scan import CaptureReader

@@ -19,11 +19,11 @@ from functools import partial
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import FileUploadResponse
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.tasks import end, in_thread, unheard
 from ..errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
-from ..filesystem import FileSystem
 from ..storage.store import Store
-from ..supervision import end, in_thread, unheard
 from .cloud import Cloud
 from .kept_uploads import forget_unfinished, keep, path_for
 from .link import Link

@@ -17,11 +17,11 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ..clock import Clock
+from ..base.clock import Clock
+from ..base.filesystem import Entry, EntryKind, FileSystem, is_in
+from ..base.throttle import Throttle
 from ..errors import StorageError, printable
-from ..filesystem import Entry, EntryKind, FileSystem, is_in
 from ..storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
-from ..throttle import Throttle
 from .listings import RELIST_S, Listing, Listings, Stamp
 from .order import Key, Order, Window
 from .retries import Retries

@@ -15,8 +15,8 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import DecodeError, Message
 from google.protobuf.struct_pb2 import Struct, Value
 
+from ...base.filesystem import Buffer
 from ...errors import ResourceCallError, ResourceErrorKind
-from ...filesystem import Buffer
 
 Answer = TypeVar("Answer", bound=Message)
 Params = Mapping[str, Any]

@@ -12,9 +12,9 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from ..errors import BusyError, HoldfastError
 from .clock import Clock, first_done
-from .errors import BusyError, HoldfastError
-from .supervision import end
+from .tasks import end
 
 MAX_RUNNING = 32
 MAX_ENDED = 100

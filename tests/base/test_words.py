@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.wording import closest, shortened, shown
+from holdfast.base.words import closest, shortened, shown
 
 
 @pytest.mark.parametrize("value", ["a", 5.0, None, [1, "x"], {"b": 1, "a": 2}, "é\n"])

@@ -18,7 +18,7 @@ from enum import Enum
 from types import TracebackType
 from typing import NamedTuple
 
-from .errors import StorageError, printable
+from ..errors import StorageError, printable
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Linux's sync of one file system; Python has none. Missing elsewhere."""

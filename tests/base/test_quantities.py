@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.quantities import duration, size
+from holdfast.base.quantities import duration, size
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from holdfast import throttle
-from holdfast.throttle import Throttle
+from holdfast.base import throttle
+from holdfast.base.throttle import Throttle
 from tests.fakes import FakeClock
 
 

@@ -6,11 +6,11 @@ import asyncio
 
 import pytest
 
-from holdfast.clock import SystemClock
+from holdfast.base.clock import SystemClock
+from holdfast.base.jobs import MAX_ENDED, Job, Jobs
 from holdfast.errors import NotConnectedError
-from holdfast.jobs import MAX_ENDED, Job, Jobs
 
-from .fakes import FakeClock
+from ..fakes import FakeClock
 
 
 async def nothing() -> None:

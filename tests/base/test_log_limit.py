@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from holdfast.log_limit import INTERVAL_S, MAX_KINDS, MAX_TEXTS, MOST_OF_A_KIND, LogLimit
+from holdfast.base.log_limit import INTERVAL_S, MAX_KINDS, MAX_TEXTS, MOST_OF_A_KIND, LogLimit
 
 
 class Log:

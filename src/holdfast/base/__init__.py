@@ -1,0 +1,1 @@
+"""What everything else stands on: files, time, tasks and threads, words for people. Knows no part of Holdfast."""
