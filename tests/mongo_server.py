@@ -11,7 +11,7 @@ import bson
 from bson.objectid import ObjectId
 
 from holdfast.capture.mongo_target import MongoError, MongoErrorKind, Refused
-from holdfast.mongo_config import MongoSettings
+from holdfast.config.mongo import MongoSettings
 
 NO_CONNECTION = MongoError(MongoErrorKind.NO_CONNECTION, "nobody there")
 

@@ -17,9 +17,9 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.capture.methods import TABLES
 from holdfast.commands import COMMANDS, HELP
 from holdfast.config import CaptureMethod, Config, parse
+from holdfast.config.space import SpaceLimits
 from holdfast.errors import ConfigError
 from holdfast.manager import Manager, Resources
-from holdfast.space_config import SpaceLimits
 from holdfast.status import status
 
 from .fakes import FakeClient

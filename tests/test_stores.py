@@ -14,8 +14,8 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.throttle import Throttle
 from holdfast.config import Config
+from holdfast.config.space import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits
 from holdfast.placement import left_behind
-from holdfast.space_config import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.store import Store
 from holdfast.stores import MAX_DRAINING, Stores

@@ -12,8 +12,8 @@ from dataclasses import replace
 from .base.filesystem import FileSystem
 from .capture.resolve import Resolution
 from .config import Config, short_name
+from .config.space import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, WhenFull
 from .errors import StorageError
-from .space_config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, WhenFull
 from .storage import layout
 from .storage.limits import Rules
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .base.clock import Clock
-from .space_config import WhenFull
+from .config.space import WhenFull
 from .storage.local_copy import LocalCopy
 from .storage.store import Store
 

@@ -14,7 +14,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.capture import mongo
 from holdfast.capture.mongo import BATCH_READINGS, REFUSED, MongoCapture, SpoolPlace
 from holdfast.capture.mongo_target import MongoError, MongoErrorKind
-from holdfast.mongo_config import MongoSettings
+from holdfast.config.mongo import MongoSettings
 from tests.mongo_server import NO_CONNECTION, Connection, MongoServer
 from tests.storage.samples import API, message
 from tests.waiting import eventually

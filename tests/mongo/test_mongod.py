@@ -15,7 +15,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.capture.mongo import MongoCapture, SpoolPlace
 from holdfast.capture.mongo_client import MongoClient
 from holdfast.capture.mongo_target import MongoError, MongoErrorKind
-from holdfast.mongo_config import MongoSettings
+from holdfast.config.mongo import MongoSettings
 from tests.mongod import DATABASE, ESCAPED, PASSWORD, USER, Mongod
 from tests.storage.samples import API, message
 from tests.waiting import eventually

@@ -14,7 +14,7 @@ import pytest
 
 from holdfast.base.filesystem import Usage
 from holdfast.base.throttle import Throttle
-from holdfast.space_config import CopySettings, SpaceLimits, WhenFull
+from holdfast.config.space import CopySettings, SpaceLimits, WhenFull
 from holdfast.storage import census, layout
 from holdfast.storage import limits as limits_module
 from holdfast.storage.claims import Claims

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.base.throttle import Throttle
-from holdfast.space_config import CopySettings
+from holdfast.config.space import CopySettings
 from holdfast.storage.local_copy import LocalCopy
 from tests.fakes import FakeClock, FaultyFileSystem
 

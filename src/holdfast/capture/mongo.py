@@ -26,8 +26,8 @@ from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
 from ..base.tasks import in_thread
 from ..base.throttle import Throttle
+from ..config.mongo import MongoSettings
 from ..errors import StorageError
-from ..mongo_config import MongoSettings
 from ..storage.counts import CollectorId
 from ..storage.spool import Spool, Waiting
 from ..storage.spool_reader import Batch

@@ -28,7 +28,7 @@ from pymongo.collection import Collection
 from pymongo.server_api import ServerApi, ServerApiVersion
 from pymongo.write_concern import WriteConcern
 
-from ..mongo_config import MongoSettings
+from ..config.mongo import MongoSettings
 from .mongo_target import MongoError, MongoErrorKind, Refused
 
 CALL_TIMEOUT_S = 20.0

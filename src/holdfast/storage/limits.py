@@ -27,8 +27,8 @@ from dataclasses import dataclass, field
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.throttle import Throttle
+from ..config.space import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ..errors import StorageError
-from ..space_config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from .believed_clock import BelievedClock
 from .census import Amount, Census, StoredFile, complete_files
 from .deletion import Deletion, Freed

@@ -18,8 +18,8 @@ from typing import NamedTuple
 from ..base.clock import Clock
 from ..base.filesystem import EntryKind, FileSystem, is_in
 from ..base.throttle import Throttle
+from ..config.space import CopySettings
 from ..errors import StorageError
-from ..space_config import CopySettings
 from . import layout
 from .believed_clock import BelievedClock
 from .census import occupied_bytes

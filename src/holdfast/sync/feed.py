@@ -12,7 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from ..base.filesystem import FileSystem
-from ..space_config import HIGHEST_PRIORITY
+from ..config.space import HIGHEST_PRIORITY
 from ..storage.store import Store
 from .order import Order
 from .retries import Retries

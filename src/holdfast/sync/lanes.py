@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
-from ..space_config import DEFAULT_PRIORITY, HIGHEST_PRIORITY
+from ..config.space import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 from ..storage.layout import FileKind
 from .planner import MAX_CALL_BYTES
 from .retries import MAX_FILES_PER_CALL

@@ -22,7 +22,7 @@ from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
 from ..base.throttle import Throttle
-from ..space_config import DEFAULT_PRIORITY
+from ..config.space import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
 from ..storage.store import Store
 from .audit import Audit

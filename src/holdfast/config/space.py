@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Protocol
 
-from .base.filesystem import is_in
-from .base.words import shown
-from .errors import ConfigError
+from ..base.filesystem import is_in
+from ..base.words import shown
+from ..errors import ConfigError
 
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from holdfast.config import Config, parse
+from holdfast.config.space import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits, WhenFull
 from holdfast.errors import ConfigError
-from holdfast.space_config import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits, WhenFull
 
 ENVIRONMENT = {"HOME": "/home/user"}
 READINGS = {"name": "lidar", "method": "Readings", "capture_frequency_hz": 10.0}

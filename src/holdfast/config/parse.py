@@ -14,12 +14,12 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from . import space_config
-from .base.words import MAX_SHOWN_CHARS, closest, shortened, shown
-from .errors import ConfigError
-from .mongo_config import KEYS as MONGO_KEYS
-from .mongo_config import MongoSettings, mongo_settings
-from .space_config import CopySettings, SpaceLimits
+from ..base.words import MAX_SHOWN_CHARS, closest, shortened, shown
+from ..errors import ConfigError
+from . import space
+from .mongo import KEYS as MONGO_KEYS
+from .mongo import MongoSettings, mongo_settings
+from .space import CopySettings, SpaceLimits
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
@@ -59,7 +59,7 @@ class CaptureMethod:
     timeout_s: float = 5.0
     capture_directory: str = ""
     """An absolute path; empty for the service's `capture_dir`."""
-    priority: int = field(default=space_config.DEFAULT_PRIORITY, compare=False)
+    priority: int = field(default=space.DEFAULT_PRIORITY, compare=False)
     """What is sent first, 9 before 0, and deleted first to free space, 0 before 9. A change of it is no change of
     the collector."""
     max_in_flight: int = 0
@@ -200,18 +200,18 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         file_last_modified_s=reader.number("file_last_modified_millis", 10_000.0) / 1000,
         maximum_num_sync_threads=reader.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
         sync_bandwidth_limit_bytes_per_sec=reader.number("sync_bandwidth_limit_bytes_per_sec", 0.0),
-        sync_order=space_config.choice(reader, "sync_order", SYNC_ORDERS),
+        sync_order=space.choice(reader, "sync_order", SYNC_ORDERS),
         upload_roots=tuple(path(p) for p in reader.texts("upload_roots") if p),
         cloud_address=reader.text("cloud_address", "") or DEFAULT_CLOUD_ADDRESS,
         allow_plaintext=reader.flag("allow_plaintext"),
         mongo_capture_config=reader.mongo(),
-        limits=space_config.space_limits(reader),
-        local_copy=space_config.copy_settings(reader, _Reader, path),
-        in_memory=space_config.choice(reader, "capture_store", ("disk", "memory")) == "memory",
-        memory_dir=space_config.memory_dir(environment, capture_dir),
+        limits=space.space_limits(reader),
+        local_copy=space.copy_settings(reader, _Reader, path),
+        in_memory=space.choice(reader, "capture_store", ("disk", "memory")) == "memory",
+        memory_dir=space.memory_dir(environment, capture_dir),
     )  # fmt: skip
     if config.local_copy is not None:
-        space_config.refuse_copy_in(
+        space.refuse_copy_in(
             config.local_copy, (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
         )
     return _with_problems(config, reader)
@@ -350,7 +350,7 @@ class _Reader:
             tags = reader.texts("tags")
             timeout_s = reader.number("timeout_ms", 5000.0, MOST_MS) / 1000
             directory = reader.text("capture_directory", "")
-            priority = space_config.priority(entry.get("priority"))
+            priority = space.priority(entry.get("priority"))
             max_in_flight = reader.whole("max_in_flight", 0, MAX_IN_FLIGHT)
             for unused in ("capture_queue_size", "capture_buffer_size"):
                 reader.number(unused, 0.0)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from .errors import ConfigError
+from ..errors import ConfigError
 
 DEFAULT_DATABASE, DEFAULT_COLLECTION = "sensorData", "readings"
 _SCHEMES = ("mongodb://", "mongodb+srv://")

@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 
 from holdfast import config
 from holdfast.config import CaptureMethod, Config, ControlSensorConfig
+from holdfast.config.mongo import MongoSettings
+from holdfast.config.space import SpaceLimits
 from holdfast.errors import ConfigError
-from holdfast.mongo_config import MongoSettings
-from holdfast.space_config import SpaceLimits
 
-from .documented import DOCUMENTED, DOCUMENTED_METHODS
+from ..documented import DOCUMENTED, DOCUMENTED_METHODS
 
 ENVIRONMENT = {"HOME": "/home/user"}
 MEMORY_NAME = hashlib.sha256(b"\0/home/user\0/home/user/.viam/capture").hexdigest()[:12]
