@@ -22,9 +22,9 @@ from holdfast.cli.check import check
 from holdfast.cli.convert import registry_module, to_holdfast
 from holdfast.cli.finding import is_fine
 from holdfast.commands import COMMANDS, HELP
+from holdfast.steering.selective_syncer import reason_to_wait
 from holdfast.storage.counts import ReadingCounts
 from holdfast.sync.link import LinkState
-from holdfast.sync.selector import reason_to_wait
 
 from .cli.configs import of_holdfast
 

@@ -19,7 +19,7 @@ FLOOR = frozenset(
 TOP = frozenset(
     {
         "manager", "stores", "uplink", "placement", "status", "space_status", "commands", "steering",
-        "user_settings", "steering_status",
+        "steering_status",
     }
 )  # fmt: skip
 MAY_IMPORT = {
@@ -145,7 +145,7 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
         ("holdfast.capture.methods", "from . import sensor\nfrom .method import TabularMethod", True),
         ("holdfast.capture.methods.sensor", "from ...storage.frames import readings_payload", False),
         ("holdfast.sync.cloud", "from viam.gen.proto.rpc.v1.auth_pb2 import Credentials\nimport grpc", False),
-        ("holdfast.capture.readings", "from viam.utils import struct_to_dict\nimport viam.utils", False),
+        ("holdfast.steering.sensor_readings", "from viam.utils import struct_to_dict\nimport viam.utils", False),
         ("holdfast.status", "from . import __version__\nfrom .sync.link import Link", False),
         ("holdfast.manager", "from .capture import engine\nfrom .sync import cloud", False),
         (

@@ -13,11 +13,12 @@ import pytest
 
 SOURCES = Path(__file__).parent.parent / "src" / "holdfast"
 MAY_GO_ON = {
-    "capture/sequences.py": {"function"},  # what follows it waits for it, and nobody else
     "commands/failed.py": {"list_page", "lambda: list(itertools.islice(meant, BATCH))"},
     "commands/syncing.py": {"list", "selected"},
     "commands/uploading.py": {"sources.find", "lambda: list(itertools.islice(found, _BATCH))"},
     "stores.py": {"left_behind"},
+    "steering/open_sequences.py": {"function"},  # what follows it waits for it, and nobody else
+    "steering/user_settings.py": {"settings_file.read"},
     "storage/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves
     "storage/failed_count.py": {"self._count"},
     "storage/limits.py": {"self.check"},  # `close` waits for it
@@ -28,7 +29,6 @@ MAY_GO_ON = {
     "sync/sequences.py": {"read"},
     "sync/summary.py": {"_real"},
     "sync/uploads.py": {"source.is_unchanged"},
-    "user_settings.py": {"settings_file.read"},
 }
 """By file: what neither changes the disk nor counts, or what somebody else waits for."""
 

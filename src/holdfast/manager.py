@@ -24,22 +24,19 @@ from .base.tasks import end
 from .base.throttle import Throttle
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
-from .capture.effective import effective, pair_of
 from .capture.engine import Capture
 from .capture.methods import sensor
 from .capture.mongo import MongoCapture, SpoolPlace
-from .capture.readings import sensor_readings
 from .capture.resolve import Resolution, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
 from .placement import placed
-from .steering import Steering
+from .steering import Steering, effective, pair_of, reason_to_wait, sensor_readings
 from .storage.store import Store
 from .stores import Stores
 from .sync.cloud import CloudSettings
 from .sync.report import Select, SyncReport
 from .sync.scheduler import STOP_PATIENCE_S, SyncSettings
-from .sync.selector import reason_to_wait
 from .uplink import Uplink
 
 HAND_OVER_S = 10.0

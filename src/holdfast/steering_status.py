@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from .manager import Manager
+from .steering import Held
 from .storage.sequence_files import rfc3339
-from .user_settings import Held
 
 
 def steering_status(manager: Manager) -> dict[str, Any]:

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
-from ..capture.effective import Orders, Wanted, effective
 from ..capture.once import capture_once
 from ..config import CaptureMethod, is_off, ordered
 from ..errors import CommandError, NotConnectedError, NotReadyError, printable
 from ..manager import Manager
+from ..steering import Orders, Wanted, effective
 from .resources import Known, pair_known, running
 from .table import Argument, Arguments, Command, flag, mapping, text
 

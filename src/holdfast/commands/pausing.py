@@ -7,9 +7,8 @@ from typing import Any
 from ..config import CaptureMethod, is_off, short_name
 from ..errors import CommandError
 from ..manager import Manager
+from ..steering import CAPTURE, MAX_SETTINGS, SYNC, Setting
 from ..steering_status import paused
-from ..storage.settings_file import MAX_SETTINGS, Setting
-from ..user_settings import CAPTURE, SYNC
 from .resources import known_to, pair_known, running
 from .table import Argument, Arguments, Command, flag, number, seconds, text
 

@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..base.words import shown
-from ..capture.effective import Wanted, effective, pair_of
 from ..capture.methods import methods_of
 from ..capture.resolve import Resolution, resolve
 from ..config import CaptureMethod, Config, short_name
 from ..errors import CommandError
 from ..manager import Manager
+from ..steering import Wanted, effective, pair_of
 from .table import did_you_mean
 
 

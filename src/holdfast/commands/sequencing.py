@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..base.words import shown
-from ..capture.sequences import MAX_OPEN, Marked
 from ..errors import CommandError
 from ..manager import Manager
+from ..steering import MAX_OPEN, Marked
 from ..storage.sequence_files import rfc3339
 from .resources import known_to
 from .table import Argument, Arguments, Command, items, text, texts

@@ -17,8 +17,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from ..config import CaptureMethod, is_off, short_name
-from .control import Override
-from .sequences import Pair
+from .control_sensor import Override
+from .open_sequences import Pair
 
 MAX_HZ = 1e6
 """Far beyond what can be reached, and within what deadlines can be counted in."""

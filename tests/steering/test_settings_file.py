@@ -9,8 +9,8 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import NewerStateError
+from holdfast.steering.settings_file import Setting, read, remove, write
 from holdfast.storage.layout import state_path
-from holdfast.storage.settings_file import Setting, read, remove, write
 
 SETTINGS = [Setting("sync"), Setting("lidar", "Readings", 5.0, 1_700_000_000_000_000_000, 60.0)]
 

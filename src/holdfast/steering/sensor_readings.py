@@ -8,9 +8,9 @@ from google.protobuf.message import DecodeError
 from viam.proto.common import GetReadingsRequest, GetReadingsResponse
 
 from ..base.protobuf_values import plain
+from ..capture.client import UnaryClient
+from ..capture.methods import sensor
 from ..errors import ResourceCallError, ResourceErrorKind
-from .client import UnaryClient
-from .methods import sensor
 
 TIMEOUT_S = 5.0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture import sequences as module
-from holdfast.capture.sequences import Marked, Sequences
+from holdfast.steering import open_sequences as module
+from holdfast.steering.open_sequences import Marked, Sequences
 from holdfast.storage.sequence_files import Sequence, SequenceFiles, read
 from tests.fakes import FakeClock, FaultyFileSystem
 from tests.waiting import eventually

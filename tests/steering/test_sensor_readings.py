@@ -6,8 +6,8 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 from viam.proto.common import GetReadingsResponse
 
-from holdfast.capture.readings import sensor_readings
 from holdfast.errors import ResourceCallError
+from holdfast.steering.sensor_readings import sensor_readings
 from tests.fakes import FakeClient
 from tests.storage.samples import response
 

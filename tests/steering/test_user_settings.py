@@ -10,15 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from holdfast import user_settings
 from holdfast.base import tasks
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage import settings_file
-from holdfast.storage.settings_file import Setting
-from holdfast.user_settings import UserSettings
+from holdfast.steering import settings_file, user_settings
+from holdfast.steering.settings_file import Setting
+from holdfast.steering.user_settings import UserSettings
 
-from .fakes import FakeClock, FaultyFileSystem
-from .waiting import eventually
+from ..fakes import FakeClock, FaultyFileSystem
+from ..waiting import eventually
 
 
 class User:
@@ -177,7 +176,7 @@ async def test_the_time_of_a_setting_goes_on_for_who_comes_after_a_stop(user: Us
 
 
 async def test_no_more_settings_hold_than_the_bound(user: User, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("holdfast.user_settings.MAX_SETTINGS", 2)
+    monkeypatch.setattr("holdfast.steering.user_settings.MAX_SETTINGS", 2)
     assert await user.settings.set(Setting("a"), persist=False)
     assert await user.settings.set(Setting("b"), persist=False)
     assert not await user.settings.set(Setting("c"), persist=False)

@@ -20,7 +20,7 @@ from ..base.tasks import supervised
 from ..base.throttle import Throttle
 from ..base.words import shown
 from ..errors import ResourceCallError
-from .sequences import Marked, Pair
+from .open_sequences import Marked, Pair
 
 POLL_HZ = 10.0
 SEQUENCES_KEY = "sequences"

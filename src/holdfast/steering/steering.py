@@ -12,17 +12,17 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
-from .base.clock import Clock
-from .base.filesystem import FileSystem
-from .base.tasks import supervised
-from .capture.catalog import resources_of_the_machine
-from .capture.client import UnaryClient
-from .capture.control import Controls, ControlSensor
-from .capture.effective import Orders
-from .capture.methods import sensor
-from .capture.readings import sensor_readings
-from .capture.sequences import Sequences
-from .config import Config, ControlSensorConfig, short_name
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.tasks import supervised
+from ..capture.client import UnaryClient
+from ..capture.methods import sensor
+from ..config import Config, ControlSensorConfig, short_name
+from .control_sensor import Controls, ControlSensor
+from .effective import Orders
+from .machine_resources import resources_of_the_machine
+from .open_sequences import Sequences
+from .sensor_readings import sensor_readings
 from .user_settings import CAPTURE, SYNC, UserSettings
 
 LOOK_AGAIN_S = 5.0

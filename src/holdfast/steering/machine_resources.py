@@ -8,9 +8,9 @@ from __future__ import annotations
 from google.protobuf.message import DecodeError
 from viam.proto.robot import ResourceNamesRequest, ResourceNamesResponse
 
+from ..capture.client import UnaryClient
+from ..capture.methods import TABLES
 from ..errors import ResourceCallError
-from .client import UnaryClient
-from .methods import TABLES
 
 _RESOURCE_NAMES = "/viam.robot.v1.RobotService/ResourceNames"
 _TIMEOUT_S = 5.0

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.capture.control import Override
-from holdfast.capture.effective import MAX_HZ, Orders, effective
 from holdfast.config import CaptureMethod
+from holdfast.steering.control_sensor import Override
+from holdfast.steering.effective import MAX_HZ, Orders, effective
 
 LIDAR = CaptureMethod("rdk:component:sensor/lidar", "Readings", 10.0, tags=("own",))
 OFF = CaptureMethod("off", "Readings", 0.0, (("x", 1.0),))

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from holdfast import manager as manager_module
-from holdfast import steering as steering_module
 from holdfast.status import status
+from holdfast.steering import steering as steering_module
 
-from .steered import BOARD, GATE, SENSOR, Steered, override, steered
-from .waiting import eventually
+from ..steered import BOARD, GATE, SENSOR, Steered, override, steered
+from ..waiting import eventually
 
 
 @pytest.fixture

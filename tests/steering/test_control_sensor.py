@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from holdfast.capture.control import Controls, ControlSensor, Override, controls_in
-from holdfast.capture.sequences import Marked
 from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.steering.control_sensor import Controls, ControlSensor, Override, controls_in
+from holdfast.steering.open_sequences import Marked
 from tests.fakes import FakeClock
 
 PAIR = ("lidar", "Readings")

@@ -18,7 +18,7 @@ from typing import Any
 
 from ..base.filesystem import FileSystem
 from ..errors import NewerStateError, StorageError, printable
-from . import layout
+from ..storage import layout
 
 VERSION = 1
 MAX_SETTINGS = 1_000

@@ -13,13 +13,13 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
-from .base.clock import Clock
-from .base.filesystem import FileSystem
-from .base.tasks import in_thread, supervised
-from .capture.sequences import Pair
-from .errors import HoldfastError
-from .storage import settings_file
-from .storage.settings_file import MAX_SETTINGS, Setting
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.tasks import in_thread, supervised
+from ..errors import HoldfastError
+from . import settings_file
+from .open_sequences import Pair
+from .settings_file import MAX_SETTINGS, Setting
 
 SYNC, CAPTURE = "sync", "capture"
 LOAD_TIMEOUT_S = 1.0
