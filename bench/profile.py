@@ -20,8 +20,8 @@ from holdfast.capture.client import GrpcioClient
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
-from holdfast.capture.mongo import MongoCapture
 from holdfast.config import CaptureMethod
+from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 from module.event_loop import run

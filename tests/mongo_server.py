@@ -10,8 +10,8 @@ from typing import Any
 import bson
 from bson.objectid import ObjectId
 
-from holdfast.capture.mongo_target import MongoError, MongoErrorKind, Refused
 from holdfast.config.mongo import MongoSettings
+from holdfast.mongo.target import MongoError, MongoErrorKind, Refused
 
 NO_CONNECTION = MongoError(MongoErrorKind.NO_CONNECTION, "nobody there")
 

@@ -25,9 +25,10 @@ TOP = frozenset(
 MAY_IMPORT = {
     **dict.fromkeys(FLOOR, FLOOR),
     "storage": FLOOR | {"storage"},
-    "capture": FLOOR | {"storage", "capture"},
+    "mongo": FLOOR | {"storage", "capture", "mongo"},
+    "capture": FLOOR | {"storage", "capture", "mongo"},
     "sync": FLOOR | {"storage", "sync"},
-    **dict.fromkeys(TOP, FLOOR | TOP | {"storage", "capture", "sync", "__version__"}),
+    **dict.fromkeys(TOP, FLOOR | TOP | {"storage", "capture", "mongo", "sync", "__version__"}),
     "cli": FLOOR | {"storage", "capture", "cli", "__version__"},
     "__main__": frozenset({"cli"}),
     "": frozenset(),

@@ -12,11 +12,11 @@ import pytest
 from holdfast import manager as manager_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture import mongo
-from holdfast.capture.mongo import MongoCapture
 from holdfast.commands import run_command
 from holdfast.config import parse
 from holdfast.manager import Manager, Resources
+from holdfast.mongo import capture
+from holdfast.mongo.capture import MongoCapture
 
 from .mongo_server import NO_CONNECTION, MongoServer
 from .test_manager import SENSOR, CountingClient
@@ -56,7 +56,7 @@ class Machine:
 def server(monkeypatch: pytest.MonkeyPatch) -> MongoServer:
     made = MongoServer()
     monkeypatch.setattr(manager_module, "MongoCapture", partial(MongoCapture, connect=made.connect))
-    monkeypatch.setattr(mongo, "RETRY_MOST_S", 0.05)
+    monkeypatch.setattr(capture, "RETRY_MOST_S", 0.05)
     return made
 
 

@@ -26,10 +26,10 @@ from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
 from .capture.methods import sensor
-from .capture.mongo import MongoCapture, SpoolPlace
 from .capture.resolve import Resolution, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
+from .mongo.capture import MongoCapture, SpoolPlace
 from .placement import placed
 from .steering import Steering, effective, pair_of, reason_to_wait, sensor_readings
 from .storage.store import Store

@@ -13,8 +13,8 @@ import pytest
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE
 from holdfast.capture.engine import Capture
-from holdfast.capture.mongo import MongoCapture
 from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 from tests.fakes import FakeClient, FakeClock

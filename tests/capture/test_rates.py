@@ -13,10 +13,10 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.capture import bounds
 from holdfast.capture.bounds import Bound, Load, Shortfall, advice, bound_by
 from holdfast.capture.engine import Capture, RunningCollector
-from holdfast.capture.mongo import MongoCapture
 from holdfast.capture.rates import RECENT_CALLS, Recent, Totals, Window
 from holdfast.capture.watch import cpu_seconds
 from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 from tests.fakes import FakeClient, FakeClock, FaultyFileSystem

@@ -12,7 +12,7 @@ from viam.proto.component.camera import GetImagesResponse, Image
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture import room
 from holdfast.capture.engine import Capture
-from holdfast.capture.mongo import MongoCapture
+from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.disk_writer import DiskWriter
 from holdfast.storage.ledger import Ledger
 from tests.fakes import FakeClient, FakeClock

@@ -12,10 +12,10 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture.mongo import MongoCapture, SpoolPlace
-from holdfast.capture.mongo_client import MongoClient
-from holdfast.capture.mongo_target import MongoError, MongoErrorKind
 from holdfast.config.mongo import MongoSettings
+from holdfast.mongo.capture import MongoCapture, SpoolPlace
+from holdfast.mongo.mongo_client import MongoClient
+from holdfast.mongo.target import MongoError, MongoErrorKind
 from tests.mongod import DATABASE, ESCAPED, PASSWORD, USER, Mongod
 from tests.storage.samples import API, message
 from tests.waiting import eventually
@@ -126,7 +126,7 @@ async def test_a_server_that_stands_still_costs_nothing(
     mongod: Mongod, request: pytest.FixtureRequest, rig: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It takes a batch and does not answer: the batch is sent again, and is there once."""
-    monkeypatch.setattr("holdfast.capture.mongo_client.CALL_TIMEOUT_S", 1.0)
+    monkeypatch.setattr("holdfast.mongo.mongo_client.CALL_TIMEOUT_S", 1.0)
     to = settings(mongod, request)
     made = rig(to)
     made.feed()
@@ -145,7 +145,7 @@ async def test_a_server_that_stands_still_costs_nothing(
 async def test_the_end_does_not_wait_for_a_server_that_stands_still(
     mongod: Mongod, request: pytest.FixtureRequest, rig: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.capture.mongo_client.CALL_TIMEOUT_S", 3600.0)
+    monkeypatch.setattr("holdfast.mongo.mongo_client.CALL_TIMEOUT_S", 3600.0)
     to = settings(mongod, request)
     made = rig(to)
     made.append(10)

@@ -14,11 +14,11 @@ from weakref import WeakValueDictionary
 from ..base.clock import Clock
 from ..base.tasks import supervised
 from ..base.throttle import Throttle
+from ..mongo.capture import MongoCapture
 from ..storage.disk_writer import Appender, DiskWriter
 from .bounds import Load, Shortfall
 from .collector import Collector, CollectorSpec, Occupancy
 from .methods import BinaryMethod
-from .mongo import MongoCapture
 from .rates import Totals, Window
 from .room import Room
 from .scheduler import Scheduler, Ticker

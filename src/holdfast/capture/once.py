@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..base.clock import Clock
+from ..mongo.capture import MongoCapture
 from ..storage.capture_file import CaptureFile
 from .answers import Sink, payloads, tabular
 from .collector import CollectorSpec
 from .methods import TabularMethod
-from .mongo import MongoCapture
 
 MAX_FILES = 64
 """Of one answer; further payloads are kept, but not told."""

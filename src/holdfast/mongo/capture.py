@@ -26,16 +26,16 @@ from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
 from ..base.tasks import in_thread
 from ..base.throttle import Throttle
+from ..capture.answers import Sink
+from ..capture.collector import CollectorSpec
 from ..config.mongo import MongoSettings
 from ..errors import StorageError
 from ..storage.counts import CollectorId
-from ..storage.spool import Spool, Waiting
-from ..storage.spool_reader import Batch
-from ..storage.spool_segments import SpoolCounts
-from .answers import Sink
-from .collector import CollectorSpec
 from .documents import NoDocumentError, document
-from .mongo_target import MongoError, MongoTarget
+from .segments import SpoolCounts
+from .spool import Spool, Waiting
+from .spool_reader import Batch
+from .target import MongoError, MongoTarget
 
 BATCH_READINGS = 500
 BATCH_BYTES = 1024 * 1024

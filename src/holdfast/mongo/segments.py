@@ -13,8 +13,8 @@ import threading
 from collections import Counter
 from dataclasses import dataclass, field
 
-from . import layout
-from .spool_file import Header
+from ..storage import layout
+from .records import Header
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_FILES = 256

@@ -9,9 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from viam.proto.app.datasync import SensorData
 
-from holdfast.capture.documents import NoDocumentError, document, object_id
+from holdfast.mongo.documents import NoDocumentError, document, object_id
+from holdfast.mongo.records import SpooledReading
 from holdfast.storage.frames import tabular_message
-from holdfast.storage.spool_file import SpooledReading
 from tests.storage.samples import READINGS, message
 
 ORIGIN = ("rdk:component:sensor", "lidar", "Readings")

@@ -26,7 +26,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from viam.proto.app.datasync import SensorData
 
 from ..errors import HoldfastError
-from ..storage.spool_file import SpooledReading
+from .records import SpooledReading
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """MongoDB's limit."""

@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage import spool as spool_module
-from holdfast.storage import spool_segments
+from holdfast.mongo import segments
+from holdfast.mongo import spool as spool_module
+from holdfast.mongo.records import Header
+from holdfast.mongo.spool import Spool
 from holdfast.storage.layout import FileKind, kind_of
-from holdfast.storage.spool import Spool
-from holdfast.storage.spool_file import Header
 from tests.fakes import FaultyFileSystem, LateClock
 from tests.waiting import eventually
 
@@ -228,7 +228,7 @@ async def test_a_flipped_bit_never_gives_an_altered_reading_and_is_counted(
 async def test_the_spool_is_bounded_and_gives_up_the_oldest(
     spools: Spools, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(spool_segments, "MAX_BYTES", 5 * 1024 * 1024)
+    monkeypatch.setattr(segments, "MAX_BYTES", 5 * 1024 * 1024)
     spool = spools.open()
     for first in range(0, 8000, 500):
         await append(spool, first, 500, 2000)
@@ -242,22 +242,20 @@ async def test_the_spool_is_bounded_and_gives_up_the_oldest(
 
 def test_sixty_four_mebibytes_wait_and_not_one_byte_more() -> None:
     most_bytes, header = 64 * 1024 * 1024, Header(b"life", 0, 0)
-    segments = spool_segments.Segments()
+    kept = segments.Segments()
     sizes = [1024 * 1024] * 63 + [1024 * 1024 - 1, 1]
     for place, size_bytes in enumerate(sizes):
-        segments.add(
-            spool_segments.Segment(str(place), place, header, 0, size_bytes, 0, 1, 0, oldest_ns=0, complete=True)
-        )
-    assert segments.waiting()[1] == most_bytes and segments.give_up_one() is None
-    segments.add(spool_segments.Segment("last", 99, header, 0, 1, 0, 1, 0, oldest_ns=0, complete=True))
-    given_up = segments.give_up_one()
+        kept.add(segments.Segment(str(place), place, header, 0, size_bytes, 0, 1, 0, oldest_ns=0, complete=True))
+    assert kept.waiting()[1] == most_bytes and kept.give_up_one() is None
+    kept.add(segments.Segment("last", 99, header, 0, 1, 0, 1, 0, oldest_ns=0, complete=True))
+    given_up = kept.give_up_one()
     assert given_up is not None and given_up.place == 0
-    assert segments.give_up_one() is None
-    assert segments.counts.dropped == {spool_segments.SPOOL_FULL: 1}
+    assert kept.give_up_one() is None
+    assert kept.counts.dropped == {segments.SPOOL_FULL: 1}
 
 
 async def test_what_is_on_its_way_is_not_given_up(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(spool_segments, "MAX_BYTES", 3 * 1024 * 1024)
+    monkeypatch.setattr(segments, "MAX_BYTES", 3 * 1024 * 1024)
     spool = spools.open()
     await append(spool, 0, 600, 2000)
     batch = spool.reader.next_batch(10, 1 << 20)
@@ -342,7 +340,7 @@ async def test_where_nothing_can_be_remembered_or_removed_readings_go_on(spools:
 async def test_a_file_of_a_newer_version_is_left_as_it_is(spools: Spools, monkeypatch: pytest.MonkeyPatch) -> None:
     spool = spools.open()
     with monkeypatch.context() as newer:
-        newer.setattr("holdfast.storage.spool_file.VERSION", 2)
+        newer.setattr("holdfast.mongo.records.VERSION", 2)
         await append(spool, 0, 10)
         spool.close()
     (path,) = Path(spool.folder).glob("0*.prog")

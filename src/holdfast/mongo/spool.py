@@ -29,11 +29,11 @@ from ..base.due import LONGEST_WAIT_S, due_s
 from ..base.filesystem import FileSystem
 from ..base.throttle import Throttle
 from ..errors import StorageError
-from . import spool_file
-from .counts import CollectorId
-from .spool_file import Header
+from ..storage.counts import CollectorId
+from . import records
+from .records import Header
+from .segments import MAX_BYTES, Segment, Segments, SpoolCounts, folder_of, place_of, segment_path
 from .spool_reader import SpoolReader
-from .spool_segments import MAX_BYTES, Segment, Segments, SpoolCounts, folder_of, place_of, segment_path
 
 MAX_READING_BYTES = 24 * 1024 * 1024
 """More than MongoDB takes in any form, whose limit for a document is 16 MiB."""
@@ -78,7 +78,7 @@ class Spool:
         self._clock = clock
         self._wrote = wrote
         self._throttle = Throttle(clock, _LOG_INTERVAL_S)
-        self._life = os.urandom(spool_file.LIFE_BYTES)
+        self._life = os.urandom(records.LIFE_BYTES)
         self._segments = Segments()
         self._changed = threading.Condition()
         self._pending: list[_Pending] = []
@@ -110,7 +110,7 @@ class Spool:
 
     def append(self, origin: CollectorId, message: bytes) -> None:
         """Takes one serialized `SensorData`; never blocks, never raises."""
-        size_bytes = len(message) + spool_file.READING_OVERHEAD_BYTES
+        size_bytes = len(message) + records.READING_OVERHEAD_BYTES
         reason = ""
         with self._changed:
             if self._stopping:
@@ -194,7 +194,7 @@ class Spool:
         while done < len(taken):
             size_bytes = count = 0
             while done + count < len(taken) and size_bytes <= SEGMENT_BYTES:
-                size_bytes += len(taken[done + count].message) + spool_file.READING_OVERHEAD_BYTES
+                size_bytes += len(taken[done + count].message) + records.READING_OVERHEAD_BYTES
                 count += 1
             self._write(taken[done : done + count])
             done += count
@@ -232,8 +232,8 @@ class Spool:
         record = b""
         if origin is None:
             origin = self._origins[reading.origin] = len(self._origins)
-            record = spool_file.encode_origin(origin, reading.origin, self._life)
-        return record + spool_file.encode_reading(origin, number, reading.time_ns, reading.message, self._life)
+            record = records.encode_origin(origin, reading.origin, self._life)
+        return record + records.encode_reading(origin, number, reading.time_ns, reading.message, self._life)
 
     def _begin(self, time_ns: int) -> Segment:
         self._files.make_folder(self.folder)
@@ -243,7 +243,7 @@ class Spool:
         self._place += 1
         path = segment_path(self.folder, self._place, self._life)
         header = Header(self._life, self._number, time_ns)
-        frame = spool_file.encode_header(header)
+        frame = records.encode_header(header)
         descriptor = self._files.create(path)
         try:
             self._files.write(descriptor, path, frame)

@@ -29,7 +29,7 @@ from pymongo.server_api import ServerApi, ServerApiVersion
 from pymongo.write_concern import WriteConcern
 
 from ..config.mongo import MongoSettings
-from .mongo_target import MongoError, MongoErrorKind, Refused
+from .target import MongoError, MongoErrorKind, Refused
 
 CALL_TIMEOUT_S = 20.0
 SELECTION_TIMEOUT_S = 3.0

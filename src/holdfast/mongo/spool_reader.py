@@ -17,9 +17,10 @@ from dataclasses import dataclass
 from ..base import checked_line
 from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, NewerStateError, StorageError, printable
-from . import layout, spool_file
-from .spool_file import FRAME, MAX_RECORD_BYTES, RecordReader, SpooledReading
-from .spool_segments import Segment, Segments, place_of
+from ..storage import layout
+from . import records
+from .records import FRAME, MAX_RECORD_BYTES, RecordReader, SpooledReading
+from .segments import Segment, Segments, place_of
 
 _WINDOW_BYTES = 1024 * 1024
 _HEADER_WINDOW_BYTES = 4096
@@ -150,7 +151,7 @@ class SpoolReader:
                 data = self._files.read_at(descriptor, path, 0, _HEADER_WINDOW_BYTES)
             finally:
                 self._files.close(descriptor, path)
-            header, start = spool_file.decode_header(data, printable(path))
+            header, start = records.decode_header(data, printable(path))
         except NewerStateError as error:
             logger.error("%s; it is left as it is", error)
             return None
@@ -218,7 +219,7 @@ class SpoolReader:
         """What stands at `offset`: `size_bytes`, or as many as the first record takes, within the file's end."""
         left = segment.end_bytes - offset
         data = self._files.read_at(descriptor, segment.path, offset, min(size_bytes, left))
-        end = spool_file.record_end(data, 0)
+        end = records.record_end(data, 0)
         if end is not None and len(data) < end <= min(left, FRAME.size + MAX_RECORD_BYTES):
             data = self._files.read_at(descriptor, segment.path, offset, end)
         return data
