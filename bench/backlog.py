@@ -16,7 +16,7 @@ from pathlib import Path
 from google.protobuf.struct_pb2 import Struct
 from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
-from holdfast.storage.frames import FrameEncoder, tabular_message
+from holdfast.storage.capture_files.frames import FrameEncoder, tabular_message
 
 NAME = "backlog"
 _ORIGINALS, _READINGS = 50, 600  # 60 KiB each

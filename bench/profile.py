@@ -22,8 +22,8 @@ from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
 from holdfast.mongo.capture import MongoCapture
-from holdfast.storage.disk_writer import DiskWriter
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.writing.disk_writer import DiskWriter
 from module.event_loop import run
 
 from .capture import USUAL, build_viam_server

@@ -24,7 +24,7 @@ from viam.proto.app.datasync import SensorData
 
 from demo.cloud import LocalCloud
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage.scan import CaptureReader
+from holdfast.storage.capture_files.reader import CaptureReader
 from module.data_manager import DataManagerClient
 from tests.e2e.viam_server import ViamServer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from google.protobuf.struct_pb2 import Struct
 from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
-from holdfast.storage.frames import FrameEncoder, tabular_message, varint
+from holdfast.storage.capture_files.frames import FrameEncoder, tabular_message, varint
 
 SENSORS = 10
 """The files are of so many collectors."""

@@ -13,8 +13,8 @@ from viam.proto.component.movementsensor import GetLinearAccelerationResponse, G
 from viam.utils import primitive_to_value
 
 from holdfast.capture.methods import TabularMethod, lookup
-from holdfast.storage.census import occupied_bytes
-from holdfast.storage.frames import FrameEncoder, binary_head, tabular_message
+from holdfast.storage.capture_files.frames import FrameEncoder, binary_head, tabular_message
+from holdfast.storage.space.census import occupied_bytes
 
 DISKS = Path(__file__).parent.parent / "docs" / "disks.md"
 REQUESTED_NS = 1_790_000_000_123_456_789

@@ -16,14 +16,14 @@ from typing import Any
 import pytest
 
 from holdfast import cli
-from holdfast.capture.bounds import Bound
+from holdfast.capture.bottleneck import Bound
 from holdfast.cli.back import to_builtin
 from holdfast.cli.check import check
 from holdfast.cli.convert import registry_module, to_holdfast
 from holdfast.cli.finding import is_fine
 from holdfast.commands import COMMANDS, HELP
 from holdfast.steering.selective_syncer import reason_to_wait
-from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.link import LinkState
 
 from .cli.configs import of_holdfast

@@ -25,8 +25,9 @@ from holdfast.config import Config, parse
 from holdfast.errors import CommandError, NotReadyError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
-from holdfast.storage import disk_writer, store
+from holdfast.storage import store
 from holdfast.storage.lock import FolderLock
+from holdfast.storage.writing import disk_writer
 
 from .fakes import FaultyFileSystem
 from .storage import samples

@@ -15,7 +15,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.manager import Manager
 from holdfast.status import status
-from holdfast.storage.local_copy import LocalCopy
+from holdfast.storage.space.local_copy import LocalCopy
 
 from .storage import samples
 from .test_manager import UNAVAILABLE, World

@@ -19,9 +19,10 @@ MAY_GO_ON = {
     "stores.py": {"left_behind"},
     "steering/open_sequences.py": {"function"},  # what follows it waits for it, and nobody else
     "steering/user_settings.py": {"settings_file.read"},
-    "storage/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves
+    "storage/writing/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves
+    "storage/stores.py": {"left_behind"},
     "storage/failed_count.py": {"self._count"},
-    "storage/limits.py": {"self.check"},  # `close` waits for it
+    "storage/space/limits.py": {"self.check"},  # `close` waits for it
     "storage/store.py": {"os.path.realpath", "self._lock.owner"},
     "base/tasks.py": {"function"},  # `in_thread`
     "sync/feed.py": {"next", "self._look_at", "walk.look_at"},

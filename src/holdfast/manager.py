@@ -30,10 +30,10 @@ from .capture.resolve import Resolution, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
 from .mongo.capture import MongoCapture, SpoolPlace
-from .placement import placed
 from .steering import Steering, effective, pair_of, reason_to_wait, sensor_readings
+from .storage.placement import placed
 from .storage.store import Store
-from .stores import Stores
+from .storage.stores import Stores
 from .sync.cloud import CloudSettings
 from .sync.report import Select, SyncReport
 from .sync.scheduler import STOP_PATIENCE_S, SyncSettings

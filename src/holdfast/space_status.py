@@ -7,7 +7,7 @@ from typing import Any
 
 from .base.clock import Clock
 from .config.space import WhenFull
-from .storage.local_copy import LocalCopy
+from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
 
 

@@ -13,7 +13,7 @@ from .capture.engine import RunningCollector
 from .manager import Engine, Manager
 from .space_status import space_status
 from .steering_status import steering_status
-from .storage.counts import CollectorId, FileCounts, ReadingCounts
+from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
 
 
 def status(manager: Manager) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from holdfast.capture.client import UnaryClient
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
-from holdfast.storage.disk_writer import DiskWriter
+from holdfast.storage.writing.disk_writer import DiskWriter
 
 API = "rdk:component:sensor"
 

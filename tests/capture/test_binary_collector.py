@@ -18,11 +18,11 @@ from viam.proto.component.camera import GetImagesResponse, Image
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.throttle import Throttle
+from holdfast.capture.answer_memory import Room
 from holdfast.capture.collector import Collector, Occupancy
-from holdfast.capture.room import Room
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.storage.disk_writer import DiskWriter
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import files_under, plain_messages
 from tests.waiting import eventually

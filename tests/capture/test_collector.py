@@ -13,8 +13,8 @@ from viam.proto.app.datasync import DataType, SensorData
 from viam.proto.common import GetReadingsRequest
 
 from holdfast.base.throttle import Throttle
+from holdfast.capture.answer_memory import Room
 from holdfast.capture.collector import Collector, CollectorSpec, Occupancy
-from holdfast.capture.room import Room
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import response

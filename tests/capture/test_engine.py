@@ -15,8 +15,8 @@ from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE
 from holdfast.capture.engine import Capture
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.mongo.capture import MongoCapture
-from holdfast.storage.disk_writer import DiskWriter
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import FakeClient, FakeClock
 from tests.storage.samples import files_under, readings_under, response
 

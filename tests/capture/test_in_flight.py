@@ -6,8 +6,8 @@ import asyncio
 
 import pytest
 
+from holdfast.capture.answer_memory import Room
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, TWO_IN_FLIGHT_HZ, Collector, Occupancy
-from holdfast.capture.room import Room
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import FakeClock

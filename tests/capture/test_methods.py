@@ -20,7 +20,7 @@ from viam.proto.service import slam
 
 from holdfast.capture.methods import TABLES, TabularMethod, Target, lookup
 from holdfast.errors import ResourceCallError
-from holdfast.storage.frames import varint
+from holdfast.storage.capture_files.frames import varint
 
 FROM_DATA_MANAGEMENT = {"fromDataManagement": True}
 POSE = {"x": 1.5, "y": -2.0, "z": 0.0, "o_x": 0.25, "o_y": -0.0, "o_z": 1.0, "theta": 33.25}

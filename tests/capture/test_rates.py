@@ -10,15 +10,15 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture import bounds
-from holdfast.capture.bounds import Bound, Load, Shortfall, advice, bound_by
+from holdfast.capture import bottleneck
+from holdfast.capture.bottleneck import Bound, Load, Shortfall, advice, bound_by
 from holdfast.capture.engine import Capture, RunningCollector
 from holdfast.capture.rates import RECENT_CALLS, Recent, Totals, Window
 from holdfast.capture.watch import cpu_seconds
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.mongo.capture import MongoCapture
-from holdfast.storage.disk_writer import DiskWriter
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import FakeClient, FakeClock, FaultyFileSystem
 from tests.storage.samples import response
 
@@ -122,7 +122,7 @@ def test_the_window_of_a_slow_collector_holds_two_dozen_deadlines() -> None:
         if hour == 110:
             share = window.until(totals).share
             assert share is not None
-            assert bounds.ENOUGH < share < 1.0
+            assert bottleneck.ENOUGH < share < 1.0
     assert samples < 105
 
 

@@ -12,8 +12,8 @@ import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, SensorData, UploadMetadata
 
 from holdfast.errors import CommandError, NotReadyError
-from holdfast.storage import failed_files as listing
-from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.ledger.counts import ReadingCounts
+from holdfast.storage.quarantine import listing as listing
 from tests.steered import Steered, left_alone, steered
 from tests.sync.conftest import API, metadata, reading, write_capture_file
 from tests.waiting import eventually

@@ -12,7 +12,7 @@ import pytest
 from google.protobuf.struct_pb2 import Struct
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
-from holdfast.storage.frames import FrameEncoder
+from holdfast.storage.capture_files.frames import FrameEncoder
 
 from .machines import (
     Machine,

@@ -18,7 +18,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.config import parse
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
-from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.store import Store
 from tests.storage import samples
 from tests.test_manager import SENSOR, CountingClient
@@ -162,7 +162,7 @@ async def test_after_full_memory_all_ten_collectors_go_on(started: Callable[...,
 async def test_a_disk_that_captured_data_fills_is_thinned_by_itself(
     started: Callable[..., Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("holdfast.storage.limits.DISK_CHECK_S", 1.0)
+    monkeypatch.setattr("holdfast.storage.space.limits.DISK_CHECK_S", 1.0)
     with disks.tmpfs(tmp_path / "disk", MEBIBYTE) as disk:
         machine = started(disk.folder, disk_usage_deletion_threshold=0.6, capture_dir_deletion_threshold=0.3)
         await eventually(lambda: machine.status["readings"]["deleted"] > 0, timeout_s=40)

@@ -11,8 +11,8 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 from demo.received import struct_to_json
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError
-from holdfast.storage.frames import FrameEncoder
-from holdfast.storage.scan import CaptureReader, count_checks
+from holdfast.storage.capture_files.frames import FrameEncoder
+from holdfast.storage.capture_files.reader import CaptureReader, count_checks
 
 from .ruin import damage, take_away
 

@@ -11,7 +11,7 @@ from viam.proto.app.datasync import SensorData
 
 from holdfast.mongo.documents import NoDocumentError, document, object_id
 from holdfast.mongo.records import SpooledReading
-from holdfast.storage.frames import tabular_message
+from holdfast.storage.capture_files.frames import tabular_message
 from tests.storage.samples import READINGS, message
 
 ORIGIN = ("rdk:component:sensor", "lidar", "Readings")

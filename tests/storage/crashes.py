@@ -10,7 +10,7 @@ from pathlib import Path
 
 from holdfast.base.filesystem import Buffer, FileSystem
 from holdfast.errors import StorageError
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import Recovered, Recovery
 from tests.fakes import START_NS, FakeClock
 

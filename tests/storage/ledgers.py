@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage.counts import CollectorId
-from holdfast.storage.ledger import Ledger
-from holdfast.storage.moves import Move, Way
+from holdfast.storage.ledger.counts import CollectorId
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.ledger.moves import Move, Way
 from tests.fakes import FakeClock
 
 from . import samples

@@ -12,12 +12,12 @@ from pathlib import Path
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Buffer
-from holdfast.storage.disk_writer import Appender, DiskWriter
-from holdfast.storage.known_files import Acknowledged
 from holdfast.storage.layout import capture_file_stem
-from holdfast.storage.ledger import Ledger
-from holdfast.storage.quarantine import Held, quarantine
+from holdfast.storage.ledger.known_files import Acknowledged
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.quarantine.quarantine import Held, quarantine
 from holdfast.storage.recovery import Recovery
+from holdfast.storage.writing.disk_writer import Appender, DiskWriter
 from tests.fakes import FaultyFileSystem
 
 from . import samples

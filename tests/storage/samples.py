@@ -17,8 +17,8 @@ from viam.proto.common import GetReadingsResponse
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError
-from holdfast.storage import frames
-from holdfast.storage.scan import CaptureReader
+from holdfast.storage.capture_files import frames
+from holdfast.storage.capture_files.reader import CaptureReader
 
 VALUES: st.SearchStrategy[Any] = st.recursive(
     st.none() | st.booleans() | st.floats(allow_nan=False) | st.text(max_size=20),

@@ -11,7 +11,7 @@ from holdfast.base.filesystem import Entry, FileSystem
 from holdfast.base.throttle import Throttle
 from holdfast.storage import failed_count
 from holdfast.storage.failed_count import FailedCount
-from holdfast.storage.quarantine import quarantine
+from holdfast.storage.quarantine.quarantine import quarantine
 from holdfast.storage.store import Store
 from tests.fakes import FakeClock
 from tests.waiting import eventually

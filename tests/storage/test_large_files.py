@@ -12,8 +12,8 @@ import pytest
 from viam.proto.app.datasync import DataCaptureMetadata
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage import frames, scan
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.capture_files import frames, reader
+from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import Recovered
 from tests.fakes import FakeClock
 
@@ -90,11 +90,11 @@ class TestLarge:
         with memory_below(8 * MIB):
             assert run(tmp_path, ledger) == Recovered(files=1, readings=4)
         with memory_below(8 * MIB):
-            reader = scan.CaptureReader(FileSystem(), str(path.with_suffix(".capture")))
-            found = [samples.number_of(reading) for reading in reader]
-            reader.close()
+            opened = reader.CaptureReader(FileSystem(), str(path.with_suffix(".capture")))
+            found = [samples.number_of(reading) for reading in opened]
+            opened.close()
         assert found == [0, 1, 3, 4]
-        assert reader.damaged == [(hole, GIB // 8 + len(encoder.encode(samples.message(2))))]
+        assert opened.damaged == [(hole, GIB // 8 + len(encoder.encode(samples.message(2))))]
 
     @pytest.mark.parametrize("checked", [True, False], ids=["ours", "the builtin's"])
     def test_a_gibibyte_of_pictures_with_a_torn_one_at_the_end_is_recovered(
@@ -129,9 +129,9 @@ class TestLarge:
     def test_a_frame_that_claims_to_be_longer_than_any_is_not_read(
         self, tmp_path: Path, folder: Path, ledger: Ledger
     ) -> None:
-        data = samples.our_file(samples.metadata(), samples.messages(2)) + frames.varint(scan.MAX_FRAME_BYTES + 1)
+        data = samples.our_file(samples.metadata(), samples.messages(2)) + frames.varint(reader.MAX_FRAME_BYTES + 1)
         path = leave(folder / f"{STEM}.prog", data + b"x")
-        os.truncate(path, 2 * scan.MAX_FRAME_BYTES)
+        os.truncate(path, 2 * reader.MAX_FRAME_BYTES)
         os.utime(path, (1, 1))
         with memory_below(8 * MIB):
             assert run(tmp_path, ledger) == Recovered(files=1, readings=2, torn_readings=1)

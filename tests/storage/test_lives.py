@@ -14,7 +14,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from holdfast.storage import journal
+from holdfast.storage.ledger import journal
 
 from .ledgers import LIDAR
 from .lives import Life, MortalFileSystem, Step, World

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.clock import SystemClock
-from holdfast.storage import journal
-from holdfast.storage.counts import ReadingCounts
-from holdfast.storage.disk_writer import DiskWriter
-from holdfast.storage.known_files import Acknowledged
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger import journal
+from holdfast.storage.ledger.counts import ReadingCounts
+from holdfast.storage.ledger.known_files import Acknowledged
+from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import Recovery
+from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.power import Choose, ForgetfulFileSystem
 
 from . import samples

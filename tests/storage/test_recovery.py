@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage.counts import ReadingCounts
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.ledger.counts import ReadingCounts
+from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import QUIET_S, Recovered
 from tests.fakes import FakeClock, FaultyFileSystem
 

@@ -20,8 +20,8 @@ from demo.link import Link as Cable
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.throttle import Throttle
-from holdfast.storage.frames import FrameEncoder
-from holdfast.storage.ledger import Ledger
+from holdfast.storage.capture_files.frames import FrameEncoder
+from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
 from holdfast.sync.cloud import Cloud, CloudSettings
 from holdfast.sync.delivery import Delivery

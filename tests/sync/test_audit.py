@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from holdfast.base.throttle import Throttle
-from holdfast.storage.counts import CollectorId
-from holdfast.storage.moves import Move, Way
+from holdfast.storage.ledger.counts import CollectorId
+from holdfast.storage.ledger.moves import Move, Way
 from holdfast.sync.audit import Audit
 from holdfast.sync.walker import Walk
 from tests.fakes import FakeClock

@@ -14,7 +14,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.base.throttle import Throttle
 from holdfast.errors import StorageError
 from holdfast.storage.claims import Claims
-from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.outcome import Outcome
 from holdfast.sync.planner import MAX_CALL_BYTES
 from holdfast.sync.walker import Found, Walk

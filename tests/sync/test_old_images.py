@@ -8,7 +8,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import SensorData
 
-from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.outcome import Outcome
 from holdfast.sync.walker import Found
 from tests.storage import samples

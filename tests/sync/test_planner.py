@@ -15,9 +15,9 @@ from viam.proto.app.datasync import (
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.storage.frames import CHECK_FIELD
+from holdfast.storage.capture_files.frames import CHECK_FIELD
+from holdfast.storage.capture_files.reader import CaptureReader
 from holdfast.storage.layout import FileKind
-from holdfast.storage.scan import CaptureReader
 from holdfast.sync.planner import (
     MAX_CALL_BYTES,
     MAX_UNARY_BINARY_BYTES,

@@ -13,7 +13,7 @@ import pytest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Entry, FileSystem
 from holdfast.base.throttle import Throttle
-from holdfast.storage.limits import Rules
+from holdfast.storage.space.limits import Rules
 from holdfast.sync import scheduler, walker
 from holdfast.sync.audit import Audit
 from holdfast.sync.walker import Walk

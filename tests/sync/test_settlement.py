@@ -9,11 +9,11 @@ from typing import cast
 import pytest
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage.counts import FileCounts, ReadingCounts
-from holdfast.storage.known_files import Acknowledged
+from holdfast.storage.capture_files.reader import CaptureReader
 from holdfast.storage.layout import kind_of
-from holdfast.storage.ledger import Ledger
-from holdfast.storage.scan import CaptureReader
+from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
+from holdfast.storage.ledger.known_files import Acknowledged
+from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
 from holdfast.sync.settlement import Scanned, Settlement
 from holdfast.sync.walker import Found

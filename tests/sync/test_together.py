@@ -12,7 +12,7 @@ import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, DataType, SensorData
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.link import LinkState
 from holdfast.sync.planner import MAX_CALL_BYTES, MAX_UNARY_BINARY_BYTES
 from tests.waiting import eventually

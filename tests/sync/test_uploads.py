@@ -15,7 +15,7 @@ from viam.proto.app.datasync import UploadMetadata
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
-from holdfast.storage.counts import FileCounts
+from holdfast.storage.ledger.counts import FileCounts
 from holdfast.sync import kept_uploads
 from holdfast.sync.sources import Candidate
 from holdfast.sync.uploads import AT_ONCE, Labels, Uploads

@@ -11,7 +11,7 @@ import pytest
 from h2.errors import ErrorCodes
 
 from holdfast.errors import NotConnectedError
-from holdfast.storage.counts import ReadingCounts
+from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync import cloud as clouds
 from holdfast.sync import patience
 from holdfast.sync.link import LinkState

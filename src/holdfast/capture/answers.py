@@ -14,7 +14,7 @@ from ..base.clock import Clock
 from ..base.filesystem import Buffer
 from ..config import CaptureMethod
 from ..errors import ResourceCallError, ResourceErrorKind
-from ..storage.frames import binary_head, tabular_message
+from ..storage.capture_files.frames import binary_head, tabular_message
 from .client import UnaryClient
 from .methods import BinaryAnswer, BinaryMethod, TabularMethod, Target
 

@@ -23,12 +23,12 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ..base.clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
-from ..storage.disk_writer import DiskWriter
+from ..storage.writing.disk_writer import DiskWriter
+from .answer_memory import UNKNOWN_BYTES, Room
 from .answers import Sink, payloads, tabular
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import Recent
-from .room import UNKNOWN_BYTES, Room
 from .turns import Turn, Turns
 
 logger = logging.getLogger(__name__)

@@ -15,12 +15,12 @@ from ..base.clock import Clock
 from ..base.tasks import supervised
 from ..base.throttle import Throttle
 from ..mongo.capture import MongoCapture
-from ..storage.disk_writer import Appender, DiskWriter
-from .bounds import Load, Shortfall
+from ..storage.writing.disk_writer import Appender, DiskWriter
+from .answer_memory import Room
+from .bottleneck import Load, Shortfall
 from .collector import Collector, CollectorSpec, Occupancy
 from .methods import BinaryMethod
 from .rates import Totals, Window
-from .room import Room
 from .scheduler import Scheduler, Ticker
 from .watch import Slow, Watch, cpu_seconds
 

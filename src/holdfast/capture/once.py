@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..base.clock import Clock
 from ..mongo.capture import MongoCapture
-from ..storage.capture_file import CaptureFile
+from ..storage.capture_files.capture_file import CaptureFile
 from .answers import Sink, payloads, tabular
 from .collector import CollectorSpec
 from .methods import TabularMethod

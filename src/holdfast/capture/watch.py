@@ -17,7 +17,7 @@ from typing import Protocol
 import psutil
 
 from ..base.clock import Clock
-from .bounds import ENOUGH, Bound, Load, Shortfall, advice, bound_by
+from .bottleneck import ENOUGH, Bound, Load, Shortfall, advice, bound_by
 from .rates import SAMPLE_S, WINDOW_S, Totals, Window
 
 _RECOVERED = 0.97  # above ENOUGH, so that a collector at the border is not told of again and again

@@ -15,9 +15,9 @@ from ..base.tasks import in_thread
 from ..base.words import shown
 from ..errors import CommandError, NotReadyError, StorageError, printable
 from ..manager import Manager
-from ..storage.failed_files import MAX_ROWS, FailedFile, failed_files, list_page
-from ..storage.ledger import Ledger
-from ..storage.put_back import BATCH, Departures, Result
+from ..storage.ledger.ledger import Ledger
+from ..storage.quarantine.departures import BATCH, Departures, Result
+from ..storage.quarantine.listing import MAX_ROWS, FailedFile, failed_files, list_page
 from .syncing import WAIT, told
 from .table import Argument, Arguments, Command, flag, number, one_of, text, texts
 

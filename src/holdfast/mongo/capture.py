@@ -30,7 +30,7 @@ from ..capture.answers import Sink
 from ..capture.collector import CollectorSpec
 from ..config.mongo import MongoSettings
 from ..errors import StorageError
-from ..storage.counts import CollectorId
+from ..storage.ledger.counts import CollectorId
 from .documents import NoDocumentError, document
 from .segments import SpoolCounts
 from .spool import Spool, Waiting

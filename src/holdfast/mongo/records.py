@@ -26,7 +26,7 @@ from typing import Any
 
 from ..base.filesystem import Buffer
 from ..errors import DamagedFileError, NewerStateError
-from ..storage.counts import CollectorId
+from ..storage.ledger.counts import CollectorId
 
 VERSION = 1
 LIFE_BYTES = 5

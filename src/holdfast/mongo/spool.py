@@ -29,7 +29,7 @@ from ..base.due import LONGEST_WAIT_S, due_s
 from ..base.filesystem import FileSystem
 from ..base.throttle import Throttle
 from ..errors import StorageError
-from ..storage.counts import CollectorId
+from ..storage.ledger.counts import CollectorId
 from . import records
 from .records import Header
 from .segments import MAX_BYTES, Segment, Segments, SpoolCounts, folder_of, place_of, segment_path

@@ -13,7 +13,7 @@ from contextlib import suppress
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..errors import StorageError
-from .failed_files import failed_files
+from .quarantine.listing import failed_files
 from .store import Store
 
 LOOK_S = 2.0

@@ -18,11 +18,11 @@ from ..base.clock import Clock
 from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, StorageError, printable
 from . import layout
-from .capture_file import final_name
-from .counts import CollectorId, collector_of
-from .ledger import Ledger
-from .quarantine import held_in_unreadable, quarantine
-from .scan import CaptureReader, is_blank
+from .capture_files.capture_file import final_name
+from .capture_files.reader import CaptureReader, is_blank
+from .ledger.counts import CollectorId, collector_of
+from .ledger.ledger import Ledger
+from .quarantine.quarantine import held_in_unreadable, quarantine
 
 QUIET_S = 2.0
 

@@ -21,7 +21,7 @@ from typing import Any
 from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, StorageError, printable
 from . import layout
-from .quarantine import set_aside
+from .quarantine.quarantine import set_aside
 
 MAX_FILE_BYTES = 1024 * 1024
 """Of a file with one sequence; a larger one is no sequence."""

@@ -19,14 +19,14 @@ from ..base.throttle import Throttle
 from ..errors import StorageError
 from . import layout
 from .claims import Claims
-from .deletion import Deletion
-from .disk_writer import DiskWriter
-from .ledger import Ledger
-from .limits import CHECK_S, Limits
+from .ledger.ledger import Ledger
 from .lock import FolderLock
-from .quarantine_limit import QuarantineLimit
+from .quarantine.limit import QuarantineLimit
 from .recovery import Recovery
-from .space import Space
+from .space.deletion import Deletion
+from .space.limits import CHECK_S, Limits
+from .space.usage import Space
+from .writing.disk_writer import DiskWriter
 
 _LOCK_POLL_S = 0.5
 _FIRST_TRY_TIMEOUT_S = 5.0

@@ -16,7 +16,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
 from ..base.filesystem import FileSystem
 from ..errors import DamagedFileError, StorageError
-from ..storage.scan import CaptureReader
+from ..storage.capture_files.reader import CaptureReader
 from .planner import MAX_CALL_BYTES, TabularCall, UnaryPart, day_of
 from .settlement import Scanned
 from .walker import Found

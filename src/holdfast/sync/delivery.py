@@ -20,8 +20,8 @@ from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
 from ..base.throttle import Throttle
 from ..errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
-from ..storage.known_files import WHOLE
 from ..storage.layout import FileKind
+from ..storage.ledger.known_files import WHOLE
 from ..storage.store import Store
 from .bundle import Call, bundle
 from .cloud import Cloud

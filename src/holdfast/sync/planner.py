@@ -20,9 +20,9 @@ from viam.proto.app.datasync import (
 )
 
 from ..errors import printable
-from ..storage.frames import read_varint, varint
-from ..storage.old_images import may_hold_old_images, old_images
-from ..storage.payload import Payload
+from ..storage.capture_files.frames import read_varint, varint
+from ..storage.capture_files.large_payload import Payload
+from ..storage.capture_files.old_images import may_hold_old_images, old_images
 from .walker import Found
 
 MAX_CALL_BYTES = 1024 * 1024

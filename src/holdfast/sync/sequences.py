@@ -16,7 +16,7 @@ from viam.proto.app.data import CreateSequenceRequest, SequenceResourceFilter
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
 from ..errors import DamagedFileError
-from ..storage.quarantine import set_aside
+from ..storage.quarantine.quarantine import set_aside
 from ..storage.sequence_files import Sequence, read
 from .cloud import Cloud
 from .link import Link

@@ -15,12 +15,12 @@ from typing import NamedTuple
 from ..base.filesystem import FileSystem, is_in
 from ..errors import StorageError
 from ..storage import layout
-from ..storage.counts import CollectorId, collector_of
-from ..storage.known_files import WHOLE, Acknowledged
-from ..storage.ledger import Delivered
-from ..storage.moves import Move, Way
-from ..storage.quarantine import Held, held_in_unreadable, quarantine
-from ..storage.scan import CaptureReader, places_of
+from ..storage.capture_files.reader import CaptureReader, places_of
+from ..storage.ledger.counts import CollectorId, collector_of
+from ..storage.ledger.known_files import WHOLE, Acknowledged
+from ..storage.ledger.ledger import Delivered
+from ..storage.ledger.moves import Move, Way
+from ..storage.quarantine.quarantine import Held, held_in_unreadable, quarantine
 from ..storage.store import Store
 from .outcome import Outcome
 from .walker import Found

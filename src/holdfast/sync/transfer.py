@@ -12,9 +12,9 @@ from collections.abc import Awaitable, Callable
 
 from ..base.filesystem import FileSystem
 from ..errors import CloudError
-from ..storage.counts import collector_of
-from ..storage.known_files import Acknowledged
-from ..storage.scan import CaptureReader
+from ..storage.capture_files.reader import CaptureReader
+from ..storage.ledger.counts import collector_of
+from ..storage.ledger.known_files import Acknowledged
 from .outcome import Outcome
 from .planner import MAX_UNARY_BINARY_BYTES, Part, UnaryPart, capture_parts
 from .settlement import Scanned, Settlement

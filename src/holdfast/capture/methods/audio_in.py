@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from viam.proto.common import AudioInfo
 from viam.proto.component.audioin import GetAudioRequest
 
-from .. import wire
+from . import fields
 from .common import of_component
 from .method import (
     Binary,
@@ -47,7 +47,7 @@ class _Chunk:
     @classmethod
     def read(cls, answer: bytes) -> _Chunk:
         data, info, end_ns = memoryview(b""), None, 0
-        for number, value in wire.fields(wire.last(memoryview(answer), _AUDIO)):
+        for number, value in fields.fields(fields.last(memoryview(answer), _AUDIO)):
             if number == _AUDIO_DATA and isinstance(value, memoryview):
                 data = value
             elif number == _AUDIO_INFO and isinstance(value, memoryview):

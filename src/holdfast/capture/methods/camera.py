@@ -9,7 +9,7 @@ from viam.proto.app.data import Annotations, Classification
 from viam.proto.common import ResponseMetadata
 from viam.proto.component.camera import GetImagesRequest, GetPointCloudRequest
 
-from .. import wire
+from . import fields
 from .common import of_component
 from .method import (
     Binary,
@@ -46,22 +46,22 @@ class Image:
     def read(cls, message: memoryview) -> Image:
         """From a serialized `viam.component.camera.v1.Image`."""
         return cls(
-            source=wire.last_text(message, _SOURCE_NAME),
-            mime_type=wire.last_text(message, _MIME_TYPE),
-            data=wire.last(message, _IMAGE),
-            annotations=bytes(wire.last(message, _ANNOTATIONS)),
+            source=fields.last_text(message, _SOURCE_NAME),
+            mime_type=fields.last_text(message, _MIME_TYPE),
+            data=fields.last(message, _IMAGE),
+            annotations=bytes(fields.last(message, _ANNOTATIONS)),
         )
 
 
 def _images(answer: memoryview) -> Iterator[Image]:
-    for number, value in wire.fields(answer):
+    for number, value in fields.fields(answer):
         if number == _IMAGES and isinstance(value, memoryview):
             yield Image.read(value)
 
 
 def _captured_ns(answer: memoryview) -> int:
     """When the camera says that it took the images; 0 when it does not, or tells a time before 1970 or none."""
-    metadata = decoded(ResponseMetadata, bytes(wire.last(answer, _RESPONSE_METADATA)))
+    metadata = decoded(ResponseMetadata, bytes(fields.last(answer, _RESPONSE_METADATA)))
     try:
         return max(0, metadata.captured_at.ToNanoseconds())
     except ValueError:
@@ -107,10 +107,10 @@ def _cloud_request(target: Target) -> bytes:
 
 def _cloud(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
     answer = memoryview(answers[0])
-    mime_type = wire.last_text(answer, _PCD_MIME_TYPE)
+    mime_type = fields.last_text(answer, _PCD_MIME_TYPE)
     if mime_type != PCD:
         raise unusable(f"the camera returned a point cloud of the unknown type {mime_type!r}")
-    return BinaryAnswer((Binary((wire.last(answer, _POINT_CLOUD),), PCD),))
+    return BinaryAnswer((Binary((fields.last(answer, _POINT_CLOUD),), PCD),))
 
 
 def _filter_problem(params: Params) -> str:

@@ -9,8 +9,8 @@ from google.protobuf.struct_pb2 import Struct
 from viam.proto.common import DoCommandRequest
 from viam.proto.robot import GetPoseRequest, GetPoseResponse
 
-from ...storage.frames import varint
-from .. import wire
+from ...storage.capture_files.frames import varint
+from . import fields
 from .method import (
     Method,
     Params,
@@ -50,7 +50,7 @@ def _command(target: Target) -> bytes:
 
 def _command_output(answer: bytes) -> bytes:
     """{"docommand_output": …} around the bytes of the result, which may be nested deeper than protobuf decodes."""
-    result = wire.last(memoryview(answer), _RESULT)
+    result = fields.last(memoryview(answer), _RESULT)
     value = b"\x2a" + varint(len(result)) + result
     entry = b"\x0a\x10docommand_output\x12" + varint(len(value)) + value
     return b"\x0a" + varint(len(entry)) + entry

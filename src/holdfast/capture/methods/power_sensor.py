@@ -14,7 +14,7 @@ from viam.proto.component.powersensor import (
     GetVoltageResponse,
 )
 
-from ...storage.frames import readings_payload
+from ...storage.capture_files.frames import readings_payload
 from .common import of_component, row
 from .method import Method, TabularMethod, by_name
 

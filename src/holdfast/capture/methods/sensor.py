@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from viam.proto.common import GetReadingsRequest
 
-from ...storage.frames import readings_payload
+from ...storage.capture_files.frames import readings_payload
 from .common import of_component
 from .method import Method, TabularMethod, Target, from_data_management
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from viam.proto.service.slam import GetPointCloudMapRequest, GetPositionRequest, GetPositionResponse
 
-from .. import wire
+from . import fields
 from .common import do_command
 from .method import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, Target, fields_of
 from .mime import PCD
@@ -26,7 +26,7 @@ def _map_request(target: Target) -> bytes:
 
 
 def _map(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
-    chunks = tuple(wire.last(memoryview(answer), _CHUNK) for answer in answers)
+    chunks = tuple(fields.last(memoryview(answer), _CHUNK) for answer in answers)
     return BinaryAnswer((Binary(chunks, PCD),))
 
 

@@ -8,7 +8,7 @@ from viam.proto.app.data import Annotations, BoundingBox
 from viam.proto.app.data import Classification as Label
 from viam.proto.service.vision import CaptureAllFromCameraRequest, Classification, Detection
 
-from .. import wire
+from . import fields
 from .camera import Image
 from .common import do_command
 from .image_size import image_size
@@ -43,7 +43,7 @@ def _request(target: Target) -> bytes:
 
 def _capture(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
     answer = memoryview(answers[0])
-    image = Image.read(wire.last(answer, _IMAGE))
+    image = Image.read(fields.last(answer, _IMAGE))
     if not image.data:
         raise unusable("the vision service returned no image")
     annotations = _annotations(answer, image.data, _min_confidence(target.params))
@@ -54,7 +54,7 @@ def _annotations(answer: memoryview, image: memoryview, min_confidence: float) -
     """What was seen with at least `min_confidence`; boxes in parts of the image's width and height."""
     found = Annotations()
     size: tuple[int, int] | None = None
-    for number, value in wire.fields(answer):
+    for number, value in fields.fields(answer):
         if number == _DETECTIONS and isinstance(value, memoryview):
             seen = decoded(Detection, bytes(value))
             if seen.confidence >= min_confidence:

@@ -1,0 +1,99 @@
+"""A binary reading that is too large to be held in memory: where its payload lies in its capture file.
+
+Blocks: belongs on a worker thread. A `Payload` may be read at any time and by any thread: it opens the file anew,
+and checks it once more while it is read.
+"""
+
+from __future__ import annotations
+
+import errno
+import zlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from google.protobuf.message import DecodeError
+from viam.proto.app.datasync import SensorMetadata
+
+from ...base.filesystem import FileSystem
+from ...errors import StorageError
+from .frames import CHECK_SIZE, check_field, read_varint
+
+_HEAD_BYTES = 64 * 1024
+_READ_BYTES = 256 * 1024
+_METADATA_TAG, _BINARY_TAG = 0x0A, 0x1A
+
+Read = Callable[[int, int], bytes]
+"""(offset, size) → the bytes there, or fewer at the end of the file."""
+
+
+@dataclass(frozen=True)
+class Payload:
+    """A reading with a payload of `size_bytes` at `offset` of the file at `path`, its frame checked."""
+
+    files: FileSystem
+    path: str
+    sensor_metadata: bytes
+    """The serialized `SensorMetadata`."""
+    message_offset: int
+    offset: int
+    size_bytes: int
+    frame_end: int
+    seed: int | None = None
+    """What the frame is checked against; None where it has no check."""
+
+    def chunks(self, chunk_bytes: int) -> Iterator[bytes]:
+        """The payload in pieces. Raises StorageError, at the end where the file has been damaged since it was
+        checked: who streams it must not end the stream before it has heard that all is well."""
+        descriptor = self.files.open(self.path)
+        try:
+            offset, end = self.offset, self.offset + self.size_bytes
+            head = self.files.read_at(descriptor, self.path, self.message_offset, offset - self.message_offset)
+            check = zlib.crc32(head, self.seed or 0)
+            while offset < end:
+                chunk = self.files.read_at(descriptor, self.path, offset, min(chunk_bytes, end - offset))
+                if not chunk:
+                    raise self.files.shortened(self.path)
+                yield chunk
+                check = zlib.crc32(chunk, check)
+                offset += len(chunk)
+            told = self.files.read_at(descriptor, self.path, end, CHECK_SIZE)
+            if self.seed is not None and told != check_field(check):
+                raise StorageError("read", self.path, OSError(errno.EIO, "it was damaged while it was sent"))
+        finally:
+            self.files.close(descriptor, self.path)
+
+    def is_good(self, read: Read) -> bool:
+        """Whether the frame ends with a check that fits; without checks, with the payload."""
+        position, end = self.message_offset, self.offset + self.size_bytes
+        seed = self.seed
+        if seed is None:
+            return end == self.frame_end
+        if end + CHECK_SIZE != self.frame_end:
+            return False
+        while position < end:
+            window = read(position, min(_READ_BYTES, end - position))
+            if not window:
+                return False
+            seed = zlib.crc32(window, seed)
+            position += len(window)
+        return read(end, CHECK_SIZE) == check_field(seed)
+
+
+def payload_at(files: FileSystem, path: str, read: Read, offset: int, seed: int | None) -> Payload | None:
+    """The reading whose frame begins at `offset`, unchecked yet; None when it is not laid out as a `SensorMetadata`
+    with a payload behind it. `seed` is what it is checked against."""
+    head = read(offset, _HEAD_BYTES)
+    try:
+        size, message = read_varint(head, 0)
+        begin, metadata = message, b""
+        if head[begin] == _METADATA_TAG:
+            length, begin = read_varint(head, begin + 1)
+            metadata = head[begin : begin + length]
+            begin += length
+        if head[begin] != _BINARY_TAG:
+            return None
+        length, begin = read_varint(head, begin + 1)
+        SensorMetadata.FromString(metadata)
+    except (IndexError, ValueError, DecodeError):
+        return None
+    return Payload(files, path, metadata, offset + message, offset + begin, length, offset + message + size, seed)

@@ -1,0 +1,396 @@
+"""Reading capture files back: ours and the builtin's, whole, torn or damaged, of any size.
+
+A file is read a window at a time, so memory does not grow with it. Invariants:
+
+- A frame whose check fails is never handed on as a reading.
+- A header with a check means that every frame has one; a header without it is the builtin's, and its frames can
+  only be checked for being readings, of the kind that the header tells.
+- Damage inside a file never raises: the reader goes on behind it where it can, and tells the byte ranges.
+
+Blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import struct
+import zlib
+from collections.abc import Collection, Iterator
+
+from google.protobuf.message import DecodeError
+from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
+
+from ...base.filesystem import FileSystem
+from ...errors import DamagedFileError, StorageError
+from .frames import CHECK_LAYOUT, CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
+from .large_payload import Payload, payload_at
+from .old_images import may_hold_old_images, old_images
+
+WINDOW_BYTES = 256 * 1024
+MAX_FRAME_BYTES = 128 * 1024 * 1024
+"""A frame that claims to be longer is damaged: gRPC brings no such reading."""
+_ZEROS = bytes(WINDOW_BYTES)
+_MAX_HEADER_BYTES = 64 * 1024
+_MAX_VARINT_BYTES = 10
+_MOST_UNFINISHED_BYTES = 4096  # what the builtin's buffers hold
+_KINDS = {DataType.DATA_TYPE_TABULAR_SENSOR: "struct", DataType.DATA_TYPE_BINARY_SENSOR: "binary"}
+
+
+class CaptureReader:
+    """One pass over an open capture file: iterate it for its readings, serialized `SensorData` without checks.
+
+    DamagedFileError when the header is not good; `close` when done. What follows is complete when the pass is over.
+    `damaged` are the byte ranges [from, to) that hold no good frame, with an estimate of the readings in them.
+    `torn_bytes` are the unfinished frame or the zeros at the end, which a crash leaves and which hold no whole
+    reading. `good_end` is the offset behind the last good frame.
+    """
+
+    metadata: DataCaptureMetadata
+    checked: bool
+    """Whether it was written by us."""
+
+    def __init__(self, files: FileSystem, path: str) -> None:
+        self._source = _Source(files, path)
+        self.readings = 0
+        self.damaged: list[tuple[int, int]] = []
+        self.damaged_readings = 0
+        self.torn_bytes = 0
+        self.torn_readings = 0
+        """1 when the end is a reading that was begun and not finished."""
+        self._longest_bytes = 0
+        try:
+            self._read_header()
+        except BaseException:
+            self.close()
+            raise
+
+    @property
+    def size_bytes(self) -> int:
+        return self._source.size_bytes
+
+    def close(self) -> None:
+        self._source.close()
+
+    def __iter__(self) -> Iterator[bytes]:
+        for run in self.runs():
+            yield from run
+
+    def runs(self) -> Iterator[list[bytes]]:
+        """The readings, as they lie together; `good_end` is behind the last one that was given."""
+        for run in self._runs():
+            if not isinstance(run, Payload):
+                yield run
+
+    def contents(self, payload_bytes: int) -> Iterator[bytes | Payload]:
+        """The readings too; a binary one of more than `payload_bytes` by the place of its payload."""
+        for run in self._runs(payload_bytes if self.metadata.type == DataType.DATA_TYPE_BINARY_SENSOR else None):
+            if isinstance(run, Payload):
+                yield run
+            else:
+                yield from run
+
+    def good_readings(self, start: int, end: int) -> int:
+        """How many good frames fill the range exactly; 0 when something else is in it."""
+        readings = 0
+        while start < end:
+            message, next_start = self._source.frame_at(start)
+            if self._good(message) is None:
+                return 0
+            readings, start = readings + 1, next_start
+        return readings if start == end else 0
+
+    def _runs(self, payload_bytes: int | None = None) -> Iterator[list[bytes] | Payload]:
+        offset = self.good_end
+        while offset < self.size_bytes:
+            if payload_bytes is not None and (payload := self._payload(offset, payload_bytes)) is not None:
+                self._took(1, payload.frame_end, payload.frame_end - offset)
+                yield payload
+                offset = payload.frame_end
+                continue
+            run = self._run_of_good_frames(offset)
+            if run:
+                yield run
+            offset = self.good_end if run else offset
+            message, end = self._source.frame_at(offset)
+            reading = self._good(message)
+            if reading is not None:  # it reaches beyond the window
+                self._took(1, end, end - offset)
+                yield [reading]
+                offset = end
+            elif offset < self.size_bytes:
+                resume = self._next_good_frame(offset, end) if self.checked else None
+                if resume is None:
+                    self._end_of_file(offset, end if message is not None else None)
+                    return
+                self._damage(offset, resume)
+                offset = resume
+
+    def _payload(self, offset: int, payload_bytes: int) -> Payload | None:
+        """The reading at `offset` when its payload is larger than `payload_bytes`, and good."""
+        source = self._source
+        seed = self._seed if self.checked else None
+        payload = payload_at(source.files, source.path, source.read, offset, seed)
+        if payload is None or payload.size_bytes <= payload_bytes or payload.frame_end > self.size_bytes:
+            return None
+        return payload if payload.is_good(source.read) else None
+
+    def _run_of_good_frames(self, offset: int) -> list[bytes]:
+        """The good frames from `offset` on that lie in one window."""
+        window = self._source.read(offset, WINDOW_BYTES)
+        readings, end, longest = (
+            _good_frames(window, self._seed) if self.checked else _whole_frames(window, self.metadata)
+        )
+        self._took(len(readings), offset + end, longest)
+        return readings
+
+    def _took(self, readings: int, end: int, longest_bytes: int) -> None:
+        if readings:
+            self.readings += readings
+            self.good_end = end
+            self._longest_bytes = max(self._longest_bytes, longest_bytes)
+
+    def _read_header(self) -> None:
+        source = self._source
+        message, end = source.frame_at(0)
+        if not message:
+            raise DamagedFileError("its header is missing or cut off")
+        body = split_check(message, 0)
+        self.checked = body is not None
+        if not self.checked and has_check(message):
+            raise DamagedFileError("its header does not match its check")
+        if not self.checked and self._lost_its_length():
+            raise DamagedFileError("the length of its header is damaged")
+        header = message if body is None else body
+        try:
+            self.metadata = DataCaptureMetadata.FromString(header)
+        except DecodeError as error:
+            raise DamagedFileError("its header is not readable") from error
+        if not self.metadata.component_type and not self.metadata.method_name:
+            raise DamagedFileError("its header names no resource and no method")
+        if self.metadata.type not in _KINDS:
+            raise DamagedFileError("its header does not say what kind of readings it holds")
+        if not self.checked and self._begins_with_checks(end):
+            raise DamagedFileError("its readings carry checks and its header has lost its own")
+        self._seed = seed_of(header)
+        self.header_end = self.good_end = end
+
+    def _begins_with_checks(self, offset: int) -> bool:
+        """Whether one of the first three readings carries a check: not all of them can have lost it."""
+        for _ in range(3):
+            message, offset = self._source.frame_at(offset)
+            if has_check(message):
+                return True
+        return False
+
+    def _lost_its_length(self) -> bool:
+        """Whether the file begins with a header of ours whose length before it is wrong."""
+        head = self._source.read(0, _MAX_HEADER_BYTES)
+        ends = itertools.islice(self._source.ends_of_checks(0, len(head)), 3)
+        return any(split_check(head[start:end], 0) is not None for end in ends for start in (1, 2, 3))
+
+    def _good(self, message: bytes | None) -> bytes | None:
+        if not message:
+            return None
+        if self.checked:
+            return split_check(message, self._seed)
+        return message if _is_reading(message, self.metadata) else None
+
+    def _next_good_frame(self, offset: int, told: int) -> int | None:
+        """Where a good frame begins behind damage at `offset`: where the damaged one says that it ends, or else
+        behind one of the checks, with which frames end."""
+        source = self._source
+        for start in heapq.merge([told] if told > offset else [], source.ends_of_checks(offset, self.size_bytes)):
+            if self._good(source.frame_at(start)[0]) is not None:
+                return start
+        return None
+
+    def _damage(self, offset: int, end: int) -> None:
+        self.damaged.append((offset, end))
+        ends = self._source.ends_of_checks(offset, end) if self.checked else ()
+        self.damaged_readings += max(1, sum(1 for _ in ends))
+
+    def _end_of_file(self, offset: int, frame_end: int | None) -> None:
+        """Files what follows the last good frame: zeros and an unfinished frame are torn, the rest is damage.
+
+        A frame is unfinished when it is not all there (`frame_end` None), or zeros stand for its check.
+        """
+        end = self._source.content_end(offset)
+        unfinished = frame_end is None or (self.checked and frame_end - end >= CHECK_SIZE)
+        if end == offset or (unfinished and self._could_be_unfinished(offset, end)):
+            self.torn_bytes = self.size_bytes - offset
+            self.torn_readings = int(end > offset)
+        else:
+            self._damage(offset, self.size_bytes)
+
+    def _could_be_unfinished(self, offset: int, end: int) -> bool:
+        """Whether the last bytes can be one frame that was being written, and are not several whose first one has
+        lost its length: those of ours hold a check, those of the builtin are long."""
+        if self.checked:
+            return next(iter(self._source.ends_of_checks(offset, end)), None) is None
+        return end - offset <= max(_MOST_UNFINISHED_BYTES, 2 * self._longest_bytes)
+
+
+def places_of(files: FileSystem, path: str, numbers: Collection[int]) -> list[tuple[int, int]]:
+    """The byte ranges [from, to) of the frames of the readings with these numbers."""
+    reader = CaptureReader(files, path)
+    places = []
+    first = 0
+    try:
+        for run in reader.runs():
+            extra = CHECK_SIZE if reader.checked else 0
+            sizes = [len(varint(len(reading) + extra)) + len(reading) + extra for reading in run]
+            ends = list(itertools.accumulate(sizes, initial=reader.good_end - sum(sizes)))
+            places += [(ends[n - first], ends[n - first + 1]) for n in numbers if first <= n < first + len(run)]
+            first += len(run)
+    finally:
+        reader.close()
+    return places
+
+
+def is_blank(files: FileSystem, path: str) -> bool:
+    """Whether a file holds nothing but zeros, or nothing at all."""
+    source = _Source(files, path)
+    try:
+        return source.content_end(0) == 0
+    finally:
+        source.close()
+
+
+def count_checks(files: FileSystem, path: str) -> int:
+    """An estimate of the readings in a file of ours whose header is damaged."""
+    source = _Source(files, path)
+    try:
+        return max(0, sum(1 for _ in source.ends_of_checks(0, source.size_bytes)) - 1)
+    finally:
+        source.close()
+
+
+def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
+    """The readings at the beginning of `window` whose checks fit, the end of the last one, and the longest frame.
+
+    Every reading that is delivered passes here: it is written for speed.
+    """
+    readings: list[bytes] = []
+    start = longest = 0
+    take, check_of, tail_at = readings.append, zlib.crc32, CHECK_LAYOUT.unpack_from
+    try:
+        while True:
+            size, begin = window[start], start + 1
+            if size >= 0x80:
+                high = window[begin]
+                if high < 0x80:
+                    size, begin = size + (high - 1 << 7), begin + 1
+                else:
+                    size, begin = read_varint(window, start)
+                    if size > MAX_FRAME_BYTES:
+                        break
+            if size < CHECK_SIZE:
+                break
+            end = begin + size
+            body = window[begin : end - CHECK_SIZE]
+            if tail_at(window, end - CHECK_SIZE) != (CHECK_TAG, check_of(body, seed)):
+                break
+            take(body)
+            if end - start > longest:
+                longest = end - start
+            start = end
+    except (IndexError, ValueError, struct.error):  # it reaches beyond the window
+        pass
+    return readings, start, longest
+
+
+def _whole_frames(window: bytes, header: DataCaptureMetadata) -> tuple[list[bytes], int, int]:
+    """The same of a file without checks."""
+    readings: list[bytes] = []
+    start = longest = 0
+    try:
+        while True:
+            size, begin = read_varint(window, start)
+            end = begin + size
+            if end > len(window):
+                break
+            reading = window[begin:end]
+            if not _is_reading(reading, header):
+                break
+            readings.append(reading)
+            longest = max(longest, end - start)
+            start = end
+    except (IndexError, ValueError):
+        pass
+    return readings, start, longest
+
+
+class _Source:
+    """An open file, for reading at any place."""
+
+    def __init__(self, files: FileSystem, path: str) -> None:
+        self.path = path
+        self.files = files
+        self._descriptor = files.open(path)
+        try:
+            self.size_bytes = files.size(self._descriptor, path)
+        except StorageError:
+            self.close()
+            raise
+        self._small: bytes | None = None
+        """All of a file that fits into a window, which is read once."""
+
+    def close(self) -> None:
+        self.files.close(self._descriptor, self.path)
+
+    def read(self, offset: int, size_bytes: int) -> bytes:
+        """The bytes from `offset` on; fewer than `size_bytes` at the end of the file."""
+        if self.size_bytes > WINDOW_BYTES:
+            return self.files.read_at(self._descriptor, self.path, offset, size_bytes)
+        if self._small is None:
+            self._small = self.files.read_at(self._descriptor, self.path, 0, WINDOW_BYTES)
+        return self._small[offset : offset + size_bytes]
+
+    def frame_at(self, offset: int) -> tuple[bytes | None, int]:
+        """The message whose frame begins at `offset` and the frame's end; None when it is not all there."""
+        head = self.read(offset, _MAX_VARINT_BYTES)
+        try:
+            size, begin = read_varint(head, 0)
+        except (IndexError, ValueError):
+            return None, offset
+        end = offset + begin + size
+        if end > self.size_bytes or size > MAX_FRAME_BYTES:
+            return None, offset
+        message = self.read(offset + begin, size)
+        return (message, end) if len(message) == size else (None, offset)
+
+    def ends_of_checks(self, offset: int, end: int) -> Iterator[int]:
+        """The ends of all that looks like a check between `offset` and `end`."""
+        while offset < end:
+            window = self.read(offset, min(WINDOW_BYTES, end - offset))
+            position = window.find(CHECK_TAG)
+            while position >= 0:
+                if offset + position + CHECK_SIZE <= end:
+                    yield offset + position + CHECK_SIZE
+                position = window.find(CHECK_TAG, position + 1)
+            if len(window) <= len(CHECK_TAG):
+                return
+            offset += len(window) - len(CHECK_TAG) + 1
+
+    def content_end(self, offset: int) -> int:
+        """Where the zeros at the end of the file begin; not before `offset`."""
+        end = self.size_bytes
+        while end > offset:
+            start = max(offset, end - WINDOW_BYTES)
+            window = self.read(start, end - start)
+            if not _ZEROS.startswith(window):
+                return start + len(window.rstrip(b"\0"))
+            end = start
+        return offset
+
+
+def _is_reading(message: bytes, header: DataCaptureMetadata) -> bool:
+    """Whether it is what a file with this header holds, as far as that can be told without a check."""
+    try:
+        kind = SensorData.FromString(message).WhichOneof("data")
+    except DecodeError:
+        return False
+    if kind == "struct" and may_hold_old_images(header):
+        return old_images(message) is not None
+    return bool(kind == _KINDS[header.type])

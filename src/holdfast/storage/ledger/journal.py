@@ -1,0 +1,112 @@
+"""The journal: the ledger's memory on the disk, in `.holdfast/ledger.prog`.
+
+A text file of lines that check themselves (`checked_line`), each a JSON object. The first line is a checkpoint
+and says the version; each further one says what changed since. Its values are absolute, so reading the lines in
+order gives the last state, and a further line that is damaged costs itself alone. Invariants:
+
+- The file is made anew as a whole, by an atomic replacement, when it is opened and when it has grown by
+  `MAX_BYTES`. So it stays bounded, and no line is ever applied twice.
+- A journal of a newer version is neither read nor overwritten.
+
+Blocks: belongs on a worker thread or the sync thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from ...base import checked_line
+from ...base.filesystem import FileSystem
+from ...errors import NewerStateError, StorageError, printable
+from .. import layout
+
+VERSION = 1
+MAX_BYTES = 1024 * 1024
+_MAX_READ_BYTES = 64 * MAX_BYTES
+
+logger = logging.getLogger(__name__)
+
+Record = dict[str, Any]
+
+
+class Journal:
+    """One open journal. `checkpoint` gives everything that is known, for a new beginning of the file."""
+
+    def __init__(self, files: FileSystem, capture_dir: str, checkpoint: Callable[[], Record]) -> None:
+        self.path = layout.state_path(capture_dir, "ledger")
+        self._files = files
+        self._capture_dir = capture_dir
+        self._checkpoint = checkpoint
+        self._descriptor: int | None = None
+        self._size_bytes = 0
+        self._last_checkpoint_bytes = 0
+
+    def read(self) -> list[Record]:
+        """What the file holds, in order; nothing where it is missing or damaged, which costs counters only.
+
+        Raises NewerStateError.
+        """
+        try:
+            if self._files.stat(self.path).st_size > _MAX_READ_BYTES:
+                raise ValueError("it is too large")
+            lines = self._files.read(self.path).splitlines()
+            records = [record for record in map(_parse, lines) if record is not None]
+            version = records[0].get("version") if records else None
+            if isinstance(version, int) and version > VERSION:
+                raise NewerStateError(self.path, version, VERSION)
+            if version != VERSION:
+                raise ValueError("its first line is damaged")
+            if len(records) < len(lines) - 1:  # the last line may be torn by a crash
+                logger.warning("%s: %d lines are damaged and ignored", self.path, len(lines) - len(records))
+            return records
+        except (StorageError, ValueError) as error:
+            if not (isinstance(error, StorageError) and error.reason == "no_such_file"):
+                logger.error("%s: %s; counting starts from zero", printable(self.path), error)
+                with suppress(StorageError):
+                    self._files.rename(self.path, layout.state_path(self._capture_dir, "ledger-damaged"))
+            return []
+
+    def append(self, record: Record) -> None:
+        """Hands one change to the operating system. Raises StorageError; then the next call makes the file anew."""
+        if self._descriptor is None or self._size_bytes > MAX_BYTES + self._last_checkpoint_bytes:
+            self._begin()
+            return
+        line = _line(record)
+        try:
+            self._files.write(self._descriptor, self.path, line)
+        except StorageError:
+            self.close()
+            raise
+        self._size_bytes += len(line)
+
+    def close(self) -> None:
+        descriptor, self._descriptor = self._descriptor, None
+        if descriptor is not None:
+            with suppress(StorageError):
+                self._files.close(descriptor, self.path)
+
+    def _begin(self) -> None:
+        self.close()
+        line = _line({"version": VERSION, **self._checkpoint()})
+        self._files.make_folder(os.path.dirname(self.path))
+        self._files.replace(self.path, line)
+        self._descriptor = self._files.open_to_append(self.path)
+        self._size_bytes = self._last_checkpoint_bytes = len(line)
+
+
+def _line(record: Record) -> bytes:
+    return checked_line.encode(json.dumps(record, separators=(",", ":")).encode())
+
+
+def _parse(line: bytes) -> Record | None:
+    """The record in a line, or None where its check does not fit."""
+    text = checked_line.decode(line)
+    if text is None:
+        return None
+    record = json.loads(text)
+    return record if isinstance(record, dict) else None

@@ -1,0 +1,99 @@
+"""A bound for the quarantine of one capture folder, where it would fill memory: what failed first goes first.
+
+Readings that go count as deleted to free space, files as discarded. Blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+from ...base.clock import Clock
+from ...base.filesystem import FileSystem
+from ...base.throttle import Throttle
+from ...errors import StorageError
+from .. import layout
+from ..ledger.ledger import Ledger
+from ..space.census import occupied_bytes
+from .departures import BATCH, Departures
+from .listing import FailedFile, quarantine_of
+
+MOST_LISTING = 0.05
+"""The share of the time that may go into listings."""
+
+logger = logging.getLogger(__name__)
+
+
+class _Failed(NamedTuple):
+    moved_ns: int
+    path: str
+    size_bytes: int
+    """With the sidecar, in whole blocks."""
+    file: FailedFile
+
+
+class QuarantineLimit:
+    """`root` is the capture folder without symbolic links."""
+
+    def __init__(
+        self, files: FileSystem, clock: Clock, throttle: Throttle, ledger: Ledger, root: Callable[[], str]
+    ) -> None:
+        self.bytes: int | None = None
+        """What was there at the last check; None until one has counted it."""
+        self._files = files
+        self._clock = clock
+        self._throttle = throttle
+        self._departures = Departures(files, lambda file: ledger)
+        self._root = root
+        self._list_at_s = 0.0
+
+    def check(self, most_bytes: int) -> None:
+        """Gives up what is too much. Never raises StorageError."""
+        begin_s = self._clock.monotonic()
+        if begin_s < self._list_at_s:
+            return
+        found = [known for file in quarantine_of(self._files, self._root()) if (known := self._known(file))]
+        self.bytes = sum(failed.size_bytes for failed in found)
+        oldest_first = iter(sorted(found))
+        files = readings = 0
+        while self.bytes > most_bytes and (batch := self._too_much(oldest_first, self.bytes - most_bytes)):
+            for result in self._departures.free([failed.file for failed in batch]):
+                files += not result.why
+                readings += result.readings
+            self.bytes -= sum(failed.size_bytes for failed in batch)
+        now_s = self._clock.monotonic()
+        self._list_at_s = now_s + (now_s - begin_s) * (1 / MOST_LISTING - 1)
+        if files and self._throttle.allows(f"quarantine of {self._root()}"):
+            logger.warning(
+                "more than %d bytes can't be delivered and would be kept in memory: the oldest, %d files with %d "
+                "readings, were deleted from %s",
+                most_bytes, files, readings, os.path.join(self._root(), layout.FAILED_FOLDER),
+            )  # fmt: skip
+
+    @staticmethod
+    def _too_much(oldest_first: Iterator[_Failed], excess_bytes: int) -> list[_Failed]:
+        """The next that go, as many as it takes, or a batch."""
+        batch: list[_Failed] = []
+        for failed in itertools.islice(oldest_first, BATCH):
+            batch.append(failed)
+            excess_bytes -= failed.size_bytes
+            if excess_bytes <= 0:
+                break
+        return batch
+
+    def _known(self, file: FailedFile) -> _Failed | None:
+        """None where it is gone meanwhile."""
+        try:
+            status = self._files.stat(file.path)
+        except StorageError:
+            return None
+        size_bytes = occupied_bytes(status.st_size)
+        for beside in (layout.cause_path(file.path), layout.taken_out_path(file.path)):
+            try:
+                size_bytes += occupied_bytes(self._files.stat(beside).st_size)
+            except StorageError:
+                continue
+        return _Failed(status.st_ctime_ns, file.path, size_bytes, file)

@@ -1,0 +1,149 @@
+"""Quarantine: files that can't be delivered, kept in `failed/` with the reason beside them.
+
+The reason is a JSON file of its own, the sidecar. It also says what of the file counts as quarantined, so that this
+can be taken back (`put_back`). The ledger counts before the file is moved. Blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from ...base.filesystem import FileSystem
+from ...errors import DamagedFileError, StorageError, printable
+from .. import layout
+from ..capture_files.reader import count_checks
+from ..layout import FileKind
+from ..ledger.counts import CollectorId
+from ..ledger.ledger import Ledger
+from ..ledger.moves import Move, Way, nothing
+
+MAX_SIDECAR_BYTES = 16 * 1024 * 1024
+
+NAMES = threading.Lock()
+"""Held by whoever puts a file and its sidecar into quarantine, or takes them out: the two change as one."""
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Held:
+    """What of a capture file counts as quarantined."""
+
+    collector: CollectorId
+    readings: int
+    ours: bool
+
+
+@dataclass(frozen=True)
+class Sidecar:
+    """Why a file is in quarantine. Without a sidecar it was the builtin that put it there."""
+
+    file: str = ""
+    """Where it was, printable."""
+    cause: str = ""
+    time: str = ""
+    damaged: tuple[tuple[int, int], ...] = ()
+    """The byte ranges [from, to) that were not delivered, where the rest was."""
+    held: Held | None = None
+    taken_out: int = 0
+    """Readings that lie in a file of their own beside it, ready to be put back; `held` has them no more."""
+
+    def counts_as(self, way: Way, origin: str) -> Move:
+        """What goes with the whole of the file that is, or was, at `origin`: its readings, where they are known; an
+        arbitrary file counts as one, unless it was the builtin that put it there."""
+        if self.held is not None:
+            return Move(way, self.held.collector, self.held.readings + self.taken_out, self.held.ours)
+        is_counted = self.cause and layout.kind_of(origin) is FileKind.ARBITRARY
+        return Move(way, None) if is_counted else nothing(way)
+
+
+def quarantine(
+    files: FileSystem,
+    ledger: Ledger,
+    capture_dir: str,
+    path: str,
+    cause: str,
+    damaged: Sequence[tuple[int, int]] = (),
+    held: Held | None = None,
+    torn: int = 0,
+) -> str:
+    """Counts `path` as quarantined, moves it into `failed/`, and writes its cause beside it; returns the new path.
+    On StorageError it is where it was, and counts as it did.
+
+    `damaged` are the byte ranges [from, to) that are not good, where the rest is delivered; `held` are the readings
+    that were not delivered, `torn` further ones at its end, which nobody can read.
+    """
+    sidecar = _sidecar(path, cause, tuple(damaged), held)
+    with ledger.counting(path, sidecar.counts_as(Way.QUARANTINED, path)._replace(torn=torn)):
+        return _move(files, capture_dir, path, sidecar)
+
+
+def held_in_unreadable(files: FileSystem, ledger: Ledger, path: str) -> Held | None:
+    """What a file of ours with a damaged header holds, by its folder and its checks; None where nobody knows whose
+    it is."""
+    collector = ledger.collector_in(os.path.dirname(path))
+    return None if collector is None else Held(collector, count_checks(files, path), True)
+
+
+def set_aside(files: FileSystem, capture_dir: str, path: str, cause: str) -> str:
+    """As `quarantine`, of what counts nowhere: a sequence."""
+    return _move(files, capture_dir, path, _sidecar(path, cause))
+
+
+def _sidecar(path: str, cause: str, damaged: tuple[tuple[int, int], ...] = (), held: Held | None = None) -> Sidecar:
+    return Sidecar(printable(path), cause, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), damaged, held)
+
+
+def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> str:
+    with NAMES:
+        target = layout.free_name(layout.failed_path(path, capture_dir), files.exists)
+        files.make_folder(os.path.dirname(target))
+        write_sidecar(files, target, sidecar)
+        files.rename(path, target)
+    logger.error("%s: %s; kept as %s", printable(path), sidecar.cause, printable(target))
+    return target
+
+
+def write_sidecar(files: FileSystem, failed: str, sidecar: Sidecar) -> None:
+    """Says why the file at `failed` is there. Raises StorageError."""
+    note = {name: value for name, value in asdict(sidecar).items() if value}
+    files.replace(layout.cause_path(failed), json.dumps(note, indent=1).encode())
+
+
+def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
+    """What is said of the file at `failed`. Raises StorageError, or DamagedFileError where it makes no sense."""
+    path = layout.cause_path(failed)
+    try:
+        if files.stat(path).st_size > MAX_SIDECAR_BYTES:
+            raise ValueError("it is too large")
+        return _parsed(json.loads(files.read(path)))
+    except StorageError as error:
+        if error.reason != "no_such_file":
+            raise
+        return Sidecar()
+    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        raise DamagedFileError(f"{printable(path)} can't be understood: {error}") from error
+
+
+def _parsed(note: dict[str, Any]) -> Sidecar:
+    held = note.get("held")
+    return Sidecar(
+        str(note.get("file", "")),
+        str(note.get("cause", "")),
+        str(note.get("time", "")),
+        tuple((int(start), int(end)) for start, end in note.get("damaged", ())),
+        None if held is None else Held(_collector(held["collector"]), int(held["readings"]), bool(held["ours"])),
+        int(note.get("taken_out", 0)),
+    )
+
+
+def _collector(value: Sequence[Any]) -> CollectorId:
+    api, resource, method = map(str, value)
+    return api, resource, method

@@ -1,0 +1,1 @@
+"""How full the disk is, and what is deleted when."""

@@ -1,0 +1,85 @@
+"""The deletion of one complete capture file to free space: claimed, read, counted, removed, in this order.
+
+So no file is deleted while it is sent, no reading is lost without being counted, and after a crash at any
+instruction each counts once. A file that can't be read is left to sync. Blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+
+from ...base.clock import Clock
+from ...base.filesystem import FileSystem
+from ...base.throttle import Throttle
+from ...errors import DamagedFileError, StorageError
+from ..capture_files.reader import CaptureReader
+from ..claims import Claims
+from ..ledger.counts import collector_of
+from ..ledger.ledger import Ledger
+from ..ledger.moves import Move, Way
+from .census import Amount, StoredFile
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass
+class Freed:
+    """What was deleted. `readings` are those that the cloud does not have."""
+
+    files: int = 0
+    bytes: int = 0
+    readings: int = 0
+    tried: int = 0
+    """Files that were chosen, deleted or not."""
+
+    @property
+    def as_amount(self) -> Amount:
+        return Amount(self.tried, self.bytes)
+
+    def add(self, other: Freed) -> None:
+        self.files += other.files
+        self.bytes += other.bytes
+        self.readings += other.readings
+        self.tried += other.tried
+
+
+class Deletion:
+    """Deletes files of one capture folder."""
+
+    def __init__(self, files: FileSystem, clock: Clock, throttle: Throttle, ledger: Ledger, claims: Claims) -> None:
+        self._files = files
+        self._clock = clock
+        self._throttle = throttle
+        self._ledger = ledger
+        self._claims = claims
+
+    def delete(self, file: StoredFile) -> Freed:
+        """Deletes `file`, unless it is being sent or the disk refuses; never raises for these."""
+        if not self._claims.take(file.path):
+            return Freed(tried=1)
+        try:
+            return self._delete(file)
+        except DamagedFileError:
+            return Freed(tried=1)
+        except StorageError as error:
+            if error.reason != "no_such_file" and self._throttle.allows(f"delete {error.reason}"):
+                logger.warning("%s; it was to be deleted to free space", error)
+            return Freed(tried=1)
+        finally:
+            self._claims.free(file.path)
+
+    def _delete(self, file: StoredFile) -> Freed:
+        reader = CaptureReader(self._files, file.path)
+        try:
+            readings = sum(1 for _ in reader) + reader.damaged_readings
+        finally:
+            reader.close()
+        had = self._ledger.acknowledged(file.path, file.modified_ns)
+        lost = max(0, readings + reader.torn_readings - had)
+        with self._ledger.counting(
+            file.path, Move(Way.DELETED, collector_of(reader.metadata), lost, reader.checked)
+        ):
+            self._files.remove(file.path)
+        self._ledger.forget(file.path)
+        return Freed(1, file.size_bytes, lost, 1)

@@ -1,0 +1,295 @@
+"""The limits of one capture folder: what is deleted when, and in which order.
+
+Two causes. The disk: as the builtin does, each `DISK_CHECK_S` while capture is on, when the file system is fuller
+than one threshold and our folders take up more of it than the other, one nth of the complete capture files goes.
+The plain limits: bytes, of which `LOW_SHARE` is left when they are passed, and age. Invariants:
+
+- Only complete capture files are deleted, by `Deletion`; never an arbitrary file, one in progress, one that is
+  being sent. One in quarantine is where a folder in memory has a bound for these, by `QuarantineLimit`.
+- The lowest priority goes first, in the order of `when_full`.
+- A folder is listed only when a limit may have been passed since the last time, judged by what was written and let
+  go since; and never for more than `MOST_LISTING` of the time.
+- A wall clock that is set forward makes no file old before it has gone on so for a while (`BelievedClock`).
+- Capture and sync wait for none of this: `check` runs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import itertools
+import logging
+import math
+import os
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+
+from ...base.clock import Clock
+from ...base.filesystem import FileSystem
+from ...base.throttle import Throttle
+from ...config.space import DEFAULT_PRIORITY, SpaceLimits, WhenFull
+from ...errors import StorageError
+from ..quarantine.limit import QuarantineLimit
+from .believed_clock import BelievedClock
+from .census import Amount, Census, StoredFile, complete_files
+from .deletion import Deletion, Freed
+from .local_copy import LocalCopy
+from .usage import Space
+
+CHECK_S = 1.0
+DISK_CHECK_S = 30.0
+LOW_SHARE = 0.9
+RECOUNT_S = 600.0
+"""How often a folder with a plain limit is listed in any case, for what others brought."""
+MOST_LISTING = 0.05
+MAX_CHOSEN = 10_000
+"""Files that are remembered at once to delete the oldest or the newest."""
+_CLOSE_TIMEOUT_S = 2.0
+_AGE_STEP = 0.01  # of the limit: files need not go to the second
+_LEAST_AGE_STEP_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """What a configuration says of one folder."""
+
+    limits: SpaceLimits = field(default_factory=SpaceLimits)
+    check_disk: bool = False
+    """Whether capture is on: only then the builtin's thresholds count."""
+    priorities: tuple[tuple[str, int], ...] = ()
+    """Of collectors, by their folders inside the capture folder."""
+    most_failed_bytes: int | None = None
+    """How much may lie in quarantine; None where that is for the user to look at."""
+
+
+class Limits:
+    """Its owner calls `run` and, behind it, `close`; these and `configure` belong to the event loop, `check` to a
+    worker thread."""
+
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        throttle: Throttle,
+        deletion: Deletion,
+        space: Space,
+        quarantine: QuarantineLimit,
+    ) -> None:
+        self.space = space
+        self.quarantine = quarantine
+        self.neighbours: Callable[[], Iterable[Limits]] = lambda: ()
+        """The limits of our other folders."""
+        self.local_copy: LocalCopy | None = None
+        self.roots: Callable[[], Iterable[str]] = lambda: ()
+        """The folders that are synced."""
+        self._files = files
+        self._clock = clock
+        self._throttle = throttle
+        self._deletion = deletion
+        self._believed = BelievedClock(clock)
+        self._rules = Rules()
+        self._priorities: dict[str, int] = {}
+        self.deleted_at_s: float | None = None
+        self._running: asyncio.Future[None] | None = None
+        self._closing = False
+        self._disk_check_at_s = self._age_check_at_s = self._list_at_s = self._recount_at_s = -math.inf
+        self._oldest_ns = 0
+        """No complete file is older, but for what others bring."""
+
+    @property
+    def most_failed_bytes(self) -> int | None:
+        return self._rules.most_failed_bytes
+
+    @property
+    def limits(self) -> SpaceLimits:
+        return self._rules.limits
+
+    def configure(self, rules: Rules) -> None:
+        """Takes effect at the next check."""
+        if rules != self._rules:
+            self._rules, self._priorities = rules, dict(rules.priorities)
+            self._age_check_at_s = self._disk_check_at_s = -math.inf
+
+    async def run(self) -> None:
+        """Checks for ever. When cancelled, a check may still run: `close` waits for it."""
+        while True:
+            self._running = asyncio.ensure_future(asyncio.to_thread(self.check))
+            await asyncio.shield(self._running)
+            await self._clock.sleep(CHECK_S)
+
+    async def close(self) -> None:
+        """Deletes nothing more from here on, but for a file with which a stalled disk takes its time."""
+        self._closing = True
+        if self._running is not None:
+            await asyncio.wait([self._running], timeout=_CLOSE_TIMEOUT_S)
+
+    def check(self) -> None:
+        """Looks whether a limit is passed, and deletes what must go. Costs nothing worth mentioning while none is
+        near. Never raises StorageError."""
+        now_s = self._clock.monotonic()
+        limits = self._rules.limits
+        try:
+            if now_s >= self._disk_check_at_s:
+                self._disk_check_at_s = now_s + DISK_CHECK_S
+                self._check_disk()
+                if self.local_copy is not None:
+                    self.local_copy.tidy()
+            if limits.most_age_s is not None and now_s >= self._age_check_at_s:
+                self._check_age(limits.most_age_s)
+            if limits.most_bytes is not None and self._may_exceed(limits.most_bytes):
+                self._check_bytes(limits.most_bytes)
+            if self._rules.most_failed_bytes is not None:
+                self.quarantine.check(self._rules.most_failed_bytes)
+        except StorageError as error:
+            if self._throttle.allows(str(error)):
+                logger.warning("%s; the limits of %s are looked at later", error, self.space.root)
+
+    def _check_disk(self) -> None:
+        usage = self._files.usage(self.space.root)
+        self.space.measured(usage)
+        limits = self._rules.limits
+        if not self._rules.check_disk or usage.used_share < limits.disk_usage:
+            return
+        if self.local_copy is not None and self._is_on_this_disk(self.local_copy):
+            wanted = int((usage.used_share - limits.disk_usage) * usage.total_bytes) + 1
+            if self.local_copy.free(wanted) >= wanted:
+                logger.info(
+                    "the disk is %.0f %% full: the oldest files of the local copy were deleted",
+                    usage.used_share * 100,
+                )
+                return
+        census = self._census()
+        if census is None:
+            return
+        ours = census.content_bytes + self._of_neighbours()
+        if ours < limits.capture_dir_share * usage.total_bytes:
+            if self._throttle.allows("full by others"):
+                logger.warning(
+                    "the disk of %s is %.0f %% full, but captured data is less than the share of %g at which "
+                    "it is deleted: nothing is deleted",
+                    self.space.root, usage.used_share * 100, limits.capture_dir_share,
+                )  # fmt: skip
+            return
+        files = -(-census.files // limits.every_nth)
+        self._free(f"the disk is {usage.used_share:.0%} full", census, lambda amount: amount.files, files)
+
+    def _of_neighbours(self) -> int:
+        """What our other folders on this disk hold."""
+        here = self._files.device(self.space.root)
+        total = 0
+        for other in self.neighbours():
+            if other is not self and self._files.device(other.space.root) == here:
+                total += other.space.census.content_bytes if other.space.census is not None else 0
+        return total
+
+    def _check_bytes(self, most_bytes: int) -> None:
+        census = self._census()
+        if census is not None and census.captured_bytes > most_bytes:
+            wanted = census.captured_bytes - int(most_bytes * LOW_SHARE)
+            self._free(f"more than {most_bytes} bytes are kept", census, lambda amount: amount.bytes, wanted)
+
+    def _check_age(self, most_age_s: float) -> None:
+        before_ns = self._believed.time_ns() - int(most_age_s * 1e9)
+        if self._oldest_ns >= before_ns and self._clock.monotonic() < self._recount_at_s:
+            return
+        if not self._may_list():
+            return
+        begin_s = self._clock.monotonic()
+        self._age_check_at_s = begin_s + max(_LEAST_AGE_STEP_S, most_age_s * _AGE_STEP)
+        oldest_ns, freed = self._believed.time_ns(), Freed()
+        for file in complete_files(self._files, self.space.root):
+            if file.is_older(before_ns) and self._delete(file, freed):
+                continue
+            if file.is_older(oldest_ns):
+                oldest_ns = file.time_ns
+        self._oldest_ns = oldest_ns
+        self._listed(begin_s)
+        self._say(f"older than {most_age_s / 3600:g} hours", freed)
+
+    def _may_exceed(self, most_bytes: int) -> bool:
+        captured = self.space.captured_bytes
+        return captured is None or captured > most_bytes or self._clock.monotonic() >= self._recount_at_s
+
+    def _census(self) -> Census | None:
+        """A new census, or None while the last listing has cost too much to make another already."""
+        if not self._may_list():
+            return None
+        begin_s = self._clock.monotonic()
+        census = self.space.count(self.priority)
+        self._listed(begin_s)
+        return census
+
+    def _may_list(self) -> bool:
+        return self._clock.monotonic() >= self._list_at_s
+
+    def _listed(self, begin_s: float) -> None:
+        now_s = self._clock.monotonic()
+        self._list_at_s = now_s + (now_s - begin_s) * (1 / MOST_LISTING - 1)
+        self._recount_at_s = now_s + RECOUNT_S
+
+    def priority(self, folder: str) -> int:
+        """Of the capture files in a folder. Thread-safe."""
+        return self._priorities.get(os.path.relpath(folder, self.space.root), DEFAULT_PRIORITY)
+
+    def _free(self, why: str, census: Census, of: Callable[[Amount], int], wanted: int) -> None:
+        """Deletes until `wanted` of what `of` measures, files or bytes, is gone or nothing more may go."""
+        freed = Freed()
+        for priority, amount in sorted(census.complete.items()):
+            missing = wanted - of(freed.as_amount)
+            if missing <= 0:
+                break
+            self._free_of(priority, missing, of, of(amount), freed)
+        self._say(why, freed)
+
+    def _free_of(self, priority: int, missing: int, of: Callable[[Amount], int], there: int, freed: Freed) -> None:
+        enough = of(freed.as_amount) + missing
+        nth = max(self._rules.limits.every_nth, there // missing)
+        while of(freed.as_amount) < enough:
+            before = freed.files
+            for file in self._in_order(priority, nth):
+                self._delete(file, freed)
+                if of(freed.as_amount) >= enough:
+                    return
+            if freed.files == before:
+                return
+
+    def _in_order(self, priority: int, nth: int) -> Iterator[StoredFile]:
+        """Files of one priority, in the order in which they go; not all of them."""
+        files = (f for f in complete_files(self._files, self.space.root) if self.priority(f.folder) == priority)
+        when_full = self._rules.limits.when_full
+        if when_full is WhenFull.DROP_OLDEST:
+            return iter(heapq.nsmallest(MAX_CHOSEN, files, key=_beginning))
+        if when_full is WhenFull.DROP_NEWEST:
+            return iter(heapq.nlargest(MAX_CHOSEN, files, key=_beginning))
+        return itertools.islice(files, 0, None, nth)
+
+    def _delete(self, file: StoredFile, freed: Freed) -> bool:
+        if self._closing:
+            return False
+        gone = self._deletion.delete(file)
+        freed.add(gone)
+        self.space.deleted.add(gone)
+        return gone.files > 0
+
+    def _say(self, why: str, freed: Freed) -> None:
+        if not freed.files:
+            return
+        self.deleted_at_s = self._clock.monotonic()
+        if self._throttle.allows(f"deleted {self.space.root}"):
+            logger.warning(
+                "%s: %d capture files with %d readings that the cloud does not have were deleted from %s (%s)",
+                why, freed.files, freed.readings, self.space.root,
+                (self._rules.limits.when_full or WhenFull.THIN).value,
+            )  # fmt: skip
+
+    def _is_on_this_disk(self, copy: LocalCopy) -> bool:
+        try:
+            return self._files.device(copy.settings.folder) == self._files.device(self.space.root)
+        except StorageError:
+            return False
+
+
+def _beginning(file: StoredFile) -> tuple[int, str]:
+    return file.time_ns, file.path

@@ -1,0 +1,149 @@
+"""The local copy: files that the cloud has, kept in a folder instead of deleted.
+
+They lie in `<dir>/holdfast/captured/` and `<dir>/holdfast/files/`, under the path that they had. Bounded by bytes
+and by the time since their delivery, the oldest go first. Nothing waits for it: a file that can't be moved there is
+deleted as it would be without. A wall clock that is set forward makes nothing old before it has gone on so for a
+while (`BelievedClock`). Thread-safe; blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import heapq
+import logging
+import os
+import threading
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+from ...base.clock import Clock
+from ...base.filesystem import EntryKind, FileSystem, is_in
+from ...base.throttle import Throttle
+from ...config.space import CopySettings
+from ...errors import StorageError
+from .. import layout
+from .believed_clock import BelievedClock
+from .census import occupied_bytes
+
+MAX_CHOSEN = 10_000
+"""Files that are remembered at once to delete the oldest."""
+_LOW_SHARE = 0.9
+_TIDY_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+class _Kept(NamedTuple):
+    delivered_ns: int
+    path: str
+    size_bytes: int
+
+
+class LocalCopy:
+    """One folder of delivered files."""
+
+    def __init__(self, files: FileSystem, clock: Clock, throttle: Throttle, settings: CopySettings) -> None:
+        self.settings = settings
+        self.bytes: int | None = None
+        """What is kept takes up; None until it was counted once."""
+        self.failed = 0
+        """Files that could not be kept."""
+        self.last_error = ""
+        self._files = files
+        self._clock = clock
+        self._throttle = throttle
+        self._lock = threading.Lock()
+        self._believed = BelievedClock(clock)
+        self._tidy_at_s = 0.0
+        self._root = os.path.join(settings.folder, "holdfast")
+
+    def keep(self, path: str, size_bytes: int, capture_dir: str, roots: Iterable[str]) -> bool:
+        """Moves the delivered file at `path` here; False where that can't be. `roots` are folders that are synced:
+        where a symbolic link leads into one of them, nothing is kept."""
+        try:
+            root = os.path.realpath(self._root)
+            if any(is_in(root, other) or is_in(other, root) for other in roots):
+                raise StorageError("keep", path, OSError(0, f"{self.settings.folder} leads into a sync path"))
+            self._files.move(path, self._target(path, capture_dir))
+        except StorageError as error:
+            with self._lock:
+                self.failed += 1
+                self.last_error = str(error)
+            if self._throttle.allows(f"keep {error.reason}"):
+                logger.error("%s; it is delivered, and deleted without a copy", error)
+            return False
+        with self._lock:
+            if self.bytes is not None:
+                self.bytes += occupied_bytes(size_bytes)
+        self.tidy()
+        return True
+
+    def tidy(self) -> None:
+        """Deletes what is beyond the bounds; looks at the folder only when there may be something."""
+        now_s = self._clock.monotonic()
+        beyond = self.bytes is None or self.bytes > self.settings.most_bytes
+        if not beyond and (self.settings.most_age_s is None or now_s < self._tidy_at_s):
+            return
+        with self._lock:
+            self._tidy_at_s = now_s + _TIDY_S
+            total = self._delete_old()
+            if total > self.settings.most_bytes:
+                total -= self._free(total - int(self.settings.most_bytes * _LOW_SHARE))
+            self.bytes = total
+
+    def free(self, wanted_bytes: int) -> int:
+        """Deletes the oldest files for at least `wanted_bytes`; returns how many bytes became free."""
+        with self._lock:
+            freed = self._free(wanted_bytes)
+            self.bytes = None if self.bytes is None else max(0, self.bytes - freed)
+        return freed
+
+    def _target(self, path: str, capture_dir: str) -> str:
+        if is_in(path, capture_dir):
+            target = os.path.join(self._root, "captured", os.path.relpath(path, capture_dir))
+        else:
+            target = os.path.join(self._root, "files", path.lstrip(os.sep))
+        self._files.make_folder(os.path.dirname(target))
+        return layout.free_name(target, self._files.exists)
+
+    def _delete_old(self) -> int:
+        """Deletes what is too old; returns what the rest takes up."""
+        age_s = self.settings.most_age_s
+        before_ns = self._believed.time_ns() - int(age_s * 1e9) if age_s is not None else None
+        total = 0
+        for kept in self._all(self._root):
+            if before_ns is None or kept.delivered_ns >= before_ns or not self._remove(kept):
+                total += kept.size_bytes
+        return total
+
+    def _free(self, wanted_bytes: int) -> int:
+        freed = 0
+        while freed < wanted_bytes:
+            before = freed
+            for kept in heapq.nsmallest(MAX_CHOSEN, self._all(self._root)):
+                if freed >= wanted_bytes:
+                    break
+                freed += kept.size_bytes if self._remove(kept) else 0
+            if freed == before:
+                break
+        return freed
+
+    def _remove(self, kept: _Kept) -> bool:
+        try:
+            self._files.remove(kept.path)
+        except StorageError as error:
+            self.last_error = str(error)
+            return error.reason == "no_such_file"
+        return True
+
+    def _all(self, folder: str) -> Iterator[_Kept]:
+        """All that is kept; the time of delivery is that at which a file was moved here."""
+        try:
+            for entry in self._files.list_folder(folder):
+                if entry.kind is EntryKind.FOLDER:
+                    yield from self._all(entry.path)
+                elif entry.kind is EntryKind.FILE:
+                    status = self._files.stat(entry.path)
+                    yield _Kept(status.st_ctime_ns, entry.path, occupied_bytes(status.st_size))
+        except StorageError as error:
+            if error.reason != "no_such_file":
+                self.last_error = str(error)

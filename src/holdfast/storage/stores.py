@@ -1,0 +1,172 @@
+"""The capture folders that are configured, and those that were before: opened, drained, closed, limited.
+
+A folder that is not configured any more drains: it is synced until it is empty, and then released. One that is
+configured again meanwhile is taken back. At most `MAX_DRAINING` drain at once; the oldest of more is released as it
+is. Everything here belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Coroutine, Iterable
+from typing import Any, Protocol
+
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.tasks import end
+from ..base.throttle import Throttle
+from ..capture.resolve import Resolution
+from ..config import Config
+from .placement import left_behind, rules_for, rules_for_left
+from .space.local_copy import LocalCopy
+from .store import Store
+
+MAX_DRAINING = 4
+_CLOSE_S = 1.0
+"""How long at the end those are waited for that are being closed already; they are through in less, unless a disk
+stalls."""
+
+logger = logging.getLogger(__name__)
+
+
+class Users(Protocol):
+    """Those who write and read in the stores."""
+
+    async def settled(self) -> None:
+        """Returns when what ended so far writes no more."""
+
+    async def drained(self, store: Store) -> None:
+        """Returns when nothing waits in a store but for sync."""
+
+    async def release(self, store: Store) -> None:
+        """Lets go of a store; what waits there stays."""
+
+
+class Stores:
+    """Each store runs from when it is opened. `apply` first; `close` must be called."""
+
+    def __init__(self, files: FileSystem, clock: Clock, throttle: Throttle, users: Callable[[], Users]) -> None:
+        self.configured: dict[str, Store] = {}
+        """By their folders; that of `capture_dir` first."""
+        self.draining: dict[Store, asyncio.Task[None]] = {}
+        self.local_copy: LocalCopy | None = None
+        self._files = files
+        self._clock = clock
+        self._throttle = throttle
+        self._users = users
+        self._closing: set[asyncio.Task[None]] = set()
+        self._config: Config | None = None
+        self._closed = False
+
+    @property
+    def main(self) -> Store:
+        """Of `capture_dir`."""
+        return next(iter(self.configured.values()))
+
+    @property
+    def all(self) -> tuple[Store, ...]:
+        return (*self.configured.values(), *self.draining)
+
+    def apply(self, configured: Config, config: Config) -> None:
+        """Opens the stores of folders that are new, and lets those that are not configured any more drain.
+
+        `configured` is the config as it came, `config` as it was placed. The first time, what an earlier run left
+        in the other place is looked for.
+        """
+        begins, self._config = self._config is None, config
+        before = {store.capture_dir: store for store in self.all}
+        self.configured = {
+            folder: before.pop(folder) if folder in before else self._open(folder, config)
+            for folder in config.capture_dirs
+        }
+        for store in self.configured.values():
+            store.writer.flush_interval_s = config.flush_interval_s
+            store.writer.completion.interval_s = config.fsync_interval_s
+            if (draining := self.draining.pop(store, None)) is not None:
+                draining.cancel()
+        for store in before.values():
+            drain = self.draining.get(store)
+            if drain is not None and config.sync_disabled:
+                drain.cancel()
+            if drain is None or config.sync_disabled:
+                self._begin_drain(store, is_sent=not config.sync_disabled)
+        for store in list(self.draining)[: max(0, len(self.draining) - MAX_DRAINING)]:
+            self.draining.pop(store).cancel()
+            self._close(store)
+        if begins:
+            self._begin(self._look_behind(configured, config), "holdfast-look-behind")
+
+    def limit(self, config: Config, resolutions: Iterable[Resolution]) -> None:
+        """Sets the limits. A folder that drains keeps those that it had."""
+        if config.local_copy is None:
+            self.local_copy = None
+        elif self.local_copy is None or self.local_copy.settings != config.local_copy:
+            self.local_copy = LocalCopy(self._files, self._clock, self._throttle, config.local_copy)
+        resolutions = list(resolutions)
+        for folder, store in self.configured.items():
+            store.limits.configure(rules_for(config, resolutions, folder))
+        for store in self.all:
+            self._connect(store, config)
+
+    async def close(self) -> bool:
+        """Completes all files and frees the folders; False when a disk did not let it."""
+        self._closed = True
+        await end(self.draining.values())
+        complete = await asyncio.gather(*(store.close() for store in self.all))
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=_CLOSE_S)
+        return all(complete)
+
+    def _open(self, folder: str, config: Config) -> Store:
+        return Store(
+            self._files, self._clock, self._throttle, folder, config.flush_interval_s, config.fsync_interval_s
+        )
+
+    def _connect(self, store: Store, config: Config) -> None:
+        """Lets the limits of a store know what else there is."""
+        store.limits.local_copy = self.local_copy
+        store.limits.neighbours = lambda: [other.limits for other in self.all]
+        store.limits.roots = lambda: [*(each.root for each in self.all), *config.additional_sync_paths]
+
+    async def _look_behind(self, configured: Config, config: Config) -> None:
+        """Lets what an earlier run left in memory, or on the disk before it used memory, drain."""
+        folder = await asyncio.to_thread(left_behind, self._files, configured, config)
+        known = {store.capture_dir for store in self.all}
+        now = self._config or config
+        if folder and folder not in known and not self._closed and not now.sync_disabled:
+            store = self._open(folder, now)
+            store.limits.configure(rules_for_left(now, folder))
+            self._begin_drain(store, is_sent=True)
+            self._connect(store, now)
+
+    def _begin_drain(self, store: Store, *, is_sent: bool) -> None:
+        drain = self._drain(store, is_sent=is_sent)
+        self.draining[store] = asyncio.get_running_loop().create_task(drain, name="holdfast-drain")
+
+    async def _drain(self, store: Store, *, is_sent: bool) -> None:
+        """Lets a store go when what is there is sent, to the cloud where that is to be and to MongoDB, and the
+        collectors that wrote there have ended."""
+        await self._users().settled()
+        if is_sent:
+            await store.emptied()
+        await self._users().drained(store)
+        del self.draining[store]
+        logger.info("%s is drained: everything in it is sent, and the folder is released", store.capture_dir)
+        self._close(store)
+
+    def _close(self, store: Store) -> None:
+        """Closes a store of which nobody knows any more, behind whoever still writes there."""
+
+        async def close() -> None:
+            await self._users().settled()
+            await self._users().release(store)
+            await store.close()
+
+        self._begin(close(), "holdfast-close-store")
+
+    def _begin(self, what: Coroutine[Any, Any, None], name: str) -> None:
+        """Does what `close` waits for."""
+        task = asyncio.get_running_loop().create_task(what, name=name)
+        self._closing.add(task)
+        task.add_done_callback(self._closing.discard)

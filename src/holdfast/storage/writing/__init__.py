@@ -1,0 +1,1 @@
+"""How readings get to the disk: the thread that writes, and the thread that completes."""

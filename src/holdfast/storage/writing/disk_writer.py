@@ -1,0 +1,368 @@
+"""The disk thread: takes readings from the event loop and hands them to the operating system.
+
+One thread for all collectors of a capture folder. The event loop only appends to memory: a slow or stalled disk
+never holds it up, it fills the buffers to `MAX_PENDING_BYTES` and from there readings are dropped, counted as
+"disk_too_slow".
+A reading waits at most `flush_interval_s` before it is handed over. A write that fails drops its readings,
+counted by reason; the next flush tries again: a collector never stops because of a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Collection, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+
+from viam.proto.app.datasync import DataCaptureMetadata
+
+from ...base.clock import Clock
+from ...base.due import LONGEST_WAIT_S, due_s
+from ...base.filesystem import Buffer, FileSystem
+from ...base.throttle import Throttle
+from ...errors import StorageError
+from .. import layout
+from ..capture_files.capture_file import CaptureFile
+from ..capture_files.frames import FrameEncoder
+from ..ledger.counts import collector_of
+from ..ledger.ledger import Ledger
+from ..space.census import occupied_bytes
+from .completion import Completion
+
+MAX_PENDING_BYTES = 48 * 1024 * 1024
+"""Room for one answer of 32 MiB, the most that a module's resource gives, beside what the others give."""
+_WAKE_EARLY_BYTES = 1024 * 1024
+DEFAULT_FSYNC_INTERVAL_S = 5.0
+END_TIMEOUT_S = 6.5
+"""How long the end waits for a disk that stalls, all in all: viam-server gives a module ten seconds."""
+_LOG_INTERVAL_S = 60.0
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Payload:
+    """One binary reading: `parts` are its `SensorData`."""
+
+    parts: Sequence[Buffer]
+    mime_type: str
+
+    def __len__(self) -> int:
+        return sum(map(len, self.parts))
+
+
+class Appender:
+    """Where one collector puts its readings. `append…` belong to the event loop, the rest to the disk thread."""
+
+    def __init__(
+        self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int, keep_files: int
+    ) -> None:
+        self.finished: deque[CaptureFile] = deque(maxlen=keep_files)
+        """The last files to which nothing is written any more."""
+        self.collector = collector_of(metadata)
+        self.folder = folder
+        self.max_bytes = max_bytes
+        self.file: CaptureFile | None = None
+        self.closed = False
+        self.refused = 0
+        """Readings that the buffers had no room for; counted by the event loop."""
+        self.lost = 0
+        """Readings that the disk refused; counted by the disk thread."""
+        self.pending: deque[bytes] = deque()
+        self.payloads: deque[_Payload] = deque()
+        self.encoder = FrameEncoder(metadata)
+        self._metadata = metadata
+        self._writer = writer
+
+    def append(self, message: bytes) -> None:
+        """Takes one serialized `SensorData`; never blocks, never raises."""
+        self._writer.take(self, self.encoder.encode(message))
+
+    def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
+        """Takes one `SensorData`, serialized up to its payload, and the payload; never blocks, never raises.
+
+        It becomes a file of its own, whose header tells `mime_type`. The payload is kept as it is, not copied.
+        """
+        self._writer.take(self, _Payload((head, *payload), mime_type))
+
+    def encoder_of(self, mime_type: str) -> FrameEncoder:
+        """Makes the frames of a file with one payload of this type."""
+        metadata = DataCaptureMetadata(mime_type=mime_type)
+        metadata.MergeFrom(self._metadata)
+        return FrameEncoder(metadata)
+
+
+class DiskWriter:
+    """The disk thread and its appenders. `close` must be called; after it, appended readings are dropped."""
+
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        ledger: Ledger,
+        capture_dir: str,
+        flush_interval_s: float,
+        fsync_interval_s: float = DEFAULT_FSYNC_INTERVAL_S,
+    ) -> None:
+        self._files = files
+        self._clock = clock
+        self._ledger = ledger
+        self._capture_dir = capture_dir
+        self.flush_interval_s = flush_interval_s
+        self._condition = threading.Condition()
+        self._jobs: deque[Callable[[], None]] = deque()
+        self._appenders: set[Appender] = set()
+        self._pending_bytes = 0
+        self._unwritten_since_s: float | None = None
+        """When the first of the readings was taken that are not written yet."""
+        self._early = False
+        self._stopping = False
+        self._ended = False
+        self._ends_at_s: float | None = None
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self.completion = Completion(files, clock, ledger, self._throttle, capture_dir, fsync_interval_s)
+        self._last_error: str | None = None
+        self.finished_bytes = 0
+        """What all finished files together took up. Only grows."""
+        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
+        self._thread.start()
+
+    @property
+    def last_error(self) -> str | None:
+        """The last failure of the disk."""
+        return self._last_error or self.completion.last_error
+
+    @property
+    def pending_bytes(self) -> int:
+        """Bytes in memory that are not yet handed to the operating system."""
+        return self._pending_bytes
+
+    def open(self, metadata: DataCaptureMetadata, max_bytes: int, keep_files: int = 0) -> Appender:
+        """An appender for one collector; its first file is made with its first reading. It remembers the last
+        `keep_files` files."""
+        folder = layout.collector_folder(self._capture_dir, *collector_of(metadata))
+        appender = Appender(self, folder, metadata, max_bytes, keep_files)
+        with self._condition:
+            self._appenders.add(appender)
+        return appender
+
+    def is_open(self, path: str) -> bool:
+        """Whether `path` is a file that we are writing, or that waits for its final name."""
+        with self._condition:
+            written = any(a.file is not None and a.file.path == path for a in self._appenders)
+        return written or self.completion.holds(path)
+
+    def take(self, appender: Appender, reading: bytes | _Payload) -> None:
+        """Buffers a frame or a payload for the next flush, or drops and counts it when the buffers are full."""
+        self._ledger.captured(appender.collector)
+        size_bytes = len(reading)
+        with self._condition:
+            full = self._pending_bytes + size_bytes > MAX_PENDING_BYTES
+            refused = full or self._stopping or appender.closed
+            if not refused:
+                self._pending_bytes += size_bytes
+                if isinstance(reading, _Payload):
+                    appender.payloads.append(reading)
+                else:
+                    appender.pending.append(reading)
+                early = self._pending_bytes > _WAKE_EARLY_BYTES and not self._early
+                if early or self._unwritten_since_s is None:
+                    if self._unwritten_since_s is None:
+                        self._unwritten_since_s = self._clock.monotonic()
+                    self._early = early
+                    self._condition.notify()
+        if refused:
+            reason = "disk_too_slow" if full else "stopped"
+            appender.refused += 1
+            self._ledger.dropped(appender.collector, reason, 1)
+            if full and self._throttle.allows(reason):
+                logger.error(
+                    "the disk takes readings too slowly: %d MiB wait in memory, readings are dropped and counted "
+                    "until it catches up",
+                    MAX_PENDING_BYTES >> 20,
+                )
+
+    async def flush(self) -> None:
+        """Returns when everything appended so far is handed to the operating system or dropped."""
+        await self._do(self._flush_all)
+        await self.completion.tried_again()
+
+    async def complete(self, appenders: Collection[Appender] | None = None) -> None:
+        """Returns when all files (or those of `appenders`) with readings have their final name."""
+        await self._do(lambda: self._complete(appenders))
+        await self.completion.settled()
+
+    async def release(self, appenders: Collection[Appender]) -> None:
+        """As `complete`; the appenders take nothing more."""
+        await self._do(lambda: self._release(appenders))
+        await self.completion.settled()
+
+    async def close(self) -> bool:
+        """Completes all files and ends the threads; False when the disk did not let it for `END_TIMEOUT_S`. Safe to
+        call twice."""
+        with self._condition:
+            self._stopping = True
+            self._condition.notify()
+        if self._ends_at_s is None:
+            self._ends_at_s = time.monotonic() + END_TIMEOUT_S
+        return await asyncio.to_thread(self._end, self._ends_at_s)
+
+    def _end(self, ends_at_s: float) -> bool:
+        self._thread.join(max(0.0, ends_at_s - time.monotonic()))
+        if not self._thread.is_alive() and self.completion.stop(max(0.0, ends_at_s - time.monotonic())):
+            return True
+        if self._throttle.allows("end"):
+            logger.error("the last readings can't be written to disk; the next start completes what was written")
+        return False
+
+    async def _do(self, job: Callable[[], None]) -> None:
+        """Runs `job` on the disk thread. When the caller is cancelled, the job is done all the same."""
+        done: Future[None] = Future()
+
+        def run() -> None:
+            try:
+                job()
+            except BaseException as error:
+                done.set_exception(error)
+                raise
+            done.set_result(None)
+
+        with self._condition:
+            if self._ended:
+                return
+            self._jobs.append(run)
+            self._condition.notify()
+        await asyncio.shield(asyncio.wrap_future(done))
+
+    def _run_for_ever(self) -> None:
+        while not self._ended:
+            try:
+                self._run()
+            except Exception:  # the last resort: everything foreseen is a StorageError and handled
+                logger.exception("the disk thread failed unexpectedly; it continues")
+
+    def _run(self) -> None:
+        while True:
+            with self._condition:
+                while not (self._jobs or self._stopping or self._early) and (left_s := self._left_s()) > 0:
+                    self._condition.wait(left_s)
+                job = self._jobs.popleft() if self._jobs else None
+                stopping = self._stopping
+            if job is not None:
+                job()
+                continue
+            if stopping:
+                self._complete(None)
+                with self._condition:
+                    self._ended = not self._jobs
+                if self._ended:
+                    return
+                continue
+            if self._early or self._left_s() <= 0:
+                self._flush_all()
+
+    def _left_s(self) -> float:
+        """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
+        since_s = self._unwritten_since_s
+        if since_s is None:
+            return LONGEST_WAIT_S
+        return min(due_s(since_s, self.flush_interval_s) - self._clock.monotonic(), LONGEST_WAIT_S)
+
+    def _flush_all(self) -> None:
+        with self._condition:
+            self._unwritten_since_s, self._early = None, False
+            appenders = list(self._appenders)
+        for appender in appenders:
+            self._write(appender)
+            self._write_payloads(appender)
+
+    def _write_payloads(self, appender: Appender) -> None:
+        """Gives each payload a file of its own, which is finished with it. One that fails stops no other."""
+        for _ in range(len(appender.payloads)):
+            payload = appender.payloads.popleft()
+            try:
+                encoder = appender.encoder_of(payload.mime_type)
+                appender.file = CaptureFile.create(
+                    self._files, appender.folder, self._clock.time_ns(), encoder.header_frame
+                )
+                appender.file.append_whole(encoder.encode_parts(payload.parts))
+            except StorageError as error:
+                self._report(appender, error, 1)
+            with self._condition:
+                self._pending_bytes -= len(payload)
+            self._finish_file(appender)
+
+    def _write(self, appender: Appender) -> None:
+        frames = [appender.pending.popleft() for _ in range(len(appender.pending))]
+        if not frames:
+            return
+        with self._condition:
+            self._pending_bytes -= sum(map(len, frames))
+        done = 0
+        try:
+            while done < len(frames):
+                if appender.file is None:
+                    appender.file = CaptureFile.create(
+                        self._files, appender.folder, self._clock.time_ns(), appender.encoder.header_frame
+                    )
+                end = _fitting(frames, done, appender.max_bytes - appender.file.size_bytes)
+                before = appender.file.readings
+                try:
+                    appender.file.append(frames[done:end])
+                finally:
+                    done += appender.file.readings - before
+                if appender.file.size_bytes > appender.max_bytes:
+                    self._finish_file(appender)
+        except StorageError as error:
+            self._report(appender, error, len(frames) - done)
+            self._finish_file(appender)
+        self.completion.wrote()
+
+    def _complete(self, appenders: Collection[Appender] | None) -> None:
+        if appenders is None:
+            with self._condition:
+                appenders = list(self._appenders)
+        for appender in appenders:
+            self._write(appender)
+            self._write_payloads(appender)
+            self._finish_file(appender)
+
+    def _release(self, appenders: Collection[Appender]) -> None:
+        with self._condition:
+            for appender in appenders:
+                appender.closed = True
+        self._complete(appenders)
+        with self._condition:
+            self._appenders.difference_update(appenders)
+
+    def _finish_file(self, appender: Appender) -> None:
+        if appender.file is not None:
+            self.finished_bytes += occupied_bytes(appender.file.size_bytes)
+            self.completion.hand(appender.collector, appender.file)
+            appender.finished.append(appender.file)
+            appender.file = None
+
+    def _report(self, appender: Appender, error: StorageError, lost: int) -> None:
+        self._ledger.dropped(appender.collector, error.reason, lost)
+        appender.lost += lost
+        self._last_error = str(error)
+        if self._throttle.allows(error.reason):
+            logger.error(
+                "%s; %d readings of %s are dropped and counted, the next flush tries again",
+                error,
+                lost,
+                appender.collector[1],
+            )
+
+
+def _fitting(frames: list[bytes], start: int, room_bytes: int) -> int:
+    """The end of the run of frames from `start` with which a file passes its limit, or the last one."""
+    for end in range(start, len(frames)):
+        room_bytes -= len(frames[end])
+        if room_bytes < 0:
+            return end + 1
+    return len(frames)
