@@ -38,7 +38,7 @@ from holdfast.errors import (
 )
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
-from holdfast.sync.uploads import Labels
+from holdfast.sync.uploads.uploads import Labels
 
 from .data_manager import DataManager
 from .direct_client import DirectClient

@@ -17,14 +17,14 @@ import pytest
 
 from holdfast import cli
 from holdfast.capture.bottleneck import Bound
-from holdfast.cli.back import to_builtin
 from holdfast.cli.check import check
-from holdfast.cli.convert import registry_module, to_holdfast
-from holdfast.cli.finding import is_fine
+from holdfast.cli.to_builtin import to_builtin
+from holdfast.cli.to_holdfast import registry_module, to_holdfast
 from holdfast.commands import COMMANDS, HELP
+from holdfast.machine_config.finding import is_fine
 from holdfast.steering.selective_syncer import reason_to_wait
 from holdfast.storage.ledger.counts import ReadingCounts
-from holdfast.sync.link import LinkState
+from holdfast.sync.cloud.link import LinkState
 
 from .cli.configs import of_holdfast
 

@@ -21,15 +21,15 @@ MAY_GO_ON = {
     "steering/user_settings.py": {"settings_file.read"},
     "storage/writing/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves
     "storage/stores.py": {"left_behind"},
-    "storage/failed_count.py": {"self._count"},
+    "sync/failed_count.py": {"self._count"},
     "storage/space/limits.py": {"self.check"},  # `close` waits for it
     "storage/store.py": {"os.path.realpath", "self._lock.owner"},
     "base/tasks.py": {"function"},  # `in_thread`
-    "sync/feed.py": {"next", "self._look_at", "walk.look_at"},
-    "sync/scheduler.py": {"select", "walk.look_at"},
-    "sync/sequences.py": {"read"},
+    "sync/walk/feed.py": {"next", "self._look_at", "walk.look_at"},
+    "sync/rounds.py": {"select", "walk.look_at"},
+    "sync/delivery/sequence_delivery.py": {"read"},
     "sync/summary.py": {"_real"},
-    "sync/uploads.py": {"source.is_unchanged"},
+    "sync/uploads/uploads.py": {"source.is_unchanged"},
 }
 """By file: what neither changes the disk nor counts, or what somebody else waits for."""
 

@@ -34,10 +34,10 @@ from .steering import Steering, effective, pair_of, reason_to_wait, sensor_readi
 from .storage.placement import placed
 from .storage.store import Store
 from .storage.stores import Stores
-from .sync.cloud import CloudSettings
-from .sync.report import Select, SyncReport
-from .sync.scheduler import STOP_PATIENCE_S, SyncSettings
-from .uplink import Uplink
+from .sync.cloud.cloud import CloudSettings
+from .sync.manual import Select, SyncReport
+from .sync.rounds import STOP_PATIENCE_S, SyncSettings
+from .sync.uplink import Uplink
 
 HAND_OVER_S = 10.0
 _FLUSH_TIMEOUT_S = 0.8

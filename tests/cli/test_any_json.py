@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from holdfast.cli.back import to_builtin
 from holdfast.cli.check import check
-from holdfast.cli.convert import registry_module, to_holdfast
-from holdfast.cli.machine import UnreadableConfigError
+from holdfast.cli.to_builtin import to_builtin
+from holdfast.cli.to_holdfast import registry_module, to_holdfast
+from holdfast.machine_config.machine import UnreadableConfigError
 
 from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 

@@ -10,10 +10,10 @@ from hypothesis import strategies as st
 
 from holdfast import config
 from holdfast.capture.methods import TABLES
-from holdfast.cli.back import to_builtin
 from holdfast.cli.check import check
-from holdfast.cli.convert import registry_module, to_holdfast
-from holdfast.cli.finding import Level
+from holdfast.cli.to_builtin import to_builtin
+from holdfast.cli.to_holdfast import registry_module, to_holdfast
+from holdfast.machine_config.finding import Level
 
 from .configs import Json, associated, what_holdfast_captures, what_the_builtin_captures
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from holdfast.commands import COMMANDS, run_command
-from holdfast.commands.table import did_you_mean
+from holdfast.commands.command import did_you_mean
 from holdfast.errors import CommandError, HoldfastError, ResourceCallError
 from tests.steered import BOARD, SENSOR, Resourceful, Steered, steered
 from tests.waiting import eventually

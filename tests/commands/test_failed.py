@@ -13,7 +13,7 @@ from viam.proto.app.datasync import DataCaptureUploadRequest, SensorData, Upload
 
 from holdfast.errors import CommandError, NotReadyError
 from holdfast.storage.ledger.counts import ReadingCounts
-from holdfast.storage.quarantine import listing as listing
+from holdfast.storage.quarantine import listing
 from tests.steered import Steered, left_alone, steered
 from tests.sync.conftest import API, metadata, reading, write_capture_file
 from tests.waiting import eventually

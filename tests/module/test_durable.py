@@ -34,7 +34,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.base.jobs import Job
 from holdfast.base.protobuf_values import plain
 from holdfast.storage.lock import FolderLock
-from holdfast.sync.report import SyncReport
+from holdfast.sync.manual import SyncReport
 from module import durable
 from module.data_manager import DataManager, DataManagerClient
 from module.data_manager.service import DataManagerRPCService

@@ -124,8 +124,8 @@ from module.main import _limit_the_log
 _limit_the_log()
 sdk.setLevel(logging.INFO)
 for _ in range(3):
-    logging.getLogger("holdfast.sync.link").error("no connection")
-logging.getLogger("holdfast.sync.link").debug("a detail")
+    logging.getLogger("holdfast.sync.cloud.link").error("no connection")
+logging.getLogger("holdfast.sync.cloud.link").debug("a detail")
 """
     ended = subprocess.run(
         [sys.executable, "-c", program],
@@ -135,4 +135,4 @@ logging.getLogger("holdfast.sync.link").debug("a detail")
         check=True,
     )
     assert ended.stdout == "" and ended.stderr.count("no connection") == 1
-    assert "holdfast.sync.link" in ended.stderr
+    assert "holdfast.sync.cloud.link" in ended.stderr

@@ -23,10 +23,10 @@ from holdfast.base.throttle import Throttle
 from holdfast.storage.capture_files.frames import FrameEncoder
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
-from holdfast.sync.cloud import Cloud, CloudSettings
-from holdfast.sync.delivery import Delivery
-from holdfast.sync.link import Link
-from holdfast.sync.scheduler import SyncScheduler, SyncSettings
+from holdfast.sync.cloud.cloud import Cloud, CloudSettings
+from holdfast.sync.cloud.link import Link
+from holdfast.sync.delivery.delivery import Delivery
+from holdfast.sync.rounds import SyncScheduler, SyncSettings
 from tests.waiting import as_long_as_others_take, eventually
 
 API = "rdk:component:sensor"

@@ -4,8 +4,8 @@ import itertools
 
 import pytest
 
+from holdfast.sync.cloud.safety import SafetyStop
 from holdfast.sync.retries import MAX_FILES, MAX_FILES_PER_CALL, MAX_UNITS, SUSPECT_AFTER_CUTS, Retries
-from holdfast.sync.safety import SafetyStop
 from tests.fakes import FakeClock
 
 

@@ -14,9 +14,10 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Entry, FileSystem
 from holdfast.base.throttle import Throttle
 from holdfast.storage.space.limits import Rules
-from holdfast.sync import scheduler, walker
-from holdfast.sync.audit import Audit
-from holdfast.sync.walker import Walk
+from holdfast.sync import rounds
+from holdfast.sync.walk import walk
+from holdfast.sync.walk.audit import Audit
+from holdfast.sync.walk.walk import Walk
 from tests.waiting import eventually
 
 from .conftest import API, World, make_world, write_old_file
@@ -116,8 +117,8 @@ async def test_a_round_does_not_wait_for_a_survey_that_takes_long(
                     go_on.wait(20)
                 yield entry
 
-    monkeypatch.setattr(scheduler, "_SURVEY_S", 0.0)
-    monkeypatch.setattr(walker, "_STEP", 4)
+    monkeypatch.setattr(rounds, "_SURVEY_S", 0.0)
+    monkeypatch.setattr(walk, "_STEP", 4)
     async with make_world(tmp_path, files=Slow()) as world:
         for number in range(10):
             world.capture_file(f"9999-{number}", [number])

@@ -10,9 +10,9 @@ import pytest
 
 from holdfast.errors import NotConnectedError
 from holdfast.storage.layout import FileKind
-from holdfast.sync.outcome import Outcome
-from holdfast.sync.report import SyncReport
-from holdfast.sync.walker import Found
+from holdfast.sync.found import Outcome
+from holdfast.sync.manual import SyncReport
+from holdfast.sync.walk.walk import Found
 from tests.waiting import eventually
 
 from .conftest import World, make_world, write_old_file

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sync.backlog import Backlog
-from holdfast.sync.meter import Meter
-from holdfast.sync.outcome import Outcome
+from holdfast.sync.cloud.meter import Meter
+from holdfast.sync.found import Outcome
 from holdfast.sync.summary import OFTEN_S, SELDOM_S, Summary
+from holdfast.sync.walk.backlog import Backlog
 from tests.fakes import FakeClock
 
 

@@ -13,9 +13,18 @@ from ..base.words import closest
 from ..capture.resolve import resolve
 from ..config import Config, parse, short_name
 from ..errors import ConfigError
-from .entries import entries_of, of_attributes, of_dependencies, of_fragments
-from .finding import Finding, error, note, problem
-from .machine import BUILTIN, CAPTURE_METHODS, HOLDFAST, MODULE_NAME, Json, Machine, NoDataManagerError, is_machine
+from ..machine_config.entries import entries_of, of_attributes, of_dependencies, of_fragments
+from ..machine_config.finding import Finding, error, note, problem
+from ..machine_config.machine import (
+    BUILTIN,
+    CAPTURE_METHODS,
+    HOLDFAST,
+    MODULE_NAME,
+    Json,
+    Machine,
+    NoDataManagerError,
+    is_machine,
+)
 
 
 def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:

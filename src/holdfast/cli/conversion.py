@@ -6,8 +6,8 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from .finding import Finding, error
-from .machine import Json, Machine, NoDataManagerError, Resource
+from ..machine_config.finding import Finding, error
+from ..machine_config.machine import Json, Machine, NoDataManagerError, Resource
 
 Change = Callable[[Machine, Resource, list[Finding]], None]
 """Changes a machine, whose data manager is given, and adds what there is to say."""

@@ -16,12 +16,12 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..base.words import shown
 from ..errors import HoldfastError
-from .back import to_builtin
+from ..machine_config.finding import Finding, is_fine
+from ..machine_config.machine import Json, UnreadableConfigError
 from .check import check
-from .convert import local_module, registry_module, to_holdfast
-from .finding import Finding, is_fine
-from .machine import Json, UnreadableConfigError
-from .streams import STDIN, answer, read, tell
+from .terminal import STDIN, answer, read, tell
+from .to_builtin import to_builtin
+from .to_holdfast import local_module, registry_module, to_holdfast
 
 FINE, PROBLEMS, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 

@@ -13,7 +13,7 @@ from ..base.words import shown
 from ..errors import CommandError
 from ..manager import Manager
 from . import basics, capturing, failed, pausing, sequencing, syncing, uploading
-from .table import Command, did_you_mean
+from .command import Command, did_you_mean
 
 COMMANDS: Mapping[str, Command] = {
     command.name: command

@@ -6,7 +6,7 @@ from typing import Any
 
 from ..manager import Manager
 from ..status import status
-from .table import Arguments, Command
+from .command import Arguments, Command
 
 
 async def _status(manager: Manager, arguments: Arguments) -> dict[str, Any]:

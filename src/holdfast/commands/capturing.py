@@ -10,8 +10,8 @@ from ..config import CaptureMethod, is_off, ordered
 from ..errors import CommandError, NotConnectedError, NotReadyError, printable
 from ..manager import Manager
 from ..steering import Orders, Wanted, effective
+from .command import Argument, Arguments, Command, flag, mapping, text
 from .resources import Known, pair_known, running
-from .table import Argument, Arguments, Command, flag, mapping, text
 
 _DEFAULT_HZ = 1.0
 """For a method that is not captured: how long an answer without an end, of a microphone, lasts."""

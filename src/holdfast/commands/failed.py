@@ -18,8 +18,8 @@ from ..manager import Manager
 from ..storage.ledger.ledger import Ledger
 from ..storage.quarantine.departures import BATCH, Departures, Result
 from ..storage.quarantine.listing import MAX_ROWS, FailedFile, failed_files, list_page
+from .command import Argument, Arguments, Command, flag, number, one_of, text, texts
 from .syncing import WAIT, told
-from .table import Argument, Arguments, Command, flag, number, one_of, text, texts
 
 _MAX_LISTED = 100
 _LIST, _RETRY, _DISCARD = "list", "retry", "discard"

@@ -9,8 +9,8 @@ from ..errors import CommandError
 from ..manager import Manager
 from ..steering import CAPTURE, MAX_SETTINGS, SYNC, Setting
 from ..steering_status import paused
+from .command import Argument, Arguments, Command, flag, number, seconds, text
 from .resources import known_to, pair_known, running
-from .table import Argument, Arguments, Command, flag, number, seconds, text
 
 _WHAT = '"capture", "sync" (the scheduled one) or the name of a resource'
 _FOR = Argument("for_s", seconds, "for how many seconds; no end if left out")

@@ -12,7 +12,7 @@ from ..config import CaptureMethod, Config, short_name
 from ..errors import CommandError
 from ..manager import Manager
 from ..steering import Wanted, effective, pair_of
-from .table import did_you_mean
+from .command import did_you_mean
 
 
 @dataclass(frozen=True)

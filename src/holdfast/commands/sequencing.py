@@ -10,8 +10,8 @@ from ..errors import CommandError
 from ..manager import Manager
 from ..steering import MAX_OPEN, Marked
 from ..storage.sequence_files import rfc3339
+from .command import Argument, Arguments, Command, items, text, texts
 from .resources import known_to
-from .table import Argument, Arguments, Command, items, text, texts
 
 _RESOURCES = 'the list of what belongs to it: [{"resource": NAME, "method": NAME}, …]'
 

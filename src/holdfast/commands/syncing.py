@@ -12,10 +12,10 @@ from ..base.words import shown
 from ..config import short_name
 from ..errors import CommandError
 from ..manager import Manager
-from ..sync.report import SyncReport
+from ..sync.manual import SyncReport
 from ..sync.selection import folders_of, select
+from .command import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
 from .resources import known_to
-from .table import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
 
 
 async def start_sync(

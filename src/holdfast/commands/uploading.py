@@ -14,11 +14,11 @@ from ..base.jobs import Job
 from ..base.words import shown
 from ..errors import CommandError, NotUploadedError, printable
 from ..manager import Manager
-from ..sync.planner import EXTENSIONS, extension_of
-from ..sync.sources import Candidate, Sources
-from ..sync.uploads import Labels, Uploaded
+from ..sync.delivery.calls import EXTENSIONS, extension_of
+from ..sync.uploads.sources import Candidate, Sources
+from ..sync.uploads.uploads import Labels, Uploaded
+from .command import Argument, Arguments, Command, did_you_mean, text, texts
 from .syncing import WAIT, told
-from .table import Argument, Arguments, Command, did_you_mean, text, texts
 
 MAX_DATA_BYTES = 32 * 1024 * 1024
 _MAX_LISTED = 100

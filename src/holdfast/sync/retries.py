@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..base.clock import Clock
-from .retry import Backoff, unit_backoff
+from .cloud.backoff import Backoff, unit_backoff
 
 MAX_FILES = 10_000
 MAX_UNITS = 1_000

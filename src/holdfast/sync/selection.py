@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from ..base.filesystem import EntryKind, FileSystem, is_in
 from ..errors import CommandError, StorageError
 from ..storage import layout
-from .report import Selection
+from .manual import Selection
 
 
 def select(

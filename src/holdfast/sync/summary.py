@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from ..base.clock import Clock
 from ..base.quantities import duration, size
 from ..errors import printable
-from .backlog import Backlog
-from .meter import Meter
-from .outcome import Outcome
+from .cloud.meter import Meter
+from .found import Outcome
+from .walk.backlog import Backlog
 
 OFTEN_S = 60.0
 SELDOM_S = 3600.0

@@ -6,9 +6,9 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .outcome import Outcome
-from .report import SyncReport
-from .walker import Found
+from .found import Outcome
+from .manual import SyncReport
+from .walk.walk import Found
 
 
 @dataclass(eq=False)

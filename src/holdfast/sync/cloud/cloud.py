@@ -1,0 +1,327 @@
+"""The cloud: login and uploads, over a few gRPC connections for unary calls and a few for streams, with one login.
+
+The boundary of the link: gRPC's and the operating system's errors become `CloudError` here. TLS is verified with
+the roots that grpcio brings (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others); plaintext goes to loopback only,
+unless allowed. The key and the token appear in no error and no log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+import grpc
+import grpc.aio
+from google.protobuf.message import DecodeError
+from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
+
+from ...errors import CloudError
+from . import patience, streams
+from .bandwidth import Bandwidth
+from .connections import BUSY_BYTES, Connections
+from .meter import Meter
+from .patience import Movement, Patience
+from .token import Token
+
+_AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
+_DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
+_CREATE_SEQUENCE = "/viam.app.data.v1.DataService/CreateSequence"
+_CONNECT_TIMEOUT_S = 10.0
+_READY = grpc.ChannelConnectivity.READY
+_LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
+
+Answer = TypeVar("Answer")
+_Call = Callable[[], Coroutine[Any, Any, Answer]]
+
+
+@dataclass(frozen=True)
+class CloudSettings:
+    """Where the cloud is and who we are to it. An empty `api_key` means that there are no credentials."""
+
+    address: str
+    allow_plaintext: bool
+    part_id: str
+    api_key_id: str = ""
+    api_key: str = field(default="", repr=False)
+
+    @property
+    def missing(self) -> str:
+        """What is needed to connect and is not there, as a sentence; empty when all is there."""
+        names = {
+            "VIAM_API_KEY_ID": self.api_key_id,
+            "VIAM_API_KEY": self.api_key,
+            "VIAM_MACHINE_PART_ID": self.part_id,
+        }
+        missing = [name for name, value in names.items() if not value]
+        if not missing:
+            return ""
+        return (
+            f"no {' and no '.join(missing)} in the environment: viam-server gives these to modules of a machine "
+            "that is connected to the cloud and has an API key; data is captured and kept until then"
+        )
+
+
+class Cloud:
+    """`connect` first; every method raises CloudError. `close` ends what is under way."""
+
+    def __init__(self, settings: CloudSettings) -> None:
+        self._settings = settings
+        self._calls: Connections[grpc.aio.Channel] | None = None
+        self._streams: Connections[grpc.Channel] | None = None
+        self._movement: Movement
+        """Of all connections, made with the first ones."""
+        self._token = Token("")
+        self._login = asyncio.Lock()
+        self._under_way = 0
+        self.bandwidth = Bandwidth()
+        self.meter = Meter()
+
+    @property
+    def part_id(self) -> str:
+        """The machine part for which everything is uploaded."""
+        return self._settings.part_id
+
+    async def connect(self) -> None:
+        """Tries the way (TCP), then logs in; an earlier connection is closed."""
+        await self.close()
+        host, port, plaintext = _endpoint(self._settings)
+        await _probe(host, port)
+        self._movement = Movement(port)
+        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
+        if plaintext:
+            self._calls = Connections(lambda: grpc.aio.insecure_channel(target, options=options))
+            self._streams = Connections(lambda: grpc.insecure_channel(target, options=options))
+        else:
+            credentials = grpc.ssl_channel_credentials()
+            self._calls = Connections(lambda: grpc.aio.secure_channel(target, credentials, options=options))
+            self._streams = Connections(lambda: grpc.secure_channel(target, credentials, options=options))
+        await self._authenticate()
+
+    async def lost(self) -> None:
+        """Returns when the connection breaks: at once when the other side, or this computer, ends it."""
+        channel, before = self._connections().channels[0], None
+        while True:
+            state = channel.get_state()
+            if before is _READY and state is not _READY:
+                return
+            before = state
+            await channel.wait_for_state_change(state)
+
+    async def probe(self) -> None:
+        """Tries the way (TCP), unless calls that are under way do. Raises CloudError."""
+        if not self._under_way:
+            host, port, _ = _endpoint(self._settings)
+            await _probe(host, port)
+
+    async def close(self) -> None:
+        calls, self._calls, self._token = self._calls, None, Token("")
+        if self._streams is not None:
+            for stream in self._streams.channels:
+                stream.close()
+        if calls is not None:
+            await asyncio.gather(*(channel.close() for channel in calls.channels))
+
+    async def upload_capture(self, request: bytes) -> None:
+        """DataCaptureUpload of a serialized request; returns when the cloud has it."""
+        await self.bandwidth.take(len(request))
+        await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request))
+        self.meter.add(len(request))
+
+    async def create_sequence(self, request: bytes) -> None:
+        """CreateSequence of a serialized request; returns when the cloud has it."""
+        await self._logged_in(lambda: self._unary(_CREATE_SEQUENCE, request))
+
+    async def upload_stream(self, method: str, messages: streams.Messages) -> bytes:
+        """FileUpload or StreamingDataCaptureUpload; `messages` gives the serialized stream from its beginning.
+
+        Returns the answer, when the cloud has all of it. What `messages` raises goes through, with the call
+        cancelled. `messages` is taken on another thread and may block.
+        """
+        return await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self._metered(messages)))
+
+    def _metered(self, messages: streams.Messages) -> streams.Messages:
+        """The same messages, within the limit and counted."""
+
+        def meter() -> Iterator[bytes]:
+            for message in self.bandwidth.shaped(messages)():
+                yield message
+                self.meter.add(len(message))
+
+        return meter
+
+    async def _logged_in(self, call: _Call[Answer]) -> Answer:
+        """Makes a call, with a new token when ours is about to expire, and once more with a new one when the cloud
+        does not know ours any more."""
+        self._under_way += 1
+        try:
+            return await self._with_token(call)
+        finally:
+            self._under_way -= 1
+
+    async def _with_token(self, call: _Call[Answer]) -> Answer:
+        token = self._token
+        if token.is_old:
+            await self._renew(token)
+            token = self._token
+        try:
+            return await call()
+        except CloudError as error:
+            if error.code != "UNAUTHENTICATED":
+                raise
+        await self._renew(token)
+        return await call()
+
+    async def _renew(self, token: Token) -> None:
+        """Logs in again, once for all who had `token`."""
+        async with self._login:
+            if token is self._token:
+                await self._authenticate()
+
+    async def _authenticate(self) -> None:
+        settings = self._settings
+        request = AuthenticateRequest(
+            entity=settings.api_key_id, credentials=Credentials(type="api-key", payload=settings.api_key)
+        )
+        answer = await self._unary(_AUTHENTICATE, request.SerializeToString(), Token(""), _CONNECT_TIMEOUT_S)
+        try:
+            self._token = Token(AuthenticateResponse.FromString(answer).access_token)
+        except DecodeError as error:
+            raise CloudError("UNKNOWN", "the answer to the login can't be understood", connected=True) from error
+
+    def _connections(self) -> Connections[grpc.aio.Channel]:
+        if self._calls is None:
+            raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
+        return self._calls
+
+    async def _unary(
+        self, method: str, request: bytes, token: Token | None = None, timeout_s: float | None = None
+    ) -> bytes:
+        """With a deadline, or as long as it moves."""
+        connections, token = self._connections(), token or self._token
+        with connections.one_for(len(request)) as channel:
+            stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
+            call = stub(request, timeout=timeout_s, metadata=token.metadata)
+            watch = _Watch(call, Patience(self._movement, len(request)))
+            try:
+                return await call
+            except grpc.aio.AioRpcError as error:
+                raise await self._translated(error.code().name, error.details() or "no details", token) from error
+            except asyncio.CancelledError:
+                if watch.gave_up:
+                    raise await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token) from None
+                raise self._cancelled(connections) from None
+            finally:
+                watch.end()
+
+    async def _stream(self, method: str, messages: streams.Messages) -> bytes:
+        self._connections()
+        assert self._streams is not None
+        token, waiting = self._token, Patience(self._movement)
+        with self._streams.one_for(BUSY_BYTES) as channel:
+            try:
+                return await streams.upload(channel, method, messages, token.metadata, waiting)
+            except CloudError as error:
+                raise await self._translated(error.code, error.message, token) from error
+
+    async def _translated(self, code: str, message: str, token: Token) -> CloudError:
+        """The error of a call with `token`. gRPC does not tell whether the cloud said UNAVAILABLE or the way to it
+        broke: the way is tried."""
+        connected = self._calls is not None
+        if connected and code in _LOST:
+            host, port, _ = _endpoint(self._settings)
+            try:
+                await _probe(host, port)
+            except CloudError:
+                connected = False
+        if key := self._settings.api_key:
+            message = message.replace(key, "…")  # whoever answers may repeat what we said
+        return CloudError(code, token.hidden_in(message), connected=connected)
+
+    def _cancelled(self, connections: Connections[grpc.aio.Channel]) -> BaseException:
+        """A call is cancelled by its caller, or by the channel under it when that is closed."""
+        if connections is self._calls:
+            return asyncio.CancelledError()
+        return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
+
+
+class _Watch:
+    """Cancels a call when there is no point in waiting for it any more."""
+
+    def __init__(self, call: grpc.aio.UnaryUnaryCall[bytes, bytes], waiting: Patience) -> None:
+        self._call = call
+        self._waiting = waiting
+        self.gave_up = False
+        self._later()
+
+    def end(self) -> None:
+        self._timer.cancel()
+
+    def _later(self) -> None:
+        self._timer = asyncio.get_running_loop().call_later(patience.LOOK_S, self._look)
+
+    def _look(self) -> None:
+        if self._waiting.look():
+            self._later()
+        else:
+            self.gave_up = True
+            self._call.cancel()
+
+
+def _endpoint(settings: CloudSettings) -> tuple[str, int, bool]:
+    """Host, port and whether it is plaintext; CloudError when the address can't be used."""
+    text = settings.address
+    parts = urlsplit(text if "://" in text else f"https://{text}")
+    try:
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port = None, None
+    if parts.scheme not in ("http", "https") or not host:
+        raise CloudError("INVALID_ADDRESS", f"cloud_address {text!r} is not https://host[:port]", connected=False)
+    plaintext = parts.scheme == "http"
+    if plaintext and not settings.allow_plaintext and not _is_loopback(host):
+        message = f"cloud_address {text!r} would send data unencrypted; use https, or set allow_plaintext"
+        raise CloudError("INVALID_ADDRESS", message, connected=False)
+    return host, port or (80 if plaintext else 443), plaintext
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+async def _probe(host: str, port: int) -> None:
+    # not asyncio.wait_for, which before Python 3.12 forgets that it was cancelled where both happen at once
+    opening = asyncio.ensure_future(asyncio.open_connection(host, port))
+    try:
+        await asyncio.wait([opening], timeout=_CONNECT_TIMEOUT_S)
+    except asyncio.CancelledError:
+        opening.add_done_callback(_close)
+        opening.cancel()
+        raise
+    if not opening.done():
+        opening.cancel()
+        raise CloudError("UNAVAILABLE", f"{host}:{port} does not answer", connected=False)
+    try:
+        _, writer = opening.result()
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise CloudError("UNAVAILABLE", f"can't connect to {host}:{port}: {why}", connected=False) from error
+    writer.close()
+    with suppress(OSError):
+        await writer.wait_closed()
+
+
+def _close(opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
+    """What nobody waits for any more."""
+    if not opening.cancelled() and opening.exception() is None:
+        opening.result()[1].close()

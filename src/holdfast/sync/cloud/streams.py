@@ -1,0 +1,82 @@
+"""Client-streaming uploads: large payloads, read from disk while they are sent.
+
+Connections of their own beside those for unary calls. They are grpcio's synchronous API, since its asyncio API
+replaces the cloud's answer by an INTERNAL of its own when the cloud answers before the stream has ended; the
+messages are taken by gRPC's thread, as fast as the link takes them, so reading them may block.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+
+import grpc
+
+from ...errors import CloudError, HoldfastError
+from . import patience
+from .patience import Patience
+
+Metadata = tuple[tuple[str, str], ...]
+Messages = Callable[[], Iterator[bytes]]
+
+
+class _Source:
+    """The messages on their way. `asked` is how often gRPC asked for one, `answered` how often it got one or heard
+    that there is none; `error` is what reading them raised."""
+
+    def __init__(self, messages: Iterator[bytes]) -> None:
+        self._messages = messages
+        self.asked = self.answered = 0
+        self.error: HoldfastError | None = None
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        self.asked += 1
+        try:
+            return next(self._messages)
+        except HoldfastError as error:
+            self.error = error
+            raise
+        finally:
+            self.answered += 1
+
+
+async def upload(
+    channel: grpc.Channel, method: str, messages: Messages, metadata: Metadata, waiting: Patience
+) -> bytes:
+    """Returns the cloud's answer when it has the whole stream.
+
+    Raises CloudError, which takes the connection to stand, or what `messages` raised.
+    When cancelled, the call is cancelled and the cloud has nothing.
+    """
+    source = _Source(messages())
+    loop = asyncio.get_running_loop()
+    ended = asyncio.Event()
+    opened: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(method)
+    call = opened.future(source, metadata=metadata)
+
+    def on_end(_: object) -> None:
+        with suppress(RuntimeError):  # the loop is closed already
+            loop.call_soon_threadsafe(ended.set)
+
+    call.add_done_callback(on_end)
+    try:
+        while not ended.is_set():
+            before = source.asked
+            with suppress(asyncio.TimeoutError):
+                await asyncio.wait_for(ended.wait(), patience.LOOK_S)
+            moved = source.asked != before or source.asked != source.answered
+            if not ended.is_set() and not waiting.look(moved=moved):
+                raise CloudError(
+                    "DEADLINE_EXCEEDED", "the cloud accepts no data and does not answer", connected=True
+                )
+    finally:
+        call.cancel()
+    if source.error is not None:
+        raise source.error
+    if call.code() is not grpc.StatusCode.OK:
+        raise CloudError(call.code().name, call.details() or "no details", connected=True)
+    return call.result()

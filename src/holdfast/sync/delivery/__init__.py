@@ -1,0 +1,1 @@
+"""How a file is sent, and what becomes of it."""

@@ -1,0 +1,110 @@
+"""Many small tabular files in few calls: each file is read and verified whole, and its readings go, undecoded, into
+a call with those of other files with the same metadata and UTC day.
+
+Blocks: belongs on a worker thread. A bundle holds the bytes of its calls; `planner.MAX_CALL_BYTES` and
+`MAX_FILES_PER_CALL` bound what a caller hands in. What is not simple (large, begun, damaged in its header, of two
+days, binary) is left to be sent by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from viam.proto.app.datasync import DataCaptureMetadata, DataType
+
+from ...base.filesystem import FileSystem
+from ...errors import DamagedFileError, StorageError
+from ...storage.capture_files.reader import CaptureReader
+from ..walk.walk import Found
+from .calls import MAX_CALL_BYTES, TabularCall, UnaryPart, day_of
+from .settlement import Scanned
+
+
+class Member(NamedTuple):
+    """A file in a call, with all of its readings."""
+
+    found: Found
+    scanned: Scanned
+
+
+@dataclass(frozen=True)
+class Call:
+    part: UnaryPart
+    members: Sequence[Member]
+
+    def halves(self) -> tuple[Call, Call]:
+        """The same as two calls, each with half of the files."""
+        middle = len(self.members) // 2
+        left, right = self.members[:middle], self.members[middle:]
+        first, second = self.part.split(sum(member.scanned.readings for member in left))
+        return Call(first, left), Call(second, right)
+
+
+class _Open:
+    """A call that is being filled."""
+
+    def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int) -> None:
+        self.call = TabularCall(captured, part_id, call_bytes)
+        self.members: list[Member] = []
+
+    def close(self) -> Call:
+        members, self.members = self.members, []
+        return Call(self.call.part(), members)
+
+
+def bundle(
+    files: FileSystem,
+    founds: Sequence[Found],
+    part_id: str,
+    begun: Collection[str],
+    call_bytes: int = MAX_CALL_BYTES,
+) -> tuple[list[Call], list[Found]]:
+    """The calls for `founds`, and the files among them that are to be sent by themselves.
+
+    `begun` are the paths of files of which the cloud has a part.
+    """
+    calls: list[Call] = []
+    alone: list[Found] = []
+    filling: dict[bytes, _Open] = {}
+    for found in founds:
+        taken = None if found.path in begun else _read(files, found, call_bytes)
+        if taken is None:
+            alone.append(found)
+            continue
+        captured, readings, member = taken
+        key = captured.SerializeToString(deterministic=True)
+        target = filling.get(key)
+        if target is None:
+            target = filling[key] = _Open(captured, part_id, call_bytes)
+        size_bytes = sum(map(len, readings)) + _FRAMING_BYTES * len(readings)
+        if not target.call.takes(size_bytes, day_of(readings[0])):
+            calls.append(target.close())
+        target.call.add_all(readings)
+        target.members.append(member)
+    calls += [target.close() for target in filling.values() if target.members]
+    return calls, alone
+
+
+_FRAMING_BYTES = 4
+
+
+def _read(
+    files: FileSystem, found: Found, call_bytes: int
+) -> tuple[DataCaptureMetadata, list[bytes], Member] | None:
+    try:
+        reader = CaptureReader(files, found.path)
+    except (DamagedFileError, StorageError):
+        return None
+    try:
+        if reader.metadata.type != DataType.DATA_TYPE_TABULAR_SENSOR or reader.size_bytes > call_bytes:
+            return None
+        readings = list(reader)
+    except StorageError:
+        return None
+    finally:
+        reader.close()
+    if not readings or day_of(readings[0]) != day_of(readings[-1]):
+        return None
+    return reader.metadata, readings, Member(found, Scanned.of(reader))

@@ -1,0 +1,282 @@
+"""From a file to the calls that carry it: RDK's metadata, undecoded readings, sizes within the cloud's limits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from google.protobuf.timestamp_pb2 import Timestamp
+from viam.proto.app.datasync import (
+    DataCaptureMetadata,
+    DataCaptureUploadMetadata,
+    DataCaptureUploadRequest,
+    DataType,
+    FileUploadRequest,
+    SensorData,
+    SensorMetadata,
+    StreamingDataCaptureUploadRequest,
+    UploadMetadata,
+)
+
+from ...errors import printable
+from ...storage.capture_files.frames import read_varint, varint
+from ...storage.capture_files.large_payload import Payload
+from ...storage.capture_files.old_images import may_hold_old_images, old_images
+from ..walk.walk import Found
+
+MAX_CALL_BYTES = 1024 * 1024
+"""A call carries at most this much, or one reading if that alone is more."""
+MAX_UNARY_BINARY_BYTES = 1_000_000
+CHUNK_BYTES = 256 * 1024
+"""Of a stream, a message each. With the builtin's 64 KiB a large file takes twice the CPU."""
+
+EXTENSIONS = {
+    "image/jpeg": ".jpeg",
+    "image/png": ".png",
+    "image/vnd.viam.dep": ".dep",
+    "image/vnd.viam.rgba": ".rgba",
+    "pointcloud/pcd": ".pcd",
+    "video/mp4": ".mp4",
+    "audio/wav": ".wav",
+    "audio/mpeg": ".mp3",
+}
+_METADATA_TAG, _CONTENTS_TAG, _DATA_TAG = b"\x0a", b"\x12", b"\x12"
+_FILE_CONTENTS_TAG, _DATA_FIELD = b"\x12", b"\x0a"
+_DAY_S = 86_400
+_SHORT = 4096
+_PREFIXES = [_CONTENTS_TAG + varint(size) for size in range(_SHORT)]
+_MOST_FRAMING_BYTES = 8
+
+
+@dataclass(frozen=True)
+class UnaryPart:
+    """A serialized `DataCaptureUploadRequest` with `readings` readings behind `head_bytes` of metadata."""
+
+    request: bytes
+    readings: int
+    head_bytes: int
+
+    def split(self, readings: int) -> tuple[UnaryPart, UnaryPart]:
+        """The same as two calls, the first with so many readings."""
+        offset = self.head_bytes
+        for _ in range(readings):
+            size, begin = read_varint(self.request, offset + len(_CONTENTS_TAG))
+            offset = begin + size
+        head = self.request[: self.head_bytes]
+        return (
+            UnaryPart(self.request[:offset], readings, self.head_bytes),
+            UnaryPart(head + self.request[offset:], self.readings - readings, self.head_bytes),
+        )
+
+    def as_stream(self) -> StreamPart | None:
+        """The same as a stream, where it is one binary reading."""
+        request = DataCaptureUploadRequest.FromString(self.request)
+        if self.readings != 1 or request.sensor_contents[0].WhichOneof("data") != "binary":
+            return None
+        (data,) = request.sensor_contents
+        head = DataCaptureUploadMetadata(upload_metadata=request.metadata, sensor_metadata=data.metadata)
+        return StreamPart(StreamingDataCaptureUploadRequest(metadata=head).SerializeToString(), data.binary)
+
+
+@dataclass(frozen=True)
+class StreamPart:
+    """One large binary reading for `StreamingDataCaptureUpload`."""
+
+    metadata: bytes
+    payload: Payload | bytes
+    readings: int = 1
+
+    def messages(self) -> Iterator[bytes]:
+        """The stream, read from the disk as it is taken."""
+        yield self.metadata
+        payload = self.payload
+        chunks: Iterator[bytes]
+        if isinstance(payload, bytes):
+            chunks = (payload[at : at + CHUNK_BYTES] for at in range(0, len(payload), CHUNK_BYTES))
+        else:
+            chunks = payload.chunks(CHUNK_BYTES)
+        for chunk in chunks:
+            yield _field(_DATA_TAG, chunk)
+
+
+@dataclass(frozen=True)
+class ImagesPart:
+    """A reading of an old file of images, which goes as one reading for each: acknowledged when all of them are."""
+
+    calls: tuple[UnaryPart | StreamPart, ...]
+    readings: int = 1
+
+
+Part = UnaryPart | StreamPart | ImagesPart
+
+
+def capture_parts(
+    captured: DataCaptureMetadata,
+    readings: Iterable[bytes | Payload],
+    part_id: str,
+    call_bytes: int = MAX_CALL_BYTES,
+) -> Iterator[Part]:
+    """The calls for `readings` of one capture file, in order; takes them as they are needed."""
+    if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
+        yield from _binary_parts(captured, readings, part_id)
+        return
+    call = TabularCall(captured, part_id, call_bytes)
+    for reading in readings:
+        assert isinstance(reading, bytes)
+        if not call.takes(len(reading), day_of(reading)):
+            yield call.part()
+        call.add(reading)
+    if call.readings:
+        yield call.part()
+
+
+def _binary_parts(
+    captured: DataCaptureMetadata, readings: Iterable[bytes | Payload], part_id: str
+) -> Iterator[Part]:
+    metadata = upload_metadata(captured, part_id)
+    for reading in readings:
+        if isinstance(reading, Payload):
+            sensor = SensorMetadata.FromString(reading.sensor_metadata)
+            yield StreamPart(_stream_head(metadata, sensor), reading)
+        elif may_hold_old_images(captured) and (old := old_images(reading)) is not None:
+            yield _images_part(metadata, *old)
+        else:
+            yield _binary_part(metadata, reading)
+
+
+def _binary_part(metadata: UploadMetadata, reading: bytes) -> UnaryPart | StreamPart:
+    if len(reading) > MAX_UNARY_BINARY_BYTES:
+        data = SensorData.FromString(reading)
+        return StreamPart(_stream_head(metadata, data.metadata), data.binary)
+    head = _field(_METADATA_TAG, metadata.SerializeToString())
+    return UnaryPart(head + _field(_CONTENTS_TAG, reading), 1, len(head))
+
+
+def _images_part(metadata: UploadMetadata, times: SensorMetadata, images: Iterable[bytes]) -> ImagesPart:
+    of_images = UploadMetadata()
+    of_images.CopyFrom(metadata)
+    of_images.file_extension = extension_of(metadata.mime_type)
+    readings = (SensorData(metadata=times, binary=image).SerializeToString() for image in images)
+    return ImagesPart(tuple(_binary_part(of_images, reading) for reading in readings))
+
+
+class TabularCall:
+    """Gathers readings of one metadata and one UTC day into a call."""
+
+    def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int = MAX_CALL_BYTES) -> None:
+        self._head = _field(_METADATA_TAG, upload_metadata(captured, part_id).SerializeToString())
+        self._call_bytes = call_bytes
+        self.readings = self._day = 0
+        self._begin()
+
+    def takes(self, size_bytes: int, day: int) -> bool:
+        """Whether readings of so many bytes, taken on `day`, fit beside what is there."""
+        if not self.readings:
+            return True
+        return self._day == day and self._size_bytes + size_bytes + _MOST_FRAMING_BYTES <= self._call_bytes
+
+    def add(self, reading: bytes) -> None:
+        self.add_all([reading])
+
+    def add_all(self, readings: Sequence[bytes]) -> None:
+        """Adds readings of one day."""
+        if not self.readings:
+            self._day = day_of(readings[0])
+        frames, prefixes = self._frames, _PREFIXES
+        for reading in readings:
+            size = len(reading)
+            prefix = prefixes[size] if size < _SHORT else _CONTENTS_TAG + varint(size)
+            frames.append(prefix)
+            frames.append(reading)
+            self._size_bytes += len(prefix) + size
+        self.readings += len(readings)
+
+    def part(self) -> UnaryPart:
+        """The call, which is begun anew behind it."""
+        part = UnaryPart(b"".join(self._frames), self.readings, len(self._head))
+        self._begin()
+        return part
+
+    def _begin(self) -> None:
+        self._frames = [self._head]
+        self._size_bytes = len(self._head)
+        self.readings = self._day = 0
+
+
+def day_of(reading: bytes) -> int:
+    """The UTC day, since the epoch, on which a serialized `SensorData` was requested."""
+    if reading[:1] == b"\x0a" and reading[2:3] == b"\x0a" and reading[4:5] == b"\x08":
+        return read_varint(reading, 5)[0] // _DAY_S  # as RDK's writers lay it out, and ours
+    return int(SensorData.FromString(reading).metadata.time_requested.seconds // _DAY_S)
+
+
+def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetadata:
+    """What the cloud is told of a capture file, from the file's header."""
+    metadata = UploadMetadata(
+        part_id=part_id,
+        component_type=captured.component_type,
+        component_name=captured.component_name,
+        method_name=captured.method_name,
+        type=captured.type,
+        file_extension=captured.file_extension,
+        tags=captured.tags,
+        mime_type=captured.mime_type,
+    )
+    for name, value in captured.method_parameters.items():
+        metadata.method_parameters[name].CopyFrom(value)
+    if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
+        metadata.file_extension = extension_of(captured.mime_type) or captured.file_extension
+    return metadata
+
+
+def extension_of(mime_type: str) -> str:
+    """The file extension for a MIME type, with its dot; empty when it is not known."""
+    return EXTENSIONS.get(mime_type, "")
+
+
+def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_ids: Iterable[str] = ()) -> bytes:
+    """The first message of a `FileUpload`. Folders named `tag=…` and `dataset=…` say further tags and datasets."""
+    inferred_tags, inferred_ids = labels_in(found.folder)
+    metadata = UploadMetadata(
+        part_id=part_id,
+        type=DataType.DATA_TYPE_FILE,
+        file_name=printable(found.path),
+        file_extension=printable(os.path.splitext(found.path)[1]),
+        file_create_time=_timestamp(found.status_changed_ns),
+        file_modify_time=_timestamp(found.modified_ns),
+        tags=dict.fromkeys((*tags, *inferred_tags)),
+        dataset_ids=dict.fromkeys((*dataset_ids, *inferred_ids)),
+    )
+    return FileUploadRequest(metadata=metadata).SerializeToString()
+
+
+def file_contents(chunk: bytes) -> bytes:
+    """A further message of a `FileUpload`."""
+    head = _DATA_FIELD + varint(len(chunk))
+    return b"".join((_FILE_CONTENTS_TAG, varint(len(head) + len(chunk)), head, chunk))  # one copy of the chunk
+
+
+def labels_in(folder: str) -> tuple[list[str], list[str]]:
+    """The tags and the dataset ids that the names on the way to a folder say."""
+    tags: list[str] = []
+    dataset_ids: list[str] = []
+    for segment in reversed(printable(folder).split(os.sep)):
+        name, separator, value = segment.strip().partition("=")
+        if separator and value.strip() and name in ("tag", "dataset"):
+            (tags if name == "tag" else dataset_ids).append(value.strip())
+    return tags, dataset_ids
+
+
+def _stream_head(metadata: UploadMetadata, sensor: SensorMetadata) -> bytes:
+    head = DataCaptureUploadMetadata(upload_metadata=metadata, sensor_metadata=sensor)
+    return StreamingDataCaptureUploadRequest(metadata=head).SerializeToString()
+
+
+def _field(tag: bytes, content: bytes) -> bytes:
+    return tag + varint(len(content)) + content
+
+
+def _timestamp(time_ns: int) -> Timestamp:
+    seconds, nanos = divmod(time_ns, 1_000_000_000)
+    return Timestamp(seconds=seconds, nanos=nanos)

@@ -1,0 +1,178 @@
+"""How much may be under way, and what goes together. Belongs to the event loop.
+
+Two lanes: small uploads, as many as `maximum_num_sync_threads` allows and at most `MAX_IN_FLIGHT_BYTES` of them;
+beside them `LARGE_UPLOADS` large files, so that neither waits for the other. Whoever hands in small uploads waits
+for room; large ones, and what is to be alone, wait by themselves, at most `MAX_WAITING` of them, and those of the
+highest priority enter first.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import Enum
+from itertools import islice
+
+from ...config.space import DEFAULT_PRIORITY, HIGHEST_PRIORITY
+from ...storage.layout import FileKind
+from ..retries import MAX_FILES_PER_CALL
+from ..walk.walk import Found
+from .calls import MAX_CALL_BYTES
+
+MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024
+LARGE_FILE_BYTES = MAX_CALL_BYTES
+"""A larger file is in the lane of large ones."""
+LARGE_UPLOADS = 4
+MAX_WAITING = 1000
+LARGE_UPLOAD_BYTES = MAX_CALL_BYTES
+"""What a large file holds in memory: it is streamed, or sent in calls of this size one after the other."""
+
+
+class Place(Enum):
+    """Where an upload is."""
+
+    OUTSIDE = 0
+    QUEUE = 1
+    INSIDE = 2
+
+
+@dataclass(eq=False)
+class Room:
+    """What an upload takes of the room there is."""
+
+    large: bool
+    alone: bool
+    size_bytes: int
+    priority: int = DEFAULT_PRIORITY
+    place: Place = Place.OUTSIDE
+
+
+_Line = dict[Room, tuple[Callable[[], bool], asyncio.Future[None]]]
+"""For each that stands in it: whether it may go, and who is told that it goes."""
+
+
+class Lanes:
+    """`queue`, `enter`, `leave`, in this order. When one of the first two is cancelled, its room has left.
+
+    Those that wait for the same stand in a line. Who leaves lets the first of each go, while there is room; that
+    costs the same however long a line is.
+    """
+
+    def __init__(self) -> None:
+        self._lines: dict[tuple[Place, bool, bool, int], _Line] = {}
+        self._queue = Counter[int]()
+        self._inside = Counter[bool]()
+        self._bytes_inside = 0
+        self._alone_inside = 0
+
+    @staticmethod
+    def room_for(founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY) -> Room:
+        size_bytes = sum(found.size_bytes for found in founds)
+        large = size_bytes > LARGE_FILE_BYTES
+        return Room(large, alone, LARGE_UPLOAD_BYTES if large else size_bytes, priority)
+
+    async def queue(self, room: Room, uploads: int) -> None:
+        """Returns when a small upload has entered, or a large one may wait by itself."""
+        if room.large:
+            await self._go(room, Place.QUEUE, lambda: self._queue.total() < MAX_WAITING)
+        else:
+            await self.enter(room, uploads)
+
+    async def enter(self, room: Room, uploads: int) -> None:
+        """Returns when there is room; for one that is `alone`: when nothing is inside, and nothing enters until it
+        has left."""
+        if room.place is not Place.INSIDE:
+            await self._go(room, Place.INSIDE, lambda: self._has_room(room, uploads))
+
+    def leave(self, room: Room) -> None:
+        self._put(room, Place.OUTSIDE)
+        self._let_go()
+
+    async def _go(self, room: Room, place: Place, may_go: Callable[[], bool]) -> None:
+        line = self._lines.setdefault((place, room.large, room.alone, room.priority), {})
+        gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        line[room] = may_go, gone
+        self._let_go()
+        try:
+            await gone
+        except asyncio.CancelledError:
+            line.pop(room, None)
+            self.leave(room)
+            raise
+
+    def _let_go(self) -> None:
+        while kind := next((kind for kind, line in self._lines.items() if _may_go(line)), None):
+            line = self._lines[kind]
+            room = next(iter(line))
+            _, gone = line.pop(room)
+            self._put(room, kind[0])
+            if not gone.done():
+                gone.set_result(None)
+
+    def _put(self, room: Room, place: Place) -> None:
+        for where, by in ((room.place, -1), (place, 1)):
+            if where is Place.QUEUE:
+                self._queue[room.priority] += by
+            elif where is Place.INSIDE:
+                self._inside[room.large] += by
+                self._bytes_inside += by * room.size_bytes
+                self._alone_inside += by * room.alone
+        room.place = place
+
+    def _has_room(self, room: Room, uploads: int) -> bool:
+        most = min(LARGE_UPLOADS, uploads) if room.large else uploads
+        if self._inside[room.large] >= most or self._alone_inside:
+            return False
+        is_empty = not self._inside.total()
+        if not is_empty and (room.alone or self._bytes_inside + room.size_bytes > MAX_IN_FLIGHT_BYTES):
+            return False
+        if not room.large:
+            return True
+        return not any(self._queue[higher] for higher in range(room.priority + 1, HIGHEST_PRIORITY + 1))
+
+
+def _may_go(line: _Line) -> bool:
+    """Whether the first of the line may go."""
+    return any(may_go() for may_go, _ in islice(line.values(), 1))
+
+
+class Bundler:
+    """Gathers small capture files of one folder until they fill a call.
+
+    `most_together` tells how many files may share a call with one.
+    """
+
+    def __init__(self, most_together: Callable[[str], int]) -> None:
+        self._most_together = most_together
+        self._founds: list[Found] = []
+        self._size_bytes = 0
+        self._folder = ""
+        self._most = 0
+
+    def add(self, found: Found) -> list[list[Found]]:
+        """What is to be sent now that `found` is there too, one after the other; nothing while there is room for
+        more. What has gathered waits for nothing of another folder."""
+        folder = found.folder
+        single = found.kind is not FileKind.CAPTURE or found.size_bytes > LARGE_FILE_BYTES
+        most = min(self._most_together(found.path), MAX_FILES_PER_CALL)
+        full: list[list[Found]] = []
+        if self._founds and (folder != self._folder or not (single or self._has_room(found, most))):
+            full.append(self.take())
+        if single:
+            return [*full, [found]]
+        self._most = min(most, self._most) if self._founds else most
+        self._folder = folder
+        self._founds.append(found)
+        self._size_bytes += found.size_bytes
+        return full
+
+    def take(self) -> list[Found]:
+        """What has gathered."""
+        founds, self._founds, self._size_bytes = self._founds, [], 0
+        return founds
+
+    def _has_room(self, found: Found, most: int) -> bool:
+        fits = self._size_bytes + found.size_bytes <= MAX_CALL_BYTES
+        return fits and len(self._founds) < min(most, self._most)

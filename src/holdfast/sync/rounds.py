@@ -1,0 +1,374 @@
+"""When to sync: each interval, when the link returns, and when somebody asks.
+
+A round walks the sync paths and hands what is ready to at most `maximum_num_sync_threads` uploads at once, and to
+a few of large files beside them; it does not wait for them, so one slow file holds up no later round. Small capture
+files of one folder go together. What may be cutting the link goes last, and while nothing else is under way. With a
+backlog a round may last for hours: each interval what was captured meanwhile is completed, and goes first where its
+priority is higher. A manual sync is a round too: it waits for everything that was there when it was called. A file
+is under way once only, however many rounds find it.
+
+Tasks: `run`'s, and one for each upload; `stop` ends them all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+
+from ..base.clock import Clock, first_done
+from ..base.filesystem import FileSystem
+from ..base.tasks import in_thread
+from ..base.throttle import Throttle
+from ..config.space import DEFAULT_PRIORITY
+from ..storage.layout import FileKind
+from ..storage.store import Store
+from .cloud.link import Link
+from .delivery.delivery import Delivery
+from .delivery.lanes import Bundler, Lanes, Room
+from .found import Outcome
+from .manual import Select, Selection, SyncReport
+from .summary import Summary
+from .under_way import UnderWay, Upload
+from .walk.audit import Audit
+from .walk.backlog import Backlog
+from .walk.feed import Known, feed
+from .walk.listings import Listings
+from .walk.order import Order
+from .walk.walk import Found, Walk
+
+_MAX_SUSPECTS = 1000
+_MAX_SEQUENCES = 1000
+_LOG_INTERVAL_S = 60.0
+STOP_PATIENCE_S = 2.0
+"""How long uploads under way may take at the end, so that they do not arrive twice."""
+_CANCEL_AGAIN_S = 0.1
+_SURVEY_S = 1.0
+"""A survey that takes longer is not waited for while nothing is under way."""
+
+logger = logging.getLogger(__name__)
+
+ShouldSync = Callable[[], Awaitable[str]]
+"""Asks the selector: an empty text to go on, else the reason why scheduled sync waits."""
+
+
+@dataclass(frozen=True)
+class SyncSettings:
+    """What a configuration says of sync."""
+
+    additional_paths: tuple[str, ...] = ()
+    interval_s: float = 6.0
+    disabled: bool = False
+    min_age_s: float = 10.0
+    uploads: int = 8
+    newest_first: bool = False
+    should_sync: ShouldSync | None = None
+
+
+class SyncScheduler:
+    """Rounds of sync of what lies in the stores, that of `capture_dir` first, and under the additional paths."""
+
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        link: Link,
+        delivery: Delivery,
+        stores: Callable[[], Sequence[Store]],
+    ) -> None:
+        self._files = files
+        self._clock = clock
+        self._link = link
+        self._delivery = delivery
+        self._stores = stores
+        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
+        self._settings = SyncSettings(disabled=True)
+        self._under_way = UnderWay()
+        self._lanes = Lanes()
+        self._listings = Listings()
+        self._known = Known(files, stores, delivery.retries)
+        self._changed = asyncio.Event()
+        self._paused = False
+        self._resumed = asyncio.Event()
+        self._resumed.set()
+        self._stopped = False
+        self._hold = ""
+        self.state = "waiting for the first interval"
+        self.selector = ""
+        """What the selector said when it was last asked; empty without one."""
+        self.backlog = Backlog()
+        self.summary = Summary(clock, self._paths, self.backlog, delivery.meter)
+        self.last_round_s: float | None = None
+        """When the last scheduled round ended its walk, on the monotonic clock."""
+
+    @property
+    def additional_paths(self) -> tuple[str, ...]:
+        """The sync paths beside the stores."""
+        return self._settings.additional_paths
+
+    @property
+    def in_flight(self) -> int:
+        return len(self._under_way)
+
+    def configure(self, settings: SyncSettings) -> None:
+        """Takes effect at once; disabling cancels the uploads that no manual sync waits for."""
+        self._paused = False
+        self._resumed.set()
+        if settings != replace(self._settings, should_sync=settings.should_sync):
+            self._changed.set()
+            self._listings.clear()
+        self._settings = settings
+        if settings.disabled:
+            for task in self._under_way.unwanted():
+                task.cancel()
+
+    async def run(self) -> None:
+        """Scheduled sync, for ever."""
+        while True:
+            settings = self._settings
+            if settings.disabled:
+                self.state = "disabled by sync_disabled; a manual sync works"
+            elif self._hold:
+                self.state = self._hold
+            wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
+            await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
+            if self._settings.disabled or self._paused:
+                continue
+            if self._hold:
+                self.state = self._hold
+                continue
+            if not any(store.owned for store in self._stores()):
+                self.state = self._stores()[0].waiting_for
+            elif not self._link.usable:
+                self.state = self._link.explanation
+            elif reason := await self._reason_to_wait():
+                self.state = f"waiting: {reason}"
+                if self._throttle.allows(reason):
+                    logger.info("not syncing: %s; asked again at the next interval", reason)
+            else:
+                self.state = "syncing"
+                await self._round(None)
+                self.last_round_s = self._clock.monotonic()
+
+    async def sync_now(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
+        """Sends everything that is there now, or what `select` says of it, and returns when each file is delivered
+        or has failed; `report` tells meanwhile how far it is.
+
+        Raises NotConnectedError when there is no link, and what `select` raises. When cancelled, the uploads go on
+        by themselves.
+        """
+        report = report or SyncReport()
+        async with self._reporting(report):
+            await self._round(report, select)
+        return report
+
+    def pause(self) -> None:
+        """Begins no upload any more, until `configure`; those under way go on."""
+        self._paused = True
+        self._resumed.clear()
+
+    async def until_resumed(self) -> None:
+        """Returns when an upload may begin, as far as `pause` has a say."""
+        await self._resumed.wait()
+
+    def hold(self, reason: str) -> None:
+        """While there is a reason, no scheduled upload begins, whatever `configure` says; those under way go on."""
+        if reason != self._hold:
+            self._hold = reason
+            self._changed.set()
+
+    async def sync_files(self, paths: Sequence[str]) -> SyncReport:
+        """Sends these files, which are complete, and returns when each is delivered or has failed; those that are
+        not there any more are in no count. Raises NotConnectedError."""
+        report = SyncReport()
+        async with self._reporting(report):
+            walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
+            for path in paths:
+                found = await asyncio.to_thread(walk.look_at, path)
+                if found is not None and found.path in self._under_way:
+                    self._under_way.tell(report, [found])
+                elif found is not None:
+                    await self._start([found], report)
+        return report
+
+    @asynccontextmanager
+    async def _reporting(self, report: SyncReport) -> AsyncIterator[None]:
+        """Finds the link, and lets the uploads that are begun inside come to their ends."""
+        started_s = self._clock.monotonic()
+        report.begin()
+        try:
+            await self._link.connected()
+            yield
+            report.end()
+            await report.done.wait()
+        finally:
+            report.seconds = self._clock.monotonic() - started_s
+        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
+
+    async def release(self, store: Store) -> None:
+        """Ends the uploads of a store that is given up; what is just being settled comes to its end, however long a
+        disk takes, since the store is closed behind it."""
+        tasks = self._under_way.tasks([path for path in self._under_way if store.holds(path)])
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
+        """Lets the uploads under way end, so that none arrives twice; those that take longer than `patience_s`, or
+        have no link, are cancelled, and their files stay as they are."""
+        self._stopped = True
+        tasks = self._under_way.tasks()
+        if tasks and self._link.usable:
+            _, tasks = await asyncio.wait(tasks, timeout=patience_s)
+        while tasks:  # a call whose connection is being closed takes being cancelled for that
+            for task in tasks:
+                task.cancel()
+            _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
+
+    async def _wait(self, seconds: float) -> None:
+        """Waits, or until the configuration changes."""
+        self._changed.clear()
+        await first_done(self._clock.sleep(seconds), self._changed.wait())
+
+    async def _reason_to_wait(self) -> str:
+        if self._settings.should_sync is None:
+            self.selector = ""
+            return ""
+        reason = await self._settings.should_sync()
+        self.selector = reason or "should_sync is true"
+        return reason
+
+    async def _round(self, report: SyncReport | None, select: Select | None = None) -> None:
+        """Completes what was captured, walks, and starts an upload for each file that is due; a part of what there
+        is says nothing of the rest."""
+        main, *others = self._stores()
+        stores = [store for store in (main, *others) if store.owned]
+        await _complete(stores)
+        settings, retries = self._settings, self._delivery.retries
+        audits = [Audit(store) for store in stores] if select is None else []
+        paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
+        part = await asyncio.to_thread(select) if select is not None else Selection(paths)
+        order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
+        walk = Walk(self._files, self._clock, self._throttle, part.folders, settings.min_age_s, order)
+        known = None
+        if report is None:
+            walk.retries, walk.listings, known = retries, self._listings, self._known
+            known.gather_due(order)
+        mark = self.backlog.begin()
+        asked_s = began_s = self._clock.monotonic()
+        bundler = Bundler(retries.most_together)
+        suspects: list[Found] = []
+        sequences: list[Found] = []
+        async for found in feed(walk, part.files, known, lambda: self._is_idle(began_s)):
+            if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
+                if await self._reason_to_wait():
+                    break
+                await _complete(stores)
+                if walk.surveyed:
+                    self.backlog.found(mark, walk)
+                asked_s = self._clock.monotonic()
+            if found is None:
+                if not await self._start_all([bundler.take()], report):
+                    break
+            elif found.path in self._under_way:
+                if report is not None:
+                    self._under_way.tell(report, [found])
+            elif report is None and not self._delivery.is_due(found):
+                continue
+            elif found.kind is FileKind.ENDED_SEQUENCE and len(sequences) < _MAX_SEQUENCES:
+                sequences.append(found)  # behind the data that they are of
+            elif retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
+                suspects.append(found)
+            elif (full := bundler.add(found)) and not await self._start_all(full, report):
+                break
+        else:
+            if not await self._start_all([bundler.take(), *([each] for each in sequences)], report):
+                suspects.clear()
+            uploading = list(self._under_way)
+            for audit in audits:
+                await in_thread(audit.finish, walk, uploading)
+            self._start_alone(suspects, report)
+        if select is None:
+            self.backlog.found(mark, walk)
+        if report is not None:
+            report.too_recent = walk.too_recent
+
+    def _paths(self) -> tuple[str, ...]:
+        """Every sync path."""
+        return (*(store.root for store in self._stores()), *self._settings.additional_paths)
+
+    def _is_idle(self, began_s: float) -> bool:
+        """Whether a round that began then is long in coming to its first file, and nothing else is under way."""
+        return not self._under_way and self._clock.monotonic() - began_s > _SURVEY_S
+
+    async def _start_all(self, bundles: list[list[Found]], report: SyncReport | None) -> bool:
+        for founds in bundles:
+            if founds and not await self._start(founds, report):
+                return False
+        return True
+
+    async def _start(self, founds: list[Found], report: SyncReport | None) -> bool:
+        """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
+        priority = _priority(self._stores(), founds[0].folder)
+        room = self._lanes.room_for(founds, priority=priority)
+        await self._lanes.queue(room, self._settings.uploads)
+        if self._stopped or (report is None and not self._goes_on):
+            self._lanes.leave(room)
+            return False
+        self._begin(founds, room, report)
+        return True
+
+    def _start_alone(self, suspects: list[Found], report: SyncReport | None) -> None:
+        """Uploads what may be cutting the link, each while nothing else is under way."""
+        bundler = Bundler(self._delivery.retries.most_together)
+        bundles = [full for found in suspects for full in bundler.add(found)]
+        for founds in (*bundles, bundler.take()):
+            if founds and not self._stopped:
+                self._begin(founds, self._lanes.room_for(founds, alone=True), report)
+
+    def _begin(self, founds: list[Found], room: Room, report: SyncReport | None) -> None:
+        """Uploads those of `founds` that no other round has begun meanwhile."""
+        upload = self._under_way.begin(founds)
+        task = asyncio.get_running_loop().create_task(self._upload(upload, room, scheduled=report is None))
+        task.add_done_callback(lambda _: self._ended(upload, room))  # even if cancelled before it began
+        upload.task = task
+        if report is not None:
+            self._under_way.tell(report, founds)
+
+    @property
+    def _goes_on(self) -> bool:
+        return not (self._paused or self._hold or self._settings.disabled)
+
+    async def _upload(self, upload: Upload, room: Room, *, scheduled: bool) -> None:
+        await self._lanes.enter(room, self._settings.uploads)
+        if upload.waiting:
+            await self._resumed.wait()
+            scheduled = False
+        if upload.founds and (self._goes_on or not scheduled):
+            await self.summary.learn_paths()
+            upload.outcomes |= await self._delivery.attempt_together(
+                upload.founds, wait=scheduled, alone=room.alone
+            )
+
+    def _ended(self, upload: Upload, room: Room) -> None:
+        for outcome, founds in upload.ends():
+            files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
+            self.summary.add(founds[0].path, outcome, files, size_bytes)
+            if outcome is not Outcome.WAITING:
+                self.backlog.left(files, size_bytes)
+                self._listings.left(founds[0].folder, files, size_bytes)
+        self._under_way.end(upload)
+        self._lanes.leave(room)
+
+
+async def _complete(stores: Sequence[Store]) -> None:
+    await asyncio.gather(*(store.writer.complete() for store in stores))
+
+
+def _priority(stores: Sequence[Store], folder: str) -> int:
+    """Of what lies in a folder."""
+    inside = [store for store in stores if store.holds(folder)]
+    store = max(inside, key=lambda store: len(store.root), default=None)
+    return store.limits.priority(folder) if store is not None else DEFAULT_PRIORITY

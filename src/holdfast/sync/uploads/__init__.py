@@ -1,0 +1,1 @@
+"""What users ask to be uploaded, by command or RPC."""

@@ -1,0 +1,147 @@
+"""Files that somebody asks to upload: which may be read at all, and a file that is open while it is sent.
+
+Read is only what lies below one of the roots, symbolic links resolved, and nothing of the data manager's own: no
+state, no quarantine. The check is by the path; what holds is the way in which the file is then opened, link by link
+from the root (`FileSystem.open_beneath`). Blocks: belongs on a worker thread.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
+from ...errors import CommandError, StorageError, printable
+from ...storage import layout
+from ...storage.layout import FileKind
+from ..walk.walk import Found
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A file to upload, or `why` it is passed over."""
+
+    path: str
+    root: str = ""
+    """The root below which it lies."""
+    is_synced: bool = False
+    """Whether it lies under a sync path: sync would send it too, and delete it then."""
+    why: str = ""
+
+
+class Sources:
+    """What may be uploaded, with the `roots` and the sync paths as they are now."""
+
+    def __init__(self, files: FileSystem, roots: Sequence[str], sync_paths: Sequence[str]) -> None:
+        self._files = files
+        self._roots = [os.path.realpath(root) for root in roots]
+        self._sync_paths = [os.path.realpath(path) for path in sync_paths]
+
+    def find(self, path: str) -> Iterator[Candidate]:
+        """The file at `path`, or those in the folder; CommandError when there is nothing that may be read."""
+        real = os.path.realpath(path)
+        root = self._root_of(real)
+        if not os.path.isabs(path) or root is None:
+            roots = ", ".join(map(printable, self._roots))
+            raise CommandError(f"path: {path!r} is not in one of upload_roots, which are: {roots}")
+        if own := self._own(real):
+            raise CommandError(f"path: {path!r} {own}")
+        if not self._files.exists(real):
+            raise CommandError(f"path: {path!r} is not there")
+        return self._folder(real, real) if os.path.isdir(real) else iter([self._candidate(real)])
+
+    def _root_of(self, real: str) -> str | None:
+        return next((root for root in self._roots if is_in(real, root)), None)
+
+    def _own(self, real: str) -> str:
+        """What of the data manager's own a path belongs to; empty for all others."""
+        names = set(real.split(os.sep)) & {layout.STATE_FOLDER}
+        for path in self._sync_paths:
+            if is_in(real, path):
+                names |= set(os.path.relpath(real, path).split(os.sep)) & layout.SKIPPED_FOLDERS
+        return f"lies in {names.pop()}/, which is the data manager's own" if names else ""
+
+    def _candidate(self, real: str) -> Candidate:
+        root = self._root_of(real)
+        if root is None:
+            return Candidate(real, why="it leads out of upload_roots")
+        if own := self._own(real):
+            return Candidate(real, why=f"it {own}")
+        if layout.kind_of(real) is not FileKind.ARBITRARY:
+            return Candidate(real, why="it is captured data, which sync sends")
+        return Candidate(real, root, any(is_in(real, path) for path in self._sync_paths))
+
+    def _folder(self, folder: str, top: str) -> Iterator[Candidate]:
+        try:
+            for entry in self._files.list_folder(folder):
+                if entry.kind is EntryKind.FOLDER:
+                    if not self._own(entry.path):
+                        yield from self._folder(entry.path, top)
+                elif entry.kind is EntryKind.FILE:
+                    yield self._candidate(entry.path)
+                else:
+                    yield self._other(entry, top)
+        except StorageError as error:
+            yield Candidate(folder, why=str(error))
+
+    def _other(self, entry: Entry, top: str) -> Candidate:
+        real = os.path.realpath(entry.path)
+        if entry.kind is not EntryKind.LINK or not os.path.isfile(real):
+            return Candidate(entry.path, why="it is not a file")
+        if is_in(real, top):
+            return Candidate(entry.path, why="it is a link to a file in the same folder")
+        return self._candidate(real)
+
+
+class Source:
+    """An open file on its way to the cloud. `close` when done; a read by gRPC's thread after that fails."""
+
+    def __init__(self, files: FileSystem, root: str, path: str) -> None:
+        """Raises StorageError."""
+        self._files = files
+        self._path = path
+        self._lock = threading.Lock()
+        self._descriptor: int | None = files.open_beneath(root, path)
+        self._status = status = files.status(self._descriptor, path)
+        self.found = Found(path, FileKind.ARBITRARY, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    def chunks(self, chunk_bytes: int) -> Iterator[bytes]:
+        """The content from its beginning."""
+        offset = 0
+        while data := self._read(offset, chunk_bytes):
+            yield data
+            offset += len(data)
+
+    def is_unchanged(self) -> bool:
+        """Whether the open file is as it was when it was opened."""
+        with self._lock:
+            status = self._files.status(self._open(), self._path)
+        return (status.st_size, status.st_mtime_ns) == (self.found.size_bytes, self.found.modified_ns)
+
+    def has_its_name(self) -> bool:
+        """Whether it is this file that stands at the path still."""
+        try:
+            there = self._files.stat(self._path)
+        except StorageError:
+            return False
+        return (there.st_dev, there.st_ino) == (self._status.st_dev, self._status.st_ino)
+
+    def close(self) -> None:
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                self._files.close(descriptor, self._path)
+
+    def _read(self, offset: int, size_bytes: int) -> bytes:
+        with self._lock:
+            return self._files.read_at(self._open(), self._path, offset, size_bytes)
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise self._files.shortened(self._path)
+        return self._descriptor

@@ -1,0 +1,107 @@
+"""The files of a round, one after the other: those that a walk finds, and those that are known without one.
+
+Known are files of ours that have just been completed, and files whose retry is due. They need not wait for a
+listing of their folder. In the middle of a backlog those of a higher priority than what is next go first, and with
+`newest_first` those of the same one; the rest goes behind what the walk finds. Belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Iterable, Sequence
+
+from ...base.filesystem import FileSystem
+from ...config.space import HIGHEST_PRIORITY
+from ...storage.store import Store
+from ..retries import Retries
+from .order import Order
+from .walk import Found, Walk
+
+MAX_KNOWN = 4_000
+"""Of each priority; a walk finds those beyond."""
+
+
+class Known:
+    """Files that sync knows of without a walk, from round to round."""
+
+    def __init__(self, files: FileSystem, stores: Callable[[], Sequence[Store]], retries: Retries) -> None:
+        self._files = files
+        self._stores = stores
+        self._retries = retries
+        self._paths: list[dict[str, None]] = [{} for _ in range(HIGHEST_PRIORITY + 1)]
+        self._highest = -1
+        """The highest priority of which there may be some."""
+
+    def gather_due(self, order: Order) -> None:
+        """Takes in what is to be tried again."""
+        self._add(self._retries.due(), order)
+
+    def has(self, order: Order, above: int) -> bool:
+        """Whether there are some of a higher priority than `above`."""
+        for store in self._stores():
+            if store.has_fresh and store.owned:
+                self._add(store.take_fresh(), order)
+        return self._highest > above
+
+    async def take(self, walk: Walk, above: int) -> list[Found]:
+        """Those of a higher priority than `above`, the highest first."""
+        if not self.has(walk.order, above):
+            return []
+        paths: list[str] = []
+        for priority in range(HIGHEST_PRIORITY, above, -1):
+            some, self._paths[priority] = list(self._paths[priority]), {}
+            paths += reversed(some) if walk.order.newest_first else some
+        self._highest = above
+        if not paths:
+            return []
+        founds, gone = await asyncio.to_thread(self._look_at, walk, paths)
+        self._retries.forget(gone)
+        return founds
+
+    def _add(self, paths: Iterable[str], order: Order) -> None:
+        for path in paths:
+            priority = order.priority_of(os.path.dirname(path))
+            known, self._highest = self._paths[priority], max(priority, self._highest)
+            if path not in known:
+                known[path] = None
+                if len(known) > MAX_KNOWN:
+                    del known[next(iter(known))]
+
+    def _look_at(self, walk: Walk, paths: Iterable[str]) -> tuple[list[Found], list[str]]:
+        founds, gone = [], []
+        for path in paths:
+            found = walk.look_again_at(path) if walk.covers(path) else None
+            if found is not None:
+                founds.append(found)
+            elif not self._files.exists(path):
+                gone.append(path)
+        return founds, gone
+
+
+async def feed(
+    walk: Walk, single: Iterable[str], known: Known | None, is_idle: Callable[[], bool]
+) -> AsyncIterator[Found | None]:
+    """Everything that `walk` finds, then the files of `single` that are there and ready; and what is `known`. A
+    file may come twice. None says that the next may be long in coming."""
+    batches = walk.batches(is_idle)
+    while (batch := await asyncio.to_thread(next, batches, None)) is not None:
+        for found in batch:
+            if known is not None and known.has(walk.order, above := _above(walk.order, found)):
+                for first in await known.take(walk, above):
+                    yield first
+            yield found
+        if batch and not walk.surveyed:
+            yield None
+    for path in single:
+        one = await asyncio.to_thread(walk.look_at, path)
+        if one is not None:
+            yield one
+    if known is not None:
+        for found in await known.take(walk, -1):
+            yield found
+
+
+def _above(order: Order, found: Found) -> int:
+    """What is known goes before `found` where its priority is higher than this."""
+    return order.priority_of(found.folder) - order.newest_first

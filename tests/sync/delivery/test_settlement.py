@@ -1,0 +1,172 @@
+"""What becomes of a file that is dealt with: it goes and its counts are right, wherever a crash comes."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import cast
+
+import pytest
+
+from holdfast.base.filesystem import FileSystem
+from holdfast.storage.capture_files.reader import CaptureReader
+from holdfast.storage.layout import kind_of
+from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
+from holdfast.storage.ledger.known_files import Acknowledged
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.store import Store
+from holdfast.sync.delivery.settlement import Scanned, Settlement
+from holdfast.sync.walk.walk import Found
+from tests.storage.crashes import deaths
+from tests.storage.ledgers import LIDAR, capture, open_ledger
+from tests.storage.samples import BOTH, file_of, messages, metadata
+
+READINGS = 5
+
+
+class Folder:
+    """A capture folder, as its store, and what settles its files, of one process after the other."""
+
+    def __init__(self, root: Path, files: FileSystem) -> None:
+        self.root = str(root)
+        self.again(files)
+
+    def again(self, files: FileSystem | None = None) -> None:
+        self.files = files or FileSystem()
+        self.ledger: Ledger = open_ledger(Path(self.root), self.files)
+        self.settlement = Settlement(self.files, lambda: [cast(Store, self)])
+
+    def holds(self, path: str) -> bool:
+        return True
+
+    def let_go(self, path: str, size_bytes: int) -> None:
+        self.files.remove(path)
+
+    def file(self, content: bytes, *, name: str = "rdk_component_sensor/lidar/Readings/9999-a.capture") -> Path:
+        path = Path(self.root, name)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+        return path
+
+    def torn_file(self, *, checked: bool) -> Path:
+        """One whose last reading is unfinished: ours, which was captured, or the builtin's."""
+        path = self.file(file_of(checked)(metadata(), messages(READINGS))[:-1])
+        if checked:
+            capture(self.ledger, READINGS)
+        return path
+
+    def close(self, path: Path) -> None:
+        """As delivery: every good reading is delivered, if it was not before, but for the one that is refused."""
+        found, refused = found_at(path), (1,)
+        reader = CaptureReader(self.files, str(path))
+        good = len(list(reader))
+        reader.close()
+        scanned = Scanned.of(reader)
+        if not self.settlement.acknowledged(found):
+            has = Acknowledged(good, found.modified_ns, refused)
+            self.settlement.took(found, LIDAR, has, good - len(refused), ours=scanned.checked)
+        self.settlement.close(found, scanned, self.settlement.refused(found), "no")
+
+    @property
+    def counts(self) -> ReadingCounts:
+        return self.ledger.readings().get(LIDAR, ReadingCounts())
+
+    @property
+    def failed(self) -> bool:
+        return any(Path(self.root, "failed").rglob("9999-a.capture"))
+
+
+def found_at(path: Path) -> Found:
+    status = os.stat(path)
+    return Found(str(path), kind_of(str(path)), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+def whole(expected: ReadingCounts, *, checked: bool) -> ReadingCounts:
+    """Of a file of ours that was captured, or of one of the builtin that is adopted with what became of it."""
+    if checked:
+        expected.captured = READINGS
+    else:
+        expected.adopted = expected.gone
+    return expected
+
+
+@BOTH
+def test_wherever_the_process_dies_the_refused_the_torn_and_the_delivered_count_once(
+    tmp_path: Path, checked: bool
+) -> None:
+    for mortal in deaths():
+        folder = Folder(tmp_path / str(mortal.dies_at), mortal)
+        path = folder.torn_file(checked=checked)
+        with mortal.life():
+            folder.close(path)
+        folder.again()
+        assert folder.counts.quarantined == sum(folder.counts.dropped.values()) == int(folder.failed)
+        assert folder.failed != path.exists()
+        if path.exists():
+            folder.close(path)
+        expected = whole(ReadingCounts(delivered=3, quarantined=1, dropped={"torn": 1}), checked=checked)
+        assert folder.counts == expected
+        folder.again()
+        assert folder.counts == expected and folder.counts.on_disk == 0
+
+
+@BOTH
+def test_wherever_the_process_dies_the_torn_end_of_a_delivered_file_counts_once(
+    tmp_path: Path, checked: bool
+) -> None:
+    for mortal in deaths():
+        folder = Folder(tmp_path / str(mortal.dies_at), mortal)
+        path = folder.torn_file(checked=checked)
+        reader = CaptureReader(mortal, str(path))
+        good = len(list(reader))
+        reader.close()
+        found, scanned = found_at(path), Scanned.of(reader)
+        with mortal.life():
+            folder.settlement.took_whole([(found, scanned)])
+        folder.again()
+        if path.exists():
+            if not folder.settlement.acknowledged(found):
+                has = Acknowledged(good, found.modified_ns)
+                folder.settlement.took(found, LIDAR, has, good, ours=checked)
+            folder.settlement.close(found, scanned)
+        expected = whole(ReadingCounts(delivered=4, dropped={"torn": 1}), checked=checked)
+        assert folder.counts == expected
+        folder.again()
+        assert folder.counts == expected and folder.counts.on_disk == 0
+
+
+def test_wherever_the_process_dies_an_unreadable_file_counts_once(tmp_path: Path) -> None:
+    for mortal in deaths():
+        folder = Folder(tmp_path / str(mortal.dies_at), mortal)
+        capture(folder.ledger, READINGS)
+        path = folder.file(b"\xff" + file_of(True)(metadata(), messages(READINGS))[1:])
+        with mortal.life():
+            folder.settlement.unreadable(found_at(path), "damaged")
+        folder.again()
+        assert folder.counts.quarantined == (READINGS if folder.failed else 0)
+        if path.exists():
+            folder.settlement.unreadable(found_at(path), "damaged")
+        assert folder.counts == ReadingCounts(captured=READINGS, quarantined=READINGS)
+
+
+@pytest.mark.parametrize("fate", ["refused_file", "close_file"])
+def test_wherever_the_process_dies_an_arbitrary_file_counts_once(tmp_path: Path, fate: str) -> None:
+    expected = FileCounts(quarantined=1) if fate == "refused_file" else FileCounts(delivered=1, delivered_bytes=4)
+    for mortal in deaths():
+        folder = Folder(tmp_path / str(mortal.dies_at), mortal)
+        path = folder.file(b"note", name="note.txt")
+
+        def settle(folder: Folder = folder, path: Path = path) -> None:
+            if fate == "refused_file":
+                folder.settlement.refused_file(found_at(path), "no")
+            else:
+                folder.settlement.close_file(found_at(path))
+
+        with mortal.life():
+            settle()
+        folder.again()
+        if path.exists():
+            settle()
+        assert folder.ledger.files == expected
+        folder.again()
+        assert folder.ledger.files == expected

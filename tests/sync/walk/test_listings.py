@@ -1,0 +1,264 @@
+"""What a walk lists, and what it knows without listing."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+import pytest
+
+from holdfast.base.filesystem import Entry, FileSystem
+from holdfast.base.throttle import Throttle
+from holdfast.sync.retries import Retries
+from holdfast.sync.walk import listings as listings_module
+from holdfast.sync.walk import walk
+from holdfast.sync.walk.listings import MOST_LISTING, MOST_LISTING_TO_SEND, RACY_S, RELIST_S, Listings
+from holdfast.sync.walk.order import Window
+from holdfast.sync.walk.walk import Walk
+
+from ..conftest import write_old_file
+
+
+class HandClock:
+    """Moves only by hand."""
+
+    def __init__(self) -> None:
+        self.now_s = 1000.0
+        self._began_ns = time.time_ns()
+
+    def monotonic(self) -> float:
+        return self.now_s
+
+    def time_ns(self) -> int:
+        return self._began_ns + int((self.now_s - 1000.0) * 1e9)
+
+    async def sleep(self, seconds: float) -> None:
+        raise AssertionError("nobody sleeps here")
+
+
+class Disk(FileSystem):
+    """Tells which folders are listed; each entry takes its time."""
+
+    def __init__(self, clock: HandClock) -> None:
+        self.listed: list[str] = []
+        self.entry_s = 0.0
+        self._clock = clock
+
+    def list_folder(self, path: str) -> Iterator[Entry]:
+        self.listed.append(os.path.basename(path))
+        for entry in super().list_folder(path):
+            self._clock.now_s += self.entry_s
+            yield entry
+
+
+@dataclass
+class Rig:
+    root: Path
+    min_age_s: float = 0.0
+    clock: HandClock = field(default_factory=HandClock)
+    listings: Listings = field(default_factory=Listings)
+
+    def __post_init__(self) -> None:
+        self.disk = Disk(self.clock)
+        self.retries = Retries(self.clock)
+
+    def walk(self) -> Walk:
+        """One whole walk; `names` are what it found."""
+        self.disk.listed.clear()
+        walk = Walk(
+            self.disk, self.clock, Throttle(self.clock, 60), [str(self.root)], self.min_age_s,
+            retries=self.retries, listings=self.listings,
+        )  # fmt: skip
+        self.names = sorted(os.path.basename(found.path) for found in walk)
+        return walk
+
+    def settle(self) -> None:
+        """Two walks, after which the folders count as unchanged."""
+        for _ in range(2):
+            self.walk()
+            self.clock.now_s += RACY_S + 1
+
+    def wait(self, *paths: Path) -> None:
+        """The files fail so often that they wait for an hour."""
+        for _ in range(20):
+            self.retries.failed(map(str, paths))
+
+
+@pytest.fixture
+def rig(tmp_path: Path) -> Rig:
+    return Rig(tmp_path / "root")
+
+
+def test_a_folder_that_did_not_change_and_in_which_all_waits_is_not_listed_again_and_still_counts(rig: Rig) -> None:
+    paths = [write_old_file(rig.root / "a" / "b" / f"{n}.capture", b"xy") for n in range(3)]
+    rig.wait(*paths)
+    before = rig.walk()
+    rig.clock.now_s += RACY_S + 1
+    rig.walk()
+    rig.clock.now_s += 1
+    walk = rig.walk()
+    assert rig.disk.listed == [] and rig.names == []
+    assert (walk.found, walk.found_bytes) == (before.found, before.found_bytes) == (3, 6)
+    assert walk.whole and walk.capture_folders == before.capture_folders == {str(rig.root / "a" / "b")}
+    assert walk.has_files(str(rig.root))
+
+
+def test_empty_folders_are_known_to_be_empty(rig: Rig) -> None:
+    (rig.root / "a" / "b").mkdir(parents=True)
+    rig.settle()
+    walk = rig.walk()
+    assert rig.disk.listed == [] and walk.whole and not walk.has_files(str(rig.root))
+
+
+def test_a_file_that_appears_or_goes_makes_its_folder_and_no_other_listed(rig: Rig) -> None:
+    waiting = write_old_file(rig.root / "a" / "1.capture", b"x")
+    (rig.root / "b").mkdir()
+    rig.wait(waiting)
+    rig.settle()
+    write_old_file(rig.root / "b" / "new.capture", b"x")
+    rig.walk()
+    assert rig.disk.listed == ["b"] and rig.names == ["new.capture"]
+    waiting.unlink()
+    assert rig.walk().found == 1 and sorted(rig.disk.listed) == ["a", "b"]
+
+
+def test_a_folder_that_was_changed_a_moment_before_it_was_listed_is_listed_again(rig: Rig) -> None:
+    (rig.root / "a").mkdir(parents=True)
+    rig.walk()
+    status = (rig.root / "a").stat()
+    write_old_file(rig.root / "a" / "1.capture", b"x")
+    os.utime(rig.root / "a", ns=(status.st_atime_ns, status.st_mtime_ns))  # within the grain of its times
+    rig.clock.now_s += RACY_S / 2
+    rig.walk()
+    assert rig.names == ["1.capture"]
+
+
+def test_a_file_is_found_when_it_has_been_left_alone_for_long_enough(rig: Rig) -> None:
+    rig.min_age_s = 100.0
+    write_old_file(rig.root / "a.txt", b"x")
+    rig.settle()
+    assert rig.walk().has_files(str(rig.root)) and rig.disk.listed == []
+    rig.clock.now_s += 100
+    rig.walk()
+    assert rig.names == ["a.txt"]
+
+
+def test_a_file_is_found_when_its_retry_is_due(rig: Rig) -> None:
+    path = write_old_file(rig.root / "a.capture", b"x")
+    for _ in range(9):
+        wait_s = rig.retries.failed([str(path)])
+    assert 40 < wait_s < 60
+    rig.settle()
+    rig.walk()
+    assert rig.disk.listed == []
+    rig.clock.now_s += wait_s
+    rig.walk()
+    assert rig.names == ["a.capture"]
+
+
+@pytest.mark.parametrize("kind", ["empty", "link"])
+def test_what_can_become_ready_without_its_folder_changing_is_found(rig: Rig, kind: str) -> None:
+    rig.root.mkdir()
+    target = rig.root / "a.txt"
+    if kind == "link":
+        (rig.root / "link.txt").symlink_to(rig.root.parent / "target.txt")
+        target = rig.root.parent / "target.txt"
+    else:
+        target.touch()
+    rig.settle()
+    target.write_bytes(b"x")
+    os.utime(target, (1, 1))
+    rig.walk()
+    assert rig.names == ["link.txt" if kind == "link" else "a.txt"]
+
+
+def test_a_file_in_progress_is_seen_by_every_walk(rig: Rig) -> None:
+    write_old_file(rig.root / "a.prog", b"x")
+    rig.settle()
+    assert rig.walk().in_progress == [str(rig.root / "a.prog")]
+
+
+def test_a_folder_is_listed_in_any_case_after_a_while(rig: Rig) -> None:
+    (rig.root / "a").mkdir(parents=True)
+    rig.settle()
+    rig.clock.now_s += RELIST_S
+    rig.walk()
+    assert rig.disk.listed == ["root", "a"]
+
+
+def test_listing_a_large_folder_in_which_all_waits_takes_little_of_the_time(rig: Rig) -> None:
+    paths = [write_old_file(rig.root / "large" / f"{n}.capture", b"x") for n in range(10)]
+    rig.wait(*paths)
+    rig.disk.entry_s = 0.5
+    rig.walk()
+    began_s = rig.clock.now_s
+    for number in range(40):  # it changes all the time, since something comes and goes
+        write_old_file(rig.root / "large" / f"new{number % 2}.prog", b"x")
+        walk = rig.walk()
+        if "large" in rig.disk.listed:
+            break
+        assert not walk.whole and walk.found == 10 and walk.has_files(str(rig.root))
+        rig.clock.now_s += 10
+    listed_s = rig.clock.now_s - began_s
+    assert 5 / listed_s == pytest.approx(MOST_LISTING, rel=0.1)
+
+
+def test_a_large_folder_with_more_to_send_is_listed_sooner(rig: Rig) -> None:
+    for number in range(10):
+        write_old_file(rig.root / "large" / f"{number}.capture", b"x")
+    rig.disk.entry_s = 0.5
+    rig.walk()
+    rig.clock.now_s += 5 * (1 / MOST_LISTING_TO_SEND - 1)
+    rig.walk()
+    assert "large" in rig.disk.listed and len(rig.names) == 10
+    rig.listings.left(str(rig.root / "large"), 10, 10)  # sent
+    rig.clock.now_s += 5 * (1 / MOST_LISTING_TO_SEND - 1)
+    rig.walk()
+    assert "large" not in rig.disk.listed
+
+
+def test_what_is_remembered_is_bounded_and_the_rest_takes_little_of_the_time(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings_module, "MAX_FOLDERS", 3)
+    for number in range(10):
+        (rig.root / str(number)).mkdir(parents=True)
+    rig.disk.entry_s = 0.1
+    assert rig.walk().whole
+    assert len(rig.listings._known) == 3
+    rig.clock.now_s += RACY_S + 1
+    rig.disk.entry_s = 0.0
+    assert not rig.walk().whole, "what is not remembered is left out for a while"
+    rig.clock.now_s += 1.0 / MOST_LISTING
+    assert rig.walk().whole and len(rig.disk.listed) >= 8
+
+
+def test_folders_that_are_gone_are_forgotten(rig: Rig) -> None:
+    (rig.root / "a").mkdir(parents=True)
+    rig.walk()
+    (rig.root / "a").rmdir()
+    rig.walk()
+    assert list(rig.listings._known) == [str(rig.root)]
+
+
+def test_a_further_pass_lists_no_folder_that_was_passed_over(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
+    rig.wait(write_old_file(rig.root / "quiet" / "1.capture", b"x"))
+    rig.settle()
+    monkeypatch.setattr(walk, "Window", partial(Window, most=2))
+    for number in range(9):
+        write_old_file(rig.root / "busy" / f"{number}.capture", b"x")
+    rig.walk()
+    assert len(rig.names) == 9
+    assert rig.disk.listed.count("busy") > 2 and "quiet" not in rig.disk.listed
+
+
+def test_a_configuration_that_changes_forgets_everything(rig: Rig) -> None:
+    (rig.root / "a").mkdir(parents=True)
+    rig.settle()
+    rig.listings.clear()
+    rig.walk()
+    assert rig.disk.listed == ["root", "a"]
