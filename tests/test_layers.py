@@ -108,7 +108,7 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ("holdfast.config.parse", "from ..storage import layout"),
         ("holdfast.errors", "import holdfast.manager"),
         ("holdfast.base.clock", "from .. import capture"),
-        ("holdfast.base.throttle", "from .. import __version__"),
+        ("holdfast.base.log_limit", "from .. import __version__"),
         ("holdfast.base.filesystem", "def f():\n    from holdfast.sync.cloud import Cloud"),
         ("holdfast.storage.capture_files.frames", "from ...mongo import capture"),
         ("holdfast.storage.capture_files.frames", "from ... import sync"),

@@ -21,7 +21,6 @@ from .base.clock import Clock
 from .base.filesystem import FileSystem
 from .base.jobs import Jobs
 from .base.tasks import end
-from .base.throttle import Throttle
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
@@ -45,7 +44,6 @@ _END_S = 1.0
 """How long at the end those are waited for that are through in less, unless a disk stalls."""
 _HURRIED_S = 0.4
 """How long uploads may take when viam-server is gone, and its successor's module waits for the folder."""
-_LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -89,7 +87,6 @@ class Manager:
     def __init__(self, environment: Mapping[str, str], files: FileSystem, clock: Clock) -> None:
         self._environment = environment
         self.files = files
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._end: asyncio.Task[None] | None = None
         self._last: asyncio.Task[Any] | None = None
         self._stopping = asyncio.Lock()
@@ -201,13 +198,13 @@ class Manager:
     def _start(self, config: Config) -> Engine:
         engine: Engine
         mongo = MongoCapture(self.files, self.clock)
-        stores = Stores(self.files, self.clock, self._throttle, lambda: engine)
+        stores = Stores(self.files, self.clock, lambda: engine)
         engine = Engine(Capture(self.clock, mongo), mongo, stores, self._uplink(stores, config))
         return engine
 
     def _uplink(self, stores: Stores, config: Config, predecessor: asyncio.Task[None] | None = None) -> Uplink:
         cloud = self._cloud_settings(config)
-        return Uplink(self.files, self.clock, self._throttle, lambda: stores.all, cloud, predecessor)
+        return Uplink(self.files, self.clock, lambda: stores.all, cloud, predecessor)
 
     def _cloud_settings(self, config: Config) -> CloudSettings:
         return CloudSettings(
@@ -301,10 +298,10 @@ class Manager:
 
     def _say_what_does_not_run(self) -> None:
         for found in self.resolutions:
-            if found.problem and self._throttle.allows(found.problem):
+            if found.problem:
                 logger.error("config: %s; it is not captured", found.problem)
         missing = sorted({found.method.name for found in self.resolutions if found.waiting})
-        if missing and self._throttle.allows(f"missing {missing}"):
+        if missing:
             logger.info("not there yet, and captured when it appears: %s", ", ".join(missing))
 
 

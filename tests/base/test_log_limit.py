@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from holdfast.base.log_limit import INTERVAL_S, MAX_KINDS, MAX_TEXTS, MOST_OF_A_KIND, LogLimit
+from holdfast.base.log_limit import INTERVAL_S, MAX_KINDS, MAX_TEXTS, MOST_OF_A_KIND, LogLimit, once
 
 
 class Log:
@@ -19,6 +19,12 @@ class Log:
 
     def disk_error(self, text: str) -> None:
         self._logger.error("disk: %s", text)
+
+    def lost(self, folder: str, readings: int) -> None:
+        self._logger.error("%d readings of %s", readings, folder, extra=once(folder))
+
+    def also_lost(self, folder: str, readings: int) -> None:
+        self._logger.error("also %d readings of %s", readings, folder, extra=once(folder))
 
     def link_error(self, text: str) -> None:
         self._logger.warning("link: %s", text)
@@ -55,6 +61,21 @@ def test_one_kind_does_not_silence_another(log: Log) -> None:
         log.disk_error(str(number))
     log.link_error("cut")
     assert log.lines[-1] == "link: cut"
+
+
+def test_lines_with_one_key_are_logged_once_in_a_minute_whatever_their_numbers(log: Log) -> None:
+    for number in range(121):
+        log.lost("a", number)
+        log.now_s += 1
+    assert log.lines == ["0 readings of a", "60 readings of a", "120 readings of a"]
+
+
+def test_a_key_holds_back_neither_another_key_nor_another_place_in_the_code(log: Log) -> None:
+    for number in range(3):
+        log.lost("a", number)
+        log.lost("b", number)
+        log.also_lost("a", number)
+    assert log.lines == ["0 readings of a", "0 readings of b", "also 0 readings of a"]
 
 
 def test_what_is_remembered_is_bounded(log: Log) -> None:

@@ -50,7 +50,7 @@ class Setup:
             spec(self.resource, NOWHERE, max_in_flight=max_in_flight),
             self.clock,
             self.sink,
-            lambda failure: False,
+            lambda: False,
             occupancy or Occupancy(),
             Room(),
         )
@@ -93,7 +93,7 @@ def test_where_nothing_is_configured_a_fast_collector_of_numbers_may_have_two_ca
     hz: float, api: str, method: str, in_flight: int
 ) -> None:
     its = spec(Resource(), NOWHERE, "it", method, api=api, hz=hz, max_in_flight=0)
-    collector = Collector(its, FakeClock(), FakeSink(), lambda failure: False, Occupancy(), Room())
+    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), Room())
     assert collector.max_in_flight == in_flight
 
 

@@ -12,7 +12,6 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.storage import store as store_module
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.store import Store
@@ -25,7 +24,7 @@ NEVER_S = 3600.0
 
 def a_store(folder: Path) -> Store:
     clock = SystemClock()
-    return Store(FileSystem(), clock, Throttle(clock, 60), str(folder), NEVER_S, NEVER_S)
+    return Store(FileSystem(), clock, str(folder), NEVER_S, NEVER_S)
 
 
 @pytest.fixture

@@ -12,7 +12,6 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.config import Config
 from holdfast.config.space import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits
 from holdfast.storage.lock import FolderLock
@@ -49,7 +48,7 @@ class World:
         clock = SystemClock()
         self.folder = folder
         self.users = Users()
-        self.stores = Stores(FileSystem(), clock, Throttle(clock, 60), lambda: self.users)
+        self.stores = Stores(FileSystem(), clock, lambda: self.users)
 
     def apply(self, name: str, **values: Any) -> Store:
         changed = {"memory_dir": str(self.folder / "memory"), "sync_disabled": True, **values}

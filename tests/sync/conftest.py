@@ -19,7 +19,6 @@ from demo.cloud import LocalCloud
 from demo.link import Link as Cable
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.storage.capture_files.frames import FrameEncoder
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
@@ -179,11 +178,10 @@ async def make_world(
     link = Link(connection, settings, clock)
     folder = tmp_path / "capture"
     folder.mkdir(exist_ok=True)
-    throttle = Throttle(clock, 60)
-    store = Store(files, clock, throttle, str(folder), 1.0, 5.0)
+    store = Store(files, clock, str(folder), 1.0, 5.0)
     await eventually(lambda: store.owned)
     stores = (store,)
-    delivery = Delivery(files, clock, throttle, lambda: stores, connection, link)
+    delivery = Delivery(files, clock, lambda: stores, connection, link)
 
     async def complete(appenders: object = None) -> None:
         made.completed += 1

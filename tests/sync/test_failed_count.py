@@ -8,7 +8,6 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Entry, FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.storage.quarantine.quarantine import quarantine
 from holdfast.storage.store import Store
 from holdfast.sync import failed_count
@@ -30,7 +29,7 @@ class CountingDisk(FileSystem):
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[Store]:
     clock = SystemClock()
-    store = Store(FileSystem(), clock, Throttle(clock, 60), str(tmp_path / "capture"), 1.0, 5.0)
+    store = Store(FileSystem(), clock, str(tmp_path / "capture"), 1.0, 5.0)
     await eventually(lambda: store.owned)
     yield store
     await store.close()

@@ -12,7 +12,6 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Entry, FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.storage.space.limits import Rules
 from holdfast.sync import rounds
 from holdfast.sync.walk import walk
@@ -132,7 +131,7 @@ async def test_a_round_does_not_wait_for_a_survey_that_takes_long(
 async def test_a_folder_that_is_not_listed_yet_has_lost_nothing(world: World) -> None:
     """Only a walk that looked everywhere may say that readings were taken away."""
     world.ledger.completing((API, "lidar", "Readings"), "x", 3)
-    walk = Walk(world.files, SystemClock(), Throttle(SystemClock(), 60), [str(world.folder)], 0.0)
+    walk = Walk(world.files, SystemClock(), [str(world.folder)], 0.0)
     audit = Audit(world.store)
     await eventually(lambda: world.store.recovered_all)
     list(walk)

@@ -1,6 +1,7 @@
 """The last measure against a log that drowns in lines: whatever happens, few of them reach the log.
 
-No text stands there twice within `INTERVAL_S`, and of one kind, the lines of one place in the code, there are at
+No text stands there twice within `INTERVAL_S`: nor do two lines of one place in the code that their caller gave the
+same key (`once`), whatever numbers they hold. Of one kind, the lines of one place in the code, there are at
 most `MOST_OF_A_KIND` in that time; the next one then says how many were left out. Thread-safe. Bounds: `MAX_TEXTS`
 texts and `MAX_KINDS` kinds are remembered; beyond them the oldest is forgotten and may come again early.
 """
@@ -19,6 +20,14 @@ INTERVAL_S = 60.0
 MOST_OF_A_KIND = 20
 MAX_TEXTS = 2000
 MAX_KINDS = 500
+
+
+_KEY = "holdfast_once"
+
+
+def once(key: str = "") -> dict[str, str]:
+    """Returns the `extra` of a log call. Lines with one `key` count as one text, whatever numbers they hold."""
+    return {_KEY: key}
 
 
 @dataclass
@@ -44,7 +53,8 @@ class LogLimit(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         now_s = self._monotonic()
-        text = record.getMessage()
+        key = getattr(record, _KEY, None)
+        text = record.getMessage() if key is None else f"{record.pathname}:{record.lineno} {key}"
         said_s = self._texts.get(text)
         if said_s is not None and now_s - said_s < INTERVAL_S:
             return

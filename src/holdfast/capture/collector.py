@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -100,7 +99,7 @@ class CollectorSpec:
 
 
 class Collector:
-    """Reads when told to, into `sink`. `may_warn` says whether a failure, given as a text, should be logged now;
+    """Reads when told to, into `sink`. `may_warn` says whether a failure should be logged now;
     `occupancy` is shared with the resource's other collectors, `room` with all."""
 
     def __init__(
@@ -108,7 +107,7 @@ class Collector:
         spec: CollectorSpec,
         clock: Clock,
         sink: Sink,
-        may_warn: Callable[[str], bool],
+        may_warn: Callable[[], bool],
         occupancy: Occupancy,
         room: Room,
     ) -> None:
@@ -132,7 +131,8 @@ class Collector:
         self._may_warn = may_warn
         self._target = spec.target
         self._request = spec.table.request(self._target)
-        self._warned_s: deque[float] = deque(maxlen=_MOST_WARNINGS)
+        self._warned_s: dict[str, float] = {}
+        """When each failure was logged, oldest first."""
         self._occupancy = occupancy
         self._room = room
         self._answer_bytes = UNKNOWN_BYTES if isinstance(spec.table, BinaryMethod) else 0
@@ -231,17 +231,23 @@ class Collector:
             return
         self.errors += 1
         self.last_error = str(error)
-        now_s = self._clock.monotonic()
-        if len(self._warned_s) == _MOST_WARNINGS and now_s - self._warned_s[0] < _WARNINGS_WITHIN_S:
-            return
-        if self._may_warn(f"{self.spec.key} {error}"):
-            self._warned_s.append(now_s)
+        if self._may_warn() and self._is_news(self.last_error):
             logger.warning(
                 "no reading from %s of %s: %s; it is asked again at its next deadline",
                 self.spec.method.method,
                 self.spec.resource,
                 error,
             )
+
+    def _is_news(self, failure: str) -> bool:
+        """Whether a failure was not logged lately: one that comes at 100 Hz must not cost a log record each."""
+        now_s = self._clock.monotonic()
+        while self._warned_s and now_s - next(iter(self._warned_s.values())) >= _WARNINGS_WITHIN_S:
+            del self._warned_s[next(iter(self._warned_s))]
+        if failure in self._warned_s or len(self._warned_s) == _MOST_WARNINGS:
+            return False
+        self._warned_s[failure] = now_s
+        return True
 
 
 def _usual_in_flight(spec: CollectorSpec) -> int:

@@ -13,7 +13,6 @@ from weakref import WeakValueDictionary
 
 from ..base.clock import Clock
 from ..base.tasks import supervised
-from ..base.throttle import Throttle
 from ..mongo.capture import MongoCapture
 from ..storage.writing.disk_writer import Appender, DiskWriter
 from .answer_memory import Room
@@ -23,8 +22,6 @@ from .methods import BinaryMethod
 from .rates import Totals, Window
 from .scheduler import Scheduler, Ticker
 from .watch import Slow, Watch, cpu_seconds
-
-_LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -77,12 +74,11 @@ class Capture:
         self._clock = clock
         self._mongo = mongo
         self._scheduler = Scheduler(clock)
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self._room = Room()
         self._occupancies: WeakValueDictionary[str, Occupancy] = WeakValueDictionary()
-        self._watch = Watch(clock, self._running.values, self._may_warn, cpu)
+        self._watch = Watch(clock, self._running.values, lambda: not self.orphaned, cpu)
         self._watching: asyncio.Task[None] | None = None
         self.orphaned = False
         """While no service stands in front of us, resources go away too: their failures are counted in silence."""
@@ -134,15 +130,12 @@ class Capture:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         sink = self._mongo.tee(spec, appender)
         occupancy = self._occupancies.setdefault(spec.resource, Occupancy())
-        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self._room)
+        collector = Collector(spec, self._clock, sink, lambda: not self.orphaned, occupancy, self._room)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
         window = Window(spec.method.interval_s, self._clock.monotonic(), Totals())
         return RunningCollector(collector, ticker, appender, window)
-
-    def _may_warn(self, failure: str) -> bool:
-        return not self.orphaned and self._throttle.allows(failure)
 
     async def _end(self, ended: list[RunningCollector]) -> None:
         await asyncio.gather(*(running.collector.stop() for running in ended))

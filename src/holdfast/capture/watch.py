@@ -70,7 +70,7 @@ class Watch:
         self,
         clock: Clock,
         running: Callable[[], Iterable[Watched]],
-        may_warn: Callable[[str], bool],
+        may_warn: Callable[[], bool],
         cpu: Callable[[], tuple[float, float]] = cpu_seconds,
     ) -> None:
         self._clock = clock
@@ -122,7 +122,7 @@ class Watch:
         names = [f"{watched.name} ({watched.hz * share:.4g} of {watched.hz:g} Hz)" for watched, share in slow]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         first = slow[0][0].slow
-        if first is not None and self._may_warn(f"slow {bound.value} {names}"):
+        if first is not None and self._may_warn():
             logger.warning(
                 "less than %.0f %% of the readings asked for in the last minute: %s%s. What limits it: %s; %s",
                 ENOUGH * 100,

@@ -24,8 +24,8 @@ from dataclasses import dataclass, field
 
 from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
+from ..base.log_limit import once
 from ..base.tasks import in_thread
-from ..base.throttle import Throttle
 from ..capture.answers import Sink
 from ..capture.collector import CollectorSpec
 from ..config.mongo import MongoSettings
@@ -45,7 +45,6 @@ _LAST_WORDS_S = 0.4
 """How long the end may take to send what is left."""
 _POLL_S = 0.2
 _IDLE_S = 5.0
-_LOG_INTERVAL_S = 60.0
 OFF, WAITING, CONNECTING, UP = "off", "waiting for the capture folder", "connecting", "up"
 
 logger = logging.getLogger(__name__)
@@ -77,7 +76,6 @@ class MongoWriter:
         self._owned = owned
         self._connect = connect
         self._clock = clock
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._target: MongoTarget | None = None
         self._target_settings: MongoSettings | None = None
         self._adopted = False
@@ -153,8 +151,7 @@ class MongoWriter:
             self.spool.reader.adopt()
         except StorageError as error:
             self.last_error = str(error)
-            if self._throttle.allows(error.reason):
-                logger.error("%s; what an earlier run left for MongoDB waits", error)
+            logger.error("%s; what an earlier run left for MongoDB waits", error, extra=once(error.reason))
             return False
         self._adopted, self.state = True, CONNECTING
         return True
@@ -201,11 +198,11 @@ class MongoWriter:
     def _refuse(self, refused: Counter[str], reason: str, why: str) -> None:
         refused[reason] += 1
         self.last_error = why
-        if self._throttle.allows(reason):
-            logger.error(
-                "a reading can't be a document in MongoDB: %s; it is dropped there and counted, others continue",
-                why,
-            )
+        logger.error(
+            "a reading can't be a document in MongoDB: %s; it is dropped there and counted, others continue",
+            why,
+            extra=once(reason),
+        )
 
     def _failed(self, error: MongoError) -> bool:
         """Waits for the next try; true when there is none."""
@@ -215,8 +212,12 @@ class MongoWriter:
             self._most_readings = max(1, self._most_readings // 2)
         if self._ends_at_s is not None:
             return True
-        if self._throttle.allows(error.kind.value):
-            logger.warning("MongoDB: %s: %s; readings wait on disk until it accepts them", error.kind.value, error)
+        logger.warning(
+            "MongoDB: %s: %s; readings wait on disk until it accepts them",
+            error.kind.value,
+            error,
+            extra=once(error.kind.value),
+        )
         wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self._failures, 16)) * random.uniform(0.9, 1.1)
         self._failures += 1
         self._pause(wait_s)

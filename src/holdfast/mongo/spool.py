@@ -27,7 +27,7 @@ from typing import NamedTuple
 from ..base.clock import Clock
 from ..base.due import LONGEST_WAIT_S, due_s
 from ..base.filesystem import FileSystem
-from ..base.throttle import Throttle
+from ..base.log_limit import once
 from ..errors import StorageError
 from ..storage.ledger.counts import CollectorId
 from . import records
@@ -41,7 +41,6 @@ MAX_PENDING_BYTES = 32 * 1024 * 1024
 SEGMENT_BYTES = 1024 * 1024
 _WAKE_EARLY_BYTES = 256 * 1024
 _JOIN_TIMEOUT_S = 4.0
-_LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -77,7 +76,6 @@ class Spool:
         self._files = files
         self._clock = clock
         self._wrote = wrote
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._life = os.urandom(records.LIFE_BYTES)
         self._segments = Segments()
         self._changed = threading.Condition()
@@ -284,19 +282,20 @@ class Spool:
                 self._end_segment()
         self._number += lost if self._current is None else 0
         self._drop(error.reason, lost)
-        if self._throttle.allows(error.reason):
-            logger.error(
-                "%s; %d readings do not go to MongoDB, and are counted; the next flush tries again", error, lost
-            )
+        logger.error(
+            "%s; %d readings do not go to MongoDB, and are counted; the next flush tries again",
+            error,
+            lost,
+            extra=once(f"{self.folder} {error.reason}"),
+        )
 
     def _give_up_the_oldest(self) -> None:
         while (segment := self._segments.give_up_one()) is not None:
-            if self._throttle.allows("full"):
-                logger.error(
-                    "MongoDB is behind by %d MiB, the most that is kept for it: the oldest readings are dropped "
-                    "there and counted; they still go to the cloud",
-                    MAX_BYTES >> 20,
-                )
+            logger.error(
+                "MongoDB is behind by %d MiB, the most that is kept for it: the oldest readings are dropped "
+                "there and counted; they still go to the cloud",
+                MAX_BYTES >> 20,
+            )
             try:
                 self._files.remove(segment.path)
             except StorageError as error:

@@ -17,7 +17,6 @@ from typing import Any
 
 from ..base.clock import Clock
 from ..base.tasks import supervised
-from ..base.throttle import Throttle
 from ..base.words import shown
 from ..errors import ResourceCallError
 from .open_sequences import Marked, Pair
@@ -25,7 +24,6 @@ from .open_sequences import Marked, Pair
 POLL_HZ = 10.0
 SEQUENCES_KEY = "sequences"
 _MOST_FLOAT32 = 3.4028235677973366e38
-_LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +128,6 @@ class ControlSensor:
         self._clock = clock
         self._readings = readings
         self._changed = changed
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._last: Controls | None = None
         self._task = asyncio.get_running_loop().create_task(
             supervised("the capture control sensor", self._run), name="holdfast-control-sensor"
@@ -160,7 +157,7 @@ class ControlSensor:
             return
         before, self._last = self._last or Controls(), controls
         self.state = controls.problem or f"in control of {len(controls.overrides)} resources and methods"
-        if controls.problem and self._throttle.allows(controls.problem):
+        if controls.problem:
             logger.warning("the capture control sensor %r: %s", self.name, controls.problem)
         if (controls.overrides, controls.sequences) != (before.overrides, before.sequences):
             self._changed(controls)

@@ -22,8 +22,8 @@ from typing import Any, TypeVar
 
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
+from ..base.log_limit import once
 from ..base.tasks import supervised, unheard
-from ..base.throttle import Throttle
 from ..errors import StorageError
 from ..storage.sequence_files import Sequence, SequenceFiles
 
@@ -31,7 +31,6 @@ MAX_OPEN = 1_000
 ALIVE_S = 5.0
 _RETRY_S = 1.0
 _OWNED_POLL_S = 0.5
-_LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -84,7 +83,6 @@ class Sequences:
     def __init__(self, files: FileSystem, clock: Clock) -> None:
         self._disk = files
         self._clock = clock
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._known: dict[str, OpenSequence] = {}
         self._files: SequenceFiles | None = None
         self._owned: Callable[[], bool] = lambda: False
@@ -124,8 +122,7 @@ class Sequences:
     def start(self, marked: Marked, *, by_sensor: bool = False) -> str | None:
         """Begins a sequence now and returns its id; None when too many are open."""
         if len(self._known) >= MAX_OPEN:
-            if self._throttle.allows("too many"):
-                logger.error("%d sequences are open: no new one starts until one ends", len(self._known))
+            logger.error("%d sequences are open: no new one starts until one ends", len(self._known), extra=once())
             return None
         identity = str(uuid.uuid4())
         sequence = Sequence(marked.resources, marked.tags, self._clock.time_ns())
@@ -265,8 +262,12 @@ class Sequences:
         try:
             lives = await self._on_disk(_write, files, known.at, known.identity, sequence, phase, known.says_ended)
         except StorageError as error:
-            if self._throttle.allows(error.reason):
-                logger.error("%s; the sequence %s is kept in memory until it works", error, known.identity)
+            logger.error(
+                "%s; the sequence %s is kept in memory until it works",
+                error,
+                known.identity,
+                extra=once(error.reason),
+            )
             return False
         known.at, known.says_ended = files, not goes_on
         if phase is _Phase.ENDED or not lives:

@@ -15,7 +15,6 @@ from collections.abc import Iterable
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import end, in_thread, supervised
-from ..base.throttle import Throttle
 from ..errors import StorageError
 from . import layout
 from .claims import Claims
@@ -43,7 +42,6 @@ class Store:
         self,
         files: FileSystem,
         clock: Clock,
-        throttle: Throttle,
         capture_dir: str,
         flush_interval_s: float,
         fsync_interval_s: float,
@@ -58,7 +56,6 @@ class Store:
         """Why the folder is not ours yet, in words; empty when it is."""
         self._files = files
         self._clock = clock
-        self._throttle = throttle
         self._lock = FolderLock(files, capture_dir)
         self._loop = asyncio.get_running_loop()
         self._tried = asyncio.Event()
@@ -73,10 +70,9 @@ class Store:
         self.limits = Limits(
             files,
             clock,
-            throttle,
-            Deletion(files, clock, throttle, self.ledger, self.claims),
+            Deletion(files, clock, self.ledger, self.claims),
             self.space,
-            QuarantineLimit(files, clock, throttle, self.ledger, lambda: self.root),
+            QuarantineLimit(files, clock, self.ledger, lambda: self.root),
         )
         self._task = self._loop.create_task(supervised("recovery", self._serve), name="holdfast-store")
         self._limits_task = self._loop.create_task(supervised("limits", self._keep_limits), name="holdfast-limits")
@@ -147,8 +143,7 @@ class Store:
             self._tried.set()
             if self.owned:
                 return
-            if self._throttle.allows(self.waiting_for):
-                logger.warning("%s; capture goes on, sync waits", self.waiting_for)
+            logger.warning("%s; capture goes on, sync waits", self.waiting_for)
             await self._clock.sleep(_LOCK_POLL_S)
 
     async def _try_to_own(self) -> str:

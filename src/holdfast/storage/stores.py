@@ -15,7 +15,6 @@ from typing import Any, Protocol
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.tasks import end
-from ..base.throttle import Throttle
 from ..capture.resolve import Resolution
 from ..config import Config
 from .placement import left_behind, rules_for, rules_for_left
@@ -46,14 +45,13 @@ class Users(Protocol):
 class Stores:
     """Each store runs from when it is opened. `apply` first; `close` must be called."""
 
-    def __init__(self, files: FileSystem, clock: Clock, throttle: Throttle, users: Callable[[], Users]) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, users: Callable[[], Users]) -> None:
         self.configured: dict[str, Store] = {}
         """By their folders; that of `capture_dir` first."""
         self.draining: dict[Store, asyncio.Task[None]] = {}
         self.local_copy: LocalCopy | None = None
         self._files = files
         self._clock = clock
-        self._throttle = throttle
         self._users = users
         self._closing: set[asyncio.Task[None]] = set()
         self._config: Config | None = None
@@ -102,7 +100,7 @@ class Stores:
         if config.local_copy is None:
             self.local_copy = None
         elif self.local_copy is None or self.local_copy.settings != config.local_copy:
-            self.local_copy = LocalCopy(self._files, self._clock, self._throttle, config.local_copy)
+            self.local_copy = LocalCopy(self._files, self._clock, config.local_copy)
         resolutions = list(resolutions)
         for folder, store in self.configured.items():
             store.limits.configure(rules_for(config, resolutions, folder))
@@ -119,9 +117,7 @@ class Stores:
         return all(complete)
 
     def _open(self, folder: str, config: Config) -> Store:
-        return Store(
-            self._files, self._clock, self._throttle, folder, config.flush_interval_s, config.fsync_interval_s
-        )
+        return Store(self._files, self._clock, folder, config.flush_interval_s, config.fsync_interval_s)
 
     def _connect(self, store: Store, config: Config) -> None:
         """Lets the limits of a store know what else there is."""

@@ -21,7 +21,6 @@ from dataclasses import dataclass, replace
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
-from ..base.throttle import Throttle
 from ..config.space import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
 from ..storage.store import Store
@@ -41,7 +40,7 @@ from .walk.walk import Found, Walk
 
 _MAX_SUSPECTS = 1000
 _MAX_SEQUENCES = 1000
-_LOG_INTERVAL_S = 60.0
+_IDLE_S = 60.0
 STOP_PATIENCE_S = 2.0
 """How long uploads under way may take at the end, so that they do not arrive twice."""
 _CANCEL_AGAIN_S = 0.1
@@ -83,7 +82,6 @@ class SyncScheduler:
         self._link = link
         self._delivery = delivery
         self._stores = stores
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._settings = SyncSettings(disabled=True)
         self._under_way = UnderWay()
         self._lanes = Lanes()
@@ -133,7 +131,7 @@ class SyncScheduler:
             elif self._hold:
                 self.state = self._hold
             wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
-            await self._wait(wait_s if not settings.disabled else _LOG_INTERVAL_S)
+            await self._wait(wait_s if not settings.disabled else _IDLE_S)
             if self._settings.disabled or self._paused:
                 continue
             if self._hold:
@@ -145,8 +143,7 @@ class SyncScheduler:
                 self.state = self._link.explanation
             elif reason := await self._reason_to_wait():
                 self.state = f"waiting: {reason}"
-                if self._throttle.allows(reason):
-                    logger.info("not syncing: %s; asked again at the next interval", reason)
+                logger.info("not syncing: %s; asked again at the next interval", reason)
             else:
                 self.state = "syncing"
                 await self._round(None)
@@ -184,7 +181,7 @@ class SyncScheduler:
         not there any more are in no count. Raises NotConnectedError."""
         report = SyncReport()
         async with self._reporting(report):
-            walk = Walk(self._files, self._clock, self._throttle, (), 0.0)
+            walk = Walk(self._files, self._clock, (), 0.0)
             for path in paths:
                 found = await asyncio.to_thread(walk.look_at, path)
                 if found is not None and found.path in self._under_way:
@@ -251,7 +248,7 @@ class SyncScheduler:
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
         order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
-        walk = Walk(self._files, self._clock, self._throttle, part.folders, settings.min_age_s, order)
+        walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order)
         known = None
         if report is None:
             walk.retries, walk.listings, known = retries, self._listings, self._known

@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.tasks import end, supervised
-from ..base.throttle import Throttle
 from ..storage.store import Store
 from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
@@ -28,7 +27,6 @@ class Uplink:
         self,
         files: FileSystem,
         clock: Clock,
-        throttle: Throttle,
         stores: Callable[[], Sequence[Store]],
         settings: CloudSettings,
         predecessor: asyncio.Task[None] | None = None,
@@ -39,7 +37,7 @@ class Uplink:
         self._predecessor = predecessor
         self._cloud = Cloud(settings)
         self.link = Link(self._cloud, settings, clock)
-        self.delivery = Delivery(files, clock, throttle, stores, self._cloud, self.link)
+        self.delivery = Delivery(files, clock, stores, self._cloud, self.link)
         self.sync = SyncScheduler(files, clock, self.link, self.delivery, stores)
         self.failed = FailedCount(files, clock, stores, lambda: self.sync.additional_paths)
         self.uploads = Uploads(

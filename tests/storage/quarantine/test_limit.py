@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.base.throttle import Throttle
 from holdfast.storage import layout
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.quarantine.limit import MOST_LISTING, QuarantineLimit
@@ -32,9 +31,7 @@ class Folder:
         self.clock = FakeClock()
         self.disk = FaultyFileSystem()
         self.ledger = open_ledger(root, self.disk)
-        self.limit = QuarantineLimit(
-            self.disk, self.clock, Throttle(self.clock, 60.0), self.ledger, lambda: str(root)
-        )
+        self.limit = QuarantineLimit(self.disk, self.clock, self.ledger, lambda: str(root))
         self._newest_ns = 0
 
     def fail(self, name: str, *, adopted: bool = False) -> Path:
@@ -144,9 +141,7 @@ def test_a_listing_that_took_long_is_not_made_again_at_once(folder: Folder) -> N
             return super().stat(path)
 
     folder.fail("a")
-    limit = QuarantineLimit(
-        Slow(), folder.clock, Throttle(folder.clock, 60.0), folder.ledger, lambda: str(folder.root)
-    )
+    limit = QuarantineLimit(Slow(), folder.clock, folder.ledger, lambda: str(folder.root))
     began_s = folder.clock.monotonic()
     limit.check(FILE)
     took_s = folder.clock.monotonic() - began_s

@@ -13,7 +13,6 @@ from typing import Any
 import pytest
 
 from holdfast.base.filesystem import Usage
-from holdfast.base.throttle import Throttle
 from holdfast.config.space import CopySettings, SpaceLimits, WhenFull
 from holdfast.storage import layout
 from holdfast.storage.claims import Claims
@@ -67,10 +66,9 @@ class Folder:
         self.ledger.attach(lambda: None)
         self.finished_bytes = 0
         self.space = Space(self.disk, self.clock, lambda: str(root), lambda: self.finished_bytes)
-        throttle = Throttle(self.clock, 60)
-        deletion = Deletion(self.disk, self.clock, throttle, self.ledger, self.claims)
-        quarantine = QuarantineLimit(self.disk, self.clock, throttle, self.ledger, lambda: str(root))
-        self.limits = Limits(self.disk, self.clock, throttle, deletion, self.space, quarantine)
+        deletion = Deletion(self.disk, self.clock, self.ledger, self.claims)
+        quarantine = QuarantineLimit(self.disk, self.clock, self.ledger, lambda: str(root))
+        self.limits = Limits(self.disk, self.clock, deletion, self.space, quarantine)
 
     def configure(
         self, *, check_disk: bool = False, priorities: dict[str, int] | None = None, **values: Any
@@ -446,7 +444,7 @@ def test_on_a_full_disk_the_local_copy_goes_before_captured_data(
 ) -> None:
     folder.fill(10)
     settings = CopySettings(str(tmp_path.parent / f"{tmp_path.name}-kept"))
-    copy = folder.limits.local_copy = LocalCopy(folder.disk, folder.clock, Throttle(folder.clock, 60), settings)
+    copy = folder.limits.local_copy = LocalCopy(folder.disk, folder.clock, settings)
     for number in range(kept):
         path = tmp_path / f"{number}.log"
         path.write_bytes(b"x")

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from holdfast.base.throttle import Throttle
 from holdfast.config.space import CopySettings
 from holdfast.storage.space.local_copy import LocalCopy
 from tests.fakes import FakeClock, FaultyFileSystem
@@ -28,7 +27,7 @@ class Place:
 
     def made(self, **values: Any) -> LocalCopy:
         settings = CopySettings(str(self.delivered), **values)
-        self.copy = LocalCopy(self.disk, self.clock, Throttle(self.clock, 60), settings)
+        self.copy = LocalCopy(self.disk, self.clock, settings)
         return self.copy
 
     def keep(self, path: Path, content: bytes = b"x") -> bool:

@@ -13,7 +13,6 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.errors import StorageError
 from holdfast.storage import layout
 from holdfast.storage.capture_files.capture_file import CaptureFile
@@ -62,7 +61,7 @@ def files() -> Watched:
 def make(files: Watched, folder: Path, interval_s: float) -> Completion:
     clock = SystemClock()
     ledger = Ledger(files, clock, str(folder))
-    return Completion(files, clock, ledger, Throttle(clock, 60), str(folder), interval_s)
+    return Completion(files, clock, ledger, str(folder), interval_s)
 
 
 @pytest.fixture
@@ -219,7 +218,7 @@ class TestCounting:
     @pytest.fixture
     def completion(self, files: Watched, ledger: Ledger, tmp_path: Path) -> Iterator[Completion]:
         clock = SystemClock()
-        made = Completion(files, clock, ledger, Throttle(clock, 60), str(tmp_path), NEVER_S)
+        made = Completion(files, clock, ledger, str(tmp_path), NEVER_S)
         files.calls.clear()
         yield made
         files.go_on.set()

@@ -11,7 +11,6 @@ import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.errors import StorageError
 from holdfast.storage.claims import Claims
 from holdfast.storage.ledger.counts import ReadingCounts
@@ -25,7 +24,7 @@ COLLECTOR = (API, "lidar", "Readings")
 
 
 def all_files(world: World) -> list[Found]:
-    return list(Walk(world.files, world.link._clock, Throttle(world.link._clock, 60), [str(world.folder)], 0.0))
+    return list(Walk(world.files, world.link._clock, [str(world.folder)], 0.0))
 
 
 def only_file(world: World) -> Found:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.base.throttle import Throttle
 from holdfast.storage.ledger.counts import CollectorId
 from holdfast.storage.ledger.moves import Move, Way
 from holdfast.sync.walk.audit import Audit
@@ -37,7 +36,7 @@ async def test_readings_that_are_just_put_back_when_the_walk_begins_have_not_van
     audit = Audit(world.store)
     if in_the_middle:
         ledger.left([failed])
-    walk = Walk(world.files, clock, Throttle(clock, 60), [str(world.folder)], 0.0)
+    walk = Walk(world.files, clock, [str(world.folder)], 0.0)
     assert list(walk) == []
     audit.finish(walk, [])
     counts = ledger.readings()[LIDAR]

@@ -12,7 +12,6 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.filesystem import Entry, FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.sync.retries import Retries
 from holdfast.sync.walk import listings as listings_module
 from holdfast.sync.walk import walk
@@ -70,7 +69,7 @@ class Rig:
         """One whole walk; `names` are what it found."""
         self.disk.listed.clear()
         walk = Walk(
-            self.disk, self.clock, Throttle(self.clock, 60), [str(self.root)], self.min_age_s,
+            self.disk, self.clock, [str(self.root)], self.min_age_s,
             retries=self.retries, listings=self.listings,
         )  # fmt: skip
         self.names = sorted(os.path.basename(found.path) for found in walk)

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.storage.layout import FileKind, capture_file_stem
 from holdfast.sync.walk import walk
 from holdfast.sync.walk.order import Key, Order, Window
@@ -50,7 +49,7 @@ def test_what_was_taken_early_does_not_come_again(keys: list[Key], newest: bool)
 
 def walked(folder: Path, order: Order) -> list[str]:
     clock = SystemClock()
-    found = Walk(FileSystem(), clock, Throttle(clock, 60), [str(folder)], 0.0, order)
+    found = Walk(FileSystem(), clock, [str(folder)], 0.0, order)
     return [os.path.relpath(each.path, folder) for each in found]
 
 

@@ -5,7 +5,6 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.throttle import Throttle
 from holdfast.sync.walk.walk import Walk
 
 from ..conftest import write_old_file
@@ -13,7 +12,7 @@ from ..conftest import write_old_file
 
 def walk(*roots: Path, min_age_s: float = 0.0, files: FileSystem | None = None) -> Walk:
     clock = SystemClock()
-    return Walk(files or FileSystem(), clock, Throttle(clock, 60), [str(root) for root in roots], min_age_s)
+    return Walk(files or FileSystem(), clock, [str(root) for root in roots], min_age_s)
 
 
 def names(found: Walk) -> list[str]:

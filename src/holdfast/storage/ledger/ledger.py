@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
-from ...base.throttle import Throttle
+from ...base.log_limit import once
 from ...errors import NewerStateError, StorageError
 from .. import layout
 from .counts import CollectorId, FileCounts, ReadingCounts
@@ -33,8 +33,6 @@ from .journal import Journal, Record
 from .known_files import WHOLE, Acknowledged, KnownFiles
 from .moves import Move, Way
 from .tally import OTHERS, Tally
-
-_LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +57,6 @@ class Ledger:
         self._capture_dir = capture_dir
         self._lock = threading.Lock()
         self._saving = threading.Lock()
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._journal: Journal | None = None
         self._wrote: Callable[[], None] = lambda: None
         self._tally = Tally()
@@ -291,8 +288,11 @@ class Ledger:
                 with self._lock:
                     self._tally.changing_files()  # the next save tries again, and makes the journal anew
                 self.state = f"in memory only: {error}"
-                if self._throttle.allows(error.reason):
-                    logger.error("%s; counts since then are lost if the process is killed", error)
+                logger.error(
+                    "%s; counts since then are lost if the process is killed",
+                    error,
+                    extra=once(f"{journal.path} {error.reason}"),
+                )
             else:
                 self.state = f"kept in {journal.path}"
         self._wrote()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
-from ...base.throttle import Throttle
+from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout
 from ..ledger.ledger import Ledger
@@ -38,14 +38,11 @@ class _Failed(NamedTuple):
 class QuarantineLimit:
     """`root` is the capture folder without symbolic links."""
 
-    def __init__(
-        self, files: FileSystem, clock: Clock, throttle: Throttle, ledger: Ledger, root: Callable[[], str]
-    ) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, ledger: Ledger, root: Callable[[], str]) -> None:
         self.bytes: int | None = None
         """What was there at the last check; None until one has counted it."""
         self._files = files
         self._clock = clock
-        self._throttle = throttle
         self._departures = Departures(files, lambda file: ledger)
         self._root = root
         self._list_at_s = 0.0
@@ -66,11 +63,12 @@ class QuarantineLimit:
             self.bytes -= sum(failed.size_bytes for failed in batch)
         now_s = self._clock.monotonic()
         self._list_at_s = now_s + (now_s - begin_s) * (1 / MOST_LISTING - 1)
-        if files and self._throttle.allows(f"quarantine of {self._root()}"):
+        if files:
             logger.warning(
                 "more than %d bytes can't be delivered and would be kept in memory: the oldest, %d files with %d "
                 "readings, were deleted from %s",
                 most_bytes, files, readings, os.path.join(self._root(), layout.FAILED_FOLDER),
+                extra=once(self._root()),
             )  # fmt: skip
 
     @staticmethod

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
-from ...base.throttle import Throttle
+from ...base.log_limit import once
 from ...errors import DamagedFileError, StorageError
 from ..capture_files.reader import CaptureReader
 from ..claims import Claims
@@ -47,10 +47,9 @@ class Freed:
 class Deletion:
     """Deletes files of one capture folder."""
 
-    def __init__(self, files: FileSystem, clock: Clock, throttle: Throttle, ledger: Ledger, claims: Claims) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, ledger: Ledger, claims: Claims) -> None:
         self._files = files
         self._clock = clock
-        self._throttle = throttle
         self._ledger = ledger
         self._claims = claims
 
@@ -63,8 +62,8 @@ class Deletion:
         except DamagedFileError:
             return Freed(tried=1)
         except StorageError as error:
-            if error.reason != "no_such_file" and self._throttle.allows(f"delete {error.reason}"):
-                logger.warning("%s; it was to be deleted to free space", error)
+            if error.reason != "no_such_file":
+                logger.warning("%s; it was to be deleted to free space", error, extra=once(error.reason))
             return Freed(tried=1)
         finally:
             self._claims.free(file.path)

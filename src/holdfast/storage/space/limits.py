@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
-from ...base.throttle import Throttle
+from ...base.log_limit import once
 from ...config.space import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ...errors import StorageError
 from ..quarantine.limit import QuarantineLimit
@@ -72,7 +72,6 @@ class Limits:
         self,
         files: FileSystem,
         clock: Clock,
-        throttle: Throttle,
         deletion: Deletion,
         space: Space,
         quarantine: QuarantineLimit,
@@ -86,7 +85,6 @@ class Limits:
         """The folders that are synced."""
         self._files = files
         self._clock = clock
-        self._throttle = throttle
         self._deletion = deletion
         self._believed = BelievedClock(clock)
         self._rules = Rules()
@@ -143,8 +141,7 @@ class Limits:
             if self._rules.most_failed_bytes is not None:
                 self.quarantine.check(self._rules.most_failed_bytes)
         except StorageError as error:
-            if self._throttle.allows(str(error)):
-                logger.warning("%s; the limits of %s are looked at later", error, self.space.root)
+            logger.warning("%s; the limits of %s are looked at later", error, self.space.root)
 
     def _check_disk(self) -> None:
         usage = self._files.usage(self.space.root)
@@ -165,12 +162,11 @@ class Limits:
             return
         ours = census.content_bytes + self._of_neighbours()
         if ours < limits.capture_dir_share * usage.total_bytes:
-            if self._throttle.allows("full by others"):
-                logger.warning(
-                    "the disk of %s is %.0f %% full, but captured data is less than the share of %g at which "
-                    "it is deleted: nothing is deleted",
-                    self.space.root, usage.used_share * 100, limits.capture_dir_share,
-                )  # fmt: skip
+            logger.warning(
+                "the disk of %s is %.0f %% full, but captured data is less than the share of %g at which "
+                "it is deleted: nothing is deleted",
+                self.space.root, usage.used_share * 100, limits.capture_dir_share, extra=once(),
+            )  # fmt: skip
             return
         files = -(-census.files // limits.every_nth)
         self._free(f"the disk is {usage.used_share:.0%} full", census, lambda amount: amount.files, files)
@@ -277,12 +273,11 @@ class Limits:
         if not freed.files:
             return
         self.deleted_at_s = self._clock.monotonic()
-        if self._throttle.allows(f"deleted {self.space.root}"):
-            logger.warning(
-                "%s: %d capture files with %d readings that the cloud does not have were deleted from %s (%s)",
-                why, freed.files, freed.readings, self.space.root,
-                (self._rules.limits.when_full or WhenFull.THIN).value,
-            )  # fmt: skip
+        logger.warning(
+            "%s: %d capture files with %d readings that the cloud does not have were deleted from %s (%s)",
+            why, freed.files, freed.readings, self.space.root,
+            (self._rules.limits.when_full or WhenFull.THIN).value, extra=once(self.space.root),
+        )  # fmt: skip
 
     def _is_on_this_disk(self, copy: LocalCopy) -> bool:
         try:

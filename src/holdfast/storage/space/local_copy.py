@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 from ...base.clock import Clock
 from ...base.filesystem import EntryKind, FileSystem, is_in
-from ...base.throttle import Throttle
+from ...base.log_limit import once
 from ...config.space import CopySettings
 from ...errors import StorageError
 from .. import layout
@@ -41,7 +41,7 @@ class _Kept(NamedTuple):
 class LocalCopy:
     """One folder of delivered files."""
 
-    def __init__(self, files: FileSystem, clock: Clock, throttle: Throttle, settings: CopySettings) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, settings: CopySettings) -> None:
         self.settings = settings
         self.bytes: int | None = None
         """What is kept takes up; None until it was counted once."""
@@ -50,7 +50,6 @@ class LocalCopy:
         self.last_error = ""
         self._files = files
         self._clock = clock
-        self._throttle = throttle
         self._lock = threading.Lock()
         self._believed = BelievedClock(clock)
         self._tidy_at_s = 0.0
@@ -68,8 +67,7 @@ class LocalCopy:
             with self._lock:
                 self.failed += 1
                 self.last_error = str(error)
-            if self._throttle.allows(f"keep {error.reason}"):
-                logger.error("%s; it is delivered, and deleted without a copy", error)
+            logger.error("%s; it is delivered, and deleted without a copy", error, extra=once(error.reason))
             return False
         with self._lock:
             if self.bytes is not None:

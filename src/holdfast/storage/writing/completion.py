@@ -20,7 +20,7 @@ from typing import Protocol
 from ...base.clock import Clock
 from ...base.due import LONGEST_WAIT_S, due_s
 from ...base.filesystem import FileSystem
-from ...base.throttle import Throttle
+from ...base.log_limit import once
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
@@ -59,14 +59,12 @@ class Completion:
         files: FileSystem,
         clock: Clock,
         ledger: Ledger,
-        throttle: Throttle,
         capture_dir: str,
         interval_s: float,
     ) -> None:
         self._files = files
         self._clock = clock
         self._ledger = ledger
-        self._throttle = throttle
         self._capture_dir = capture_dir
         self.interval_s = interval_s
         self.last_error: str | None = None
@@ -208,8 +206,11 @@ class Completion:
             self._files.sync(self._capture_dir)
         except StorageError as error:
             self.last_error = str(error)
-            if self._throttle.allows(f"sync {error.reason}"):
-                logger.error("%s; a power cut now may cost what was captured since the last good sync", error)
+            logger.error(
+                "%s; a power cut now may cost what was captured since the last good sync",
+                error,
+                extra=once(f"{self._capture_dir} {error.reason}"),
+            )
         self._ledger.completed(renamed)
 
     def _name(self, finished: _Finished) -> None:
@@ -227,8 +228,11 @@ class Completion:
                 if len(self._stranded) < _MAX_STRANDED:
                     self._stranded.append(finished)
                     self._retry_at_s = self._clock.monotonic() + _RETRY_S
-            if self._throttle.allows("complete"):
-                logger.error("%s; it is tried again, at the latest by the recovery at the next start", error)
+            logger.error(
+                "%s; it is tried again, at the latest by the recovery at the next start",
+                error,
+                extra=once(self._capture_dir),
+            )
         else:
             self._renamed.append(file.path)
             if path is not None:

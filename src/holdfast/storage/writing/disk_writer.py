@@ -23,7 +23,7 @@ from viam.proto.app.datasync import DataCaptureMetadata
 from ...base.clock import Clock
 from ...base.due import LONGEST_WAIT_S, due_s
 from ...base.filesystem import Buffer, FileSystem
-from ...base.throttle import Throttle
+from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout
 from ..capture_files.capture_file import CaptureFile
@@ -39,7 +39,6 @@ _WAKE_EARLY_BYTES = 1024 * 1024
 DEFAULT_FSYNC_INTERVAL_S = 5.0
 END_TIMEOUT_S = 6.5
 """How long the end waits for a disk that stalls, all in all: viam-server gives a module ten seconds."""
-_LOG_INTERVAL_S = 60.0
 
 logger = logging.getLogger(__name__)
 
@@ -123,8 +122,7 @@ class DiskWriter:
         self._stopping = False
         self._ended = False
         self._ends_at_s: float | None = None
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
-        self.completion = Completion(files, clock, ledger, self._throttle, capture_dir, fsync_interval_s)
+        self.completion = Completion(files, clock, ledger, capture_dir, fsync_interval_s)
         self._last_error: str | None = None
         self.finished_bytes = 0
         """What all finished files together took up. Only grows."""
@@ -179,7 +177,7 @@ class DiskWriter:
             reason = "disk_too_slow" if full else "stopped"
             appender.refused += 1
             self._ledger.dropped(appender.collector, reason, 1)
-            if full and self._throttle.allows(reason):
+            if full:
                 logger.error(
                     "the disk takes readings too slowly: %d MiB wait in memory, readings are dropped and counted "
                     "until it catches up",
@@ -215,8 +213,7 @@ class DiskWriter:
         self._thread.join(max(0.0, ends_at_s - time.monotonic()))
         if not self._thread.is_alive() and self.completion.stop(max(0.0, ends_at_s - time.monotonic())):
             return True
-        if self._throttle.allows("end"):
-            logger.error("the last readings can't be written to disk; the next start completes what was written")
+        logger.error("the last readings can't be written to disk; the next start completes what was written")
         return False
 
     async def _do(self, job: Callable[[], None]) -> None:
@@ -350,13 +347,13 @@ class DiskWriter:
         self._ledger.dropped(appender.collector, error.reason, lost)
         appender.lost += lost
         self._last_error = str(error)
-        if self._throttle.allows(error.reason):
-            logger.error(
-                "%s; %d readings of %s are dropped and counted, the next flush tries again",
-                error,
-                lost,
-                appender.collector[1],
-            )
+        logger.error(
+            "%s; %d readings of %s are dropped and counted, the next flush tries again",
+            error,
+            lost,
+            appender.collector[1],
+            extra=once(f"{self._capture_dir} {error.reason}"),
+        )
 
 
 def _fitting(frames: list[bytes], start: int, room_bytes: int) -> int:

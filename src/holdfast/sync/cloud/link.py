@@ -12,14 +12,13 @@ import logging
 from enum import Enum
 
 from ...base.clock import Clock, first_done
-from ...base.throttle import Throttle
 from ...errors import CloudError, NotConnectedError
 from .backoff import link_backoff, unwell_backoff
 from .cloud import Cloud, CloudSettings
 from .safety import SafetyStop
 from .verdicts import Verdict, verdict
 
-_LOG_INTERVAL_S = 60.0
+_SAY_AGAIN_S = 60.0
 _FIRST_CONNECT_TIMEOUT_S = 15.0
 _IDLE_LOOK_S = 60.0
 """A way that nobody has used for so long is tried."""
@@ -51,7 +50,6 @@ class Link:
         self._cloud = cloud
         self._settings = settings
         self._clock = clock
-        self._throttle = Throttle(clock, _LOG_INTERVAL_S)
         self._usable = asyncio.Event()
         self._tried = asyncio.Event()
         self._trouble = asyncio.Event()
@@ -163,9 +161,9 @@ class Link:
             self._usable.clear()
             self._trouble.set()
         if state is LinkState.UP:
-            if before is not LinkState.UP and self._throttle.allows("connected"):
+            if before is not LinkState.UP:
                 logger.info("connected to the cloud")
-        elif self._throttle.allows(f"{state.value} {why}"):
+        else:
             level = logging.ERROR if state in (LinkState.REFUSED, LinkState.REFUSING) else logging.WARNING
             logger.log(level, "%s: %s; data is kept, and sent when this is over", state.value, why)
 
@@ -189,4 +187,4 @@ class Link:
         """Says what is missing, again each minute: only a new process can have other credentials."""
         while True:
             self._set(LinkState.NO_CREDENTIALS, self._settings.missing)
-            await self._clock.sleep(_LOG_INTERVAL_S)
+            await self._clock.sleep(_SAY_AGAIN_S)

@@ -17,8 +17,8 @@ from functools import partial
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
+from ...base.log_limit import once
 from ...base.tasks import in_thread
-from ...base.throttle import Throttle
 from ...errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
 from ...storage.layout import FileKind
 from ...storage.ledger.known_files import WHOLE
@@ -49,14 +49,12 @@ class Delivery:
         self,
         files: FileSystem,
         clock: Clock,
-        throttle: Throttle,
         stores: Callable[[], Sequence[Store]],
         cloud: Cloud,
         link: Link,
     ) -> None:
         self._files = files
         self._clock = clock
-        self._throttle = throttle
         self.settlement = Settlement(files, stores)
         self._cloud = cloud
         self._link = link
@@ -119,11 +117,10 @@ class Delivery:
                 rest = [found for found in claimed if found.path not in outcomes]
                 wait_s = self.retries.failed([found.path for found in rest])  # fewer together, until it is alone
                 self.last_error = f"{printable(rest[0].path)}: {type(error).__name__}: {error}"
-                if self._throttle.allows(f"unexpectedly {rest[0].folder}"):
-                    logger.exception(
-                        "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
-                        printable(rest[0].path), len(rest), wait_s,
-                    )  # fmt: skip
+                logger.exception(
+                    "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
+                    printable(rest[0].path), len(rest), wait_s, extra=once(rest[0].folder),
+                )  # fmt: skip
                 outcomes |= {found.path: Outcome.WAITING for found in rest}
         return {found.path: outcomes.get(found.path, Outcome.GONE) for found in founds}
 
@@ -258,8 +255,13 @@ class Delivery:
             self.retries.cut(paths)
         if found is not Verdict.LINK or (alone and error.is_cut):
             wait_s = self.retries.failed(paths)
-            if self._throttle.allows(f"{founds[0].folder} {error.code}"):
-                logger.warning("%s: not accepted: %s; tried again in %.1f s", what, error, wait_s)
+            logger.warning(
+                "%s: not accepted: %s; tried again in %.1f s",
+                what,
+                error,
+                wait_s,
+                extra=once(f"{founds[0].folder} {error.code}"),
+            )
         return Outcome.WAITING
 
     def _unreadable(self, found: Found, error: StorageError) -> Outcome:
@@ -270,6 +272,5 @@ class Delivery:
             return Outcome.GONE
         self.last_error = str(error)
         wait_s = self.retries.failed([found.path])
-        if self._throttle.allows(str(error)):
-            logger.warning("%s; tried again in %.1f s", error, wait_s)
+        logger.warning("%s; tried again in %.1f s", error, wait_s, extra=once(str(error)))
         return Outcome.WAITING

@@ -19,7 +19,6 @@ from typing import NamedTuple
 
 from ...base.clock import Clock
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
-from ...base.throttle import Throttle
 from ...errors import StorageError, printable
 from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..retries import Retries
@@ -62,7 +61,6 @@ class Walk:
 
     files: FileSystem
     clock: Clock
-    throttle: Throttle
     roots: Iterable[str]
     min_age_s: float
     """How long an arbitrary file must have been left alone."""
@@ -301,8 +299,7 @@ class Walk:
         except StorageError as error:
             if error.reason != "no_such_file":
                 self.whole = False
-                if self.throttle.allows(str(error)):
-                    logger.warning("%s; it is not synced", error)
+                logger.warning("%s; it is not synced", error)
             return None
         if not stat.S_ISREG(status.st_mode) or (status.st_size == 0 and kind is not FileKind.ENDED_SEQUENCE):
             return None
@@ -319,8 +316,7 @@ class Walk:
     def _unreadable(self, error: StorageError) -> None:
         if error.reason != "no_such_file":
             self.whole = False
-            if self.throttle.allows(str(error)):
-                logger.warning("%s; its contents are not synced", error)
+            logger.warning("%s; its contents are not synced", error)
 
     def _counts_a_step(self) -> bool:
         self._entries += 1
