@@ -12,9 +12,9 @@ from viam.proto.component.board import ReadAnalogReaderResponse
 from viam.proto.component.movementsensor import GetLinearAccelerationResponse, GetPositionResponse
 from viam.utils import primitive_to_value
 
+from holdfast.base.filesystem import occupied_bytes
 from holdfast.capture.methods import TabularMethod, lookup
 from holdfast.storage.capture_files.frames import FrameEncoder, binary_head, tabular_message
-from holdfast.storage.space.census import occupied_bytes
 
 DISKS = Path(__file__).parent.parent / "docs" / "disks.md"
 REQUESTED_NS = 1_790_000_000_123_456_789

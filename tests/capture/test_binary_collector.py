@@ -17,7 +17,7 @@ from viam.proto.component.camera import GetImagesResponse, Image
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture.answer_memory import Room
+from holdfast.capture.answer_memory import AnswerMemory
 from holdfast.capture.collector import Collector, Occupancy
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.storage.ledger.ledger import Ledger
@@ -51,7 +51,7 @@ class Setup:
         self.client = client
         self.sink = FakeSink()
         self.spec = spec(client, NOWHERE, "it", method, api=api, **how)
-        self.collector = Collector(self.spec, self.clock, self.sink, lambda: True, Occupancy(), Room())
+        self.collector = Collector(self.spec, self.clock, self.sink, lambda: True, Occupancy(), AnswerMemory())
 
     async def read(self) -> bool:
         started = self.collector.read(self.clock.monotonic())
@@ -210,7 +210,7 @@ async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_p
     writer = DiskWriter(FileSystem(), SystemClock(), ledger, str(tmp_path), 0.01)
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)
-    collector = Collector(camera, SystemClock(), appender, lambda: True, Occupancy(), Room())
+    collector = Collector(camera, SystemClock(), appender, lambda: True, Occupancy(), AnswerMemory())
 
     def stored(count: int) -> bool:
         return len(files_under(tmp_path, ".capture")) == count

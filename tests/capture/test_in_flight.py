@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from holdfast.capture.answer_memory import Room
+from holdfast.capture.answer_memory import AnswerMemory
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, TWO_IN_FLIGHT_HZ, Collector, Occupancy
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -52,7 +52,7 @@ class Setup:
             self.sink,
             lambda: False,
             occupancy or Occupancy(),
-            Room(),
+            AnswerMemory(),
         )
 
     async def read(self, count: int = 1) -> int:
@@ -93,7 +93,7 @@ def test_where_nothing_is_configured_a_fast_collector_of_numbers_may_have_two_ca
     hz: float, api: str, method: str, in_flight: int
 ) -> None:
     its = spec(Resource(), NOWHERE, "it", method, api=api, hz=hz, max_in_flight=0)
-    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), Room())
+    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), AnswerMemory())
     assert collector.max_in_flight == in_flight
 
 

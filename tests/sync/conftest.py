@@ -25,7 +25,7 @@ from holdfast.storage.store import Store
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link
 from holdfast.sync.delivery.delivery import Delivery
-from holdfast.sync.rounds import SyncScheduler, SyncSettings
+from holdfast.sync.rounds import Rounds, SyncSettings
 from tests.waiting import as_long_as_others_take, eventually
 
 API = "rdk:component:sensor"
@@ -135,7 +135,7 @@ class World:
     connection: Cloud
     link: Link
     delivery: Delivery
-    sync: SyncScheduler
+    sync: Rounds
     completed: int = 0
     """How often sync asked for the files to be completed."""
     hold_completion: asyncio.Event | None = None
@@ -189,7 +189,7 @@ async def make_world(
             await made.hold_completion.wait()
 
     store.writer.complete = complete  # type: ignore[method-assign]
-    sync = SyncScheduler(files, clock, link, delivery, lambda: stores)
+    sync = Rounds(files, clock, link, delivery, lambda: stores)
     made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, sync)
     tasks = [asyncio.create_task(run()) for run in (link.run, sync.run)]
     try:

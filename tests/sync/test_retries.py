@@ -4,7 +4,7 @@ import itertools
 
 import pytest
 
-from holdfast.sync.cloud.safety import SafetyStop
+from holdfast.sync.cloud.link import SafetyStop
 from holdfast.sync.retries import MAX_FILES, MAX_FILES_PER_CALL, MAX_UNITS, SUSPECT_AFTER_CUTS, Retries
 from tests.fakes import FakeClock
 

@@ -10,9 +10,8 @@ import pytest
 
 from holdfast.errors import NotConnectedError
 from holdfast.storage.layout import FileKind
-from holdfast.sync.found import Outcome
+from holdfast.sync.found import Found, Outcome
 from holdfast.sync.manual import SyncReport
-from holdfast.sync.walk.walk import Found
 from tests.waiting import eventually
 
 from .conftest import World, make_world, write_old_file

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.sync.cloud.meter import Meter
+from holdfast.sync.cloud.bandwidth import Meter
 from holdfast.sync.found import Outcome
 from holdfast.sync.summary import OFTEN_S, SELDOM_S, Summary
 from holdfast.sync.walk.backlog import Backlog

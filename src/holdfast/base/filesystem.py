@@ -25,6 +25,7 @@ _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 
 Buffer = bytes | memoryview
 
+_BLOCK_BYTES = 4096
 FILE_MODE = 0o600
 FOLDER_MODE = 0o700
 
@@ -319,3 +320,8 @@ class FileSystem:
                 else:
                     kind = EntryKind.LINK if entry.is_symlink() else EntryKind.OTHER
                 yield Entry(entry.path, entry.name, kind)
+
+
+def occupied_bytes(size_bytes: int) -> int:
+    """What a file of this size takes up: file systems give whole blocks."""
+    return -(-size_bytes // _BLOCK_BYTES) * _BLOCK_BYTES

@@ -11,7 +11,7 @@ UNKNOWN_BYTES = 8 * 1024 * 1024
 """What an answer counts as before there was one."""
 
 
-class Room:
+class AnswerMemory:
     """Shared by all collectors."""
 
     __slots__ = ("taken_bytes",)

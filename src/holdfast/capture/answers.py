@@ -6,27 +6,15 @@ stored.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from ..base.clock import Clock
-from ..base.filesystem import Buffer
 from ..config import CaptureMethod
 from ..errors import ResourceCallError, ResourceErrorKind
 from ..storage.capture_files.frames import binary_head, tabular_message
+from ..storage.writing.sink import Sink
 from .client import UnaryClient
 from .methods import BinaryAnswer, BinaryMethod, TabularMethod, Target
-
-
-class Sink(Protocol):
-    """Where readings go. Neither method may block."""
-
-    def append(self, message: bytes) -> None:
-        """Takes a reading: a serialized `SensorData`."""
-
-    def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
-        """Takes a reading that becomes a file: a serialized `SensorData` up to its payload, and the payload."""
 
 
 async def tabular(

@@ -23,8 +23,9 @@ from ..base.clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
 from ..storage.writing.disk_writer import DiskWriter
-from .answer_memory import UNKNOWN_BYTES, Room
-from .answers import Sink, payloads, tabular
+from ..storage.writing.sink import Sink
+from .answer_memory import UNKNOWN_BYTES, AnswerMemory
+from .answers import payloads, tabular
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import Recent
@@ -109,7 +110,7 @@ class Collector:
         sink: Sink,
         may_warn: Callable[[], bool],
         occupancy: Occupancy,
-        room: Room,
+        room: AnswerMemory,
     ) -> None:
         self.spec = spec
         self.readings = 0

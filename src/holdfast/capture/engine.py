@@ -15,7 +15,7 @@ from ..base.clock import Clock
 from ..base.tasks import supervised
 from ..mongo.capture import MongoCapture
 from ..storage.writing.disk_writer import Appender, DiskWriter
-from .answer_memory import Room
+from .answer_memory import AnswerMemory
 from .bottleneck import Load, Shortfall
 from .collector import Collector, CollectorSpec, Occupancy
 from .methods import BinaryMethod
@@ -76,7 +76,7 @@ class Capture:
         self._scheduler = Scheduler(clock)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
-        self._room = Room()
+        self._room = AnswerMemory()
         self._occupancies: WeakValueDictionary[str, Occupancy] = WeakValueDictionary()
         self._watch = Watch(clock, self._running.values, lambda: not self.orphaned, cpu)
         self._watching: asyncio.Task[None] | None = None

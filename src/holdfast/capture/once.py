@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ..base.clock import Clock
 from ..mongo.capture import MongoCapture
 from ..storage.capture_files.capture_file import CaptureFile
-from .answers import Sink, payloads, tabular
+from ..storage.writing.sink import Sink
+from .answers import payloads, tabular
 from .collector import CollectorSpec
 from .methods import TabularMethod
 

@@ -12,8 +12,7 @@ from ..base.words import shown
 from ..config import short_name
 from ..errors import CommandError
 from ..manager import Manager
-from ..sync.manual import SyncReport
-from ..sync.selection import folders_of, select
+from ..sync.manual import SyncReport, folders_of, select
 from .command import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
 from .resources import known_to
 

@@ -26,11 +26,11 @@ from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
 from ..base.log_limit import once
 from ..base.tasks import in_thread
-from ..capture.answers import Sink
 from ..capture.collector import CollectorSpec
 from ..config.mongo import MongoSettings
 from ..errors import StorageError
 from ..storage.ledger.counts import CollectorId
+from ..storage.writing.sink import Sink
 from .documents import NoDocumentError, document
 from .segments import SpoolCounts
 from .spool import Spool, Waiting

@@ -25,9 +25,10 @@ from ..config.space import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
 from ..storage.store import Store
 from .cloud.link import Link
+from .delivery.bundler import Bundler
 from .delivery.delivery import Delivery
-from .delivery.lanes import Bundler, Lanes, Room
-from .found import Outcome
+from .delivery.lanes import Lanes, Reservation
+from .found import Found, Outcome
 from .manual import Select, Selection, SyncReport
 from .summary import Summary
 from .under_way import UnderWay, Upload
@@ -36,7 +37,7 @@ from .walk.backlog import Backlog
 from .walk.feed import Known, feed
 from .walk.listings import Listings
 from .walk.order import Order
-from .walk.walk import Found, Walk
+from .walk.walk import Walk
 
 _MAX_SUSPECTS = 1000
 _MAX_SEQUENCES = 1000
@@ -66,7 +67,7 @@ class SyncSettings:
     should_sync: ShouldSync | None = None
 
 
-class SyncScheduler:
+class Rounds:
     """Rounds of sync of what lies in the stores, that of `capture_dir` first, and under the additional paths."""
 
     def __init__(
@@ -325,7 +326,7 @@ class SyncScheduler:
             if founds and not self._stopped:
                 self._begin(founds, self._lanes.room_for(founds, alone=True), report)
 
-    def _begin(self, founds: list[Found], room: Room, report: SyncReport | None) -> None:
+    def _begin(self, founds: list[Found], room: Reservation, report: SyncReport | None) -> None:
         """Uploads those of `founds` that no other round has begun meanwhile."""
         upload = self._under_way.begin(founds)
         task = asyncio.get_running_loop().create_task(self._upload(upload, room, scheduled=report is None))
@@ -338,7 +339,7 @@ class SyncScheduler:
     def _goes_on(self) -> bool:
         return not (self._paused or self._hold or self._settings.disabled)
 
-    async def _upload(self, upload: Upload, room: Room, *, scheduled: bool) -> None:
+    async def _upload(self, upload: Upload, room: Reservation, *, scheduled: bool) -> None:
         await self._lanes.enter(room, self._settings.uploads)
         if upload.waiting:
             await self._resumed.wait()
@@ -349,7 +350,7 @@ class SyncScheduler:
                 upload.founds, wait=scheduled, alone=room.alone
             )
 
-    def _ended(self, upload: Upload, room: Room) -> None:
+    def _ended(self, upload: Upload, room: Reservation) -> None:
         for outcome, founds in upload.ends():
             files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
             self.summary.add(founds[0].path, outcome, files, size_bytes)

@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..base.clock import Clock
-from ..base.quantities import duration, size
+from ..base.words import duration, size
 from ..errors import printable
-from .cloud.meter import Meter
+from .cloud.bandwidth import Meter
 from .found import Outcome
 from .walk.backlog import Backlog
 

@@ -6,9 +6,8 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from .found import Outcome
+from .found import Found, Outcome
 from .manual import SyncReport
-from .walk.walk import Found
 
 
 @dataclass(eq=False)

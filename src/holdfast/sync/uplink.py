@@ -16,7 +16,7 @@ from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
 from .delivery.delivery import Delivery
 from .failed_count import FailedCount
-from .rounds import STOP_PATIENCE_S, SyncScheduler
+from .rounds import STOP_PATIENCE_S, Rounds
 from .uploads.uploads import Uploads
 
 
@@ -38,7 +38,7 @@ class Uplink:
         self._cloud = Cloud(settings)
         self.link = Link(self._cloud, settings, clock)
         self.delivery = Delivery(files, clock, stores, self._cloud, self.link)
-        self.sync = SyncScheduler(files, clock, self.link, self.delivery, stores)
+        self.sync = Rounds(files, clock, self.link, self.delivery, stores)
         self.failed = FailedCount(files, clock, stores, lambda: self.sync.additional_paths)
         self.uploads = Uploads(
             files, clock, self._cloud, self.link, self.delivery.settlement, self.sync.until_resumed

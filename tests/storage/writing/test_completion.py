@@ -20,8 +20,7 @@ from holdfast.storage.capture_files.frames import FrameEncoder
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import Recovery
-from holdfast.storage.writing.completion import Completion
-from holdfast.storage.writing.fresh import MAX_FRESH, Fresh
+from holdfast.storage.writing.completion import MAX_FRESH, Completion, Fresh
 from tests.fakes import FaultyFileSystem
 
 from .. import samples

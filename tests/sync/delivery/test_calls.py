@@ -21,30 +21,30 @@ from holdfast.storage.layout import FileKind
 from holdfast.sync.delivery.calls import (
     MAX_CALL_BYTES,
     MAX_UNARY_BINARY_BYTES,
-    Part,
-    StreamPart,
-    UnaryPart,
-    capture_parts,
+    Call,
+    StreamCall,
+    UnaryCall,
+    capture_calls,
     extension_of,
     file_contents,
     file_metadata,
 )
-from holdfast.sync.walk.walk import Found
+from holdfast.sync.found import Found
 from tests.storage.samples import builtin_file
 
 from ..conftest import metadata, reading, write_capture_file
 
 
-def parts_of(tmp_path: Path, messages: list[bytes], part_id: str = "p", **changes: Any) -> list[Part]:
+def parts_of(tmp_path: Path, messages: list[bytes], part_id: str = "p", **changes: Any) -> list[Call]:
     reader = CaptureReader(FileSystem(), str(write_capture_file(tmp_path, "a", messages, metadata(**changes))))
     try:
-        return list(capture_parts(reader.metadata, reader, part_id))
+        return list(capture_calls(reader.metadata, reader, part_id))
     finally:
         reader.close()
 
 
-def unary(part: Part) -> DataCaptureUploadRequest:
-    assert isinstance(part, UnaryPart)
+def unary(part: Call) -> DataCaptureUploadRequest:
+    assert isinstance(part, UnaryCall)
     return DataCaptureUploadRequest.FromString(part.request)
 
 
@@ -71,7 +71,7 @@ def test_a_call_carries_the_files_metadata_and_its_readings_as_they_were_capture
 def test_the_checks_are_cut_off_before_upload(tmp_path: Path) -> None:
     (part,) = parts_of(tmp_path, [reading(1)])
     tag = (CHECK_FIELD << 3 | 5).to_bytes(3, "little")
-    assert isinstance(part, UnaryPart)
+    assert isinstance(part, UnaryCall)
     assert tag not in part.request
     assert b"\xfd\xe1\x09" not in part.request
 
@@ -111,7 +111,7 @@ def test_a_large_binary_payload_is_streamed_in_chunks(tmp_path: Path) -> None:
         tmp_path, [data.SerializeToString()], type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="pointcloud/pcd"
     )
     (part,) = parts
-    assert isinstance(part, StreamPart)
+    assert isinstance(part, StreamCall)
     head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in part.messages()]
     assert head.metadata.upload_metadata.file_extension == ".pcd"
     assert head.metadata.sensor_metadata.time_requested.ToNanoseconds() == 5
@@ -165,11 +165,11 @@ def test_a_large_payload_is_never_whole_in_memory_and_arrives_as_it_was(tmp_path
     path = write_capture_file(tmp_path, "a", [data.SerializeToString(), data.SerializeToString()], header)
     files = Watched()
     reader = CaptureReader(files, str(path))
-    parts = list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))
+    parts = list(capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))
     assert reader.readings == 2 and not reader.damaged
     reader.close()
     for part in parts:
-        assert isinstance(part, StreamPart)
+        assert isinstance(part, StreamCall)
         head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in part.messages()]
         assert head.metadata.sensor_metadata.time_requested.ToNanoseconds() == 5
         assert b"".join(chunk.data for chunk in chunks) == payload
@@ -184,7 +184,7 @@ def test_a_large_payload_that_was_altered_is_not_sent(tmp_path: Path, place: flo
     content[int(len(content) * place) + 80 * (place < 0.1)] ^= 1
     path.write_bytes(content)
     reader = CaptureReader(FileSystem(), str(path))
-    assert list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")) == []
+    assert list(capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")) == []
     assert reader.damaged_readings + reader.torn_readings == 1
     reader.close()
 
@@ -198,7 +198,7 @@ def test_a_large_payload_of_the_builtin_whose_times_can_not_be_read_is_damage(tm
     path = tmp_path / "a.capture"
     path.write_bytes(builtin_file(metadata(type=DataType.DATA_TYPE_BINARY_SENSOR), [message, damaged]))
     reader = CaptureReader(FileSystem(), str(path))
-    assert len(list(capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))) == 1
+    assert len(list(capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))) == 1
     assert (reader.readings, reader.damaged_readings) == (1, 1)
     reader.close()
 
@@ -210,9 +210,9 @@ def test_a_large_payload_that_is_altered_while_it_is_sent_does_not_come_to_its_e
     header = metadata(type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg")
     path = write_capture_file(tmp_path, "a", [SensorData(binary=bytes(2_000_000)).SerializeToString()], header)
     reader = CaptureReader(FileSystem(), str(path))
-    (part,) = capture_parts(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")
+    (part,) = capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")
     reader.close()
-    assert isinstance(part, StreamPart)
+    assert isinstance(part, StreamCall)
     content = bytearray(path.read_bytes())
     content[offset] ^= 1
     path.write_bytes(content)

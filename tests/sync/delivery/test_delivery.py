@@ -15,8 +15,8 @@ from holdfast.errors import StorageError
 from holdfast.storage.claims import Claims
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.delivery.calls import MAX_CALL_BYTES
-from holdfast.sync.found import Outcome
-from holdfast.sync.walk.walk import Found, Walk
+from holdfast.sync.found import Found, Outcome
+from holdfast.sync.walk.walk import Walk
 
 from ..conftest import API, World, make_world, metadata, reading, write_capture_file, write_old_file
 

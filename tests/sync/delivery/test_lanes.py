@@ -5,18 +5,18 @@ import asyncio
 import pytest
 
 from holdfast.storage.layout import FileKind
+from holdfast.sync.delivery.bundler import Bundler
 from holdfast.sync.delivery.calls import MAX_CALL_BYTES
 from holdfast.sync.delivery.lanes import (
     LARGE_FILE_BYTES,
     LARGE_UPLOADS,
     MAX_IN_FLIGHT_BYTES,
     MAX_WAITING,
-    Bundler,
     Lanes,
     Place,
-    Room,
+    Reservation,
 )
-from holdfast.sync.walk.walk import Found
+from holdfast.sync.found import Found
 
 
 def found(path: str, size_bytes: int, kind: FileKind = FileKind.CAPTURE) -> Found:
@@ -28,7 +28,7 @@ async def settled() -> None:
         await asyncio.sleep(0)
 
 
-async def enter(lanes: Lanes, room: Room, uploads: int) -> asyncio.Task[None]:
+async def enter(lanes: Lanes, room: Reservation, uploads: int) -> asyncio.Task[None]:
     task = asyncio.create_task(lanes.enter(room, uploads))
     await settled()
     return task
@@ -139,10 +139,10 @@ async def test_a_full_queue_of_large_uploads_lets_one_more_wait_when_one_has_ent
 
 async def test_what_leaving_costs_does_not_grow_with_what_waits(monkeypatch: pytest.MonkeyPatch) -> None:
     lanes = Lanes()
-    asked: list[Room] = []
+    asked: list[Reservation] = []
     has_room = lanes._has_room
 
-    def counted(room: Room, uploads: int) -> bool:
+    def counted(room: Reservation, uploads: int) -> bool:
         asked.append(room)
         return has_room(room, uploads)
 

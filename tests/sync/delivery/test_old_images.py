@@ -9,8 +9,7 @@ import pytest
 from viam.proto.app.datasync import SensorData
 
 from holdfast.storage.ledger.counts import ReadingCounts
-from holdfast.sync.found import Outcome
-from holdfast.sync.walk.walk import Found
+from holdfast.sync.found import Found, Outcome
 from tests.storage import samples
 
 from ..conftest import World

@@ -16,7 +16,7 @@ from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
 from holdfast.sync.delivery.settlement import Scanned, Settlement
-from holdfast.sync.walk.walk import Found
+from holdfast.sync.found import Found
 from tests.storage.crashes import deaths
 from tests.storage.ledgers import LIDAR, capture, open_ledger
 from tests.storage.samples import BOTH, file_of, messages, metadata

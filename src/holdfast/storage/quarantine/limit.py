@@ -12,12 +12,11 @@ from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
 from ...base.clock import Clock
-from ...base.filesystem import FileSystem
+from ...base.filesystem import FileSystem, occupied_bytes
 from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout
 from ..ledger.ledger import Ledger
-from ..space.census import occupied_bytes
 from .departures import BATCH, Departures
 from .listing import FailedFile, quarantine_of
 

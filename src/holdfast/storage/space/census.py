@@ -12,13 +12,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from ...base.filesystem import Entry, EntryKind, FileSystem
+from ...base.filesystem import Entry, EntryKind, FileSystem, occupied_bytes
 from ...errors import StorageError
 from .. import layout
 from ..layout import FileKind
 
 MAX_SORTED = 20_000
-_BLOCK_BYTES = 4096
 _CLOCK_WAS_SET_NS = 1_577_836_800 * 1_000_000_000  # 2020; a machine without a battery begins in 1970
 
 logger = logging.getLogger(__name__)
@@ -70,11 +69,6 @@ class Census:
     def captured_bytes(self) -> int:
         """What capture files take up, those in progress too."""
         return sum(amount.bytes for amount in self.complete.values()) + self.in_progress_bytes
-
-
-def occupied_bytes(size_bytes: int) -> int:
-    """What a file of this size takes up: file systems give whole blocks."""
-    return -(-size_bytes // _BLOCK_BYTES) * _BLOCK_BYTES
 
 
 def take_census(files: FileSystem, root: str, priority_of: Callable[[str], int]) -> Census:

@@ -16,13 +16,12 @@ from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from ...base.clock import Clock
-from ...base.filesystem import EntryKind, FileSystem, is_in
+from ...base.filesystem import EntryKind, FileSystem, is_in, occupied_bytes
 from ...base.log_limit import once
 from ...config.space import CopySettings
 from ...errors import StorageError
 from .. import layout
 from .believed_clock import BelievedClock
-from .census import occupied_bytes
 
 MAX_CHOSEN = 10_000
 """Files that are remembered at once to delete the oldest."""

@@ -12,8 +12,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from ...base.clock import Clock
-from ...base.filesystem import FileSystem, Usage
-from .census import Census, occupied_bytes, take_census
+from ...base.filesystem import FileSystem, Usage, occupied_bytes
+from .census import Census, take_census
 from .deletion import Freed
 
 RATE_WINDOW = 20

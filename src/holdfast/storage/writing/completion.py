@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+from collections import deque
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -24,7 +25,6 @@ from ...base.log_limit import once
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
-from .fresh import Fresh
 
 _MANY = 64  # files that wait for their names make a sync due before its interval is over: each is open
 _MAX_STRANDED = 1000
@@ -237,3 +237,23 @@ class Completion:
             self._renamed.append(file.path)
             if path is not None:
                 self.fresh.add(path)
+
+
+MAX_FRESH = 10_000
+
+
+class Fresh:
+    """Paths in the order of their completion, the last `MAX_FRESH` of them. Thread-safe."""
+
+    def __init__(self) -> None:
+        self._paths: deque[str] = deque(maxlen=MAX_FRESH)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def add(self, path: str) -> None:
+        self._paths.append(path)
+
+    def take(self) -> list[str]:
+        """What has been added since the last time."""
+        return [self._paths.popleft() for _ in range(len(self._paths))]

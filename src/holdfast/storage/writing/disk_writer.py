@@ -22,7 +22,7 @@ from viam.proto.app.datasync import DataCaptureMetadata
 
 from ...base.clock import Clock
 from ...base.due import LONGEST_WAIT_S, due_s
-from ...base.filesystem import Buffer, FileSystem
+from ...base.filesystem import Buffer, FileSystem, occupied_bytes
 from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout
@@ -30,7 +30,6 @@ from ..capture_files.capture_file import CaptureFile
 from ..capture_files.frames import FrameEncoder
 from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
-from ..space.census import occupied_bytes
 from .completion import Completion
 
 MAX_PENDING_BYTES = 48 * 1024 * 1024

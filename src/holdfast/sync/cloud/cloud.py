@@ -22,9 +22,8 @@ from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Crede
 
 from ...errors import CloudError
 from . import patience, streams
-from .bandwidth import Bandwidth
+from .bandwidth import Bandwidth, Meter
 from .connections import BUSY_BYTES, Connections
-from .meter import Meter
 from .patience import Movement, Patience
 from .token import Token
 

@@ -15,7 +15,6 @@ from ...base.clock import Clock, first_done
 from ...errors import CloudError, NotConnectedError
 from .backoff import link_backoff, unwell_backoff
 from .cloud import Cloud, CloudSettings
-from .safety import SafetyStop
 from .verdicts import Verdict, verdict
 
 _SAY_AGAIN_S = 60.0
@@ -188,3 +187,31 @@ class Link:
         while True:
             self._set(LinkState.NO_CREDENTIALS, self._settings.missing)
             await self._clock.sleep(_SAY_AGAIN_S)
+
+
+COLLECTORS_UNTIL_STOP = 3
+
+
+class SafetyStop:
+    """Told of each unit that is accepted or refused for good, and by whom; says whether to believe a refusal."""
+
+    def __init__(self) -> None:
+        self._accepted = False
+        self._refused: set[str] = set()
+
+    def connected(self) -> None:
+        """A new connection: nothing was accepted by whoever answers there."""
+        self._accepted = False
+
+    def accepted(self) -> None:
+        self._accepted = True
+        self._refused.clear()
+
+    def believes(self, collector: str) -> bool:
+        """A unit of `collector` is refused for good: False when units of three collectors in a row were, and none
+        was accepted since the last connect."""
+        if self._accepted:
+            return True
+        if len(self._refused) < COLLECTORS_UNTIL_STOP:
+            self._refused.add(collector)
+        return len(self._refused) < COLLECTORS_UNTIL_STOP

@@ -17,8 +17,8 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from ...storage.capture_files.reader import CaptureReader
-from ..walk.walk import Found
-from .calls import MAX_CALL_BYTES, TabularCall, UnaryPart, day_of
+from ..found import Found
+from .calls import MAX_CALL_BYTES, TabularCall, UnaryCall, day_of
 from .settlement import Scanned
 
 
@@ -30,16 +30,16 @@ class Member(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Call:
-    part: UnaryPart
+class Bundle:
+    part: UnaryCall
     members: Sequence[Member]
 
-    def halves(self) -> tuple[Call, Call]:
+    def halves(self) -> tuple[Bundle, Bundle]:
         """The same as two calls, each with half of the files."""
         middle = len(self.members) // 2
         left, right = self.members[:middle], self.members[middle:]
         first, second = self.part.split(sum(member.scanned.readings for member in left))
-        return Call(first, left), Call(second, right)
+        return Bundle(first, left), Bundle(second, right)
 
 
 class _Open:
@@ -49,9 +49,9 @@ class _Open:
         self.call = TabularCall(captured, part_id, call_bytes)
         self.members: list[Member] = []
 
-    def close(self) -> Call:
+    def close(self) -> Bundle:
         members, self.members = self.members, []
-        return Call(self.call.part(), members)
+        return Bundle(self.call.part(), members)
 
 
 def bundle(
@@ -60,12 +60,12 @@ def bundle(
     part_id: str,
     begun: Collection[str],
     call_bytes: int = MAX_CALL_BYTES,
-) -> tuple[list[Call], list[Found]]:
+) -> tuple[list[Bundle], list[Found]]:
     """The calls for `founds`, and the files among them that are to be sent by themselves.
 
     `begun` are the paths of files of which the cloud has a part.
     """
-    calls: list[Call] = []
+    calls: list[Bundle] = []
     alone: list[Found] = []
     filling: dict[bytes, _Open] = {}
     for found in founds:

@@ -23,7 +23,7 @@ from ...errors import printable
 from ...storage.capture_files.frames import read_varint, varint
 from ...storage.capture_files.large_payload import Payload
 from ...storage.capture_files.old_images import may_hold_old_images, old_images
-from ..walk.walk import Found
+from ..found import Found
 
 MAX_CALL_BYTES = 1024 * 1024
 """A call carries at most this much, or one reading if that alone is more."""
@@ -50,14 +50,14 @@ _MOST_FRAMING_BYTES = 8
 
 
 @dataclass(frozen=True)
-class UnaryPart:
+class UnaryCall:
     """A serialized `DataCaptureUploadRequest` with `readings` readings behind `head_bytes` of metadata."""
 
     request: bytes
     readings: int
     head_bytes: int
 
-    def split(self, readings: int) -> tuple[UnaryPart, UnaryPart]:
+    def split(self, readings: int) -> tuple[UnaryCall, UnaryCall]:
         """The same as two calls, the first with so many readings."""
         offset = self.head_bytes
         for _ in range(readings):
@@ -65,22 +65,22 @@ class UnaryPart:
             offset = begin + size
         head = self.request[: self.head_bytes]
         return (
-            UnaryPart(self.request[:offset], readings, self.head_bytes),
-            UnaryPart(head + self.request[offset:], self.readings - readings, self.head_bytes),
+            UnaryCall(self.request[:offset], readings, self.head_bytes),
+            UnaryCall(head + self.request[offset:], self.readings - readings, self.head_bytes),
         )
 
-    def as_stream(self) -> StreamPart | None:
+    def as_stream(self) -> StreamCall | None:
         """The same as a stream, where it is one binary reading."""
         request = DataCaptureUploadRequest.FromString(self.request)
         if self.readings != 1 or request.sensor_contents[0].WhichOneof("data") != "binary":
             return None
         (data,) = request.sensor_contents
         head = DataCaptureUploadMetadata(upload_metadata=request.metadata, sensor_metadata=data.metadata)
-        return StreamPart(StreamingDataCaptureUploadRequest(metadata=head).SerializeToString(), data.binary)
+        return StreamCall(StreamingDataCaptureUploadRequest(metadata=head).SerializeToString(), data.binary)
 
 
 @dataclass(frozen=True)
-class StreamPart:
+class StreamCall:
     """One large binary reading for `StreamingDataCaptureUpload`."""
 
     metadata: bytes
@@ -101,25 +101,25 @@ class StreamPart:
 
 
 @dataclass(frozen=True)
-class ImagesPart:
+class ImagesCalls:
     """A reading of an old file of images, which goes as one reading for each: acknowledged when all of them are."""
 
-    calls: tuple[UnaryPart | StreamPart, ...]
+    calls: tuple[UnaryCall | StreamCall, ...]
     readings: int = 1
 
 
-Part = UnaryPart | StreamPart | ImagesPart
+Call = UnaryCall | StreamCall | ImagesCalls
 
 
-def capture_parts(
+def capture_calls(
     captured: DataCaptureMetadata,
     readings: Iterable[bytes | Payload],
     part_id: str,
     call_bytes: int = MAX_CALL_BYTES,
-) -> Iterator[Part]:
+) -> Iterator[Call]:
     """The calls for `readings` of one capture file, in order; takes them as they are needed."""
     if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
-        yield from _binary_parts(captured, readings, part_id)
+        yield from _binary_calls(captured, readings, part_id)
         return
     call = TabularCall(captured, part_id, call_bytes)
     for reading in readings:
@@ -131,34 +131,34 @@ def capture_parts(
         yield call.part()
 
 
-def _binary_parts(
+def _binary_calls(
     captured: DataCaptureMetadata, readings: Iterable[bytes | Payload], part_id: str
-) -> Iterator[Part]:
+) -> Iterator[Call]:
     metadata = upload_metadata(captured, part_id)
     for reading in readings:
         if isinstance(reading, Payload):
             sensor = SensorMetadata.FromString(reading.sensor_metadata)
-            yield StreamPart(_stream_head(metadata, sensor), reading)
+            yield StreamCall(_stream_head(metadata, sensor), reading)
         elif may_hold_old_images(captured) and (old := old_images(reading)) is not None:
-            yield _images_part(metadata, *old)
+            yield _images_calls(metadata, *old)
         else:
-            yield _binary_part(metadata, reading)
+            yield _binary_call(metadata, reading)
 
 
-def _binary_part(metadata: UploadMetadata, reading: bytes) -> UnaryPart | StreamPart:
+def _binary_call(metadata: UploadMetadata, reading: bytes) -> UnaryCall | StreamCall:
     if len(reading) > MAX_UNARY_BINARY_BYTES:
         data = SensorData.FromString(reading)
-        return StreamPart(_stream_head(metadata, data.metadata), data.binary)
+        return StreamCall(_stream_head(metadata, data.metadata), data.binary)
     head = _field(_METADATA_TAG, metadata.SerializeToString())
-    return UnaryPart(head + _field(_CONTENTS_TAG, reading), 1, len(head))
+    return UnaryCall(head + _field(_CONTENTS_TAG, reading), 1, len(head))
 
 
-def _images_part(metadata: UploadMetadata, times: SensorMetadata, images: Iterable[bytes]) -> ImagesPart:
+def _images_calls(metadata: UploadMetadata, times: SensorMetadata, images: Iterable[bytes]) -> ImagesCalls:
     of_images = UploadMetadata()
     of_images.CopyFrom(metadata)
     of_images.file_extension = extension_of(metadata.mime_type)
     readings = (SensorData(metadata=times, binary=image).SerializeToString() for image in images)
-    return ImagesPart(tuple(_binary_part(of_images, reading) for reading in readings))
+    return ImagesCalls(tuple(_binary_call(of_images, reading) for reading in readings))
 
 
 class TabularCall:
@@ -192,9 +192,9 @@ class TabularCall:
             self._size_bytes += len(prefix) + size
         self.readings += len(readings)
 
-    def part(self) -> UnaryPart:
+    def part(self) -> UnaryCall:
         """The call, which is begun anew behind it."""
-        part = UnaryPart(b"".join(self._frames), self.readings, len(self._head))
+        part = UnaryCall(b"".join(self._frames), self.readings, len(self._head))
         self._begin()
         return part
 

@@ -23,15 +23,14 @@ from ...errors import CloudError, DamagedFileError, NotConnectedError, StorageEr
 from ...storage.layout import FileKind
 from ...storage.ledger.known_files import WHOLE
 from ...storage.store import Store
+from ..cloud.bandwidth import Meter
 from ..cloud.cloud import Cloud
 from ..cloud.link import Link
-from ..cloud.meter import Meter
 from ..cloud.verdicts import Verdict, verdict
-from ..found import Outcome
+from ..found import Found, Outcome
 from ..retries import Retries
-from ..walk.walk import Found
-from .bundle import Call, bundle
-from .calls import CHUNK_BYTES, ImagesPart, Part, UnaryPart, file_contents, file_metadata
+from .bundle import Bundle, bundle
+from .calls import CHUNK_BYTES, Call, ImagesCalls, UnaryCall, file_contents, file_metadata
 from .progress import Progress
 from .sequence_delivery import SequenceDelivery
 from .settlement import Settlement
@@ -136,7 +135,7 @@ class Delivery:
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool, outcomes: Outcomes) -> None:
         """Fills `outcomes` as far as it comes."""
-        calls, others = list[Call](), list(founds)
+        calls, others = list[Bundle](), list(founds)
         if len(founds) > 1:
             async with self._bundling:
                 calls, others = await in_thread(self._bundle, founds)
@@ -145,10 +144,10 @@ class Delivery:
         for found in others:
             outcomes[found.path] = await self._attempt(found, wait, alone)
 
-    def _bundle(self, founds: Sequence[Found]) -> tuple[list[Call], list[Found]]:
+    def _bundle(self, founds: Sequence[Found]) -> tuple[list[Bundle], list[Found]]:
         return bundle(self._files, founds, self._cloud.part_id, self.settlement.begun(founds))
 
-    async def _call(self, call: Call, wait: bool, alone: bool, outcomes: Outcomes) -> None:
+    async def _call(self, call: Bundle, wait: bool, alone: bool, outcomes: Outcomes) -> None:
         """One call with whole files; halved as often as it is refused, until the file that is to blame is alone."""
         pending = [call]
         while pending:
@@ -192,15 +191,15 @@ class Delivery:
             progress.done()
             return outcome
 
-    def _begin(self, found: Found, opened: ExitStack) -> tuple[Transfer, Part | None]:
+    def _begin(self, found: Found, opened: ExitStack) -> tuple[Transfer, Call | None]:
         transfer = Transfer(self._files, self.settlement, found, self._cloud.part_id)
         opened.callback(transfer.close)
         return transfer, transfer.next_part()
 
-    async def _send(self, part: Part, wait: bool, progress: Progress) -> None:
-        for call in part.calls if isinstance(part, ImagesPart) else (part,):
+    async def _send(self, part: Call, wait: bool, progress: Progress) -> None:
+        for call in part.calls if isinstance(part, ImagesCalls) else (part,):
             await self._link.admit(wait=wait)
-            if isinstance(call, UnaryPart):
+            if isinstance(call, UnaryCall):
                 await self._cloud.upload_capture(call.request)
                 progress.took(len(call.request))
             else:

@@ -1,4 +1,4 @@
-"""How much may be under way, and what goes together. Belongs to the event loop.
+"""How much may be under way. Belongs to the event loop.
 
 Two lanes: small uploads, as many as `maximum_num_sync_threads` allows and at most `MAX_IN_FLIGHT_BYTES` of them;
 beside them `LARGE_UPLOADS` large files, so that neither waits for the other. Whoever hands in small uploads waits
@@ -16,9 +16,7 @@ from enum import Enum
 from itertools import islice
 
 from ...config.space import DEFAULT_PRIORITY, HIGHEST_PRIORITY
-from ...storage.layout import FileKind
-from ..retries import MAX_FILES_PER_CALL
-from ..walk.walk import Found
+from ..found import Found
 from .calls import MAX_CALL_BYTES
 
 MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024
@@ -39,7 +37,7 @@ class Place(Enum):
 
 
 @dataclass(eq=False)
-class Room:
+class Reservation:
     """What an upload takes of the room there is."""
 
     large: bool
@@ -49,7 +47,7 @@ class Room:
     place: Place = Place.OUTSIDE
 
 
-_Line = dict[Room, tuple[Callable[[], bool], asyncio.Future[None]]]
+_Line = dict[Reservation, tuple[Callable[[], bool], asyncio.Future[None]]]
 """For each that stands in it: whether it may go, and who is told that it goes."""
 
 
@@ -68,29 +66,29 @@ class Lanes:
         self._alone_inside = 0
 
     @staticmethod
-    def room_for(founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY) -> Room:
+    def room_for(founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY) -> Reservation:
         size_bytes = sum(found.size_bytes for found in founds)
         large = size_bytes > LARGE_FILE_BYTES
-        return Room(large, alone, LARGE_UPLOAD_BYTES if large else size_bytes, priority)
+        return Reservation(large, alone, LARGE_UPLOAD_BYTES if large else size_bytes, priority)
 
-    async def queue(self, room: Room, uploads: int) -> None:
+    async def queue(self, room: Reservation, uploads: int) -> None:
         """Returns when a small upload has entered, or a large one may wait by itself."""
         if room.large:
             await self._go(room, Place.QUEUE, lambda: self._queue.total() < MAX_WAITING)
         else:
             await self.enter(room, uploads)
 
-    async def enter(self, room: Room, uploads: int) -> None:
+    async def enter(self, room: Reservation, uploads: int) -> None:
         """Returns when there is room; for one that is `alone`: when nothing is inside, and nothing enters until it
         has left."""
         if room.place is not Place.INSIDE:
             await self._go(room, Place.INSIDE, lambda: self._has_room(room, uploads))
 
-    def leave(self, room: Room) -> None:
+    def leave(self, room: Reservation) -> None:
         self._put(room, Place.OUTSIDE)
         self._let_go()
 
-    async def _go(self, room: Room, place: Place, may_go: Callable[[], bool]) -> None:
+    async def _go(self, room: Reservation, place: Place, may_go: Callable[[], bool]) -> None:
         line = self._lines.setdefault((place, room.large, room.alone, room.priority), {})
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         line[room] = may_go, gone
@@ -111,7 +109,7 @@ class Lanes:
             if not gone.done():
                 gone.set_result(None)
 
-    def _put(self, room: Room, place: Place) -> None:
+    def _put(self, room: Reservation, place: Place) -> None:
         for where, by in ((room.place, -1), (place, 1)):
             if where is Place.QUEUE:
                 self._queue[room.priority] += by
@@ -121,7 +119,7 @@ class Lanes:
                 self._alone_inside += by * room.alone
         room.place = place
 
-    def _has_room(self, room: Room, uploads: int) -> bool:
+    def _has_room(self, room: Reservation, uploads: int) -> bool:
         most = min(LARGE_UPLOADS, uploads) if room.large else uploads
         if self._inside[room.large] >= most or self._alone_inside:
             return False
@@ -136,43 +134,3 @@ class Lanes:
 def _may_go(line: _Line) -> bool:
     """Whether the first of the line may go."""
     return any(may_go() for may_go, _ in islice(line.values(), 1))
-
-
-class Bundler:
-    """Gathers small capture files of one folder until they fill a call.
-
-    `most_together` tells how many files may share a call with one.
-    """
-
-    def __init__(self, most_together: Callable[[str], int]) -> None:
-        self._most_together = most_together
-        self._founds: list[Found] = []
-        self._size_bytes = 0
-        self._folder = ""
-        self._most = 0
-
-    def add(self, found: Found) -> list[list[Found]]:
-        """What is to be sent now that `found` is there too, one after the other; nothing while there is room for
-        more. What has gathered waits for nothing of another folder."""
-        folder = found.folder
-        single = found.kind is not FileKind.CAPTURE or found.size_bytes > LARGE_FILE_BYTES
-        most = min(self._most_together(found.path), MAX_FILES_PER_CALL)
-        full: list[list[Found]] = []
-        if self._founds and (folder != self._folder or not (single or self._has_room(found, most))):
-            full.append(self.take())
-        if single:
-            return [*full, [found]]
-        self._most = min(most, self._most) if self._founds else most
-        self._folder = folder
-        self._founds.append(found)
-        self._size_bytes += found.size_bytes
-        return full
-
-    def take(self) -> list[Found]:
-        """What has gathered."""
-        founds, self._founds, self._size_bytes = self._founds, [], 0
-        return founds
-
-    def _has_room(self, found: Found, most: int) -> bool:
-        fits = self._size_bytes + found.size_bytes <= MAX_CALL_BYTES
-        return fits and len(self._founds) < min(most, self._most)

@@ -10,7 +10,7 @@ import logging
 from collections.abc import Iterator
 
 from ...base.clock import Clock
-from ...base.quantities import duration, size
+from ...base.words import duration, size
 from ...errors import printable
 from ..cloud.streams import Messages
 

@@ -20,8 +20,7 @@ from ...storage.quarantine.quarantine import set_aside
 from ...storage.sequence_files import Sequence, read
 from ..cloud.cloud import Cloud
 from ..cloud.link import Link
-from ..found import Outcome
-from ..walk.walk import Found
+from ..found import Found, Outcome
 
 MAX_REMEMBERED = 1_000
 

@@ -22,8 +22,7 @@ from ...storage.ledger.ledger import Delivered
 from ...storage.ledger.moves import Move, Way
 from ...storage.quarantine.quarantine import Held, held_in_unreadable, quarantine
 from ...storage.store import Store
-from ..found import Outcome
-from ..walk.walk import Found
+from ..found import Found, Outcome
 
 _MOST_PLACES = 10
 _MAX_ENDED = 10_000

@@ -16,15 +16,14 @@ from ...storage.capture_files.reader import CaptureReader
 from ...storage.ledger.counts import collector_of
 from ...storage.ledger.known_files import Acknowledged
 from ..cloud.verdicts import Verdict, verdict
-from ..found import Outcome
-from ..walk.walk import Found
-from .calls import MAX_UNARY_BINARY_BYTES, Part, UnaryPart, capture_parts
+from ..found import Found, Outcome
+from .calls import MAX_UNARY_BINARY_BYTES, Call, UnaryCall, capture_calls
 from .settlement import Scanned, Settlement
 
 MAX_REFUSED = 100
 """Readings of one file that are singled out; beyond, what is left of a call goes with the one that is refused."""
 
-Send = Callable[[Part], Awaitable[None]]
+Send = Callable[[Call], Awaitable[None]]
 IsRefused = Callable[[CloudError], bool]
 """Told of each reading that is refused for good: whether it may be given up."""
 
@@ -41,9 +40,9 @@ class Transfer:
         self._refused = list(settlement.refused(found))
         self._why_refused = "in an earlier attempt"
         rest = itertools.islice(self._reader.contents(MAX_UNARY_BINARY_BYTES), self._acknowledged, None)
-        self._parts = capture_parts(self._reader.metadata, rest, part_id)
+        self._parts = capture_calls(self._reader.metadata, rest, part_id)
 
-    def next_part(self) -> Part | None:
+    def next_part(self) -> Call | None:
         return next(self._parts, None)
 
     def finish(self) -> Outcome:
@@ -54,7 +53,7 @@ class Transfer:
         self._reader.close()
 
     async def deliver(
-        self, part: Part, send: Send, is_refused: IsRefused, hop: Callable[..., Awaitable[None]]
+        self, part: Call, send: Send, is_refused: IsRefused, hop: Callable[..., Awaitable[None]]
     ) -> None:
         """Brings a part to the cloud, all or without what it refuses. `hop` runs a function on a worker thread."""
         pending = [part]
@@ -78,9 +77,9 @@ class Transfer:
             else:
                 await hop(self._note, part.readings, part.readings)
 
-    def _smaller(self, part: Part, found: Verdict) -> list[Part]:
+    def _smaller(self, part: Call, found: Verdict) -> list[Call]:
         """What to send in place of a part that was not taken; empty when it can't be made smaller."""
-        if not isinstance(part, UnaryPart):
+        if not isinstance(part, UnaryCall):
             return []
         if part.readings > 1 and len(self._refused) < MAX_REFUSED:
             return list(part.split(part.readings // 2))

@@ -17,7 +17,7 @@ from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
 from ...errors import CommandError, StorageError, printable
 from ...storage import layout
 from ...storage.layout import FileKind
-from ..walk.walk import Found
+from ..found import Found
 
 logger = logging.getLogger(__name__)
 

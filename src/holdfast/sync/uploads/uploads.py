@@ -30,7 +30,7 @@ from ..cloud.verdicts import Verdict, verdict
 from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
 from ..delivery.progress import Progress
 from ..delivery.settlement import Settlement
-from ..walk.walk import Found
+from ..found import Found
 from .kept import forget_unfinished, keep, path_for
 from .sources import Candidate, Source
 

@@ -14,9 +14,10 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 from ...base.filesystem import FileSystem
 from ...config.space import HIGHEST_PRIORITY
 from ...storage.store import Store
+from ..found import Found
 from ..retries import Retries
 from .order import Order
-from .walk import Found, Walk
+from .walk import Walk
 
 MAX_KNOWN = 4_000
 """Of each priority; a walk finds those beyond."""

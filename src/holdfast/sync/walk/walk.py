@@ -15,12 +15,12 @@ import os
 import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import NamedTuple
 
 from ...base.clock import Clock
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
 from ...errors import StorageError, printable
 from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
+from ..found import Found
 from ..retries import Retries
 from .listings import RELIST_S, Listing, Listings, Stamp
 from .order import Key, Order, Window
@@ -38,21 +38,6 @@ _MAX_FOLDERS = 10_000
 
 Visit = Callable[[str, str, list[str], Window], Iterator[None]]
 """Of a folder, under a root, when other roots were seen."""
-
-
-class Found(NamedTuple):
-    """A file to send, as it was when the walk passed it."""
-
-    path: str
-    kind: FileKind
-    size_bytes: int
-    modified_ns: int
-    status_changed_ns: int
-
-    @property
-    def folder(self) -> str:
-        """In which it lies."""
-        return self.path.rpartition(os.sep)[0] or os.sep
 
 
 @dataclass
