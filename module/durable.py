@@ -20,8 +20,10 @@ from viam.resource.registry import Registry, ResourceCreatorRegistration
 from viam.resource.types import Model, ModelFamily
 
 from holdfast import commands, config
+from holdfast.base import mime_types
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.base.mime_types import extension_of
 from holdfast.base.protobuf_values import plain
 from holdfast.base.words import shortened
 from holdfast.capture.client import GrpcioClient, UnaryClient
@@ -46,11 +48,11 @@ from .direct_client import DirectClient
 _MOST_NAMED = 3
 _MOST_ERROR_CHARS = 2000
 """What goes into the trailers of an answer, which clients limit to some KiB: beyond, they end the connection."""
-_EXTENSIONS = {
-    MimeType.MIME_TYPE_IMAGE_JPEG: ".jpeg",
-    MimeType.MIME_TYPE_IMAGE_PNG: ".png",
-    MimeType.MIME_TYPE_APPLICATION_PCD: ".pcd",
-    MimeType.MIME_TYPE_VIDEO_MP4: ".mp4",
+_MIME_TYPES = {
+    MimeType.MIME_TYPE_IMAGE_JPEG: mime_types.JPEG,
+    MimeType.MIME_TYPE_IMAGE_PNG: mime_types.PNG,
+    MimeType.MIME_TYPE_APPLICATION_PCD: mime_types.PCD,
+    MimeType.MIME_TYPE_VIDEO_MP4: mime_types.MP4,
 }
 """Of what is uploaded to datasets; as in the builtin, what is of no known type has none."""
 
@@ -129,11 +131,11 @@ class Durable(DataManager):
             job, report = await start_sync(PROCESS.manager)
             await job.wait(None)
             job.check()
-        if report.failed_count or report.quarantined:
+        if report.failed.count or report.quarantined:
             raise _rpc_error(
                 Status.ABORTED,
-                f"{report.files} files delivered, {report.failed_count} failed and are tried again"
-                f"{_some(report.failed)}, {report.quarantined} can't be delivered and are kept in failed/; "
+                f"{report.files} files delivered, {report.failed.count} failed and are tried again"
+                f"{_some(report.failed.first)}, {report.quarantined} can't be delivered and are kept in failed/; "
                 f"last error: {printable(report.last_error) or 'see the log'}",
             )
 
@@ -150,7 +152,7 @@ class Durable(DataManager):
     ) -> None:
         with _translated():
             labels = Labels(tuple(tags), tuple(dataset_ids))
-            await upload_data(PROCESS.manager, binary_data, _EXTENSIONS.get(mime_type, ""), labels)
+            await upload_data(PROCESS.manager, binary_data, extension_of(_MIME_TYPES.get(mime_type, "")), labels)
 
     async def do_command(
         self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any

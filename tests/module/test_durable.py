@@ -32,6 +32,7 @@ from holdfast import config as config_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.jobs import Job
+from holdfast.base.listed import Listed
 from holdfast.base.protobuf_values import plain
 from holdfast.storage.lock import FolderLock
 from holdfast.sync.manual import SyncReport
@@ -228,7 +229,7 @@ async def test_a_sync_that_does_not_deliver_all_names_some_of_it(
     async def start_sync(manager: object) -> tuple[Job, SyncReport]:
         task = asyncio.create_task(asyncio.sleep(0))
         job = Job("sync-1", "sync", dict, task, SystemClock())
-        return job, SyncReport(files=3, failed_count=2, failed=failed, quarantined=1, last_error="UNKNOWN: no")
+        return job, SyncReport(files=3, failed=Listed(2, failed), quarantined=1, last_error="UNKNOWN: no")
 
     monkeypatch.setattr(durable, "start_sync", start_sync)
     with pytest.raises(GRPCError) as caught:

@@ -33,7 +33,7 @@ async def test_a_manual_sync_delivers_what_is_there_when_it_is_called(world: Wor
         world.capture_file(f"9999-{number}", [number])
     report = await world.sync.sync_now()
     assert sorted(world.arrived.of("lidar")) == list(range(30))
-    assert (report.files, report.failed_count, report.quarantined) == (30, 0, 0)
+    assert (report.files, report.failed.count, report.quarantined) == (30, 0, 0)
     assert world.completed == 1
 
 
@@ -67,7 +67,7 @@ async def test_a_manual_sync_tells_what_failed_and_what_is_too_recent(world: Wor
     (world.folder / "new.txt").write_text("x")
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
     report = await world.sync.sync_now()
-    assert report.failed == [str(world.folder / "lidar" / "9999-a.capture")]
+    assert report.failed.first == [str(world.folder / "lidar" / "9999-a.capture")]
     assert report.too_recent == [str(world.folder / "new.txt")]
     assert "INTERNAL" in report.last_error
 
@@ -86,7 +86,7 @@ async def test_two_manual_syncs_share_the_work(world: World) -> None:
         world.capture_file(f"9999-{number}", [number])
     first, second = await asyncio.gather(world.sync.sync_now(), world.sync.sync_now())
     assert sorted(world.arrived.of("lidar")) == list(range(20))
-    assert first.failed_count == second.failed_count == 0
+    assert first.failed.count == second.failed.count == 0
     assert max(first.files, second.files) == 20
 
 
@@ -113,7 +113,7 @@ async def test_without_a_link_a_manual_sync_fails_and_says_why(world: World) -> 
     await world.link.connected()
     await world.cable.cut()
     world.capture_file("9999-a", [1])
-    assert (await world.sync.sync_now()).failed_count == 1, "the cut is noticed by the first call"
+    assert (await world.sync.sync_now()).failed.count == 1, "the cut is noticed by the first call"
     with pytest.raises(NotConnectedError, match=r"not connected to the cloud: .*can't connect"):
         await world.sync.sync_now()
 
@@ -233,7 +233,7 @@ async def test_an_upload_that_is_cancelled_before_it_began_leaves_nothing_behind
     await world.sync._start([_found(path)], report)
     await asyncio.wait_for(world.sync.release(world.store), 20)
     await asyncio.wait_for(report.done.wait(), 20)
-    assert (report.failed_count, world.arrived.numbers) == (1, [])
+    assert (report.failed.count, world.arrived.numbers) == (1, [])
     for _ in range(10):
         assert await world.sync._start([_found(path)], report), "there is room for eight"
         await world.sync.release(world.store)
@@ -288,7 +288,7 @@ def test_a_report_lists_a_hundred_failures_and_counts_all() -> None:
     report = SyncReport(pending=150)
     for number in range(150):
         report.add(Found(f"/f{number}", FileKind.ARBITRARY, 1, 0, 0), Outcome.WAITING)
-    assert report.failed_count == 150 and len(report.failed) == 100 and report.done.is_set()
+    assert report.failed.count == 150 and len(report.failed.first) == 100 and report.done.is_set()
 
 
 async def test_an_orderly_stop_lets_an_upload_end_so_that_it_does_not_arrive_twice(world: World) -> None:
@@ -421,7 +421,7 @@ async def test_disabling_leaves_the_uploads_for_which_a_manual_sync_waits(world:
     world.sync.configure(world.settings(uploads=1, disabled=True))
     go_on.set()
     report = await manual
-    assert (report.files, report.failed_count) == (3, 0)
+    assert (report.files, report.failed.count) == (3, 0)
 
 
 async def test_a_stop_ends_a_manual_round_too(world: World) -> None:
@@ -461,7 +461,7 @@ async def test_what_goes_together_is_accounted_for_file_by_file(world: World) ->
     size_bytes = sum(world.capture_file(f"9999-{number}", [number]).stat().st_size for number in range(3))
     world.sync.configure(world.settings(disabled=True))
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
-    assert (await world.sync.sync_now()).failed_count == 3
+    assert (await world.sync.sync_now()).failed.count == 3
     assert (world.sync.backlog.files, world.sync.backlog.bytes, left) == (3, size_bytes, [])
     assert (await world.sync.sync_now()).files == 3
     assert (world.sync.backlog.files, world.sync.backlog.bytes) == (0, 0)

@@ -12,9 +12,10 @@ import copy
 import logging
 import math
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
+
+from .newest import Newest
 
 INTERVAL_S = 60.0
 MOST_OF_A_KIND = 20
@@ -48,8 +49,8 @@ class LogLimit(logging.Handler):
         super().__init__()
         self._hand_on = hand_on
         self._monotonic = monotonic
-        self._texts: OrderedDict[str, float] = OrderedDict()
-        self._kinds: OrderedDict[tuple[str, int], _Seen] = OrderedDict()
+        self._texts: Newest[str, float] = Newest(MAX_TEXTS)
+        self._kinds: Newest[tuple[str, int], _Seen] = Newest(MAX_KINDS)
 
     def emit(self, record: logging.LogRecord) -> None:
         now_s = self._monotonic()
@@ -66,17 +67,11 @@ class LogLimit(logging.Handler):
             return
         seen.passed += 1
         self._texts[text] = now_s
-        self._texts.move_to_end(text)
-        if len(self._texts) > MAX_TEXTS:
-            self._texts.popitem(last=False)
         self._hand_on(_with_left_out(record, seen.left_out) if seen.left_out else record)
         seen.left_out = 0
 
     def _seen(self, kind: tuple[str, int]) -> _Seen:
-        seen = self._kinds.setdefault(kind, _Seen())
-        self._kinds.move_to_end(kind)
-        if len(self._kinds) > MAX_KINDS:
-            self._kinds.popitem(last=False)
+        seen = self._kinds[kind] = self._kinds.get(kind) or _Seen()
         return seen
 
 

@@ -56,7 +56,7 @@ async def _deliver(manager: Manager, paths: tuple[str, ...]) -> str:
         report = await manager.sync_files(paths)
     except (NotConnectedError, NotReadyError) as error:
         return f"later: {error}"
-    if report.failed_count:
+    if report.failed.count:
         return f"later: {report.last_error}"
     if report.quarantined:
         return f"refused, kept in failed/: {report.last_error}"

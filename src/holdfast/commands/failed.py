@@ -11,6 +11,7 @@ from typing import Any
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
+from ..base.listed import Listed
 from ..base.tasks import in_thread
 from ..base.words import shown
 from ..errors import CommandError, NotReadyError, StorageError, printable
@@ -21,7 +22,6 @@ from ..storage.quarantine.listing import MAX_ROWS, FailedFile, failed_files, lis
 from .command import Argument, Arguments, Command, flag, number, one_of, text, texts
 from .syncing import WAIT, told
 
-_MAX_LISTED = 100
 _LIST, _RETRY, _DISCARD = "list", "retry", "discard"
 
 logger = logging.getLogger(__name__)
@@ -53,8 +53,7 @@ class _Report:
     files: int = 0
     bytes: int = 0
     readings: int = 0
-    kept_count: int = 0
-    kept: list[dict[str, str]] = field(default_factory=list)
+    kept: Listed[dict[str, str]] = field(default_factory=Listed)
 
     def add(self, result: Result) -> None:
         if not result.why:
@@ -62,9 +61,7 @@ class _Report:
             self.bytes += result.size_bytes
             self.readings += result.readings
             return
-        self.kept_count += 1
-        if len(self.kept) < _MAX_LISTED:
-            self.kept.append({"path": printable(result.file.path), "why": result.why})
+        self.kept.add({"path": printable(result.file.path), "why": result.why})
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -72,8 +69,8 @@ class _Report:
             "files": self.files,
             "bytes": self.bytes,
             "readings": self.readings,
-            "kept_count": self.kept_count,
-            "kept": self.kept,
+            "kept_count": self.kept.count,
+            "kept": list(self.kept.first),
             "not_found": self.meant.not_found,
         }
 
@@ -121,7 +118,7 @@ async def _run(manager: Manager, report: _Report) -> None:
                 report.add(result)
     if report.files:
         what = "put back, to be sent again" if report.action == _RETRY else "discarded by command"
-        logger.warning("%d files in quarantine were %s; %d stay", report.files, what, report.kept_count)
+        logger.warning("%d files in quarantine were %s; %d stay", report.files, what, report.kept.count)
 
 
 def _there_since(files: FileSystem, clock: Clock, found: Iterator[FailedFile]) -> Iterator[FailedFile]:

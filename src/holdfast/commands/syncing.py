@@ -44,8 +44,8 @@ def _figures(report: SyncReport) -> dict[str, Any]:
         "bytes": report.bytes,
         "quarantined": report.quarantined,
         "pending": report.pending,
-        "failed_count": report.failed_count,
-        "failed": report.failed,
+        "failed_count": report.failed.count,
+        "failed": report.failed.first,
         "too_recent": report.too_recent,
         "last_error": report.last_error,
     }

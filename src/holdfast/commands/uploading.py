@@ -11,17 +11,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.jobs import Job
+from ..base.listed import Listed
+from ..base.mime_types import EXTENSIONS, extension_of
 from ..base.words import shown
 from ..errors import CommandError, NotUploadedError, printable
 from ..manager import Manager
-from ..sync.delivery.calls import EXTENSIONS, extension_of
 from ..sync.uploads.sources import Candidate, Sources
 from ..sync.uploads.uploads import Labels, Uploaded
 from .command import Argument, Arguments, Command, did_you_mean, text, texts
 from .syncing import WAIT, told
 
 MAX_DATA_BYTES = 32 * 1024 * 1024
-_MAX_LISTED = 100
 _MAX_IDS = 1_000
 _BATCH = 64
 _OTHER_TYPES = mimetypes.MimeTypes(filenames=())
@@ -34,10 +34,8 @@ class _Report:
 
     files: int = 0
     bytes: int = 0
-    failed_count: int = 0
-    failed: list[dict[str, str]] = field(default_factory=list)
-    skipped_count: int = 0
-    skipped: list[dict[str, str]] = field(default_factory=list)
+    failed: Listed[dict[str, str]] = field(default_factory=Listed)
+    skipped: Listed[dict[str, str]] = field(default_factory=Listed)
     ids: list[str] = field(default_factory=list)
 
     def uploaded(self, done: Uploaded) -> None:
@@ -47,17 +45,22 @@ class _Report:
             self.ids.append(done.identity)
 
     def fail(self, path: str, why: str) -> None:
-        self.failed_count += 1
-        _list(self.failed, path, why)
+        self.failed.add({"path": printable(path), "why": why})
 
     def skip(self, path: str, why: str) -> None:
-        self.skipped_count += 1
-        _list(self.skipped, path, why)
+        self.skipped.add({"path": printable(path), "why": why})
 
-
-def _list(rows: list[dict[str, str]], path: str, why: str) -> None:
-    if len(rows) < _MAX_LISTED:
-        rows.append({"path": printable(path), "why": why})
+    def figures(self) -> dict[str, Any]:
+        """Returns what stands in the answer of the job."""
+        return {
+            "files": self.files,
+            "bytes": self.bytes,
+            "failed_count": self.failed.count,
+            "failed": list(self.failed.first),
+            "skipped_count": self.skipped.count,
+            "skipped": list(self.skipped.first),
+            "ids": list(self.ids),
+        }
 
 
 async def upload_data(manager: Manager, data: bytes, extension: str, labels: Labels) -> Uploaded:
@@ -90,7 +93,7 @@ async def _data_job(manager: Manager, data: bytes, extension: str, labels: Label
     async def run() -> None:
         report.uploaded(await upload_data(manager, data, extension, labels))
 
-    return manager.jobs.start("upload", run, lambda: vars(report).copy())
+    return manager.jobs.start("upload", run, report.figures)
 
 
 async def _path_job(manager: Manager, path: str, labels: Labels, report: _Report) -> Job:
@@ -115,7 +118,7 @@ async def _path_job(manager: Manager, path: str, labels: Labels, report: _Report
                 if error is not None:
                     raise error
 
-    return manager.jobs.start("upload", run, lambda: vars(report).copy())
+    return manager.jobs.start("upload", run, report.figures)
 
 
 def _extension(mime_type: str | None) -> str:

@@ -25,8 +25,8 @@ from contextlib import suppress
 from typing import NamedTuple
 
 from ..base.clock import Clock
-from ..base.due import LONGEST_WAIT_S, due_s
 from ..base.filesystem import FileSystem
+from ..base.intervals import LONGEST_WAIT_S, due_s
 from ..base.log_limit import once
 from ..errors import StorageError
 from ..storage.ledger.counts import CollectorId

@@ -12,6 +12,7 @@ from contextlib import suppress
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
+from ..base.intervals import rest_s
 from ..errors import StorageError
 from ..storage.quarantine.listing import failed_files
 from ..storage.store import Store
@@ -49,7 +50,7 @@ class FailedCount:
                 self.files, self.bytes = await asyncio.to_thread(self._count)
                 cost_s = self._clock.monotonic() - began_s
                 again_s = began_s + AGAIN_S
-                await self._clock.sleep(cost_s * (1 / MOST_COUNTING - 1))
+                await self._clock.sleep(rest_s(cost_s, MOST_COUNTING))
             await self._clock.sleep(LOOK_S)
 
     def _changes(self) -> object:

@@ -8,11 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..base.filesystem import EntryKind, FileSystem, is_in
+from ..base.listed import Listed
 from ..errors import CommandError, StorageError, printable
 from ..storage import layout
 from .found import Found, Outcome
-
-_MAX_LISTED = 100
 
 
 @dataclass(frozen=True)
@@ -35,8 +34,7 @@ class SyncReport:
     files: int = 0
     bytes: int = 0
     quarantined: int = 0
-    failed_count: int = 0
-    failed: list[str] = field(default_factory=list)
+    failed: Listed[str] = field(default_factory=Listed)
     too_recent: list[str] = field(default_factory=list)
     seconds: float = 0.0
     last_error: str = ""
@@ -60,9 +58,7 @@ class SyncReport:
         elif outcome is Outcome.QUARANTINED:
             self.quarantined += 1
         elif outcome is Outcome.WAITING:
-            self.failed_count += 1
-            if len(self.failed) < _MAX_LISTED:
-                self.failed.append(printable(found.path))
+            self.failed.add(printable(found.path))
         self.end()
 
 

@@ -8,11 +8,11 @@ of a folder comes, one file of it that failed is enough to find out whether the 
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ..base.clock import Clock
+from ..base.newest import Newest
 from .cloud.backoff import Backoff, unit_backoff
 
 MAX_FILES = 10_000
@@ -39,10 +39,10 @@ class Retries:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._files: OrderedDict[str, _Wait] = OrderedDict()
-        self._folders: OrderedDict[str, _Wait] = OrderedDict()
+        self._files: dict[str, _Wait] = {}
+        self._folders: Newest[str, _Wait] = Newest(MAX_FILES)
         self._units = 0
-        self._cuts: OrderedDict[str, int] = OrderedDict()
+        self._cuts: Newest[str, int] = Newest(MAX_FILES)
 
     def __len__(self) -> int:
         """Files, and folders, that wait."""
@@ -112,9 +112,6 @@ class Retries:
         """The link was cut while a call with these files was under way."""
         for path in paths:
             self._cuts[path] = self._cuts.get(path, 0) + 1
-            self._cuts.move_to_end(path)
-        while len(self._cuts) > MAX_FILES:
-            self._cuts.popitem(last=False)
 
     def is_suspect(self, path: str) -> bool:
         """Whether the file was under way at three cuts in a row: it may be what cuts."""
@@ -132,6 +129,4 @@ class Retries:
         wait.example = path
         wait_s = wait.backoff.next_s()
         wait.at_s = self._clock.monotonic() + wait_s
-        if len(self._folders) > MAX_FILES:
-            self._folders.popitem(last=False)
         return wait_s

@@ -203,7 +203,7 @@ class Rounds:
             await report.done.wait()
         finally:
             report.seconds = self._clock.monotonic() - started_s
-        report.last_error = self._delivery.last_error or "" if report.failed_count else ""
+        report.last_error = self._delivery.last_error or "" if report.failed.count else ""
 
     async def release(self, store: Store) -> None:
         """Ends the uploads of a store that is given up; what is just being settled comes to its end, however long a
@@ -291,7 +291,7 @@ class Rounds:
         if select is None:
             self.backlog.found(mark, walk)
         if report is not None:
-            report.too_recent = walk.too_recent
+            report.too_recent = walk.too_recent.first
 
     def _paths(self) -> tuple[str, ...]:
         """Every sync path."""

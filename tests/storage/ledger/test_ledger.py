@@ -301,9 +301,10 @@ class TestAcknowledged:
         assert again.readings()[LIDAR].captured == 2
 
     def test_the_oldest_are_forgotten_so_that_memory_is_bounded(
-        self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+        self, files: FaultyFileSystem, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setattr(known_files, "MAX_ACKNOWLEDGED", 3)
+        ledger = open_ledger(tmp_path, files)
         known = [a_file(tmp_path, str(number)) for number in range(5)]
         for path, modified_ns in known:
             ledger.delivered(LIDAR, path, Acknowledged(1, modified_ns), 1, ours=True)

@@ -134,7 +134,7 @@ async def test_a_unit_that_fails_in_the_middle_goes_again_and_the_others_go_on(
     async with RawCloud(once(fault)) as cloud, make_world(tmp_path, address=cloud.address) as world:
         kind(world)
         report = await sync(world)
-        assert (report.files, report.failed_count, report.quarantined) == (1, 1, 0)
+        assert (report.files, report.failed.count, report.quarantined) == (1, 1, 0)
         assert f": {code}: " in report.last_error
         assert world.link.up and world.delivery.retrying == 1
         assert (await sync(world)).files == 1
@@ -167,7 +167,7 @@ async def test_who_is_not_let_in_waits_as_for_the_link_and_logs_in_anew(
     async with RawCloud(once(fault)) as cloud, make_world(tmp_path, address=cloud.address) as world:
         kind(world)
         report = await sync(world)
-        assert (report.failed_count >= 1, report.quarantined) == (True, 0)
+        assert (report.failed.count >= 1, report.quarantined) == (True, 0)
         assert world.link.state is LinkState.REFUSED and "PERMISSION_DENIED" in world.link.why
         assert world.delivery.retrying == 0, "nothing is held against the unit"
         world.sync.configure(world.settings())
@@ -184,7 +184,7 @@ async def test_an_expired_token_costs_a_login_and_nothing_else(
     async with RawCloud(once(fault)) as cloud, make_world(tmp_path, address=cloud.address) as world:
         kind(world)
         report = await sync(world)
-        assert (report.files, report.failed_count, world.delivery.last_error) == (2, 0, None)
+        assert (report.files, report.failed.count, world.delivery.last_error) == (2, 0, None)
         assert cloud.logins == 2
         the_sum_holds(world, cloud)
 
@@ -306,7 +306,7 @@ async def test_a_call_that_is_never_answered_is_given_up_and_the_others_go_on(
     async with RawCloud(once(lambda call: None)) as cloud, make_world(tmp_path, address=cloud.address) as world:
         kind(world)
         report = await sync(world)
-        assert (report.files, report.failed_count, report.quarantined) == (1, 1, 0)
+        assert (report.files, report.failed.count, report.quarantined) == (1, 1, 0)
         assert "DEADLINE_EXCEEDED" in report.last_error and world.link.up
         assert (await sync(world)).files == 1
         the_sum_holds(world, cloud)
@@ -325,7 +325,7 @@ async def test_a_slow_reader_is_waited_for_as_long_as_it_reads(tmp_path: Path, k
         else:
             write_old_file(world.folder / "a.bin", bytes(60_000))
         report = await sync(world)
-        assert (report.files, report.failed_count) == (1, 0)
+        assert (report.files, report.failed.count) == (1, 0)
         the_sum_holds(world, cloud)
 
 

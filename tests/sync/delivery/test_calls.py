@@ -14,6 +14,7 @@ from viam.proto.app.datasync import (
 )
 
 from holdfast.base.filesystem import FileSystem
+from holdfast.base.mime_types import extension_of
 from holdfast.errors import StorageError
 from holdfast.storage.capture_files.frames import CHECK_FIELD
 from holdfast.storage.capture_files.reader import CaptureReader
@@ -25,7 +26,6 @@ from holdfast.sync.delivery.calls import (
     StreamCall,
     UnaryCall,
     capture_calls,
-    extension_of,
     file_contents,
     file_metadata,
 )

@@ -50,7 +50,7 @@ def test_an_arbitrary_file_waits_until_it_was_left_alone_and_a_capture_file_does
     write_old_file(tmp_path / "new.capture", b"x")
     found = walk(tmp_path, min_age_s=3600)
     assert names(found) == ["new.capture"]
-    assert found.too_recent == [str(tmp_path / "new.txt")]
+    assert found.too_recent.first == [str(tmp_path / "new.txt")]
 
 
 def test_a_file_under_two_roots_is_found_once(tmp_path: Path) -> None:

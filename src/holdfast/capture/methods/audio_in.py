@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from viam.proto.common import AudioInfo
 from viam.proto.component.audioin import GetAudioRequest
 
+from ...base.mime_types import MPEG, UNKNOWN, WAV
 from . import fields
 from .common import of_component
 from .method import (
@@ -24,7 +25,6 @@ from .method import (
     from_data_management,
     unusable,
 )
-from .mime import MPEG, UNKNOWN, WAV
 
 API = "rdk:component:audio_in"
 SERVICE = "viam.component.audioin.v1.AudioInService"

@@ -9,6 +9,7 @@ from viam.proto.app.data import Annotations, Classification
 from viam.proto.common import ResponseMetadata
 from viam.proto.component.camera import GetImagesRequest, GetPointCloudRequest
 
+from ...base.mime_types import JPEG, PCD, PNG, extension_of
 from . import fields
 from .common import of_component
 from .method import (
@@ -23,14 +24,14 @@ from .method import (
     from_data_management,
     unusable,
 )
-from .mime import JPEG, PCD, PNG
 
 API = "rdk:component:camera"
 SERVICE = "viam.component.camera.v1.CameraService"
 _IMAGES, _RESPONSE_METADATA = 1, 84260
 _SOURCE_NAME, _IMAGE, _MIME_TYPE, _ANNOTATIONS = 1, 3, 4, 5
 _PCD_MIME_TYPE, _POINT_CLOUD = 1, 2
-_EXTENSIONS = {JPEG: ".jpeg", PNG: ".png", PCD: ".pcd"}
+_WITH_EXTENSION = (JPEG, PNG, PCD)
+"""As in the builtin, files of other types have no extension in their header."""
 
 
 @dataclass
@@ -121,7 +122,8 @@ def _filter_problem(params: Params) -> str:
 
 
 def _image_extension(params: Params) -> str:
-    return _EXTENSIONS.get(str(params.get("mime_type", "")), "")
+    mime_type = str(params.get("mime_type", ""))
+    return extension_of(mime_type) if mime_type in _WITH_EXTENSION else ""
 
 
 METHODS: Mapping[str, Method] = {

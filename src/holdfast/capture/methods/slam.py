@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 
 from viam.proto.service.slam import GetPointCloudMapRequest, GetPositionRequest, GetPositionResponse
 
+from ...base.mime_types import PCD
 from . import fields
 from .common import do_command
 from .method import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, Target, fields_of
-from .mime import PCD
 
 API = "rdk:service:slam"
 SERVICE = "viam.service.slam.v1.SLAMService"

@@ -6,11 +6,11 @@ Not thread-safe: whoever has one holds a lock around it.
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 from ...base.filesystem import FileSystem
+from ...base.newest import Newest
 from .. import layout
 from .journal import Record
 from .moves import Move, from_record, to_record
@@ -38,7 +38,7 @@ class KnownFiles:
 
     def __init__(self) -> None:
         self._completing: dict[str, int] = {}
-        self._acknowledged: OrderedDict[str, Acknowledged] = OrderedDict()
+        self._acknowledged: Newest[str, Acknowledged] = Newest(MAX_ACKNOWLEDGED)
         self._moving: dict[str, Move] = {}
         self._changes: Record = {}
 
@@ -91,8 +91,6 @@ class KnownFiles:
 
     def acknowledge(self, path: str, acknowledged: Acknowledged) -> None:
         self._acknowledged[path] = acknowledged
-        if len(self._acknowledged) > MAX_ACKNOWLEDGED:
-            self._acknowledged.popitem(last=False)
         self._note("acknowledged", path, acknowledged)
 
     def acknowledged(self, path: str, modified_ns: int) -> Acknowledged:

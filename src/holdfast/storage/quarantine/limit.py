@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem, occupied_bytes
+from ...base.intervals import rest_s
 from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout
@@ -61,7 +62,7 @@ class QuarantineLimit:
                 readings += result.readings
             self.bytes -= sum(failed.size_bytes for failed in batch)
         now_s = self._clock.monotonic()
-        self._list_at_s = now_s + (now_s - begin_s) * (1 / MOST_LISTING - 1)
+        self._list_at_s = now_s + rest_s(now_s - begin_s, MOST_LISTING)
         if files:
             logger.warning(
                 "more than %d bytes can't be delivered and would be kept in memory: the oldest, %d files with %d "

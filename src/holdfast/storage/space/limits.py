@@ -26,6 +26,7 @@ from dataclasses import dataclass, field
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
+from ...base.intervals import rest_s
 from ...base.log_limit import once
 from ...config.space import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ...errors import StorageError
@@ -222,7 +223,7 @@ class Limits:
 
     def _listed(self, begin_s: float) -> None:
         now_s = self._clock.monotonic()
-        self._list_at_s = now_s + (now_s - begin_s) * (1 / MOST_LISTING - 1)
+        self._list_at_s = now_s + rest_s(now_s - begin_s, MOST_LISTING)
         self._recount_at_s = now_s + RECOUNT_S
 
     def priority(self, folder: str) -> int:

@@ -19,8 +19,8 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from ...base.clock import Clock
-from ...base.due import LONGEST_WAIT_S, due_s
 from ...base.filesystem import FileSystem
+from ...base.intervals import LONGEST_WAIT_S, due_s
 from ...base.log_limit import once
 from ...errors import StorageError
 from ..ledger.counts import CollectorId

@@ -21,8 +21,8 @@ from dataclasses import dataclass
 from viam.proto.app.datasync import DataCaptureMetadata
 
 from ...base.clock import Clock
-from ...base.due import LONGEST_WAIT_S, due_s
 from ...base.filesystem import Buffer, FileSystem, occupied_bytes
+from ...base.intervals import LONGEST_WAIT_S, due_s
 from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout

@@ -19,6 +19,7 @@ from viam.proto.app.datasync import (
     UploadMetadata,
 )
 
+from ...base.mime_types import extension_of
 from ...errors import printable
 from ...storage.capture_files.frames import read_varint, varint
 from ...storage.capture_files.large_payload import Payload
@@ -31,16 +32,6 @@ MAX_UNARY_BINARY_BYTES = 1_000_000
 CHUNK_BYTES = 256 * 1024
 """Of a stream, a message each. With the builtin's 64 KiB a large file takes twice the CPU."""
 
-EXTENSIONS = {
-    "image/jpeg": ".jpeg",
-    "image/png": ".png",
-    "image/vnd.viam.dep": ".dep",
-    "image/vnd.viam.rgba": ".rgba",
-    "pointcloud/pcd": ".pcd",
-    "video/mp4": ".mp4",
-    "audio/wav": ".wav",
-    "audio/mpeg": ".mp3",
-}
 _METADATA_TAG, _CONTENTS_TAG, _DATA_TAG = b"\x0a", b"\x12", b"\x12"
 _FILE_CONTENTS_TAG, _DATA_FIELD = b"\x12", b"\x0a"
 _DAY_S = 86_400
@@ -228,11 +219,6 @@ def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetada
     if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
         metadata.file_extension = extension_of(captured.mime_type) or captured.file_extension
     return metadata
-
-
-def extension_of(mime_type: str) -> str:
-    """The file extension for a MIME type, with its dot; empty when it is not known."""
-    return EXTENSIONS.get(mime_type, "")
 
 
 def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_ids: Iterable[str] = ()) -> bytes:

@@ -8,12 +8,12 @@ deletion it arrives twice. Belongs to the event loop, but for `refuse`, which bl
 from __future__ import annotations
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Callable
 
 from viam.proto.app.data import CreateSequenceRequest, SequenceResourceFilter
 
 from ...base.filesystem import FileSystem
+from ...base.newest import Newest
 from ...base.tasks import in_thread
 from ...errors import DamagedFileError
 from ...storage.quarantine.quarantine import set_aside
@@ -32,7 +32,7 @@ class SequenceDelivery:
         self._files = files
         self._cloud = cloud
         self._link = link
-        self._delivered: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._delivered: Newest[tuple[str, int], None] = Newest(MAX_REMEMBERED)
         self.delivered = 0
         self.quarantined = 0
         self.held: Callable[[str], bool] = lambda path: False
@@ -54,7 +54,7 @@ class SequenceDelivery:
             await self._cloud.create_sequence(_request(sequence, self._cloud.part_id))
             self._link.succeeded()
             self.delivered += 1
-            self._remember(key)
+            self._delivered[key] = None
         await in_thread(self._files.remove, found.path)
         self._delivered.pop(key, None)
         return Outcome.DELIVERED
@@ -63,11 +63,6 @@ class SequenceDelivery:
         """The sequence will never be taken: it goes to quarantine. Raises StorageError. Blocks."""
         set_aside(self._files, root, found.path, cause)
         self.quarantined += 1
-
-    def _remember(self, key: tuple[str, int]) -> None:
-        self._delivered[key] = None
-        if len(self._delivered) > MAX_REMEMBERED:
-            self._delivered.popitem(last=False)
 
 
 def _request(sequence: Sequence, part_id: str) -> bytes:

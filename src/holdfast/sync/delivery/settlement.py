@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from ...base.filesystem import FileSystem, is_in
+from ...base.newest import Newest
 from ...errors import StorageError
 from ...storage import layout
 from ...storage.capture_files.reader import CaptureReader, places_of
@@ -58,7 +58,7 @@ class Settlement:
     def __init__(self, files: FileSystem, stores: Callable[[], Sequence[Store]]) -> None:
         self._files = files
         self._stores = stores
-        self._ended: OrderedDict[tuple[str, int], None] = OrderedDict()
+        self._ended: Newest[tuple[str, int], None] = Newest(_MAX_ENDED)
         """Arbitrary files that went a moment ago, and when they were last changed: a walk may still list them."""
 
     def store_of(self, found: Found) -> Store:
@@ -175,5 +175,3 @@ class Settlement:
 
     def _note_end(self, found: Found) -> None:
         self._ended[found.path, found.modified_ns] = None
-        if len(self._ended) > _MAX_ENDED:
-            self._ended.popitem(last=False)

@@ -26,7 +26,7 @@ class Audit:
     def finish(self, walk: Walk, uploading: Collection[str]) -> None:
         """`walk` of everything is exhausted; `uploading` are the files that are being sent. Blocks."""
         store = self._store
-        store.found_in_progress(walk.in_progress)
+        store.found_in_progress(walk.in_progress.first)
         if walk.whole and store.recovered_all:
             folders = {*walk.capture_folders, *map(os.path.dirname, uploading)}
             store.ledger.reconcile(self._before, folders, self._waiting)

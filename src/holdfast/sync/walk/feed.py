@@ -12,6 +12,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from ...base.filesystem import FileSystem
+from ...base.newest import Newest
 from ...config.space import HIGHEST_PRIORITY
 from ...storage.store import Store
 from ..found import Found
@@ -30,7 +31,7 @@ class Known:
         self._files = files
         self._stores = stores
         self._retries = retries
-        self._paths: list[dict[str, None]] = [{} for _ in range(HIGHEST_PRIORITY + 1)]
+        self._paths: list[Newest[str, None]] = [Newest(MAX_KNOWN) for _ in range(HIGHEST_PRIORITY + 1)]
         self._highest = -1
         """The highest priority of which there may be some."""
 
@@ -51,7 +52,8 @@ class Known:
             return []
         paths: list[str] = []
         for priority in range(HIGHEST_PRIORITY, above, -1):
-            some, self._paths[priority] = list(self._paths[priority]), {}
+            some = list(self._paths[priority])
+            self._paths[priority].clear()
             paths += reversed(some) if walk.order.newest_first else some
         self._highest = above
         if not paths:
@@ -66,8 +68,6 @@ class Known:
             known, self._highest = self._paths[priority], max(priority, self._highest)
             if path not in known:
                 known[path] = None
-                if len(known) > MAX_KNOWN:
-                    del known[next(iter(known))]
 
     def _look_at(self, walk: Walk, paths: Iterable[str]) -> tuple[list[Found], list[str]]:
         founds, gone = [], []

@@ -18,6 +18,8 @@ import math
 import threading
 from dataclasses import dataclass, field
 
+from ...base.intervals import rest_s
+
 Stamp = tuple[int, int, int]
 """Device, inode and time of change of a folder."""
 
@@ -78,7 +80,7 @@ class Listing:
 
     def is_too_early(self, to_send: bool, now_s: float) -> bool:
         """Whether listing it again already would take too much of the time."""
-        return now_s < _again_s(self.ended_s, self.cost_s, MOST_LISTING_TO_SEND if to_send else MOST_LISTING)
+        return now_s < self.ended_s + rest_s(self.cost_s, MOST_LISTING_TO_SEND if to_send else MOST_LISTING)
 
 
 class Listings:
@@ -110,7 +112,7 @@ class Listings:
             self._known = {folder: known for folder, known in self._known.items() if known.walk == self._walk}
             self._inner = sum(len(known.inner or ()) for known in self._known.values())
         if self._others_cost_s:
-            self._others_again_s = _again_s(now_s, self._others_cost_s, MOST_LISTING)
+            self._others_again_s = now_s + rest_s(self._others_cost_s, MOST_LISTING)
 
     def of(self, folder: str) -> Listing | None:
         """What is known of a folder that the walk has come to."""
@@ -152,7 +154,3 @@ class Listings:
             if known is not None:
                 known.files -= min(files, known.files)
                 known.size_bytes -= min(size_bytes, known.size_bytes)
-
-
-def _again_s(ended_s: float, cost_s: float, share: float) -> float:
-    return ended_s + cost_s * (1 / share - 1)

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from ...base.clock import Clock
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
+from ...base.listed import Listed
 from ...errors import StorageError, printable
 from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..found import Found
@@ -32,7 +33,6 @@ BATCH_BYTES = 4 * 1024 * 1024
 _SLICE_FILES = 4096
 _SLICE_BYTES = 32 * 1024 * 1024
 _STEP = 4096
-_MAX_LISTED = 100
 _MAX_FOLDERS = 10_000
 
 
@@ -59,9 +59,9 @@ class Walk:
     found_bytes: int = 0
     oldest_ns: float = math.inf
     """When the one of them that was left alone for longest was last changed."""
-    too_recent: list[str] = field(default_factory=list)
+    too_recent: Listed[str] = field(default_factory=Listed)
     """The first hundred arbitrary files that were changed less than `min_age_s` ago."""
-    in_progress: list[str] = field(default_factory=list)
+    in_progress: Listed[str] = field(default_factory=Listed)
     """The first hundred files in progress."""
     capture_folders: set[str] = field(default_factory=set)
     """Where there were, or may be, complete capture files."""
@@ -186,8 +186,8 @@ class Walk:
 
     def _look_into(self, entry: Entry, folder: str, root: str, listing: Listing, window: Window) -> None:
         kind = kind_of(entry.path)
-        if kind is FileKind.IN_PROGRESS and len(self.in_progress) < _MAX_LISTED:
-            self.in_progress.append(entry.path)
+        if kind is FileKind.IN_PROGRESS:
+            self.in_progress.add(entry.path)
         if entry.kind is EntryKind.OTHER or kind is FileKind.SEQUENCE:
             return
         status = self._status(entry, kind)
@@ -195,8 +195,7 @@ class Walk:
             listing.settled = False
             return
         if recent_s := self._recent_s(status, kind):
-            if len(self.too_recent) < _MAX_LISTED:
-                self.too_recent.append(printable(entry.path))
+            self.too_recent.add(printable(entry.path))
             listing.recent += 1
             listing.due_s = min(listing.due_s, self.clock.monotonic() + recent_s)
             self.roots_with_files.add(root)
