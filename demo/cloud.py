@@ -1,14 +1,15 @@
-"""A stand-in for Viam's cloud on this computer: takes uploads, hands viam-server its config, fails on demand.
+"""`LocalCloud` stands in for Viam's cloud on this computer: it accepts uploads, serves viam-server's config, and
+fails on demand.
 
-Serves AuthService, DataSyncService, DataService.CreateSequence and the part of RobotService that a real
-viam-server needs to run. All methods but Authenticate want the token that Authenticate gave.
+It serves AuthService, DataSyncService, DataService.CreateSequence, and the part of RobotService that a real
+viam-server needs to run. Every method except Authenticate requires the token that Authenticate returned.
 
 Invariants:
-- An upload is answered with OK only after all of it is in `folder` (see `received`), and a refused or cut
-  one leaves nothing there.
-- The counters count what was accepted; `calls` counts every call, refused ones too.
-- `stop` and `start` of the same instance keep address, tokens and counters, as a cloud does that was away.
-- Plaintext h2 is served on 127.0.0.1 only.
+- An upload is answered with OK only after all of it is in `folder` (see `received`). A refused or cut upload leaves
+  nothing there.
+- The counters count what was accepted; `calls` counts every call, including refused ones.
+- An instance that is stopped and started again keeps its address, tokens and counters, as after an outage.
+- Plaintext HTTP/2 is served on 127.0.0.1 only.
 """
 
 from __future__ import annotations
@@ -67,18 +68,19 @@ class _Fault:
 
 
 class _InvalidUpload(Exception):
-    """The client sent what the protocol does not allow."""
+    """The client sent something that the protocol does not allow."""
 
 
 class LocalCloud:
-    """One cloud with one machine. Use from one event loop only.
+    """A cloud with one machine. Thread: all calls must come from one event loop.
 
-    `fail_while(method, request)` is asked at each call with the method's short name and the raw request (of
-    a stream: its first message, None if there is none); a code that it returns is the answer.
-    `before_answer` is awaited by uploads when all is stored and before the client hears of it.
-    `on_reading` is called for each accepted reading, binary ones included; that of a streamed payload
-    comes without the payload. `on_payload`, before that, and `on_file` are called with the path of each accepted
-    payload and arbitrary file.
+    `fail_while(method, request)` is called for each call that has a valid token (Authenticate needs none) and that
+    `fail_next` does not answer. It gets the method's short name and the raw request; for a stream, that is the
+    first message, or None if there is none. A status code that it returns is the answer.
+    `before_answer` is awaited by uploads after everything is stored and before the client gets its answer.
+    `on_reading` is called for each accepted reading, including binary ones; the reading of a streamed payload comes
+    without the payload. `on_payload` is called before it, with the path of each accepted payload, and `on_file`
+    with the path of each accepted arbitrary file.
     """
 
     def __init__(
@@ -94,7 +96,8 @@ class LocalCloud:
         on_file: Callable[[UploadMetadata, Path], None] | None = None,
         on_payload: Callable[[UploadMetadata, SensorMetadata, Path], None] | None = None,
     ) -> None:
-        """`tls` is (certificate chain, private key) in PEM; `api_keys` maps key id to key, None: all log in."""
+        """`tls` is (certificate chain, private key) in PEM. `api_keys` maps key id to key; None accepts every
+        login."""
         self.calls: Counter[str] = Counter()
         self.readings_count = 0
         self.files_count = 0
@@ -118,12 +121,12 @@ class LocalCloud:
 
     @property
     def address(self) -> str:
-        """Where clients find it; known after the first start."""
+        """The URL at which clients find the cloud; known after the first start."""
         return f"{'https' if self._tls else 'http'}://127.0.0.1:{self._port}"
 
     @property
     def machine_file(self) -> dict[str, Any]:
-        """The local config file with which a viam-server becomes this cloud's machine."""
+        """The content of the local config file that makes a viam-server this cloud's machine."""
         return {
             "cloud": {
                 "id": self.part_id,
@@ -135,26 +138,29 @@ class LocalCloud:
         }
 
     def set_machine_config(self, machine: MachineConfig) -> None:
-        """Replace what viam-server is told from its next poll on; raises ValueError for unknown keys."""
+        """Replaces the config that viam-server gets from its next poll on.
+
+        Raises ValueError for unknown keys.
+        """
         keys = DEFAULT_API_KEYS if self._api_keys is None else self._api_keys
         self._machine = robot_config(machine, part_id=self.part_id, api_keys=keys)
 
     def revoke_tokens(self) -> None:
-        """Every client must log in again."""
+        """Makes all tokens invalid, so that every client has to log in again."""
         self._logins.revoke_all()
 
     def fail_next(self, code: grpc.StatusCode, count: int = 1, method: str | None = None) -> None:
-        """Answer the next `count` calls of `method` (a short name; None: any upload) with `code`."""
+        """Answers the next `count` calls of `method` (a short name; None: any upload) with `code`."""
         self._faults.append(_Fault(code, count, method))
 
     async def start(self) -> None:
-        """Listen; raises RuntimeError if a fixed port is taken."""
+        """Starts to listen. Raises RuntimeError if a fixed port is taken."""
         server = grpc.aio.server(
             options=[
                 ("grpc.max_receive_message_length", self._max_message_bytes),
-                # Without it a second cloud on the same port would silently get half of the calls.
+                # With port reuse, a second cloud on the same port would silently get half of the calls.
                 ("grpc.so_reuseport", 0),
-                # viam-server pings idle connections every 10 s, for which grpc's default cuts it off.
+                # viam-server pings idle connections every 10 s; grpc's default is to close them for it.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
             ]
         )
@@ -170,7 +176,7 @@ class LocalCloud:
         self._server = server
 
     async def stop(self, grace_s: float = 0) -> None:
-        """Refuse new calls and cut running ones after `grace_s`. Harmless when it is not running."""
+        """Refuses new calls, and cuts running ones after `grace_s`. Does nothing when the cloud is not running."""
         server, self._server = self._server, None
         if server:
             await server.stop(grace_s)
@@ -229,14 +235,14 @@ class LocalCloud:
         return response
 
     async def _admit(self, method: str, request: bytes | None, context: Context) -> None:
-        """Count the call; abort it if it has no valid token or a fault is due."""
+        """Counts the call; aborts it if it has no valid token or a fault is due."""
         self.calls[method] += 1
         metadata = dict(context.invocation_metadata() or ())
         if method != "Authenticate" and not self._logins.knows(str(metadata.get("authorization", ""))):
             await context.abort(grpc.StatusCode.UNAUTHENTICATED, "no valid token: authenticate first")
         code = self._due_fault(method) or (self.fail_while and self.fail_while(method, request))
         if code:
-            await context.abort(code, f"{method} fails as asked")
+            await context.abort(code, f"{method} fails on demand")
 
     def _due_fault(self, method: str) -> grpc.StatusCode | None:
         fault = next((fault for fault in self._faults if fault.count > 0 and fault.meets(method)), None)
@@ -324,10 +330,11 @@ class LocalCloud:
 
 
 async def _complete(stream: AsyncIterator[bytes], context: Context) -> AsyncIterator[bytes]:
-    """The messages of a stream; ends only if the client ended it, and raises if it was cut or cancelled.
+    """Yields the messages of a stream; ends only if the client ended it.
 
-    grpc ends the iteration of a cut stream as it ends that of a complete one, and cancels the handler a
-    moment later. Sending something waits for that moment: on a stream that is gone it never succeeds.
+    Raises if the stream was cut or cancelled: grpc ends the iteration of a cut stream like that of a complete one,
+    and cancels the handler a moment later. Sending something waits for that moment, since it never succeeds on a
+    cut stream.
     """
     async for request in stream:
         yield request

@@ -1,4 +1,4 @@
-"""The demo's live display: a table that is drawn anew, and what happens above it."""
+"""The demo's live display shows a table that is redrawn in place, and above it a line for each event."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _QUIET_LINE_EVERY_S = 5.0
 
 @dataclass
 class Snapshot:
-    """What the display shows at one moment; `status` is the data manager's own, None while it is away."""
+    """What the display shows at one moment; `status` is the data manager's, or None while it does not answer."""
 
     elapsed_s: float
     network: str
@@ -30,7 +30,7 @@ class Snapshot:
 
 
 class Display:
-    """Live on a terminal; elsewhere a line every few seconds."""
+    """Shows a live table on a terminal, and elsewhere prints a line every few seconds."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False)
@@ -50,7 +50,7 @@ class Display:
             self._live.stop()
 
     def say(self, text: str, style: str = "") -> None:
-        """Something happened; stays on the screen."""
+        """Prints a line about an event; it stays on the screen."""
         self._console.print(text, style=style or None)
 
     def show(self, snapshot: Snapshot) -> None:
@@ -89,7 +89,7 @@ def _table(snapshot: Snapshot) -> Group:
 
 def _link(snapshot: Snapshot) -> str:
     if snapshot.status is None:
-        return "the data manager is away"
+        return "the data manager does not answer"
     return str(snapshot.status.get("sync", {}).get("link", "starting"))
 
 
@@ -101,4 +101,4 @@ def _on_disk(snapshot: Snapshot) -> str:
 
 def _pending(snapshot: Snapshot) -> str:
     sync = (snapshot.status or {}).get("sync", {})
-    return f"{sync.get('pending_files', 0):.0f} files were waiting at the last look"
+    return f"{sync.get('pending_files', 0):.0f} files were pending at the last check"

@@ -1,7 +1,8 @@
-"""Real things to capture: this computer's own figures, and log files that grow.
+"""The demo's inputs are real: figures of this computer, and log files that grow.
 
-Both keep a ledger of their own, in which everything that they gave away stands before anybody can have
-it: to be compared with what arrived at the other end.
+Each input keeps a ledger of its own, to compare with what arrives in the cloud. A reading is in the ledger before
+the caller gets it. A file is entered within `interval_s` / `PIECES` of its last byte, so sync has to leave a
+changed file alone for longer than that.
 """
 
 from __future__ import annotations
@@ -24,20 +25,20 @@ from viam.utils import SensorReading
 DISK_SAMPLE_INTERVAL_S = 1.0
 MIN_LOG_BYTES = 1_000
 MAX_LOG_BYTES = 200_000
-# Each file is written in so many pieces, spread over its interval, so that it can be seen growing.
 PIECES = 8
+"""The number of pieces in which a file is written, spread over its interval, so that it visibly grows."""
 _TAIL_BYTES = 4096
 
 
 class HostSensor(Sensor):
-    """This computer's load, memory, disk and network, and `seq`, which counts the answers that it gave.
+    """A sensor of this computer's load, memory, disk and network, and of `seq`, the number of the answer.
 
-    `seq` starts at 1 and goes on where the ledger ends, if there is one already. Cheap enough for 100 calls
-    a second; the disk is asked at most once in a second.
+    `seq` starts at 1, or continues where an existing ledger ends. A call is cheap enough for 100 calls a second;
+    the figures of the disk are read at most once a second.
     """
 
     def __init__(self, name: str, ledger: Path | None = None) -> None:
-        """`ledger` gets a line `seq,unix_time_ns` per call; its folder is made."""
+        """`ledger` gets a line `seq,unix_time_ns` for each call; its folder is created."""
         super().__init__(name)
         self._seq = 0
         self._ledger = None
@@ -47,7 +48,7 @@ class HostSensor(Sensor):
             self._ledger = ledger.open("ab", buffering=0)
         self._disk: dict[str, float] = {}
         self._disk_sampled_at_s = float("-inf")
-        psutil.cpu_percent()  # the first call gives 0.0 and sets the point from which the next one counts
+        psutil.cpu_percent()  # the first call returns 0.0 and begins the interval that the next one measures
 
     async def get_readings(
         self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
@@ -87,8 +88,8 @@ class HostSensor(Sensor):
 class LogFiles:
     """Writes `app-0001.log`, `app-0002.log`, … of 1 to 200 KB into a folder, one after the other.
 
-    A file is touched no more once it is finished. The ledger gets one JSON line per finished file: name,
-    size, sha256. Numbers go on where the ledger ends. `stop` finishes the file at hand first.
+    A finished file is not touched again. The ledger gets one JSON line for each finished file: name, size, sha256.
+    The numbers continue where an existing ledger ends.
     """
 
     def __init__(self, folder: Path, ledger: Path, *, interval_s: float = 2.0) -> None:
@@ -106,7 +107,10 @@ class LogFiles:
         self._task = asyncio.create_task(self._run())
 
     async def stop(self) -> None:
-        """Harmless when it is not running; raises what ended the writing, if it was not this."""
+        """Finishes the current file, and stops. Does nothing when it is not running.
+
+        Raises the error that ended the writing before, if there was one.
+        """
         self._stopping.set()
         task, self._task = self._task, None
         if task:
@@ -144,7 +148,7 @@ class LogFiles:
 
 
 def _log_lines(name: str) -> Iterator[bytes]:
-    """Endless lines about this machine and its processes as they are when a line is asked for."""
+    """Yields endless lines about this machine and its processes, as they are when a line is taken."""
     host = platform.node()
     number = 0
     while True:

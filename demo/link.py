@@ -1,10 +1,10 @@
-"""A network link that can fail: a TCP relay on loopback that is cut, dead, slow or well, as a test says.
+"""`Link` is a network link that can fail: a TCP relay on loopback that tests cut, stall, slow down and restore.
 
 Invariants:
-- From `start` to `stop` the address stays the same and nobody else gets the port, whatever the state.
-- Bytes are relayed in order or not at all; at most a few buffers are held per connection and direction:
-  a receiver that stops reading stops the sender.
-- When `cut` returns, both ends of every connection have been reset, and no byte of theirs arrives later.
+- From `start` to `stop` the address stays the same and no other program gets the port, whatever the link's state.
+- Bytes are relayed in order or not at all. At most a few buffers are held per connection and direction, so a
+  receiver that stops reading stops the sender.
+- When `cut` returns, both ends of every connection have been reset, and none of its bytes arrives later.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from typing import Any
 
 CHUNK_BYTES = 64 * 1024
 _MAX_UNDER_WAY = 8
-"""Chunks of one connection and direction between the two ends of the link."""
-# A linger time of zero: close() sends a reset instead of an orderly end.
+"""The most chunks of one connection and direction that are between the two ends of the link."""
+# With a linger time of zero, close() sends a reset instead of an orderly end.
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
 
 
 class Link:
-    """Relays connections from a free port on 127.0.0.1 to `target_port`. Use from one event loop only.
+    """Relays connections from a free port on 127.0.0.1 to `target_port`.
 
     `delay_s` (one way) and `bytes_per_s` (of each connection and direction; 0: no limit) may be set at any time.
+    Thread: all calls must come from one event loop.
     """
 
     def __init__(self, target_port: int, *, scheme: str = "http", target_host: str = "127.0.0.1") -> None:
@@ -45,7 +46,7 @@ class Link:
 
     @property
     def port(self) -> int:
-        """Where clients connect; known after `start`."""
+        """The port to which clients connect; known after `start`."""
         return self._port
 
     @property
@@ -54,26 +55,26 @@ class Link:
 
     @property
     def connections_count(self) -> int:
-        """Connections that are open now."""
+        """The number of connections that are open now."""
         return len(self._relays)
 
     async def start(self) -> None:
-        """Take a free port and relay."""
-        # Bound but never listening, this keeps the port while the link is cut; the kernel refuses
-        # connections as long as no other socket of the port listens.
+        """Takes a free port and starts to relay."""
+        # This socket is bound and never listens, so it keeps the port while the link is cut. The kernel refuses
+        # connections as long as no other socket on the port listens.
         self._port_holder = _bind(0)
         self._port = self._port_holder.getsockname()[1]
         await self.restore()
 
     async def stop(self) -> None:
-        """Cut, and give the port back. Harmless when it is not started."""
+        """Cuts the link and releases the port. Does nothing when the link is not started."""
         await self.cut()
         if self._port_holder:
             self._port_holder.close()
             self._port_holder = None
 
     async def cut(self) -> None:
-        """Reset all connections; refuse new ones until `restore` or `blackhole`."""
+        """Resets all connections, and refuses new ones until `restore` or `blackhole`."""
         if self._server:
             self._server.close()
             self._server = None
@@ -83,12 +84,12 @@ class Link:
         await asyncio.gather(*relays, return_exceptions=True)
 
     async def restore(self) -> None:
-        """Let connections and bytes through again; what waited in a black hole goes on."""
+        """Lets connections and bytes through again, including the bytes that waited in a black hole."""
         await self._listen()
         self._flowing.set()
 
     async def blackhole(self) -> None:
-        """Keep connections and accept new ones, but move no byte until `restore`."""
+        """Keeps connections and accepts new ones, but moves no byte until `restore`."""
         self._flowing.clear()
         await self._listen()
 
@@ -107,7 +108,7 @@ class Link:
         relay.add_done_callback(self._relays.discard)
 
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Relay one connection until both directions have ended; reset both ends if anything else ends it."""
+        """Relays one connection until both directions have ended; resets both ends if anything else ends it."""
         writers = [writer]
         try:
             await self._flowing.wait()
@@ -120,7 +121,7 @@ class Link:
             for each in writers:
                 each.close()
         except OSError:
-            pass  # one end is gone; the other one hears it below
+            pass  # one end is gone; the other one is reset below
         finally:
             for each in writers:
                 if not each.is_closing():
@@ -132,8 +133,8 @@ class Link:
     async def _pump(
         self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, count: Callable[[int], None]
     ) -> None:
-        # drain() shall wait until all is handed to the kernel: what lies in a buffer of ours would
-        # still go out after blackhole().
+        # With this, drain() waits until the kernel has everything: bytes in our own buffer would still be sent
+        # after blackhole().
         writer.transport.set_write_buffer_limits(high=0)
         under_way: asyncio.Queue[tuple[float, bytes]] = asyncio.Queue(_MAX_UNDER_WAY)
         await _both(self._take(reader, under_way), self._give(under_way, writer, count))
@@ -171,7 +172,7 @@ class Link:
 
 
 async def _both(*pumps: Coroutine[Any, Any, None]) -> None:
-    """Run the pumps; when one fails or the caller is cancelled, none is left running."""
+    """Runs the pumps. When one fails or the caller is cancelled, none is left running."""
     tasks = [asyncio.create_task(pump) for pump in pumps]
     try:
         await asyncio.gather(*tasks)

@@ -1,4 +1,4 @@
-"""Who may call the local cloud: keys for logging in, and the tokens that were given for them."""
+"""`Logins` decides which clients may call the local cloud: it holds API keys, and the tokens issued for them."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from collections.abc import Mapping
 
 from viam.proto.rpc.auth import AuthenticateRequest
 
-# The oldest token goes when there are more; its owner has to log in again.
+# Beyond this number the oldest token becomes invalid, and its client has to log in again.
 MAX_TOKENS = 1000
-# A machine's own credentials: any secret will do, since the demo has one machine only.
+# The types of a machine's own credentials: any secret is accepted, since the demo has only one machine.
 _MACHINE_CREDENTIALS = ("robot-secret", "robot-location-secret")
 
 
 class Logins:
-    """`api_keys` maps key id to key; None lets everybody in."""
+    """The keys and tokens of one cloud. `api_keys` maps key id to key; with None, every login succeeds."""
 
     def __init__(self, api_keys: Mapping[str, str] | None) -> None:
         self._api_keys = api_keys
         self._tokens: dict[str, None] = {}
 
     def log_in(self, asked: AuthenticateRequest) -> str | None:
-        """A new token, or None if the credentials are wrong."""
+        """Returns a new token, or None if the credentials are wrong."""
         if not self._is_right(asked):
             return None
         token = secrets.token_urlsafe()
@@ -32,7 +32,7 @@ class Logins:
         return token
 
     def knows(self, authorization: str) -> bool:
-        """Whether this is the `authorization` header of somebody who is logged in."""
+        """Returns whether this `authorization` header has a valid token."""
         kind, _, token = authorization.partition(" ")
         return kind == "Bearer" and token in self._tokens
 

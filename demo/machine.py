@@ -1,8 +1,8 @@
-"""A machine without viam-server: hosts SDK resources and runs one module as viam-server would.
+"""`LocalMachine` is a machine without viam-server: it hosts SDK resources and runs one module as viam-server would.
 
-The module is started, made ready, validated and given its resource in viam-server's order, with its
-arguments, environment and folder; when it dies it is started again and given its resource again. What this
-machine does not do: in-process resources reach no other module, and the config is not watched.
+The module is started, made ready, validated and given its resource in viam-server's order, with viam-server's
+arguments, environment and working directory. When it dies, it is started again and given its resource again. Two
+things are missing: other modules can't use the resources in this process, and the config is not watched.
 
 Invariants:
 - At most one process of the module runs, and at most one change of its resource at a time.
@@ -44,20 +44,21 @@ READY_CALL_TIMEOUT_S = 3.0
 READY_POLL_S = 0.1
 CALL_TIMEOUT_S = 20.0
 TERM_TIMEOUT_S = 20.0
-# viam-server restarts a module at once, and when that fails, every five seconds.
+# viam-server restarts a module at once; when that fails, it tries again every five seconds.
 RESTART_INTERVAL_S = 5.0
 _CALL_ERRORS = (GRPCError, StreamTerminatedError, OSError, asyncio.TimeoutError)
 _NOT_READY = (Status.UNAVAILABLE, Status.RESOURCE_EXHAUSTED, Status.DEADLINE_EXCEEDED, Status.CANCELLED)
 
 
 class ModuleFailedError(Exception):
-    """The module's process ended, or did not get ready in time."""
+    """The module's process ended, or did not become ready in time."""
 
 
 class LocalMachine:
-    """One machine with one module that serves one resource, the data manager. Use from one event loop only.
+    """A machine with one module that serves one resource, the data manager.
 
-    What the module prints and logs goes to `log_path`, and so does what the machine says about it.
+    The module's output and log go to `log_path`, and so do the machine's own messages about the module.
+    Thread: all calls must come from one event loop.
     """
 
     def __init__(
@@ -76,7 +77,7 @@ class LocalMachine:
         api_key: str = "demo-key",
         env: Mapping[str, str] | None = None,
     ) -> None:
-        """`home` becomes VIAM_HOME; `env` is laid over all else of the module's environment."""
+        """`home` becomes VIAM_HOME. `env` overrides all of the module's environment but VIAM_MODULE_ADDRESS."""
         self.name = name
         self.restarts_count = 0
         self._executable = executable.resolve()
@@ -109,24 +110,31 @@ class LocalMachine:
 
     @property
     def pid(self) -> int:
-        """Of the module's process."""
+        """The id of the module's process. Raises ModuleFailedError when there is none."""
         if not self._process:
             raise ModuleFailedError("the module is not up")
         return self._process.pid
 
     @property
     def channel(self) -> Channel:
-        """A channel to the module, for DoCommand and the like; a restart of the module replaces it."""
+        """A channel to the module, for DoCommand and similar calls. A restart of the module replaces it.
+
+        Raises ModuleFailedError when the module is not up.
+        """
         if not self._channel:
             raise ModuleFailedError("the module is not up")
         return self._channel
 
     async def start(self) -> None:
-        """Return when the module has its resource; raises ModuleFailedError or the module's GRPCError."""
+        """Starts the module, and returns when it has its resource.
+
+        Raises ModuleFailedError, or the GRPCError with which the module answered. When it raises or is cancelled,
+        everything that it started is stopped.
+        """
         Path(self._env["VIAM_MODULE_DATA"]).mkdir(parents=True, exist_ok=True)
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log = self._log_path.open("ab", buffering=0)
-        # A unix socket's path has at most 107 bytes.
+        # The path is short, since that of a unix socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="viam-"))
         self._parent = Parent(self._resources, part_id=self._part_id, on_log=self._write_log)
         try:
@@ -140,7 +148,7 @@ class LocalMachine:
         self._watcher = asyncio.create_task(self._watch())
 
     async def stop(self) -> None:
-        """Close the resource, end the module and all else. Harmless when it is not running."""
+        """Closes the resource, and ends the module and everything else. Does nothing when it is not running."""
         if self._watcher:
             self._watcher.cancel()
             await asyncio.gather(self._watcher, return_exceptions=True)
@@ -159,9 +167,9 @@ class LocalMachine:
                 self._log.close()
 
     async def reconfigure(self, attributes: Mapping[str, Any]) -> None:
-        """Close the resource and build it anew, as viam-server does at each change.
+        """Closes the resource and creates it again, as viam-server does at each change.
 
-        A config that does not validate raises GRPCError and changes nothing.
+        Raises GRPCError for a config that does not validate; then nothing has changed.
         """
         async with self._changing:
             self._dependencies = await self._validate(attributes)
@@ -170,21 +178,24 @@ class LocalMachine:
             await self._add()
 
     def kill_module(self) -> None:
-        """SIGKILL; the machine starts the module again. Await `wait_until_added` afterwards."""
+        """Sends SIGKILL to the module and what it started; the machine then starts the module again.
+
+        The caller should await `wait_until_added` afterwards.
+        """
         self._added.clear()
         self._signal_group(signal.SIGKILL)
 
     async def wait_until_added(self, timeout_s: float = START_TIMEOUT_S) -> None:
-        """Return when the module has its resource; raises asyncio.TimeoutError."""
+        """Returns when the module has its resource. Raises asyncio.TimeoutError."""
         await asyncio.wait_for(self._added.wait(), timeout_s)
 
     async def _watch(self) -> None:
-        """Start the module again whenever it ends, until cancelled."""
+        """Starts the module again whenever it ends, until cancelled."""
         while True:
             if self._process:
                 exit_code = await self._process.wait()
                 self._added.clear()
-                self._write_log(f"the module has unexpectedly exited: {exit_code}")
+                self._write_log(f"the module exited unexpectedly with code {exit_code}")
             async with self._changing:
                 up = await self._restart()
             if not up:
@@ -197,7 +208,7 @@ class LocalMachine:
             await self._start_module()
             await self._add()
         except (ModuleFailedError, *_CALL_ERRORS) as error:
-            self._write_log(f"the module does not start, again in {RESTART_INTERVAL_S} s: {error!r}")
+            self._write_log(f"the module does not start; trying again in {RESTART_INTERVAL_S:g} s: {error!r}")
             await self._end_module()
             return False
         return True
@@ -228,7 +239,8 @@ class LocalMachine:
         deadline_s = time.monotonic() + START_TIMEOUT_S
         while time.monotonic() < deadline_s:
             if self._process.returncode is not None:
-                raise ModuleFailedError(f"exited with {self._process.returncode}; see {self._log_path}")
+                code = self._process.returncode
+                raise ModuleFailedError(f"the module exited with code {code}; see {self._log_path}")
             if address.exists():
                 try:
                     response = await self._module.Ready(request, timeout=READY_CALL_TIMEOUT_S)
@@ -238,10 +250,10 @@ class LocalMachine:
                     if isinstance(error, GRPCError) and error.status not in _NOT_READY:
                         raise
             await asyncio.sleep(READY_POLL_S)
-        raise ModuleFailedError(f"not ready within {START_TIMEOUT_S} s; see {self._log_path}")
+        raise ModuleFailedError(f"the module was not ready within {START_TIMEOUT_S:g} s; see {self._log_path}")
 
     async def _end_module(self) -> None:
-        """SIGTERM, SIGKILL after 20 s; also ends what the module left in its group."""
+        """Sends SIGTERM, and SIGKILL after 20 s. Also ends what the module left in its process group."""
         if self._channel:
             self._channel.close()
             self._channel = None
@@ -253,13 +265,16 @@ class LocalMachine:
             try:
                 await asyncio.wait_for(self._process.wait(), TERM_TIMEOUT_S)
             except asyncio.TimeoutError:
-                self._write_log(f"the module did not end within {TERM_TIMEOUT_S} s of SIGTERM: killing it")
+                self._write_log(f"the module did not end within {TERM_TIMEOUT_S:g} s of SIGTERM: killing it")
         self._signal_group(signal.SIGKILL)
         await self._process.wait()
         self._process = None
 
     async def _validate(self, attributes: Mapping[str, Any]) -> list[str]:
-        """Return the full names of those of our resources on which the module's resource depends."""
+        """Returns the full names of those of this machine's resources on which the module's resource depends.
+
+        Raises GRPCError for an invalid config, and for a required resource that this machine lacks.
+        """
         request = ValidateConfigRequest(config=self._config(attributes))
         response = await self._module.ValidateConfig(request, timeout=CALL_TIMEOUT_S)
         wanted = {*response.dependencies, *response.optional_dependencies}
@@ -295,7 +310,7 @@ class LocalMachine:
         return ModuleServiceStub(self.channel)
 
     def _signal_group(self, number: signal.Signals) -> None:
-        # The group has the number of its first process, ours to use as long as anything of it lives.
+        # The group's id is that of its first process; it is not reused as long as any process of the group lives.
         with contextlib.suppress(ProcessLookupError):
             if self._process:
                 os.killpg(self._process.pid, number)

@@ -1,7 +1,7 @@
-"""Turns a machine's JSON config into the RobotConfig message that Viam's cloud hands to viam-server.
+"""`robot_config` turns a machine's JSON config into the RobotConfig message that Viam's cloud sends to viam-server.
 
-Only what a machine for data needs is understood. Any other key is refused with its name: a config that
-is silently cut short would be tested instead of the one that was written.
+Only what a data machine needs is understood. Any other key is refused by name: if it were silently ignored, a test
+would run with another config than the one that was written.
 """
 
 from __future__ import annotations
@@ -41,10 +41,11 @@ _REMOTE_KEYS = {"name", "address", "prefix", "insecure", "service_configs"}
 
 
 def robot_config(machine: MachineConfig, *, part_id: str, api_keys: Mapping[str, str]) -> RobotConfig:
-    """Convert `machine`; raises ValueError for a key that is not understood.
+    """Converts `machine`.
 
-    `api_keys` (key id to key) go into the auth handlers, from which viam-server takes the
-    VIAM_API_KEY_ID and VIAM_API_KEY of its modules.
+    `api_keys` (key id to key) go into the auth handlers, from which viam-server takes the VIAM_API_KEY_ID and
+    VIAM_API_KEY of its modules.
+    Raises ValueError for a key that is not understood.
     """
     _check_keys("the machine config", machine, _TOP_KEYS)
     return RobotConfig(
@@ -62,8 +63,8 @@ def robot_config(machine: MachineConfig, *, part_id: str, api_keys: Mapping[str,
 
 
 def cloud_config(part_id: str) -> CloudConfig:
-    """The cloud section. viam-server exits without a location secret, and asks for a certificate
-    unless signaling is insecure."""
+    """Returns the cloud section. viam-server exits without a location secret, and asks for a certificate unless
+    signaling is insecure."""
     return CloudConfig(
         id=part_id,
         machine_id="demo-machine",
@@ -77,7 +78,7 @@ def cloud_config(part_id: str) -> CloudConfig:
 
 
 def _auth_handlers(api_keys: Mapping[str, str]) -> list[AuthHandlerConfig]:
-    """viam-server exits when the ids do not stand in `keys` too."""
+    """Returns the handler for API keys. viam-server exits unless `keys` lists the key ids too."""
     if not api_keys:
         return []
     config = _struct({**api_keys, "keys": list(api_keys)})

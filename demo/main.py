@@ -1,8 +1,8 @@
-"""`make demo`: half a minute in the life of a machine whose network fails and whose module is killed.
+"""`make demo` shows half a minute in the life of a machine whose network fails and whose module is killed.
 
-Real inputs (this computer's own figures, and log files that appear in a folder), the module unchanged, and a cloud
-on this computer that keeps what it gets as files one can open. At the end the source's own ledgers are compared
-with what arrived; the exit code is 1 when something is missing.
+The inputs are real (figures of this computer, and log files that appear in a folder), the module is unmodified, and
+a cloud on this computer keeps what it receives as ordinary files. At the end the inputs' own ledgers are compared
+with what arrived. The exit code is 1 when something is missing, and 2 when the demo can't run.
 """
 
 from __future__ import annotations
@@ -41,12 +41,13 @@ MODEL = "holdfast:data-manager:durable"
 NETWORK_FAILS_S, MODULE_DIES_S, NETWORK_RETURNS_S, ENDS_S = 8.0, 12.0, 17.0, 26.0
 DRAIN_TIMEOUT_S = 30.0
 LOCK = ".lock"
-"""In the folder of the results, held while a demo runs: what is in a folder without it is not ours."""
+"""The lock file in the output folder, held while a demo runs. A folder that has contents but no such file does not
+belong to the demo."""
 _FAILED_CALL = (GRPCError, StreamTerminatedError, OSError, asyncio.TimeoutError, ModuleFailedError)
 
 
 class Demo:
-    """The parts and the story. `run` returns the verdict; everything it started has ended by then."""
+    """The parts of the demo and its story. Everything that `run` started has ended when it returns the verdict."""
 
     def __init__(self, machine: str, output: Path) -> None:
         for folder in ("cloud", "machine", "source"):
@@ -78,7 +79,7 @@ class Demo:
         )
 
     async def _run(self, display: Display, ending: AsyncExitStack) -> None:
-        """Starts the parts and lets the story happen; `ending` ends what was started, the last first."""
+        """Starts the parts and runs the story. `ending` stops what was started, the last first."""
         await self._cloud.start()
         ending.push_async_callback(self._cloud.stop)
         self._link = Link(int(self._cloud.address.rpartition(":")[2]))
@@ -134,7 +135,7 @@ class Demo:
         self._network = "cut"
         await self._link.cut()
         await self._at(MODULE_DIES_S)
-        display.say(f"{self._elapsed_s:5.1f} s  SIGKILL for the module; the machine starts it again", "red")
+        display.say(f"{self._elapsed_s:5.1f} s  SIGKILL ends the module; the machine restarts it", "red")
         self._kills_ns.append(time.time_ns())
         self._machine.kill_module()
         await self._machine.wait_until_added()
@@ -146,10 +147,10 @@ class Demo:
         await self._at(ENDS_S)
 
     async def _drain(self, display: Display) -> None:
-        """Ends the inputs and waits until all that they gave is delivered, or for `DRAIN_TIMEOUT_S`."""
+        """Stops the inputs, and waits at most `DRAIN_TIMEOUT_S` until all that they produced is delivered."""
         await self._logs.stop()
         await self._machine.reconfigure({**self._attributes, "capture_disabled": True})
-        display.say(f"{self._elapsed_s:5.1f} s  the inputs end; the rest is delivered", "")
+        display.say(f"{self._elapsed_s:5.1f} s  the inputs stop; what is left is delivered", "")
         deadline_s = time.monotonic() + DRAIN_TIMEOUT_S
         while time.monotonic() < deadline_s:
             with contextlib.suppress(*_FAILED_CALL):
@@ -210,14 +211,14 @@ def _lines(path: Path) -> int:
 
 def _rows(verdict: Verdict) -> list[tuple[str, str, str]]:
     rows = [
-        ("given by the source", f"{verdict.served}", f"{verdict.files_written}"),
+        ("produced by the inputs", f"{verdict.served}", f"{verdict.files_written}"),
         ("arrived", f"{verdict.arrived}", f"{verdict.files_arrived}"),
         ("missing", f"{len(verdict.missing)}", f"{len(verdict.files_missing)}"),
         (f"lost in the last {FLUSH_S:g} s before SIGKILL", f"{len(verdict.lost_to_kill)}", ""),
         ("arrived twice", f"{verdict.twice}", ""),
     ]
     if verdict.invented:
-        rows.append(("arrived and never given", f"{len(verdict.invented)}", ""))
+        rows.append(("arrived, but never produced", f"{len(verdict.invented)}", ""))
     return rows
 
 
@@ -227,13 +228,13 @@ def main() -> int:
         "--machine",
         choices=("local", "viam-server"),
         default="local",
-        help="what stands for viam-server: a machine of the demo's own, or the real one (make demo MACHINE=…)",
+        help="what runs the module: the demo's own machine, or the real viam-server (make demo MACHINE=…)",
     )
     parser.add_argument(
         "--output",
         type=Path,
         default=ROOT / "demo-output",
-        help="a folder, new or of an earlier demo, whose results go; %(default)s",
+        help="a new folder, or one of an earlier demo, whose results are deleted (default: %(default)s)",
     )
     arguments = parser.parse_args()
     output: Path = arguments.output.resolve()
@@ -241,18 +242,20 @@ def main() -> int:
     try:
         output.mkdir(parents=True, exist_ok=True)
         if not (output / LOCK).exists() and any(output.iterdir()):
-            display.say(f"{output} holds something else than a demo; name another --output", "bold red")
+            display.say(f"{output} contains something other than a demo; choose another --output", "bold red")
             return 2
         lock = (output / LOCK).open("w")
     except OSError as error:
-        display.say(f"{output} can't hold the results ({error.strerror}); name another --output", "bold red")
+        display.say(
+            f"{output} can't be used for the results ({error.strerror}); choose another --output", "bold red"
+        )
         return 2
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             display.say(
-                f"another demo is running in {output}; wait for its end, or name another --output", "bold red"
+                f"another demo is running in {output}; wait until it ends, or choose another --output", "bold red"
             )
             return 2
         return _run(arguments.machine, output, display)
@@ -263,7 +266,7 @@ def _run(machine: str, output: Path, display: Display) -> int:
         with display:
             verdict = asyncio.run(Demo(machine, output).run(display))
     except KeyboardInterrupt:
-        display.say("stopped; everything that ran has ended", "yellow")
+        display.say("stopped; everything that the demo started has ended", "yellow")
         return 130
     except (NoViamServerError, ModuleFailedError) as error:
         display.say(str(error), "bold red")

@@ -1,8 +1,8 @@
-"""The socket by which a module calls its machine: its resources, and what the SDK asks a machine itself.
+"""`Parent` is the socket through which a module calls its machine: the resources, and what the SDK asks a machine.
 
-It stands for viam-server's own: the same services and error codes, served by the SDK's code for each API.
-The SDK's Server is not used as it is: it takes over the process's signals and log level, and answers a
-module's Log with UNIMPLEMENTED.
+It stands in for viam-server's own socket, with the same services and error codes; the SDK's code serves each API.
+The SDK's own Server is not used, because it takes over the process's signals and log level, and answers a module's
+Log call with UNIMPLEMENTED.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ LogLine = Callable[[str], None]
 
 
 class Parent:
-    """Serves `resources` on a unix socket. `on_log` gets each line that the module logs, without its end."""
+    """Serves `resources` on a unix socket, and calls `on_log` with each log line of the module."""
 
     def __init__(self, resources: Sequence[ResourceBase], *, part_id: str, on_log: LogLine) -> None:
         self._manager = ResourceManager(list(resources))
@@ -47,7 +47,7 @@ class Parent:
         await self._server.start(path=str(socket_path))
 
     async def stop(self) -> None:
-        """Stop serving. The resources belong to the caller and are not closed."""
+        """Stops serving. The resources belong to the caller and are not closed."""
         self._server.close()
         await self._server.wait_closed()
 
@@ -82,7 +82,7 @@ class _RobotService(RobotService):
 
 
 async def _translate_errors(event: RecvRequest) -> None:
-    """viam-server gives a resource's own error text; grpclib alone would hide it as an internal error."""
+    """Answers with a resource's own error text, as viam-server does; grpclib would hide it in an internal error."""
     method = event.method_func
 
     async def call(stream: Stream[object, object]) -> None:

@@ -1,15 +1,15 @@
-"""Keeps on disk what the local cloud was sent, in a form that `wc`, `jq` and a diff can read.
+"""`Received` keeps on disk what the local cloud receives, in a form that `wc`, `jq` and `diff` can read.
 
     readings/<component>/<method>.jsonl   one line per tabular reading
     binary/<component>/<method>/<time>    one file per binary payload, and a line in binary.jsonl
     files/<base name>                     one arbitrary file each, and a line in files.jsonl
 
 Invariants:
-- A payload or a file appears under its final name only when all of it is there; until then it lies in
-  `.incoming`, which is emptied at the start.
+- A payload or a file appears under its final name only when all of it is there. Until then it is in `.incoming`,
+  which is emptied at the start.
 - All readings of one call are appended with one write: a call is there as a whole or not at all.
-- Nothing that was received is ever replaced: the second of a name gets the suffix `~2`.
-- Memory does not grow with what was received.
+- Nothing that was received is ever replaced: the second file of a name gets the suffix `~2`.
+- Memory does not grow with the amount received.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from viam.proto.app.datasync import SensorData, SensorMetadata, UploadMetadata
 
 # Doubles above this no longer hold every integer, so an integral value may as well stay a float.
 MAX_EXACT_INTEGER = 2**53
-# A name of 255 bytes, the most that file systems take, must leave room for "~2".
+# File systems allow names of 255 bytes; this leaves room for "~2".
 MAX_NAME_BYTES = 240
 
 _MIME_EXTENSIONS = {
@@ -44,7 +44,7 @@ _MIME_EXTENSIONS = {
 
 
 class Received:
-    """The folder of one local cloud. Not thread-safe: all calls come from the cloud's event loop."""
+    """The folder of one local cloud. Thread: all calls must come from the cloud's event loop."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
@@ -54,7 +54,7 @@ class Received:
         self._incoming.mkdir(mode=0o700)
 
     def add_tabular(self, metadata: UploadMetadata, readings: Iterable[SensorData]) -> None:
-        """Append the readings of one call to the file of their component and method."""
+        """Appends the readings of one call to the file of their component and method."""
         rows = [
             {
                 "time_requested": rfc3339(reading.metadata.time_requested),
@@ -70,11 +70,11 @@ class Received:
         self._append(folder / f"{safe_name(metadata.method_name)}.jsonl", rows)
 
     def begin(self) -> IncomingFile:
-        """Open a file for the contents of one stream; leave its `with` block without `add_...` to drop it."""
+        """Opens a file for the contents of one stream. The end of its `with` block deletes what was not added."""
         return IncomingFile(self._incoming / uuid.uuid4().hex)
 
     def add_payload(self, metadata: UploadMetadata, sensor: SensorMetadata, incoming: IncomingFile) -> Path:
-        """Move a complete binary payload to its place."""
+        """Moves a complete binary payload to its place, and returns its path."""
         folder = self._folder / "binary" / safe_name(metadata.component_name)
         folder /= safe_name(metadata.method_name)
         time_requested = rfc3339(sensor.time_requested)
@@ -90,7 +90,7 @@ class Received:
         return path
 
     def add_file(self, metadata: UploadMetadata, incoming: IncomingFile) -> Path:
-        """Move a complete arbitrary file to its place."""
+        """Moves a complete arbitrary file to its place, and returns its path."""
         path = incoming.move_to(self._folder / "files", safe_name(Path(metadata.file_name).name))
         row = {
             "file_name": metadata.file_name,
@@ -109,7 +109,7 @@ class Received:
         return path
 
     def add_sequence(self, sequence: dict[str, Any]) -> None:
-        """Append one sequence definition to `sequences.jsonl`."""
+        """Appends one sequence definition to `sequences.jsonl`."""
         self._append(self._folder / "sequences.jsonl", [sequence])
 
     def _stored(self, path: Path, incoming: IncomingFile) -> dict[str, Any]:
@@ -121,13 +121,16 @@ class Received:
 
     def _append(self, path: Path, rows: list[dict[str, Any]]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        # One write of an unbuffered file opened for appending: never half of a call's lines.
+        # One unbuffered write to a file opened for appending: the lines of a call are never there in part.
         with path.open("ab", buffering=0) as file:
             file.write("".join(f"{json.dumps(row)}\n" for row in rows).encode())
 
 
 class IncomingFile:
-    """The contents of one stream on their way to disk, with their size and hash. A context manager."""
+    """The contents of one stream on their way to disk, with their size and hash.
+
+    At the end of its `with` block it is deleted, unless it was moved.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -153,7 +156,7 @@ class IncomingFile:
         return self._hash.hexdigest()
 
     def move_to(self, folder: Path, stem: str, extension: str = "") -> Path:
-        """Give the file its final name, the first of `stem.ext`, `stem~2.ext`, … that is free."""
+        """Gives the file its final name: the first of `stem.ext`, `stem~2.ext`, … that is free."""
         self._file.close()
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"{stem}{extension}"
@@ -166,24 +169,24 @@ class IncomingFile:
 
 
 def safe_name(name: str) -> str:
-    """A file name that stays in its folder, whatever a client sent."""
+    """Returns a file name that stays in its folder, whatever a client sent."""
     cut = name.replace("/", "_").replace("\0", "_").encode()[:MAX_NAME_BYTES].decode(errors="ignore")
     return cut if cut.strip(".") else "unnamed"
 
 
 def safe_extension(extension: str) -> str:
-    """An extension with its dot, or nothing."""
+    """Returns an extension with its dot, or an empty text."""
     return f".{safe_name(extension.lstrip('.'))[:16]}" if extension.strip(".") else ""
 
 
 def rfc3339(time: Timestamp) -> str:
-    """Always with nine digits, so that times sort as text and compare as text."""
+    """Formats a time with nine decimals always, so that times compare and sort as texts."""
     whole = Timestamp(seconds=time.seconds).ToJsonString()
     return f"{whole[:-1]}.{time.nanos:09d}Z"
 
 
 def struct_to_json(struct: Struct) -> dict[str, Any]:
-    """What `MessageToDict` gives for a Struct, several times faster."""
+    """Returns what `MessageToDict` returns for a Struct, several times faster."""
     return {key: _value_to_json(value) for key, value in struct.fields.items()}
 
 
@@ -200,5 +203,5 @@ def _value_to_json(value: Value) -> Any:
 
 def _number_to_json(number: float) -> int | float | str:
     if not math.isfinite(number):
-        return str(number)  # JSON has no NaN; viam-server makes strings of them too
+        return str(number)  # JSON has no NaN; viam-server makes it a string too
     return int(number) if number.is_integer() and abs(number) < MAX_EXACT_INTEGER else number

@@ -1,4 +1,4 @@
-"""The host sensor as a small Viam module, for use in a real viam-server. Attribute: `ledger`, a path."""
+"""This small Viam module serves the host sensor in a real viam-server. Its attribute is `ledger`, a path."""
 
 from __future__ import annotations
 
@@ -25,4 +25,4 @@ def new_sensor(config: ComponentConfig, dependencies: Mapping[ResourceName, Reso
 
 if __name__ == "__main__":
     Registry.register_resource_creator(HostSensor.API, MODEL, ResourceCreatorRegistration(new_sensor))
-    asyncio.run(Module.run_from_registry())  # type: ignore[no-untyped-call]  # as the SDK has it
+    asyncio.run(Module.run_from_registry())  # type: ignore[no-untyped-call]  # untyped in the SDK

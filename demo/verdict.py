@@ -1,4 +1,4 @@
-"""What was captured beside what arrived, by the source's own ledgers and the cloud's own files."""
+"""`compare` holds what the inputs produced against what arrived, by their own ledgers and the cloud's files."""
 
 from __future__ import annotations
 
@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 KILL_SLACK_NS = 100_000_000
-"""Between reading the clock and the death of the process."""
+"""The most time between the reading of the clock for a kill and the death of the process."""
 
 
 @dataclass
 class Verdict:
-    """Nothing is missing but what a SIGKILL may take: the readings of the last flush interval before it."""
+    """What arrived, and what did not.
+
+    `lost_to_kill` are the numbers of readings that a SIGKILL may cost: those of the last flush interval before it.
+    Everything else that did not arrive is missing.
+    """
 
     served: int = 0
     arrived: int = 0
@@ -39,7 +43,10 @@ def compare(
     kills_ns: list[int],
     flush_s: float,
 ) -> Verdict:
-    """`arrived_readings` is the cloud's JSON lines for the sensor, `arrived_files` its list of files."""
+    """Compares the ledgers with the cloud's JSON lines: those of the sensor's readings, and those of its files.
+
+    `kills_ns` are the times of the kills, by the wall clock.
+    """
     verdict = Verdict()
     lines = (line.split(",") for line in sensor_ledger.read_text().splitlines())
     served = {int(seq): int(time_ns) for seq, time_ns in lines}

@@ -1,4 +1,4 @@
-"""A machine under the real viam-server, with the interface of `LocalMachine` as far as the demo uses it."""
+"""`ViamServerMachine` is a machine with the real viam-server. The demo uses it like a `LocalMachine`."""
 
 from __future__ import annotations
 
@@ -25,11 +25,14 @@ _POLL_S = 0.2
 
 
 class NoViamServerError(Exception):
-    """There is no viam-server to run."""
+    """No viam-server was found, or the data manager did not come up in it."""
 
 
 def find_viam_server() -> Path:
-    """The program in VIAM_SERVER or on the PATH."""
+    """Returns the path of the program that VIAM_SERVER names, or of viam-server on the PATH.
+
+    Raises NoViamServerError when there is none.
+    """
     named = os.environ.get("VIAM_SERVER") or "viam-server"
     found = shutil.which(named)
     if found is None:
@@ -41,7 +44,10 @@ def find_viam_server() -> Path:
 
 
 class ViamServerMachine:
-    """Runs viam-server with the host sensor's module and the data manager's. Use from one event loop only."""
+    """Runs viam-server with the module of the host sensor and that of the data manager.
+
+    Thread: all calls must come from one event loop.
+    """
 
     def __init__(
         self,
@@ -80,7 +86,10 @@ class ViamServerMachine:
         return self._channel
 
     async def start(self) -> None:
-        """Returns when the data manager answers; raises NoViamServerError when it does not in time."""
+        """Starts viam-server, and returns when the data manager answers.
+
+        Raises NoViamServerError when it does not answer in time; viam-server is stopped then.
+        """
         self._home.mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -104,10 +113,12 @@ class ViamServerMachine:
             await self.wait_until_added(READY_TIMEOUT_S)
         except asyncio.TimeoutError as error:
             await self.stop()
-            raise NoViamServerError(f"the data manager is not up in viam-server; see {self._log_path}") from error
+            raise NoViamServerError(
+                f"the data manager did not come up in viam-server; see {self._log_path}"
+            ) from error
 
     async def stop(self) -> None:
-        """SIGTERM, SIGKILL after 30 s; ends the modules too. Harmless when it is not running."""
+        """Sends SIGTERM, and SIGKILL after 30 s; ends the modules too. Does nothing when it is not running."""
         if self._channel is not None:
             self._channel.close()
             self._channel = None
@@ -125,12 +136,12 @@ class ViamServerMachine:
             self._log = None
 
     async def reconfigure(self, attributes: Mapping[str, Any]) -> None:
-        """Writes the config anew; viam-server acts on it within a second or so."""
+        """Writes the config with these attributes; viam-server applies it within about a second."""
         self._attributes = dict(attributes)
         self._write_config()
 
     def kill_module(self) -> None:
-        """SIGKILL for the data manager's process; viam-server starts it again."""
+        """Sends SIGKILL to the data manager's process; viam-server starts it again."""
         assert self._process is not None, "not started"
         for child in psutil.Process(self._process.pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
@@ -138,7 +149,7 @@ class ViamServerMachine:
                     child.kill()
 
     async def wait_until_added(self, timeout_s: float = READY_TIMEOUT_S) -> None:
-        """Returns when the data manager answers; raises asyncio.TimeoutError."""
+        """Returns when the data manager answers. Raises asyncio.TimeoutError."""
         await asyncio.wait_for(self._answering(), timeout_s)
 
     async def _answering(self) -> None:

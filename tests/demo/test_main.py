@@ -1,4 +1,4 @@
-"""The demo as it is started: what it can't use it says in a line, and touches nothing that is not its own."""
+"""The demo says in one line what it can't use, and touches nothing that is not its own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ROOT = Path(__file__).parent.parent.parent
 
 
 def demo(*arguments: str) -> tuple[int, str]:
-    """Exit code and all that is said."""
+    """Runs the demo; returns its exit code and all of its output."""
     ran = subprocess.run(
         [sys.executable, "-m", "demo.main", *arguments],
         cwd=ROOT,
@@ -32,14 +32,14 @@ def test_a_folder_with_something_else_in_it_is_left_alone(tmp_path: Path) -> Non
     precious = tmp_path / "cloud" / "thesis.txt"
     precious.parent.mkdir()
     precious.write_text("x")
-    said = f"{tmp_path} holds something else than a demo; name another --output\n"
+    said = f"{tmp_path} contains something other than a demo; choose another --output\n"
     assert demo("--output", str(tmp_path)) == (2, said)
     assert precious.exists() and [path.name for path in tmp_path.iterdir()] == ["cloud"]
 
 
 def test_an_output_that_can_not_be_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    said = f"{tmp_path}/file can't hold the results (File exists); name another --output\n"
+    said = f"{tmp_path}/file can't be used for the results (File exists); choose another --output\n"
     assert demo("--output", str(tmp_path / "file")) == (2, said)
 
 
