@@ -1,6 +1,6 @@
-"""Calls SDK objects as if they stood behind a socket: for hosts without a parent, and for tests.
+"""`DirectClient` calls SDK objects as if they were behind a socket: for hosts without a parent, and for tests.
 
-The SDK's own RPC services translate between messages and methods, so every API that the SDK knows works, by the
+The SDK's own RPC services translate between messages and methods. So every API that the SDK knows works, with the
 same bytes as over the parent's socket.
 """
 
@@ -25,12 +25,12 @@ from holdfast.errors import ResourceCallError, ResourceErrorKind
 
 
 class DirectClient:
-    """A `UnaryClient` over objects in this process."""
+    """A `UnaryClient` that calls objects in this process."""
 
     def __init__(self, resources: Collection[ResourceBase]) -> None:
         apis: dict[API, ResourceRegistration[Any]] = {}
         for resource in resources:
-            with suppress(ResourceNotFoundError):  # an API that the SDK does not know
+            with suppress(ResourceNotFoundError):  # the SDK does not know its API
                 apis[resource.API] = Registry.lookup_api(resource.API)
         manager = ResourceManager([resource for resource in resources if resource.API in apis])
         self._handlers: dict[str, Handler] = {}
@@ -54,16 +54,16 @@ class DirectClient:
             raise ResourceCallError(ResourceErrorKind.TIMEOUT, f"no answer within {timeout_s:g} s") from error
         except Exception as error:
             raise _translate(error) from error
-        if stream.size_bytes > MAX_ANSWER_BYTES:  # where the SDK has caught what the stream raised
+        if stream.size_bytes > MAX_ANSWER_BYTES:  # the SDK has caught what the stream raised
             raise too_large(method)
         return stream.answers
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing, since no connection is open."""
 
 
 class _Stream:
-    """As much of grpclib's server stream as a handler of one request uses."""
+    """The part of grpclib's server stream that the handler of a single request uses."""
 
     deadline = None
     metadata: Mapping[str, Any] | None = None

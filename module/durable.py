@@ -1,7 +1,7 @@
-"""The model holdfast:data-manager:durable: a Viam service in front of the process's one `Manager`.
+"""`Durable` is the model holdfast:data-manager:durable, a Viam service in front of the process's one `Manager`.
 
-viam-server closes and makes this object anew at every change of its config; nothing is lost by that, since all
-that runs belongs to the manager (see `holdfast.manager`).
+viam-server closes this object and creates a new one at every change of its config. Nothing is lost by that, since
+everything that runs belongs to the manager (see `holdfast.manager`).
 """
 
 from __future__ import annotations
@@ -47,18 +47,19 @@ from .direct_client import DirectClient
 
 _MOST_NAMED = 3
 _MOST_ERROR_CHARS = 2000
-"""What goes into the trailers of an answer, which clients limit to some KiB: beyond, they end the connection."""
+"""The longest error text. It is sent in the trailers of an answer; clients limit these to a few KiB, and end the
+connection beyond that."""
 _MIME_TYPES = {
     MimeType.MIME_TYPE_IMAGE_JPEG: mime_types.JPEG,
     MimeType.MIME_TYPE_IMAGE_PNG: mime_types.PNG,
     MimeType.MIME_TYPE_APPLICATION_PCD: mime_types.PCD,
     MimeType.MIME_TYPE_VIDEO_MP4: mime_types.MP4,
 }
-"""Of what is uploaded to datasets; as in the builtin, what is of no known type has none."""
+"""The types whose files get an extension when they are uploaded to datasets. As in the builtin, others get none."""
 
 
 class Process:
-    """What lives as long as the process: the manager and the way to the machine's resources."""
+    """Holds what lives as long as the process: the manager, and the connection to the machine's resources."""
 
     def __init__(self) -> None:
         self._parent: UnaryClient | None = None
@@ -66,18 +67,22 @@ class Process:
 
     @property
     def manager(self) -> Manager:
-        """The one manager; made at its first use, on the event loop."""
+        """The one manager. Its first use creates it, and has to be on the event loop."""
         if self._manager is None:
             self._manager = Manager(os.environ, FileSystem(), SystemClock())
         return self._manager
 
     def set_parent(self, address: str) -> None:
-        """The machine's own socket, as it is said in `Ready`."""
+        """Takes the address of the machine's own socket, which is in `Ready`. Later calls have no effect."""
         if self._parent is None:
             self._parent = GrpcioClient(address)
 
     def resources(self, dependencies: Mapping[ResourceName, ResourceBase | None]) -> Resources:
-        """What the dependencies are and how they are called: by the parent's socket, or directly without one."""
+        """Returns what the dependencies are and how they are called.
+
+        They are called over the parent's socket; or directly, when they are objects in this process or when there
+        is no parent.
+        """
         apis: dict[str, set[str]] = {}
         for name in dependencies:
             apis.setdefault(name.name, set()).add(f"{name.namespace}:{name.type}:{name.subtype}")
@@ -86,7 +91,7 @@ class Process:
         return Resources({name: frozenset(found) for name, found in apis.items()}, client)
 
     async def end(self, *, in_a_hurry: bool = False) -> None:
-        """Stops everything; all files are complete then. See `Manager.stop`."""
+        """Stops everything; all files are complete when it returns. See `Manager.stop`."""
         if self._manager is not None:
             await self._manager.stop(in_a_hurry=in_a_hurry)
         if self._parent is not None:
@@ -103,25 +108,28 @@ class Durable(DataManager):
 
     @classmethod
     def new(cls, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]) -> Durable:
-        """Takes over what runs and applies the difference. Returns in milliseconds."""
+        """Creates the service, which takes over what runs and applies what differs. Returns within milliseconds."""
         service = cls(request.name)
         service.reconfigure(request, dependencies)
         return service
 
     @classmethod
     def validate_config(cls, request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
-        """No required dependencies; everything that is captured or asked is optional. Raises ConfigError."""
+        """Returns no required dependencies, and as optional ones all resources that are captured or queried.
+
+        Raises ConfigError.
+        """
         return [], config.parse(plain(request.attributes.fields), os.environ).dependencies
 
     def reconfigure(
         self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
     ) -> None:
-        """Builds the collectors from the dependencies that are there; unchanged ones go on untouched."""
+        """Creates the collectors whose dependencies are there. Unchanged collectors keep running untouched."""
         parsed = config.parse(plain(request.attributes.fields), os.environ)
         PROCESS.manager.apply(parsed, PROCESS.resources(dependencies))
 
     async def close(self) -> None:
-        """Hands over to a successor, which comes within seconds unless the service is removed."""
+        """Hands over to a successor, which viam-server creates within seconds unless it removed the service."""
         await PROCESS.manager.hand_over()
 
     async def sync(
@@ -170,7 +178,7 @@ _STATUS = {
     NotReadyError: Status.FAILED_PRECONDITION,
     BusyError: Status.RESOURCE_EXHAUSTED,
 }
-"""Of errors by their type; all others, of a resource or a disk that does not do what was asked, are ABORTED."""
+"""The gRPC status by type of error. Others are ABORTED: a resource or a disk failed to do what was requested."""
 
 
 @contextmanager
@@ -191,7 +199,7 @@ def _some(names: Sequence[str]) -> str:
 
 
 def validate(request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
-    """`Durable.validate_config` with the error that viam-server shows as it is."""
+    """Calls `Durable.validate_config`. Raises its error as a GRPCError, whose text viam-server shows unchanged."""
     try:
         return Durable.validate_config(request)
     except ConfigError as error:

@@ -1,6 +1,7 @@
 #!/bin/sh
-# environment.sh <requirements file> [folder]: makes .venv, or that folder, hold what that file of the checkout asks
-# for. Does nothing when it does already. PYTHON names another interpreter than python3 to make it with.
+# environment.sh <requirements file> [folder]: installs what that file of the checkout lists, into .venv or into
+# that folder of the checkout. Does nothing when it is installed already. PYTHON names the interpreter that creates
+# the environment; the default is python3.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 requirements=$1
@@ -16,16 +17,16 @@ fail() {
 
 is_ready && exit 0
 
-# One at a time: viam-server may start a second process while the first still installs.
+# One process at a time installs: viam-server may start a second one while the first is still installing.
 exec 9>"$root/.environment.lock"
 if command -v flock >/dev/null; then flock 9; fi
 is_ready && exit 0
 
 python=${PYTHON:-python3}
 "$python" -c 'import sys; sys.exit(sys.version_info < (3, 10))' 2>/dev/null ||
-    fail "Python 3.10 or newer is needed and '$python' is not; install it, or name one: PYTHON=/path/to/python3"
+    fail "Python 3.10 or newer is needed, and '$python' is not one; install it, or name it: PYTHON=/path/to/python3"
 if ! [ -x "$venv/bin/python" ]; then
-    echo "holdfast: making the Python environment in $venv"
+    echo "holdfast: creating the Python environment in $venv"
     if ! "$python" -m venv "$venv"; then
         rm -rf "$venv"
         fail "'$python -m venv' failed; on Debian and Ubuntu: apt-get install python3-venv"

@@ -1,12 +1,13 @@
-"""The process's event loop: asyncio's own, with a timer as fine as the kernel's, and ahead of other threads.
+"""`run` runs the process's event loop: asyncio's own, with a timer as fine as the kernel's and a faster switch from
+other threads.
 
-epoll counts in milliseconds and asyncio rounds up, so a timer fires as much as a millisecond late: of 1,000
-deadlines a second, 150 would pass unused. select counts in microseconds, and epoll's own descriptor can be waited
-for like any other. Where there is no epoll, asyncio's default is fine enough.
+epoll counts in milliseconds and asyncio rounds up, so a timer fires up to a millisecond late: of 1,000 deadlines a
+second, 150 would pass unused. select counts in microseconds, and can wait for epoll's own descriptor like for any
+other. Where there is no epoll, asyncio's default is fine enough.
 
-Python lets a busy thread go on for 5 ms before another may run: with one that reads a backlog the loop is 6 ms late
-at half of its deadlines, and misses half of 200 a second. With half a millisecond it is late by 1.5 and misses 1 %;
-what the switches cost is too little to be measured.
+Python lets a busy thread run for 5 ms before another one may run. With a thread that reads a backlog, the loop is
+then 6 ms late at half of its deadlines, and misses half of 200 a second. With half a millisecond it is 1.5 ms late
+and misses 1 %; the additional switches cost too little to be measured.
 """
 
 from __future__ import annotations
@@ -21,15 +22,15 @@ from typing import Any
 from holdfast.base.tasks import end
 
 _COARSE_S = 0.002
-"""From here on a millisecond is of little account, and one system call is cheaper than two."""
+"""For waits of this length or more, a millisecond matters little, and one system call is cheaper than two."""
 _MAX_DESCRIPTOR = 1024
-"""select takes none from here on."""
+"""select accepts only descriptors below this."""
 _SWITCH_INTERVAL_S = 0.0005
 
 if hasattr(selectors, "EpollSelector"):
 
     class FineSelector(selectors.EpollSelector):
-        """epoll, and short waits by select."""
+        """Waits with epoll, and with select when the wait is short."""
 
         def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
             if timeout is not None and 0 < timeout < _COARSE_S and self.fileno() < _MAX_DESCRIPTOR:
@@ -45,8 +46,10 @@ else:
 
 
 def run(main: Coroutine[Any, Any, None]) -> None:
-    """As asyncio.run, which takes no loop before Python 3.12; but it does not wait for worker threads, which a disk
-    may hold for as long as it likes."""
+    """Runs `main` like asyncio.run, which accepts no loop before Python 3.12.
+
+    Unlike asyncio.run, it does not wait for worker threads, which a disk may hold up for any time.
+    """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     loop = new_event_loop()
     asyncio.set_event_loop(loop)

@@ -1,6 +1,7 @@
-"""The module's program: `main.py <socket> [--log-level=…] [--tcp-mode]`, as viam-server starts it.
+"""This is the module's program, which viam-server starts as `main.py <socket> [--log-level=…] [--tcp-mode]`.
 
-Without a socket it is the program `holdfast`, as `main.py config …`, for machines that have the module only.
+Without a socket it is the command line program `holdfast`, as in `main.py config …`, for machines that have only
+the module.
 """
 
 from __future__ import annotations
@@ -34,22 +35,26 @@ from module import durable, event_loop, parent
 
 
 class HoldfastModule(Module):
-    """The SDK's module, but for dependencies, which are names here, for what is added twice, and for its end."""
+    """The SDK's module, changed in four points.
+
+    Dependencies are only names, a service may be added twice, an invalid config is answered with the error's
+    message alone, and the end completes all files.
+    """
 
     async def ready(self, request: ReadyRequest) -> ReadyResponse:
         durable.PROCESS.set_parent(request.parent_address)
         return await super().ready(request)
 
     async def _get_dependencies(self, dependencies: Sequence[str]) -> Mapping[ResourceName, ResourceBase]:
-        """Names only: the SDK would make a client of each by calls of its own, and fail for APIs it lacks."""
+        """Returns names only: the SDK would create a client of each, by calls, and fail for APIs that it lacks."""
         return {resource_name_from_string(name): None for name in dependencies}  # type: ignore[misc]
 
     async def add_resource(self, request: AddResourceRequest, *, deadline: Deadline | None = None) -> None:
-        """As the SDK's, but a service that is here already gives way to the new one.
+        """Adds a resource like the SDK, but a service that exists already gives way to the new one.
 
-        When its config changes while viam-server restarts a module that crashed, viam-server adds a resource twice
-        without removing it between. Refused, it would try that again each five seconds for ever, and leave the
-        resource without a status, commands and further changes.
+        When a config changes while viam-server restarts a module that crashed, viam-server adds a resource twice,
+        without removing it in between. If that were refused, viam-server would repeat it every five seconds without
+        end, and the resource would have no status, no commands and no further changes.
         """
         api = API.from_string(request.config.api)
         name = ResourceName(
@@ -60,14 +65,15 @@ class HoldfastModule(Module):
         await super().add_resource(request, deadline=deadline)
 
     async def validate_config(self, request: ValidateConfigRequest) -> ValidateConfigResponse:
-        """As the SDK's, with the message of the error alone."""
+        """Validates like the SDK, but answers an invalid config with the error's message alone."""
         required, optional = durable.validate(request.config)
         return ValidateConfigResponse(dependencies=required, optional_dependencies=optional)
 
     async def stop(self) -> None:
-        """At the end of the process, however it comes: all files are complete before the logger goes.
+        """Completes all files, and then stops the server and the logger. Called whenever the process ends in order.
 
-        viam-server sends SIGTERM again after 3.3 s and SIGKILL after 10: the second must not cut this off.
+        viam-server sends SIGTERM again after 3.3 s and SIGKILL after 10 s; the second SIGTERM must not interrupt
+        it.
         """
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         await durable.PROCESS.end()
@@ -75,14 +81,14 @@ class HoldfastModule(Module):
 
 
 def _allow_many_open_files() -> None:
-    """Each collector has a file open; the usual soft limit of 1,024 is too low for many of them."""
+    """Raises the limit of open files: each collector needs one, and the usual 1,024 are too few for many."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
 
 
 def _limit_the_log() -> None:
-    """What Holdfast says goes to the SDK's handlers, which it changes when it likes, by way of the limit."""
+    """Sends Holdfast's log lines through the limit to the SDK's handlers, which the SDK may change at any time."""
     sdk = getLogger("holdfast-log")
     sdk.setLevel(logging.DEBUG)
     sdk.propagate = False
@@ -93,10 +99,10 @@ def _limit_the_log() -> None:
 
 
 async def _end_with_parent() -> None:
-    """Waits until viam-server is gone, however it went; then completes all files and exits.
+    """Waits until viam-server is gone, for whatever reason; then completes all files and exits.
 
-    The SDK would notice after ten seconds or more; a restarted viam-server has a second module by then. Nothing
-    is left to be told to anybody, so the process ends without the SDK's farewells.
+    The SDK would notice only after ten seconds or more, when a restarted viam-server already has a second module.
+    No program is left to be informed, so the process ends without the SDK's shutdown.
     """
     await parent.gone()
     await durable.PROCESS.end(in_a_hurry=True)
@@ -104,7 +110,7 @@ async def _end_with_parent() -> None:
 
 
 async def main() -> None:
-    gc.freeze()  # what was imported is never garbage: no collection need look at it again
+    gc.freeze()  # what was imported is never garbage: no later collection needs to examine it
     _allow_many_open_files()
     _limit_the_log()
     watch = asyncio.create_task(_end_with_parent())
@@ -113,7 +119,7 @@ async def main() -> None:
 
 
 def run() -> NoReturn:
-    """The program. Its end does not wait for threads either, as Python's own would."""
+    """Runs the program, and exits without waiting for threads, unlike Python's own end."""
     code = 0
     try:
         event_loop.run(main())
@@ -124,7 +130,7 @@ def run() -> NoReturn:
 
 
 def _is_socket(argument: str) -> bool:
-    """A path, or with TCP a host and a port. A person writes a word."""
+    """Returns whether this is a path, or a host and port for TCP. A user's command has neither `/` nor `:`."""
     return "/" in argument or ":" in argument
 
 

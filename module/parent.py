@@ -1,7 +1,8 @@
-"""The process that started us: viam-server, whose end is ours, however it comes.
+"""`gone` waits for the end of the process that started this one: viam-server, without which the module must end.
 
-It may die while we still start. Then our parent is already another process, of whose end we would hear too late or
-never; but nobody reads our standard output any more, which viam-server does through a pipe.
+viam-server may die while the module is still starting. Then the module's parent is already another process, whose
+end comes too late or never. But viam-server reads the module's standard output through a pipe, and that pipe has no
+reader any more.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ _POLL_S = 0.25
 
 
 async def gone() -> None:
-    """Returns when the process that started us is gone; at once when it was gone before this is called."""
+    """Returns when the process that started this one is gone; at once if it was gone before the call."""
     parent = os.getppid()
     handle = _handle_of(parent)
     if is_unread(_STDOUT):
@@ -25,12 +26,12 @@ async def gone() -> None:
     if handle is not None:
         await _until_readable(handle)
         return
-    while os.getppid() == parent:  # noqa: ASYNC110 - nobody tells
+    while os.getppid() == parent:  # noqa: ASYNC110 - there is no event for it
         await asyncio.sleep(_POLL_S)
 
 
 def is_unread(descriptor: int) -> bool:
-    """Whether this is the end of a pipe that nobody reads at the other end."""
+    """Returns whether this is the end of a pipe that has no reader at its other end."""
     try:
         if not stat.S_ISFIFO(os.fstat(descriptor).st_mode):
             return False
@@ -42,12 +43,15 @@ def is_unread(descriptor: int) -> bool:
 
 
 def _handle_of(pid: int) -> int | None:
-    """A descriptor that is readable when that process ends; None where there is none, or no such process."""
+    """Returns a descriptor that becomes readable when that process ends.
+
+    Returns None where the system has no such descriptors, or can't see the process.
+    """
     if sys.platform != "linux":
         return None
     try:
         return os.pidfd_open(pid)
-    except OSError:  # it is just gone, it lies outside of our container, or the kernel does not have this
+    except OSError:  # the process is gone, or outside of this container; or the kernel lacks pidfd_open
         return None
 
 

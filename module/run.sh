@@ -1,8 +1,9 @@
 #!/bin/sh
-# Starts the module, as viam-server does: run.sh <socket> [options]. `run.sh config …` is `holdfast config …`, for a
-# person, whose answer goes to stdout.
-# In an archive of build.sh the program lies beside it, with a Python of its own. In a checkout it runs from the
-# sources, with a Python environment in .venv that is made at the first start and again when requirements.txt changes.
+# Starts the module, as viam-server does: run.sh <socket> [options]. For users, `run.sh config …` is
+# `holdfast config …`, whose output goes to stdout.
+# In an archive of build.sh the program is in a folder beside this one, with a Python of its own. In a checkout it
+# runs from the sources, with a Python environment in .venv, which is created at the first start and updated when
+# the requirements change.
 set -eu
 root=$(cd "$(dirname "$0")/.." && pwd)
 if [ -x "$root/holdfast/holdfast" ]; then exec "$root/holdfast/holdfast" "$@"; fi

@@ -1,6 +1,6 @@
-"""The API rdk:service:data_manager for Python, in the shape in which the Viam SDK gives its services.
+"""This package is the API rdk:service:data_manager for Python, in the shape of the Viam SDK's own services.
 
-The SDK has the messages and no service, client or registration for it; this folder is what is missing there.
+The SDK has the API's messages, but no service, client or registration for it. This package adds these.
 """
 
 from viam.resource.registry import Registry, ResourceRegistration

@@ -1,4 +1,4 @@
-"""The client of a data manager: for programs and tests that talk to one over a machine's connection."""
+"""`DataManagerClient` calls a data manager over a machine's connection, for programs and tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .data_manager import DataManager
 
 
 class DataManagerClient(DataManager, ReconfigurableResourceRPCClientBase):
-    """Calls a data manager."""
+    """Calls the data manager `name` over a channel."""
 
     client: DataManagerServiceStub
 

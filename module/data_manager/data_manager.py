@@ -1,4 +1,4 @@
-"""What a data manager can be asked."""
+"""`DataManager` is the interface of a data manager, as Viam defines it."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class DataManager(ServiceBase):
     async def sync(
         self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
     ) -> None:
-        """Sends what is there now to the cloud; returns when it is delivered, raises when it is not."""
+        """Sends what is on disk now to the cloud. Returns when it is delivered, and raises when it is not."""
 
     @abc.abstractmethod
     async def upload_binary_data_to_datasets(

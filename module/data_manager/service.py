@@ -1,4 +1,4 @@
-"""The RPC side of the data manager."""
+"""`DataManagerRPCService` serves a data manager over gRPC."""
 
 from __future__ import annotations
 
@@ -23,12 +23,16 @@ from .data_manager import DataManager
 
 
 class DataManagerRPCService(UnimplementedDataManagerServiceBase, ResourceRPCServiceBase[DataManager]):
-    """Serves the one data manager of a machine."""
+    """Serves the data manager of a machine."""
 
     RESOURCE_TYPE = DataManager  # type: ignore[assignment]
 
     def get_resource(self, name: str) -> DataManager:
-        """As the SDK's. viam-server sends UploadBinaryDataToDatasets with an empty name: that is the only one."""
+        """Returns the data manager of that name, like the SDK; for an empty name, the only one there is.
+
+        viam-server sends UploadBinaryDataToDatasets with an empty name.
+        Raises ResourceNotFoundError when there is no such data manager, or more than one for an empty name.
+        """
         if not name:
             managers = {id(r): r for r in self.manager.resources.values() if isinstance(r, DataManager)}
             if len(managers) != 1:
