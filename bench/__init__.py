@@ -1,1 +1,1 @@
-"""Measurements: ratios within one run, on the real viam-server."""
+"""This package measures Holdfast: where possible on the real viam-server, and as ratios within one run."""

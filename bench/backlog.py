@@ -1,6 +1,6 @@
-"""A backlog that does not run out: complete capture files, as of a day without a network, put anew as they go.
+"""`backlog` keeps complete capture files waiting, as after a day without a network: it replaces each that is sent.
 
-Each is a further name of a few files outside the capture folder, so that to put one costs next to nothing.
+Each is a hard link to one of a few files outside the capture folder, so that adding one costs next to nothing.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _REFILL_S = 0.1
 
 @asynccontextmanager
 async def backlog(capture_dir: Path, originals: Path) -> AsyncIterator[None]:
-    """So many files wait in `capture_dir` while this lasts; `originals` is a folder on the same file system."""
+    """Keeps `_WAITING` files in `capture_dir` during the block.
+
+    `originals` is a folder on the same file system that does not exist yet.
+    """
     made = await asyncio.to_thread(_make, originals)
     folder = capture_dir / "rdk_component_sensor" / NAME / "Readings"
     folder.mkdir(parents=True, exist_ok=True)

@@ -1,7 +1,9 @@
-"""The bare minimum: grpcio.aio calls at the deadlines of some sensors, their answers thrown away.
+"""This program is the bare minimum: it makes grpcio.aio calls at the deadlines of some sensors and discards the
+answers.
 
-`python -m bench.bare_client SOCKET HZ SECONDS NAME…` prints JSON: calls that succeeded, calls that were due, and
-the CPU seconds that they cost this process. Calls that are due together leave together, as the module's do.
+`python -m bench.bare_client SOCKET HZ SECONDS NAME…` prints JSON: the calls that succeeded, the calls that were
+due, and the CPU seconds that they cost this process. Calls that are due together are sent together, as in the
+module.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""`make bench-capture`: what capture costs and how exactly it keeps its rates, on the real viam-server.
+"""`make bench-capture` measures what capture costs and how exactly it keeps its rates, on the real viam-server.
 
-Prints a table, and writes it with a chart into docs/. Costs are ratios within the run, in alternating rounds, and
-medians of them: the machine may be shared. `--minutes 20` adds the growth of memory.
+It prints a table, and writes it with a chart into docs/. Costs are ratios within the run, from alternating rounds,
+and medians of these, since other programs may use the machine. `--minutes 20` adds the growth of memory.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ MIXED = (Sensors(200, 1.0), Sensors(20, 50.0))
 IMAGES = Sensors(2, 1.0, api="rdk:component:camera", method="GetImages")
 ALL = (USUAL, FAST, *MIXED, IMAGES)
 PYTHON = Sensors(20, 100.0, python=True)
-_FIRST_MINUTES = 5  # in which memory may still grow: caches fill, the allocator settles
+_FIRST_MINUTES = 5  # memory may still grow in these: caches fill, the allocator settles
 
 
 async def bare(rig: Rig, sensors: Sensors, seconds: float) -> dict[str, float]:
-    """grpcio.aio calls at the same deadlines, their answers thrown away."""
+    """Makes grpcio.aio calls at the same deadlines; returns what `bench.bare_client` prints."""
     command = [sys.executable, "-m", "bench.bare_client", str(rig.server.parent_socket)]
     command += [str(sensors.hz), str(seconds), *sensors.names]
     process = await asyncio.create_subprocess_exec(*command, stdout=subprocess.PIPE, cwd=ROOT)
@@ -44,7 +44,7 @@ async def bare(rig: Rig, sensors: Sensors, seconds: float) -> dict[str, float]:
 
 
 async def rates(rig: Rig, rounds: int, seconds: float) -> list[Row]:
-    """The cost beside a bare call, and how exactly the usual and the fastest rate are kept."""
+    """Measures the cost relative to a bare call, and how exactly the usual and the fastest rate are kept."""
     usual: list[Window] = []
     ratios: list[float] = []
     answered: list[float] = []
@@ -69,7 +69,7 @@ async def rates(rig: Rig, rounds: int, seconds: float) -> list[Row]:
 
 
 async def beside_a_drain(rig: Rig) -> list[Row]:
-    """The rate that is kept while a backlog drains as fast as it can, for as long as it is measured."""
+    """Measures the rate that is kept while a backlog drains at full speed for the whole window."""
     await rig.configure(ALL, captured=MIXED, sync=False)
     async with backlog(rig.capture_dir, rig.folder / "backlog"):
         await rig.configure(ALL, captured=MIXED)
@@ -90,7 +90,7 @@ async def beside_a_drain(rig: Rig) -> list[Row]:
 
 
 async def together(binary: Path, sensors: Sensors, seconds: float) -> tuple[Window, Window]:
-    """The builtin's window and ours, of the same sensors, without sync."""
+    """Returns the builtin's window and ours, with the same sensors and without sync."""
     windows = []
     for builtin in (True, False):
         with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
@@ -118,7 +118,7 @@ async def beside_the_builtin(binary: Path, rounds: int, seconds: float) -> list[
 
 
 async def memory(rig: Rig, minutes: float) -> list[Row]:
-    """How the module's memory grows after its first minutes, with readings and images."""
+    """Measures how the module's memory grows after its first minutes, with readings and images."""
     await rig.configure(ALL, captured=(*MIXED, IMAGES))
     (pid,) = rig.server.module_pids("holdfast")
     module, samples = psutil.Process(pid), []
@@ -137,12 +137,14 @@ async def main(binary: Path) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=20.0, help="length of each measured window")
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--minutes", type=float, default=0.0, help=f"watch memory for so long, > {_FIRST_MINUTES}")
+    parser.add_argument(
+        "--minutes", type=float, default=0.0, help=f"watch memory for so many minutes, > {_FIRST_MINUTES}"
+    )
     arguments = parser.parse_args()
     rounds, seconds = arguments.rounds, arguments.seconds
     ourselves = asyncio.current_task()
     assert ourselves is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ourselves.cancel)  # ends what we started
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ourselves.cancel)  # ends all that was started
     rows: list[Row] = []
     with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
         rig = Rig(binary, Path(folder), seconds=seconds)

@@ -1,8 +1,8 @@
-"""`python -m bench.million`: a million small capture files in one folder, and what sync makes of them.
+"""`python -m bench.million` measures how sync copes with a million small capture files in one folder.
 
 The module's engine runs in a process of its own (`bench.million_side`) against a cloud in this one. First the cloud
-takes nothing, so that all files wait: what does that cost? Then it takes everything: how long until the first call,
-and how much memory? Shown are the peak of the process's memory, and CPU as a share of one core.
+refuses everything, so that all files wait: this shows what waiting costs. Then it accepts everything: this shows
+the time until the first call. Memory is the peak of the process over both, and CPU is a share of one core.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from .sync_files import READINGS_OF_2_KIB, content
 ROOT = Path(__file__).parent.parent
 _IN_MEMORY = Path("/dev/shm")
 _BYTES_OF_A_FILE = 8192
-"""With what the file system needs for it."""
+"""The room that one file takes, including what the file system needs for it."""
 _UPLOAD = "/viam.app.datasync.v1.DataSyncService/DataCaptureUpload"
 _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
 
@@ -42,7 +42,7 @@ if TYPE_CHECKING:  # generic in their stubs only
 
 
 class Receiver(grpc.GenericRpcHandler):
-    """A cloud that takes calls, or refuses them as one that is ill."""
+    """A cloud that accepts uploads when it `is_well`, and otherwise answers them with INTERNAL."""
 
     def __init__(self) -> None:
         self.is_well = False
@@ -68,7 +68,7 @@ class Receiver(grpc.GenericRpcHandler):
 
 
 class Side:
-    """The process that syncs."""
+    """The process that syncs, as the operating system sees it."""
 
     def __init__(self, pid: int) -> None:
         self._process = psutil.Process(pid)
@@ -86,7 +86,7 @@ class Side:
 
 @asynccontextmanager
 async def side(port: int, capture_dir: Path, interval_s: float) -> AsyncIterator[tuple[Side, float]]:
-    """Runs as long as the body; gives when its sync began, too."""
+    """Runs the process during the block; yields it, and the monotonic time at which its sync began."""
     attributes = {
         "capture_dir": str(capture_dir),
         "cloud_address": f"http://127.0.0.1:{port}",
@@ -151,7 +151,7 @@ def put(folder: Path, files: int) -> None:
 
 
 def place(files: int) -> str | None:
-    """Where the files go: into memory where they fit well, else where temporary files go."""
+    """Returns the folder for the files: in memory if they need less than half of it, else None."""
     fits = _IN_MEMORY.is_dir() and shutil.disk_usage(_IN_MEMORY).free > 2 * files * _BYTES_OF_A_FILE
     return str(_IN_MEMORY) if fits and psutil.virtual_memory().available > 2 * files * _BYTES_OF_A_FILE else None
 
@@ -159,14 +159,14 @@ def place(files: int) -> str | None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--files", type=int, default=1_000_000)
-    parser.add_argument("--settle", type=float, default=30.0, help="seconds before the wait is measured")
-    parser.add_argument("--seconds", type=float, default=60.0, help="of each measurement")
+    parser.add_argument("--settle", type=float, default=30.0, help="seconds before waiting is measured")
+    parser.add_argument("--seconds", type=float, default=60.0, help="length of each measurement")
     arguments = parser.parse_args()
     where = place(arguments.files)
     with tempfile.TemporaryDirectory(prefix="hf-million-", dir=where) as folder:
         capture_dir = Path(folder) / "capture"
         put(capture_dir / "rdk_component_sensor" / "sensor-0" / "Readings", arguments.files)
-        print(f"{arguments.files:,} files are there", flush=True)
+        print(f"{arguments.files:,} files are in place", flush=True)
         rows = asyncio.run(measure(capture_dir, arguments.settle, arguments.seconds))
     print(table(rows))
     print(f"\n{machine()}; {arguments.files:,} files of 2 KiB {'in memory' if where else 'on disk'}")

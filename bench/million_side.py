@@ -1,4 +1,8 @@
-"""The process that `bench.million` measures: the module's engine without viam-server. `ATTRIBUTES` are JSON."""
+"""This program is what `bench.million` measures: the module's engine without viam-server.
+
+`python -m bench.million_side ATTRIBUTES` takes the service's attributes as JSON. It prints the monotonic time at
+which it begins, and runs until it is killed.
+"""
 
 from __future__ import annotations
 

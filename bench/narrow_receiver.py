@@ -1,7 +1,7 @@
-"""The receiver of `sync_receiver`, with a window for calls and connection that is never widened.
+"""This program serves the receiver of `sync_receiver` with a window, for calls and connection, that never widens.
 
-`python -m bench.narrow_receiver WINDOW_BYTES`. gRPC's own servers widen a window for a message that is larger; what
-stands before them in a cloud may not. On grpclib, which takes the size of its windows from its configuration alone.
+It is started as `python -m bench.narrow_receiver WINDOW_BYTES`. gRPC's own servers widen a window for a larger
+message; a proxy in front of a cloud may not. It uses grpclib, whose windows have the size of its configuration.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .sync_receiver import STREAMS, Receiver, UnwellError
 
 
 class _Bytes(CodecBase):
-    """Messages as they are."""
+    """Passes messages through unchanged."""
 
     __content_subtype__ = "proto"
 

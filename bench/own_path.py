@@ -1,7 +1,8 @@
-"""`python -m bench.own_path`: what a reading costs in the module's own code, without any call.
+"""`python -m bench.own_path` measures what a reading costs in the module's own code, without any call.
 
-The scheduler, a collector and the disk writer run as they do in the module, as fast as they can: the clock is
-simulated, the resource answers at once. Prints microseconds of CPU per reading, the median of some rounds.
+The scheduler, collectors and the disk writer run as they do in the module, as fast as they can: the clock is
+simulated, and the resource answers at once. It prints microseconds of CPU per reading, the median of several
+rounds.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ API = "rdk:component:sensor"
 
 
 class SimulatedClock:
-    """Sleeping costs nothing and moves the time on."""
+    """A clock on which sleeping takes no real time and advances the time."""
 
     time_ns = staticmethod(time.time_ns)
 
@@ -40,7 +41,7 @@ class SimulatedClock:
         return self._now_s
 
     async def sleep(self, seconds: float) -> None:
-        if seconds > 0.1:  # whoever wakes seldom is not what is measured
+        if seconds > 0.1:  # tasks that wake up rarely are not measured
             await asyncio.Event().wait()
         self._now_s += max(0.0, seconds)
         for _ in range(3):
@@ -61,11 +62,11 @@ class InstantClient:
         return [self._answer]
 
     async def close(self) -> None:
-        """Nothing is open."""
+        """Does nothing, since no connection is open."""
 
 
 async def cost_us(readings: int, profile: cProfile.Profile | None = None) -> float:
-    """CPU of the event loop's thread per reading, of 20 collectors at 100 Hz."""
+    """Returns the CPU microseconds of the event loop's thread per reading, with 20 collectors at 100 Hz."""
     clock, client = SimulatedClock(), InstantClient()
     with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
         ledger = Ledger(FileSystem(), clock, folder)

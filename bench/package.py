@@ -1,7 +1,7 @@
-"""How large the module's archive is, and how long the module takes to start: python -m bench.package [archive]
+"""Measures how large the module's archive is, and how long its start takes: python -m bench.package [archive]
 
-A start is timed from the fork to the answer to Ready, which is when viam-server goes on; there is no parent to call
-back. Beside the archive's module the one of this checkout is started, in turn, so that the two can be compared.
+A start is timed from the fork to the answer to Ready, which viam-server waits for; there is no parent to call back.
+The module of the archive and that of this checkout are started in turn, so that the two can be compared.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ _TIMEOUT_S = 30.0
 
 
 def start(executable: Path) -> tuple[float, float]:
-    """Seconds until Ready is answered, and MiB in memory then. The process is gone afterwards."""
+    """Starts a module; returns the seconds until Ready is answered, and the MiB in memory then.
+
+    The process has ended when this returns. Raises RuntimeError when the module does not start.
+    """
     with tempfile.TemporaryDirectory(prefix="hf-") as folder:
         socket = Path(folder) / "module.sock"
         environment = {"PATH": os.environ["PATH"], "HOME": folder, "VIAM_NO_MODULE_PARENT": "true"}
@@ -77,7 +80,7 @@ def main() -> None:
     arguments.add_argument("archive", nargs="?", type=Path, default=ROOT / "dist" / "archive.tar.gz")
     archive: Path = arguments.parse_args().archive
     if not archive.exists():
-        sys.exit(f"there is no {archive}: make module")
+        sys.exit(f"there is no {archive}; build it with: make module")
     with tempfile.TemporaryDirectory(prefix="hf-") as name:
         folder = Path(name)
         subprocess.run(["tar", "-xzf", str(archive), "-C", name], check=True)
@@ -85,7 +88,7 @@ def main() -> None:
         modules = {"the archive": folder / ENTRYPOINT, "the checkout": ROOT / ENTRYPOINT}
         starts: dict[str, list[tuple[float, float]]] = {each: [] for each in modules}
         for executable in modules.values():
-            start(executable)  # the first reads from the disk, and the checkout's may make its environment
+            start(executable)  # the first start reads from the disk, and the checkout's may create its environment
         for _ in range(ROUNDS):
             for each, executable in modules.items():
                 starts[each].append(start(executable))

@@ -1,7 +1,8 @@
-"""`python -m bench.profile`: where the module's event loop spends its time while it captures, by cProfile.
+"""`python -m bench.profile` shows where the module's event loop spends its time while it captures, by cProfile.
 
-The capture engine runs in this process as it does in the module, 20 × 100 Hz over the socket of a real viam-server.
-cProfile inflates Python's own functions beside those in C, so shares are rough; they say where to look.
+The capture engine runs in this process as it does in the module, at 20 × 100 Hz over the socket of a real
+viam-server. cProfile inflates functions in Python relative to those in C, so the shares are rough; they show where
+to look.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ WHERE = {
     "scheduler, collector, client, rates": ("capture/",),
     "frames, buffer, the ledger's count": ("storage/", "zlib", "_struct"),
 }
-"""The rows of the summary: parts of a function's file and name. The first that fits counts."""
+"""The rows of the summary, each with parts of a function's file and name. The first row that matches counts."""
 
 
 async def profiled(binary: Path, profile: cProfile.Profile, seconds: float) -> None:
@@ -71,7 +72,7 @@ async def _capture(socket: str, folder: str, profile: cProfile.Profile, seconds:
 
 
 def summary(profile: cProfile.Profile) -> str:
-    """Shares of the time that was not spent waiting, as a table."""
+    """Returns a table of the shares of the time that was not spent waiting."""
     spent: Counter[str] = Counter()
     for (file, _, name), (_, _, own_s, _, _) in pstats.Stats(profile).stats.items():  # type: ignore[attr-defined]
         text = f"{file}:{name}"

@@ -1,4 +1,4 @@
-"""The results of a bench as a table, as a part of docs/benchmarks.md and as a chart in SVG."""
+"""This module presents results as a table, as a part of docs/benchmarks.md, and as a chart in SVG."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _BAR_PX, _LABEL_PX, _ROW_PX, _WIDTH_PX = 300, 400, 26, 860
 
 @dataclass(frozen=True)
 class Row:
-    """One figure beside its aim. `at_most` says on which side of the aim it should be; no aim: it is shown only."""
+    """One figure and its aim. `at_most` says on which side of it the figure should be. No aim: it is only shown."""
 
     name: str
     value: float
@@ -25,7 +25,7 @@ class Row:
     at_most: bool = True
     rounds: Sequence[float] = ()
     note: str = ""
-    """What stands behind the figure."""
+    """A text that follows the figure."""
 
     @property
     def met(self) -> bool | None:
@@ -43,7 +43,7 @@ class Row:
 
 
 def machine() -> str:
-    """What it was measured on."""
+    """Describes the computer on which the bench ran."""
     model = platform.machine()
     cpuinfo = Path("/proc/cpuinfo")
     if cpuinfo.exists():
@@ -61,19 +61,22 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def write(folder: Path, part: str, rows: Sequence[Row], how: str) -> None:
-    """Puts the figures into their part of `folder`/benchmarks.md, between its marks, and the chart beside it."""
+    """Puts the figures into their part of `folder`/benchmarks.md, between its marks, and the chart beside the page.
+
+    Raises ValueError unless the page has exactly one place for them.
+    """
     page = folder / "benchmarks.md"
     marks = re.compile(rf"(<!-- measured: {part} -->\n).*?(<!-- end -->)", re.DOTALL)
     figures = f"{table(rows)}\n\n{machine()}; {how}.\n"
     text, found = marks.subn(lambda found: found[1] + figures + found[2], page.read_text())
     if found != 1:
-        raise ValueError(f"{page} has {found} places for the figures of {part}, it needs one")
+        raise ValueError(f"{page} has {found} places for the figures of {part}, it needs exactly one")
     page.write_text(text)
     (folder / f"benchmarks-{part}.svg").write_text(chart([row for row in rows if row.aim is not None]))
 
 
 def chart(rows: Sequence[Row]) -> str:
-    """One bar a row: the figure as a share of its aim, which is the line that all bars are held against."""
+    """Draws one bar for each row: the figure as a share of its aim. The aim is one line across all bars."""
     height_px = _ROW_PX * (len(rows) + 1)
     aim_px, foot_px = _LABEL_PX + _BAR_PX * 0.8, _ROW_PX * len(rows)
     parts = [

@@ -1,7 +1,7 @@
-"""One machine to measure on: the real viam-server, its sensors, a data manager, and a cloud on this computer.
+"""`Rig` is the machine that is measured: viam-server, its sensors, a data manager, and a cloud on this computer.
 
-What is counted is what arrived, by the times that the readings tell, not by anybody's own counters. CPU is that of
-the processes, as the operating system has it.
+It counts what arrived, by the times in the readings, and not by the counters of a data manager. CPU is that of the
+processes, as the operating system reports it.
 """
 
 from __future__ import annotations
@@ -32,14 +32,17 @@ ROOT = Path(__file__).parent.parent
 _PYTHON_SENSOR = {"name": "sensors", "type": "local", "executable_path": str(ROOT / "tests/e2e/sensors/run.sh")}
 _BUILTIN = "rdk:builtin:builtin"
 _OURS = "holdfast:data-manager:durable"
-_CLOCKS_APART_S = 0.0001  # the wall clock is adjusted while we measure
+_CLOCKS_APART_S = 0.0001  # the wall clock may be adjusted during a measurement
 SETTLE_S = 3.0
-"""From the start of the collectors to the window in which they are measured."""
+"""The time from the start of the collectors to the window in which they are measured."""
 
 
 @dataclass(frozen=True)
 class Sensors:
-    """So many fake resources at a frequency. `python` ones, sensors, are served by a module with the SDK."""
+    """`count` resources that are captured at one frequency.
+
+    They are viam-server's fakes; with `python`, they are sensors that a module with the Python SDK serves.
+    """
 
     count: int
     hz: float
@@ -78,7 +81,10 @@ class Sensors:
 
 @dataclass(frozen=True)
 class Span:
-    """A stretch of the wall clock, which is `ahead_ns` of the monotonic one; and what it used of a core."""
+    """A stretch of time by the wall clock, and the share of a core that each kind of process used in it.
+
+    The wall clock is `ahead_ns` ahead of the monotonic one.
+    """
 
     begin_ns: int
     end_ns: int
@@ -88,26 +94,26 @@ class Span:
 
 @dataclass(frozen=True)
 class Window:
-    """What was measured of one stretch of time."""
+    """What was measured in one stretch of time."""
 
     captured: float
-    """Of what was due, 0 to 1."""
+    """The share of the readings that were due, 0 to 1."""
     readings: int
     late_p99_ms: float
     server_cpu: float
-    """Of one core, as the two below."""
+    """The share of one core; so are the two below."""
     module_cpu: float
     sensors_cpu: float
     seconds: float
 
     @property
     def module_us(self) -> float:
-        """CPU microseconds of our module for each reading."""
+        """The CPU microseconds of our module for each reading."""
         return self.module_cpu * self.seconds * 1e6 / self.readings if self.readings else float("inf")
 
     @property
     def cpu(self) -> float:
-        """All of it together."""
+        """The share of one core that all processes used together."""
         return self.server_cpu + self.module_cpu + self.sensors_cpu
 
     def __str__(self) -> str:
@@ -118,7 +124,7 @@ class Window:
 
 
 class Rig:
-    """`start`, then `configure` and `measure` as often as it takes, then `stop`."""
+    """A machine for one data manager: `start` it, `configure` and `measure` it repeatedly, then `stop` it."""
 
     def __init__(self, binary: Path, folder: Path, *, builtin: bool = False, seconds: float = 10.0) -> None:
         self.capture_dir = folder / "capture"
@@ -132,7 +138,7 @@ class Rig:
     async def start(
         self, sensors: Iterable[Sensors], *, captured: Iterable[Sensors] | None = None, sync: bool = True
     ) -> None:
-        """Returns when everything runs; `captured` of the `sensors` are captured, all where nothing is said."""
+        """Starts everything, and returns when it runs. `captured` are the sensors that are captured; None: all."""
         sensors = list(sensors)
         await self.cloud.start()
         await self.server.start(self._config(sensors, None if captured is None else list(captured), sync=sync))
@@ -142,7 +148,10 @@ class Rig:
     async def configure(
         self, sensors: Iterable[Sensors], *, captured: Iterable[Sensors], sync: bool = True
     ) -> None:
-        """As `start`, of what runs already; `captured` of the `sensors` are captured. Not with the builtin."""
+        """Changes which sensors there are and which are captured, and returns when that is in effect.
+
+        It can't be used with the builtin. Raises TimeoutError when the module does not run the collectors.
+        """
         captured = list(captured)
         self.server.write_config(self._config(list(sensors), captured, sync=sync))
         count = sum(group.count for group in captured)
@@ -166,12 +175,12 @@ class Rig:
             return await DataManagerClient.from_robot(robot, "data").get_status(timeout=5)
 
     async def sync(self) -> None:
-        """Returns when everything that was captured so far has arrived."""
+        """Syncs, and returns when everything that was captured so far has arrived."""
         async with self.server.robot() as robot:
             await DataManagerClient.from_robot(robot, "data").sync(timeout=120)
 
     async def watch(self) -> Span:
-        """Lets `seconds` pass."""
+        """Waits for the length of a window, and returns the span."""
         ahead_ns = time.time_ns() - time.monotonic_ns()
         begin_ns, before = time.time_ns(), self._cpu()
         await asyncio.sleep(self._seconds)
@@ -180,16 +189,16 @@ class Rig:
         return Span(begin_ns, end_ns, ahead_ns, used)
 
     async def measure(self, sensors: Iterable[Sensors], *, delivered: bool = True) -> Window:
-        """One window of `seconds`; see `count`."""
+        """Measures one window; see `count`."""
         span = await self.watch()
         if delivered:
             await self.sync()
         else:
-            await asyncio.sleep(2.0)  # our flush
+            await asyncio.sleep(2.0)  # until the last readings are flushed
         return self.count(span, sensors, in_files=not delivered)
 
     def count(self, span: Span, sensors: Iterable[Sensors], *, in_files: bool) -> Window:
-        """What was captured within `span`: what is in the cloud and, where sync stands still, in the files."""
+        """Counts what was captured within `span`: readings in the cloud and, with `in_files`, in capture files."""
         readings, due = 0, 0.0
         late_ms: list[float] = []
         for group in sensors:
@@ -233,7 +242,7 @@ class Rig:
         }
 
     def _cpu(self) -> dict[str, float]:
-        """CPU seconds of viam-server, our module and the sensors' module."""
+        """Returns the CPU seconds so far of viam-server, our module and the sensors' module."""
 
         def seconds(pids: Iterable[int]) -> float:
             return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
@@ -260,8 +269,11 @@ class Rig:
 
 
 def _lateness_ms(times_s: list[float], hz: float) -> Iterator[float]:
-    """How late each reading was requested, on the monotonic clock, after the slot of the first deadline that was
-    not yet served. Collectors below 10 Hz have a place of their own on the grid: for them it is the slot before."""
+    """Yields how late each reading was requested, on the monotonic clock.
+
+    It is late relative to the slot of the first deadline that was not yet served. Collectors below 10 Hz have a
+    place of their own on the grid: for them it is the slot before the request.
+    """
     interval_s = 1 / hz if hz >= 10 else 0.005
     next_s = 0.0
     for time_s in times_s:

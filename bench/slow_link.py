@@ -1,12 +1,13 @@
-"""A long, narrow or broken way to a server on this computer: a TCP relay with a round-trip time and a rate.
+"""`SlowLink` is a long, narrow or broken link to a server on this computer: a TCP relay with a round-trip time and
+a rate.
 
-Both may be set at any time, for what comes from then on. Invariants:
-- The port stays ours from `start` to `stop`, while the link is cut too.
-- A delay costs no throughput: as much is under way as the two ends agree upon, up to `_MOST_UNDER_WAY_BYTES`. A
-  receiver that falls behind does not stop the sender before that; else the line would run empty behind it.
-- The rate is that of the link, in each direction: its connections share it fairly, a piece each in turn. What
-  waits for its turn is bounded as in a router, so a sender feels the link.
-- Connecting costs no delay, since the kernel answers; whatever is said after it does.
+Both may be set at any time, and apply to what is sent from then on. Invariants:
+- No other program gets the port before `stop`, not even while the link is cut.
+- A delay costs no throughput: as much is under way as the two ends agree on, up to `_MOST_UNDER_WAY_BYTES`. A
+  receiver that falls behind does not stop the sender before that; otherwise the line would run empty behind it.
+- The rate is that of the link, in each direction: its connections share it fairly, one piece each in turn. What
+  waits for its turn is bounded, as in a router, so that the link slows the sender down.
+- Connecting costs no delay, since the kernel answers; everything that is sent afterwards is delayed.
 """
 
 from __future__ import annotations
@@ -17,18 +18,21 @@ from collections import deque
 
 _MOST_UNDER_WAY_BYTES = 256 * 1024 * 1024
 _QUEUE_BYTES = 256 * 1024
-"""What may wait of one connection for its turn on a link with a rate."""
+"""The most bytes of one connection that wait for their turn on a link with a rate."""
 _PIECE_BYTES = 16 * 1024
 _TICK_S = 0.002
 
 
 class SlowLink:
-    """Relays from a free port on 127.0.0.1 to `target_port`. `start`, then `stop`; of one event loop."""
+    """Relays from a free port on 127.0.0.1 to `target_port`, from `start` to `stop`.
+
+    Thread: all calls must come from one event loop.
+    """
 
     def __init__(self, target_port: int) -> None:
         self.rtt_s = 0.0
         self.bytes_per_s = 0.0
-        """0: as fast as it goes."""
+        """The rate in each direction; 0: no limit."""
         self._target_port = target_port
         self._holder = _bound(0)
         self.port = int(self._holder.getsockname()[1])
@@ -45,7 +49,7 @@ class SlowLink:
         self._server = await asyncio.get_running_loop().create_server(self._accept, sock=_bound(self.port))
 
     def cut(self) -> None:
-        """Ends all connections and refuses new ones, until `start`."""
+        """Ends all connections, and refuses new ones until `start`."""
         server, self._server = self._server, None
         if server is not None:
             server.close()
@@ -73,13 +77,13 @@ class SlowLink:
 
 
 class _End(asyncio.Protocol):
-    """One end of a connection, and what was read from it and is on its way to the peer."""
+    """One end of a connection, with what was read from it and is on its way to the peer."""
 
     def __init__(self, ends: set[_End], line: _Line) -> None:
         self.peer: _End
         self.connecting: asyncio.Task[None] | None = None
         self.queued: deque[bytes] = deque()
-        """Waits for its turn on the line."""
+        """Data that waits for its turn on the line."""
         self.queued_bytes = 0
         self._ends = ends
         self._line = line
@@ -88,7 +92,7 @@ class _End(asyncio.Protocol):
         self._under_way_bytes = 0
         self._timer: asyncio.TimerHandle | None = None
         self._is_full = False
-        """Whether who reads at this end is behind: what arrives for it waits on the line."""
+        """Whether the program at this end reads too slowly: what arrives for it waits on the line."""
         self._early: list[bytes] = []
         self._held: set[str] = set()
 
@@ -123,7 +127,7 @@ class _End(asyncio.Protocol):
             self.pass_on(data)
 
     def pass_on(self, data: bytes) -> None:
-        """It is on the line: it arrives after the delay."""
+        """Puts data on the line, where it arrives after the delay."""
         delay_s = self._line.delay_s
         if not delay_s and not self._under_way and not self.peer._is_full:
             self.peer.write(data)
@@ -135,7 +139,7 @@ class _End(asyncio.Protocol):
             self._arm()
 
     def hold(self, why: str, yes: bool) -> None:
-        """Reads no more from this end as long as there is a reason."""
+        """Adds or removes the reason `why`; as long as there is a reason, nothing is read from this end."""
         before = bool(self._held)
         (self._held.add if yes else self._held.discard)(why)
         if self._transport is not None and before != bool(self._held):
@@ -172,7 +176,7 @@ class _End(asyncio.Protocol):
 
 
 class _Line:
-    """One direction: gives those that wait a piece each in turn, at the link's rate."""
+    """One direction of the link: sends one piece of each waiting connection in turn, at the link's rate."""
 
     def __init__(self, link: SlowLink) -> None:
         self._link = link
@@ -224,8 +228,11 @@ class _Line:
 
 
 def _bound(port: int) -> socket.socket:
-    """A socket of that port; one that never listens keeps the port, and the kernel refuses connections."""
-    # With the protocol named, asyncio turns off Nagle's algorithm for what is accepted.
+    """Returns a socket on that port (0: a free one).
+
+    While it does not listen, it keeps the port, and the kernel refuses connections.
+    """
+    # asyncio turns off Nagle's algorithm for accepted connections only if the protocol is named here.
     bound = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
     bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

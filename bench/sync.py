@@ -1,7 +1,8 @@
-"""`make bench-sync`: how fast sync is beside the builtin, both in the real viam-server, over links of all kinds.
+"""`make bench-sync` compares the speed of sync with the builtin's, in the real viam-server, over various links.
 
-Prints a table; a run of everything at full length writes it with a chart into docs/. All figures are ratios within
-the run, or times that the link decides: the machine may be shared, though a quiet one gives the better table.
+It prints a table; a run of all measures at full length writes it with a chart into docs/. All figures are ratios
+within the run, or times that depend on the link. So other programs may use the machine, but a quiet one gives
+better figures.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ MEASURES: dict[str, Measure] = {
 
 async def main(binary: Path) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default=",".join(MEASURES), help="which of %(default)s")
+    parser.add_argument("--only", default=",".join(MEASURES), help="some of %(default)s")
     parser.add_argument("--rounds", type=int, default=Scale.rounds)
     parser.add_argument("--quick", action="store_true", help="a quarter of the data, one round, nothing is written")
     arguments = parser.parse_args()
@@ -47,7 +48,7 @@ async def main(binary: Path) -> None:
     scale = QUICK if arguments.quick else replace(Scale(), rounds=arguments.rounds)
     ourselves = asyncio.current_task()
     assert ourselves is not None
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ourselves.cancel)  # ends what we started
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ourselves.cancel)  # ends all that was started
     rows: list[Row] = []
     began_s = time.monotonic()
     for name in chosen:

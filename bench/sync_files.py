@@ -1,4 +1,4 @@
-"""Capture files to be synced: the same readings in the format of either data manager, as it writes them itself."""
+"""This module makes capture files for sync: the same readings in the own format of each data manager."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from holdfast.storage.capture_files.frames import FrameEncoder, tabular_message, varint
 
 SENSORS = 10
-"""The files are of so many collectors."""
+"""The number of collectors to which the files belong."""
 READINGS_OF_64_KIB, READINGS_OF_2_KIB = 640, 20
 
 
 def content(sensor: int, readings: int, *, builtin: bool) -> bytes:
-    """A capture file with the readings of a second or so, each of three numbers."""
+    """Returns a capture file with readings of three numbers each, a millisecond apart."""
     metadata = DataCaptureMetadata(
         component_type="rdk:component:sensor",
         component_name=f"sensor-{sensor}",
@@ -41,7 +41,7 @@ def content(sensor: int, readings: int, *, builtin: bool) -> bytes:
 
 
 def put(capture_dir: Path, files: int, readings: int, *, builtin: bool, prefix: str = "") -> None:
-    """So many complete files, spread over the collectors; nobody sees a part of one."""
+    """Puts `files` complete files into the collectors' folders; a rename makes each appear as a whole."""
     unseen = capture_dir.parent / "unseen.capture"
     for sensor in range(SENSORS):
         folder = capture_dir / "rdk_component_sensor" / f"sensor-{sensor}" / "Readings"
@@ -53,7 +53,7 @@ def put(capture_dir: Path, files: int, readings: int, *, builtin: bool, prefix: 
 
 
 def put_large(files_dir: Path, size_bytes: int) -> None:
-    """One arbitrary file."""
+    """Puts one arbitrary file into a folder; a rename makes it appear as a whole."""
     piece = os.urandom(1024 * 1024)
     unseen = files_dir.parent / "unseen.bin"
     with unseen.open("wb") as file:

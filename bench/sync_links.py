@@ -1,4 +1,4 @@
-"""What is made of a link that is long and narrow, and of a receiver whose window is small."""
+"""This module measures how well sync uses a long and narrow link, and a receiver whose window is small."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UPLOAD = "/viam.app.datasync.v1.DataSyncService/DataCaptureUpload"
 
 
 async def share(binary: Path, folder: Path, scale: Scale) -> list[Row]:
-    """How much of a long and narrow link one large file fills."""
+    """Measures how much of a long and narrow link one large file fills."""
     async with a_side(binary, folder / "ours", builtin=False, window_bytes=_WIDE_BYTES) as side:
         side.link.rtt_s, side.link.bytes_per_s = _LONG_S, _BYTES_PER_S
         value = await side.upload_large(scale.large_bytes) / _BYTES_PER_S * 100
@@ -31,7 +31,7 @@ async def share(binary: Path, folder: Path, scale: Scale) -> list[Row]:
 
 
 async def windows(binary: Path, folder: Path, scale: Scale) -> list[Row]:
-    """Small files to a receiver with a fixed window of 64 KiB, beside what one connection of gRPC's carries."""
+    """Measures small files to a receiver with a fixed window of 64 KiB, relative to one gRPC connection."""
     program = "bench.narrow_receiver"
     async with a_side(binary, folder / "ours", builtin=False, window_bytes=_NARROW_BYTES, receiver=program) as side:
         side.link.rtt_s = _LONG_S
@@ -43,7 +43,7 @@ async def windows(binary: Path, folder: Path, scale: Scale) -> list[Row]:
 
 
 async def _one_connection(side: Side) -> float:
-    """Bytes a second of files in calls of their own, several under way."""
+    """Returns the bytes per second of one connection with several calls in flight, of one file each."""
     request = content(0, READINGS_OF_64_KIB, builtin=True)
     sent_bytes = 0
     async with grpc.aio.insecure_channel(f"127.0.0.1:{side.link.port}") as channel:

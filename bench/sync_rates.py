@@ -1,6 +1,6 @@
-"""How fast a backlog goes, on long links, beside the builtin in alternating rounds.
+"""This module measures how fast a backlog drains over long links, compared with the builtin in alternating rounds.
 
-The builtin gets a limited time where it is slow: what counts is files a second.
+The builtin gets a limited time, since it is slow over long links; the result is files per second.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _AIMS = (
 
 @dataclass(frozen=True)
 class Scale:
-    """How much is measured."""
+    """The amount of data and the number of rounds."""
 
     rounds: int = 2
     files: int = 2000
@@ -40,14 +40,14 @@ QUICK = Scale(rounds=1, files=500, large_bytes=50 * 1024 * 1024, builtin_s=3.0)
 
 @dataclass(frozen=True)
 class Drain:
-    """One backlog of small files, and the CPU that a reading cost."""
+    """The speed at which one backlog of small files drained, and the CPU microseconds that a reading cost."""
 
     files_per_s: float
     cpu_us: float
 
 
 async def drains(binary: Path, folder: Path, scale: Scale) -> list[Row]:
-    """Small files of both sizes at each round-trip time."""
+    """Measures small files of both sizes at each round-trip time."""
     found: dict[tuple[int, int, str], list[Drain]] = {}
     async with AsyncExitStack() as stack:
         sides = {
@@ -88,7 +88,7 @@ async def drains(binary: Path, folder: Path, scale: Scale) -> list[Row]:
 
 
 async def large(binary: Path, folder: Path, scale: Scale) -> list[Row]:
-    """One large arbitrary file at each round-trip time."""
+    """Measures one large arbitrary file at each round-trip time."""
     rows = []
     async with AsyncExitStack() as stack:
         sides = (
@@ -108,7 +108,7 @@ async def large(binary: Path, folder: Path, scale: Scale) -> list[Row]:
 
 
 def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], unit: str, aim: float) -> Row:
-    """Ours by theirs of each round, and the medians in words."""
+    """Returns the ratio of ours to theirs in each round, with both medians as a note."""
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     note = f"{statistics.median(ours):.4g} ÷ {statistics.median(theirs):.4g} {unit}"
     return Row(name, statistics.median(ratios), "", aim, False, ratios, note)

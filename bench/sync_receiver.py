@@ -1,8 +1,9 @@
-"""The cheapest cloud that a viam-server and both data managers accept: counts what it is sent, keeps none of it.
+"""This program is the cheapest cloud that viam-server and both data managers accept: it counts what it receives,
+and keeps none of it.
 
-`python -m bench.sync_receiver WINDOW_BYTES` prints its port; whoever started it speaks to it by the service
-`bench.Receiver`. A reading is counted by the one entry that its map begins with, which `bytes.count` finds without
-decoding anything. `WINDOW_BYTES` is what a sender may have under way at least; gRPC widens it for a large message.
+`python -m bench.sync_receiver WINDOW_BYTES` prints its port. The process that started it controls it by the service
+`bench.Receiver`. A reading is counted by the one entry with which its map begins, which `bytes.count` finds without
+decoding. A sender may have at least `WINDOW_BYTES` under way; gRPC widens the window for a large message.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from viam.proto.app.robot import ConfigResponse, LogResponse, NeedsRestartRespon
 from viam.proto.rpc.auth import AuthenticateResponse
 
 READING = b"\x0a\x08readings\x12"
-"""In a Struct: the entry "readings" of its map."""
+"""The bytes with which the entry "readings" begins in the map of a Struct."""
 STREAMS = (
     "/viam.app.datasync.v1.DataSyncService/FileUpload",
     "/viam.app.datasync.v1.DataSyncService/StreamingDataCaptureUpload",
@@ -33,11 +34,11 @@ if TYPE_CHECKING:  # generic in their stubs only
 
 
 class UnwellError(Exception):
-    """To be answered with UNAVAILABLE."""
+    """The receiver is set to answer uploads with UNAVAILABLE."""
 
 
 class Receiver:
-    """What is answered, by paths, and what was taken; whatever brings the bytes."""
+    """The answers by path, and a record of what was accepted. It does not depend on the server in front of it."""
 
     def __init__(self) -> None:
         self._arrivals: list[tuple[float, int, int]] = []
@@ -58,7 +59,7 @@ class Receiver:
         }
 
     async def stream(self, messages: AsyncIterator[bytes]) -> bytes:
-        """The answer of `STREAMS`; UnwellError."""
+        """Receives a stream of one of `STREAMS`, and returns its answer. Raises UnwellError."""
         self._admit()
         size_bytes = 0
         async for message in messages:
@@ -76,17 +77,17 @@ class Receiver:
             raise UnwellError
 
     def _configure(self, request: bytes) -> bytes:
-        """What viam-server is told from now on."""
+        """Sets the config that viam-server gets from now on."""
         self._machine = RobotConfig.FromString(request)
         return b""
 
     def _set_well(self, request: bytes) -> bytes:
-        """Whether uploads are taken (1) from now on, or answered with UNAVAILABLE (0)."""
+        """Sets whether uploads are accepted (1) from now on, or answered with UNAVAILABLE (0)."""
         self._well = request == b"1"
         return b""
 
     def _take(self, _: bytes) -> bytes:
-        """What arrived since the last time: when by the monotonic clock, readings, bytes."""
+        """Returns what arrived since the last call: the monotonic time, the readings, the bytes."""
         arrivals, self._arrivals = self._arrivals, []
         return json.dumps(arrivals).encode()
 

@@ -1,7 +1,8 @@
-"""One side of the comparison: a real viam-server with its data manager, a link, and a receiver behind it.
+"""`Side` is one side of the comparison: a real viam-server with its data manager, a link, and a receiver behind it.
 
-Both sides are alike: the machine's config comes from the receiver, over the link too. What is measured is what the
-receiver took, by the monotonic clock that all processes of a computer share; CPU is that of the process that syncs.
+Both sides are alike; the machine's config also comes from the receiver, over the link. The figures are of what the
+receiver accepted, by the monotonic clock, which all processes of a computer share. CPU is that of the process that
+syncs.
 """
 
 from __future__ import annotations
@@ -34,18 +35,18 @@ from .slow_link import SlowLink
 
 ROOT = Path(__file__).parent.parent
 WIDE_BYTES = 256 * 1024 * 1024
-"""The window of a receiver that holds up no link of ours."""
+"""The window of a receiver that never holds up the link."""
 _KEYS = {"id": "key"}
 _PART_ID = "bench"
 _POLL_S = 0.02
 _READY_TIMEOUT_S = 60.0
 _QUIET_S = 0.5
 _OLD_ENOUGH_S = 0.1
-"""Beyond `file_last_modified_millis`."""
+"""A time that is longer than `file_last_modified_millis`."""
 
 
 class Arrival(NamedTuple):
-    """One upload that was taken."""
+    """One upload that was accepted."""
 
     at_s: float
     readings: int
@@ -53,7 +54,7 @@ class Arrival(NamedTuple):
 
 
 class Drained(NamedTuple):
-    """What was taken of a backlog, and how fast."""
+    """What was accepted of a backlog, and how fast."""
 
     readings: int
     readings_per_s: float
@@ -61,7 +62,7 @@ class Drained(NamedTuple):
 
 
 class Receiver:
-    """The process of `bench.sync_receiver` and what it has taken."""
+    """The process of a receiver program, such as `bench.sync_receiver`, and what it has accepted."""
 
     def __init__(self, process: asyncio.subprocess.Process, port: int) -> None:
         self.port = port
@@ -77,7 +78,7 @@ class Receiver:
         return cls(process, int(await process.stdout.readline()))
 
     async def take(self) -> list[Arrival]:
-        """What arrived since the last time."""
+        """Returns what arrived since the last call."""
         return [Arrival(*each) for each in json.loads(await self.ask("Take"))]
 
     async def ask(self, method: str, request: bytes = b"") -> bytes:
@@ -94,7 +95,7 @@ class Receiver:
 
 
 class Side:
-    """Use `a_side`. Files are put below `folder`, which `clear` empties."""
+    """One side, made by `a_side`. Files are put into folders below `folder`, which `clear` empties."""
 
     def __init__(
         self, server: ViamServer, receiver: Receiver, link: SlowLink, folder: Path, *, builtin: bool
@@ -107,7 +108,7 @@ class Side:
         self._server = server
 
     async def clear(self) -> None:
-        """Nothing is there and nothing arrives any more."""
+        """Deletes all files, and returns when nothing arrives any more."""
         for folder in (self.capture_dir, self.files_dir):
             for path in folder.iterdir() if folder.exists() else ():
                 if path.name != ".holdfast":
@@ -118,7 +119,10 @@ class Side:
             quiet = not await self.receiver.take()
 
     async def sync(self, limit_s: float) -> float:
-        """Asks for a sync as a user does, and returns when it began; it ends when all is sent or the time is up."""
+        """Requests a sync as a user does, and waits until all is sent or the time is up.
+
+        Returns the monotonic time of the request.
+        """
         async with self._server.robot() as robot:
             client = DataManagerClient.from_robot(robot, "data")
             began_s = time.monotonic()
@@ -127,9 +131,10 @@ class Side:
         return began_s
 
     async def drain(self, files: int, readings: int, limit_s: float) -> Drained:
-        """Puts so many files and syncs them.
+        """Puts `files` files into the capture folder, and syncs them.
 
-        The clock runs from the request to the last arrival in time, so what it takes to begin counts too.
+        The clock runs from the request to the last arrival in time, so the time that sync takes to begin counts
+        too. Raises TimeoutError when nothing arrived.
         """
         await self.clear()
         await asyncio.to_thread(sync_files.put, self.capture_dir, files, readings, builtin=self.builtin)
@@ -141,7 +146,10 @@ class Side:
         return Drained(total, total / seconds, sum(each.size_bytes for each in arrived) / seconds)
 
     async def upload_large(self, size_bytes: int) -> float:
-        """Puts one arbitrary file and syncs it; bytes a second from the request to the arrival."""
+        """Puts one arbitrary file into the sync path, and syncs it.
+
+        Returns the bytes per second from the request to the arrival. Raises TimeoutError when it did not arrive.
+        """
         await self.clear()
         await asyncio.to_thread(sync_files.put_large, self.files_dir, size_bytes)
         await asyncio.sleep(_OLD_ENOUGH_S)
@@ -153,12 +161,12 @@ class Side:
         raise TimeoutError(f"the large file did not arrive\n{self._server.log_tail()}")
 
     def cpu_s(self) -> float:
-        """CPU seconds so far of the process in which the data manager runs."""
+        """Returns the CPU seconds so far of the process in which the data manager runs."""
         pids = [self._server.pid] if self.builtin else self._server.module_pids("holdfast")
         return sum(sum(psutil.Process(pid).cpu_times()[:2]) for pid in pids)
 
     async def wait_until_connected(self) -> None:
-        """Returns when a sync is not refused."""
+        """Returns when a sync is accepted. Raises TimeoutError."""
         deadline_s = time.monotonic() + _READY_TIMEOUT_S
         while True:
             try:
@@ -181,7 +189,7 @@ async def a_side(
     window_bytes: int = WIDE_BYTES,
     receiver: str = "bench.sync_receiver",
 ) -> AsyncIterator[Side]:
-    """A side that is connected; ended with the block. Without `interval_s` it syncs only when it is asked."""
+    """Yields a connected side, which ends with the block. Without `interval_s` it syncs only on request."""
     folder.mkdir()
     taker = await Receiver.start(receiver, window_bytes)
     link = SlowLink(taker.port)

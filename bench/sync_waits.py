@@ -1,4 +1,4 @@
-"""How long data waits: behind a large file, and after trouble. Scheduled sync, each second on both sides."""
+"""This module measures how long data waits behind a large file, and after trouble. Both sides sync every second."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Trouble = Callable[[Side], Awaitable[None]]
 
 @asynccontextmanager
 async def _both(binary: Path, folder: Path) -> AsyncIterator[Sides]:
-    """Ours and the builtin with a thread, which sync by themselves."""
+    """Yields our side and the builtin's with one thread, which both sync on a schedule."""
     folder.mkdir(exist_ok=True)
     async with AsyncExitStack() as stack:
         yield (
@@ -41,7 +41,7 @@ async def _both(binary: Path, folder: Path) -> AsyncIterator[Sides]:
 
 
 async def behind(binary: Path, folder: Path, scale: Scale) -> list[Row]:
-    """Small files that appear while a large one is on its way."""
+    """Measures small files that appear while a large one is being sent."""
     async with _both(binary, folder) as sides:
         ours_s, theirs_s = await asyncio.gather(*(_behind(side, scale) for side in sides))
     name = f"{_SMALL_FILES} files of 2 KiB behind one of {scale.large_bytes >> 20} MiB at 5 MB/s: median wait"
@@ -69,7 +69,7 @@ async def _behind(side: Side, scale: Scale) -> float:
 
 
 async def recovery(binary: Path, folder: Path, scale: Scale) -> list[Row]:
-    """Files that come all the time, and a cloud, and then a link, that is away for a while."""
+    """Measures how soon uploads flow again after the cloud, or the link, was down, while files keep coming."""
 
     async def unwell(side: Side) -> None:
         await side.receiver.ask("SetWell", b"0")
@@ -116,7 +116,7 @@ async def _put_all_the_time(side: Side) -> None:
 
 
 async def _next_arrival_s(side: Side, after_s: float) -> float:
-    """When the first upload behind `after_s` arrived."""
+    """Returns when the first upload after `after_s` arrived; the end of the wait if none did."""
     deadline_s = time.monotonic() + _LIMIT_S
     while time.monotonic() < deadline_s:
         for arrival in await side.receiver.take():
