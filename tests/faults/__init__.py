@@ -1,1 +1,1 @@
-"""Tests that break something on purpose: here, processes that are killed again and again."""
+"""These tests break things on purpose: processes, links, clouds, disks, clocks, files. README.md explains them."""

@@ -1,14 +1,16 @@
-"""The account of one sensor: what it gave, what the cloud took, and what each fault may have cost.
+"""`Account` judges one source: what it served, what arrived in the cloud, and what each fault may have cost.
 
-Judged by outsiders alone: the source's own ledger, the cloud's record, and who did what when. What the module's
-ledger says in the end must agree with them.
+The evidence comes from outside the module: the source's own ledger, the cloud's record, and the list of faults with
+their times. The module's own ledger is not evidence; at the end it must agree.
 
-A lost reading is excused only when
-- it is at the end of what a process was given, young enough at the kill, and was not on the disk by then;
-- or it was in a capture file that somebody took away, or in a frame that somebody damaged;
-- or it was given while the disk was full.
-A reading that arrived twice is excused only when its call was under way at an interruption, see `calls`.
-Its times are those of its call: it was served between them, and asked for when the readings before it were served.
+A lost reading is excused only if
+- it is among the last ones that a killed process received, was young enough at the kill, and was not on disk by
+  then;
+- or it was in a capture file that a fault removed, or in a frame that a fault damaged;
+- or it was served while the disk was full.
+A reading that arrived twice is excused only if its call was under way at an interruption, see `calls`.
+The times of a reading must be those of its call: it was served between them, and it was requested when the readings
+shortly before it were served.
 """
 
 from __future__ import annotations
@@ -32,58 +34,58 @@ from .labels import Labels
 
 _MOST_EXAMPLES = 12
 _LONGEST_CALL_NS = 60 * SECOND_NS
-"""A busy computer may hold a module up in the middle of a call."""
+"""The longest time of a call: a busy computer may hold up the module in the middle of one."""
 _IN_FLIGHT = 4
-"""Calls that may be under way to a sensor, while a collector gives way to another one."""
+"""The most calls that may be under way to a sensor, while one collector replaces another."""
 _OVERTAKEN_NS = SECOND_NS
-"""How much later than those behind it a call may come to the sensor."""
+"""By how much later calls may overtake a call on its way to the sensor."""
 _USUAL_CALL_NS = SECOND_NS // 5
-"""Half of the calls take less, however busy the computer is."""
+"""At least half of the calls take less than this, however busy the computer is."""
 
 
 @dataclass(frozen=True)
 class Arrived:
-    """One reading as the cloud took it."""
+    """One reading as the cloud received it."""
 
     seq: int
     data: Mapping[str, Any]
     requested_ns: int
     received_ns: int
     about: UploadMetadata | None = None
-    """What its upload said of it, where there is one."""
+    """The metadata of its upload; None for a document in MongoDB."""
 
 
 @dataclass
 class Verdict:
-    """The totals of a run; `good` when everything that must be nothing is."""
+    """The totals of a run for one source. It is `good` if everything that must be zero or empty is."""
 
     served: int = 0
     arrived: int = 0
     seen_on_disk: int = 0
     lost_within: int = 0
     oldest_lost_ns: int = 0
-    """The age at its kill of the oldest of these."""
+    """The age of the oldest of these at its kill."""
     lost_beyond: int = 0
     taken_away: int = 0
-    """Lost in files that somebody removed."""
+    """Readings that were lost in files that a fault removed."""
     damaged: int = 0
-    """Lost in frames that somebody damaged."""
+    """Readings that were lost in frames that a fault damaged."""
     no_space: int = 0
-    """Lost while the disk was full."""
+    """Readings that were lost while the disk was full."""
     twice: int = 0
     twice_answered: int = 0
     """Those of them whose call was answered a moment before the kill, too late for the module to act on it."""
     twice_allowed: int = 0
-    """Readings in calls that were under way at a kill or a cut: the most that may arrive twice."""
+    """Readings in calls that were under way at an interruption: the most that may arrive twice."""
     twice_beyond: int = 0
     altered: int = 0
     invented: int = 0
     slow: list[str] = field(default_factory=list)
-    """What is strange about all times together."""
+    """What is wrong with the times of all readings together."""
     miscounted: list[str] = field(default_factory=list)
-    """What the module's own ledger says, where that is not so."""
+    """What is wrong in the module's own ledger."""
     examples: list[str] = field(default_factory=list)
-    """What was wrong, in words; the first few."""
+    """The first few wrong readings, in words."""
 
     @property
     def good(self) -> bool:
@@ -93,12 +95,12 @@ class Verdict:
 
     @property
     def wrong(self) -> list[str]:
-        """In words."""
+        """Everything that is wrong, in words."""
         return [*self.slow, *self.miscounted, *self.examples]
 
 
 class Account:
-    """Give it to the cloud, tell it each fault, then ask for the verdict."""
+    """Collects what arrives of one source and what the faults did, and then gives the verdict."""
 
     def __init__(
         self,
@@ -107,32 +109,33 @@ class Account:
         calls: Calls,
         method: str = "Readings",
     ) -> None:
-        """`expected` gives the whole payload of a reading by its number, or what stands for it."""
+        """`expected` returns the whole payload of a reading by its number, or its `fingerprint`."""
         self.resource = resource
         self._method = method
         self.arrived: list[Arrived] = []
         self.on_disk: set[int] = set()
-        """The readings that were seen in a capture file, as after a kill."""
+        """The numbers of readings that were seen in a capture file, for example after a kill."""
         self.tags_on_disk: dict[int, tuple[str, ...]] = {}
-        """The tags with which they were seen there, if that is known."""
+        """The tags with which they were seen there, as far as they are known."""
         self.taken_away: set[int] = set()
-        """Those in complete files that somebody removed; some may be in the cloud."""
+        """The numbers of readings in complete files that a fault removed; some may be in the cloud."""
         self.damaged: set[int] = set()
-        """Those in frames that somebody damaged, or in files that he made unreadable; some may be in the cloud."""
+        """The numbers of readings in frames that a fault damaged, or in files that it made unreadable; some may be
+        in the cloud."""
         self.headers_damaged = 0
-        """Files whose readings the module can only estimate."""
+        """The number of files with a damaged header, whose readings the module can only estimate."""
         self.full_ns: list[tuple[int, int]] = []
-        """From when to when readings found no room on the disk."""
+        """The periods, from begin to end, in which the disk had no room for readings."""
         self.offsets_ns: Sequence[int] = (0,)
-        """By how much the module's wall clock was ahead of the source's, at one time or another."""
+        """All amounts by which the module's wall clock was ahead of the source's at some time."""
         self.labels: Labels | None = None
-        """What uploads have to say; None where nothing is known of it."""
+        """The metadata that uploads must have; None: it is not judged."""
         self.expected = expected
         self.calls = calls
         self._strangers: list[str] = []
 
     def note_reading(self, about: UploadMetadata, message: SensorData) -> None:
-        """For `LocalCloud(on_reading=…)`."""
+        """Notes a reading; to be passed to `LocalCloud(on_reading=…)`."""
         data = struct_to_json(message.struct).get("readings", {})
         seq = data.get("seq") if isinstance(data, dict) else None
         if (about.component_name, about.method_name) != (self.resource, self._method) or not isinstance(seq, int):
@@ -141,7 +144,7 @@ class Account:
         self._note(about, seq, data, message.metadata)
 
     def note_payload(self, about: UploadMetadata, times: SensorMetadata, path: Path) -> None:
-        """For `LocalCloud(on_payload=…)`: of a source whose payloads begin with their numbers."""
+        """Notes a payload that begins with its number; to be passed to `LocalCloud(on_payload=…)`."""
         payload = path.read_bytes()
         self._note(about, int.from_bytes(payload[:8], "big"), fingerprint(payload), times)
 
@@ -151,9 +154,9 @@ class Account:
         self.arrived.append(Arrived(seq, data, requested, received, about))
 
     def verdict(self, served: Sequence[Served], ledger: Mapping[str, Any] | None) -> Verdict:
-        """The judgement on everything until now, which should be when nothing is under way any more.
+        """Judges everything until now; it should be called when nothing is under way any more.
 
-        `ledger` are this sensor's counts in the status at the end, if there is one.
+        `ledger` is this source's counts in the status at the end; None: they are not judged.
         """
         verdict = Verdict(served=len(served), arrived=len(self.arrived), seen_on_disk=len(self.on_disk))
         self._judge_content(served, verdict)
@@ -183,7 +186,7 @@ class Account:
             verdict.slow = [f"half of {self.resource} was served {usual_ns / SECOND_NS:.2f} s behind its request"]
 
     def _altered(self, each: Arrived, times: Mapping[int, int]) -> Iterable[str]:
-        """What is not as it was served, in words."""
+        """Yields what differs from what was served, in words."""
         served_ns = times[each.seq]
         if each.data != self.expected(each.seq):
             yield "values"
@@ -202,7 +205,7 @@ class Account:
                 yield from self.labels.wrong(each.about, served_ns)
 
     def _gap_ns(self, served_ns: int, requested_ns: int) -> int:
-        """How long after its request it was served, by the clock with which that was least."""
+        """Returns the time from its request until it was served, by the clock offset that makes it shortest."""
         return min(abs(served_ns + ahead_ns - requested_ns) for ahead_ns in self.offsets_ns)
 
     def _judge_lost(self, served: Sequence[Served], verdict: Verdict) -> None:
@@ -238,10 +241,10 @@ class Account:
                 )
 
     def _miscounted(self, ledger: Mapping[str, Any], verdict: Verdict) -> list[str]:
-        """Everything has its fate: a reading counts once, however often it was sent.
+        """Returns what is wrong in the module's ledger: each reading must count once, however often it was sent.
 
-        What was taken away or damaged while it was sent may be in the cloud without the module's knowing. Where the
-        header's own check is damaged, the module misses one reading of the file and counts it as vanished.
+        A reading that was removed or damaged while it was sent may be in the cloud without the module's knowledge.
+        If the check of a header is damaged, the module misses one reading of the file and counts it as vanished.
         """
         arrived = {each.seq for each in self.arrived}
         unknown = len(arrived & (self.taken_away | self.damaged))
@@ -285,7 +288,7 @@ class Account:
 
 
 def fingerprint(payload: bytes) -> dict[str, Any]:
-    """What stands for a payload."""
+    """Returns what an account compares instead of a payload."""
     return {"bytes": len(payload), "hash": hashlib.sha256(payload).hexdigest()[:16]}
 
 
@@ -294,7 +297,7 @@ def _at_most(limit: int, difference: int) -> bool:
 
 
 def _last_before(times: Mapping[int, int], arrived: set[int], moments_ns: Sequence[int]) -> list[int]:
-    """For each moment, the last reading that was served before it and arrived; -1 for none."""
+    """Returns, for each moment, the last reading that was served before it and arrived; -1 for none."""
     ordered = sorted((times[seq], seq) for seq in arrived if seq in times)
     served_ns = [time_ns for time_ns, _ in ordered]
     highest = [-1]

@@ -1,6 +1,6 @@
-"""Whether a sensor was asked as often as it should be, by its own account.
+"""`neglect` tells whether a sensor was read as often as it should be, by the sensor's own ledger.
 
-A module that no longer asks loses nothing that anybody could miss.
+The accounts can't tell: a module that no longer reads a sensor loses none of the readings that were served.
 """
 
 from __future__ import annotations
@@ -13,28 +13,30 @@ from tests.e2e.machines import Served
 from .calls import SECOND_NS
 
 LONGEST_SILENCE_S = 30.0
-"""viam-server and its modules may be killed again while they start."""
+"""The longest time without a call: viam-server and its modules may be killed again while they start."""
 LEAST_SHARE = 0.5
-"""Two campaigns at once on two cores leave nine tenths."""
+"""The least share of the calls that must be made. Two runs at once on two cores still make nine tenths."""
 _SILENCE_S = 1.0
-"""What is longer is no lateness: nothing asked then."""
+"""A gap beyond this is not lateness: no process was there to call."""
 
 
 def silences_s(served: Sequence[Served], end_ns: int) -> list[float]:
-    """Between readings, and from the last one to `end_ns`."""
+    """Returns the gaps between readings, and from the last one to `end_ns`."""
     times = [*(each.time_ns for each in served), end_ns]
     return [(after - before) / SECOND_NS for before, after in pairwise(times)]
 
 
 def share_asked(served: Sequence[Served], hz: float, end_ns: int) -> float:
-    """Of the calls that were due between silences."""
+    """Returns the share of the calls that were made, of those due outside of silences; 1 if none was due."""
     asked_s = sum(gap_s for gap_s in silences_s(served, end_ns) if gap_s <= _SILENCE_S)
     return len(served) / (hz * asked_s) if asked_s else 1.0
 
 
 def neglect(served: Sequence[Served], hz: float, end_ns: int) -> list[str]:
-    """What is wrong with how often it was asked until `end_ns`, when that ended; `served` are the readings until
-    then."""
+    """Returns what is wrong with how often the sensor was read, in words.
+
+    `end_ns` is when capture ended, and `served` are the readings until then.
+    """
     if not served:
         return ["was never asked"]
     wrong = []

@@ -1,7 +1,7 @@
-"""The cloud's side of every upload: when it took it, when it answered, and which interruptions came in between.
+"""`Calls` records every upload on the cloud's side: when it came, when it was answered, and what interrupted it.
 
-What may arrive twice follows from this alone: a call that was under way at an interruption. The cloud had it and
-the answer was not out, or was out for so short a time that the module may not have acted on it.
+It alone decides what may arrive twice: what was in a call that was under way at an interruption. The cloud had the
+call, and its answer was not out, or was out for so short a time that the module may not have acted on it.
 """
 
 from __future__ import annotations
@@ -16,35 +16,38 @@ from dataclasses import dataclass
 
 SECOND_NS = 1_000_000_000
 SLACK_NS = 150_000_000
-"""A busy computer runs a thread late, and an answer may be on its way."""
+"""The tolerance of times: a busy computer runs threads late, and an answer may be on its way."""
 UNHEARD_NS = 300_000_000
-"""An answer that was out for so short a time the module may not have noted yet: for that it writes to the disk."""
+"""For this long after an answer the module may not have noted it yet, since noting it means writing to the disk."""
 MAX_HOLD_S = 0.06
-"""The cloud answers after up to this time, so that kills find calls under way."""
+"""The most time that the cloud holds back an answer, so that kills find calls under way."""
 _AFTER_WINDOW_NS = 3 * SECOND_NS
-"""A connection that outlived its trouble may be given up so long behind it."""
+"""For this long after a trouble the module may still give up a connection that outlived it."""
 
 
 @dataclass(frozen=True)
 class Interruption:
-    """A kill, or trouble of the way to the cloud, and the age at which readings may be lost by it."""
+    """A kill, or trouble on the way to the cloud.
+
+    `exposure_ns` is the greatest age at which readings may be lost by it; 0 for what costs no reading.
+    """
 
     round: int
     kind: str
     at_ns: int
     exposure_ns: int
     what: str = ""
-    """The system call at which it happened."""
+    """The system call at which it happened, if it was a trap."""
     is_kill: bool = True
     until_ns: int = 0
     """When the trouble was over; 0 for what takes no time."""
     lag_ns: int = 0
-    """How long an answer was under way on a slow link."""
+    """How long an answer may have been under way on a slow link."""
 
 
 @dataclass
 class _Call:
-    """One upload: when the cloud had it, and when it let its answer go."""
+    """One upload: what it carried, when the cloud had all of it, and when it sent its answer."""
 
     taken_ns: int
     keys: tuple[Hashable, ...]
@@ -52,7 +55,7 @@ class _Call:
 
 
 class Calls:
-    """Tell it what each call carries, each login and each interruption; `rng` decides how long answers are held."""
+    """Records what each call carries, each login and each interruption. `rng` decides how late answers are."""
 
     def __init__(self, rng: random.Random) -> None:
         self.interruptions: list[Interruption] = []
@@ -62,11 +65,14 @@ class Calls:
         self._logins_ns: list[int] = []
 
     def carries(self, key: Hashable) -> None:
-        """The call that comes to `before_answer` next carries this."""
+        """Notes that the call that awaits `before_answer` next carries this reading or file."""
         self._incoming.append(key)
 
     async def before_answer(self) -> None:
-        """For `LocalCloud.before_answer`: nothing runs between what a call carries and this."""
+        """Notes a call, and holds back its answer for a moment; to be set as `LocalCloud.before_answer`.
+
+        Nothing else runs between the `carries` of a call and this.
+        """
         call = _Call(time.time_ns(), tuple(self._incoming))
         self._incoming.clear()
         self._calls.append(call)
@@ -77,7 +83,7 @@ class Calls:
         self._logins_ns.append(time.time_ns())
 
     def repeatable(self) -> tuple[Counter[Hashable], Counter[Hashable]]:
-        """How often each thing may have come again; and how often without an answer being out before."""
+        """Returns how often each reading or file may have come again, and how often without an answer before."""
         allowed: Counter[Hashable] = Counter()
         unanswered: Counter[Hashable] = Counter()
         for call, interruption in self._open_calls():
@@ -87,7 +93,7 @@ class Calls:
         return allowed, unanswered
 
     def story_of(self, key: Hashable) -> str:
-        """When the calls that carried it were taken and answered, and what interrupted next."""
+        """Returns when the calls that carried it came and were answered, and the next interruption, in words."""
         calls = [call for call in self._calls if key in call.keys]
         if not calls:
             return "by no call to the cloud"
@@ -96,10 +102,10 @@ class Calls:
         return f"calls {times}, next interruption: {after[0] if after else None}"
 
     def _open_calls(self) -> Iterable[tuple[_Call, Interruption]]:
-        """The calls that were under way at an interruption, once for each.
+        """Yields the calls that were under way at an interruption, with each such interruption.
 
-        A call belongs to the interruption that is followed by the first login after the call. What the cloud
-        finds on the wire when the sender is dead already belongs to that death.
+        A call belongs to the interruption that is followed by the first login after the call. So what the cloud
+        still receives after the death of its sender belongs to that death.
         """
         begin_ns = 0
         for each in sorted(self.interruptions, key=lambda each: each.at_ns):

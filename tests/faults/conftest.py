@@ -1,4 +1,4 @@
-"""Fixtures of the fault tests: the viam-server of the end-to-end tests, strace, disks that fill up."""
+"""These are the fixtures of the fault tests: viam-server, and the check of what this computer must have."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ["viam_server_binary"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Lets pytest-timeout look at the tests alone: viam-server may be built before, for minutes."""
+    """Limits pytest-timeout to the tests themselves: building viam-server before may take minutes."""
     if config.pluginmanager.hasplugin("timeout"):
         for item in items:
             if item.path.is_relative_to(Path(__file__).parent):
@@ -23,13 +23,13 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 @pytest.fixture(scope="session")
 def needs_strace() -> None:
-    """Without a strace that may attach the test is skipped; in CI it fails."""
+    """Skips the test where strace is missing or may not attach; in CI the test fails."""
     _skip_for(strace.problem())
 
 
 @pytest.fixture(scope="session")
 def needs_faked_clock() -> None:
-    """Without libfaketime the test is skipped; in CI it fails."""
+    """Skips the test where libfaketime is missing; in CI the test fails."""
     _skip_for(faked_clock.problem())
 
 
@@ -42,5 +42,5 @@ def _skip_for(reason: str | None) -> None:
 
 @pytest.fixture(scope="session")
 def needs_disks() -> None:
-    """Where no disk can be mounted the test is skipped; in CI it fails."""
+    """Skips the test where no disk can be mounted; in CI the test fails."""
     _skip_for(disks.problem())

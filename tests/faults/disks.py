@@ -1,8 +1,8 @@
-"""Real disks for the fault tests: a tmpfs, and ext4 in a file, which can be filled, refused and taken away.
+"""This module mounts real disks, a tmpfs or ext4 in a file, that the fault tests fill or make read-only.
 
-Each is mounted for a block and unmounted at its end, whatever happens. The name of a tmpfs in the list of mounts
-tells whose it is: what a run left that was killed before it could unmount, the next one unmounts. Mounting needs
-root; where it can't be, `problem` says why.
+Each is mounted for a block and unmounted at its end, whatever happens. In the list of mounts, the name of a tmpfs
+has the id of the process that mounted it: if that process was killed before it could unmount, the next run does it.
+Mounting needs root; where it is not possible, `problem` says why.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _REFILL_S = 0.02
 
 
 def problem() -> str | None:
-    """Why no disk can be mounted here; None when it can."""
+    """Returns why no disk can be mounted here; None if it can."""
     if os.geteuid() != 0:
         return "only root may mount a disk that fills up"
     for tool in ("mount", "umount", "mkfs.ext4", "losetup"):
@@ -39,7 +39,7 @@ def problem() -> str | None:
 
 
 class Disk:
-    """A mounted disk: `fill` and `free`, `refuse` and `permit` it as often as you like."""
+    """A mounted disk, which can be filled and freed, and made read-only and writable again, any number of times."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -47,7 +47,7 @@ class Disk:
         self._refilling: asyncio.Task[None] | None = None
 
     def fill(self) -> None:
-        """Leaves no room, and keeps it so when somebody deletes something."""
+        """Takes all room on the disk, and the room of what is deleted later too, until `free`."""
         self._take_all()
         self._refilling = asyncio.get_running_loop().create_task(self._refill())
 
@@ -60,7 +60,7 @@ class Disk:
 
     @property
     def is_full(self) -> bool:
-        """Whether nobody can write a file that takes room."""
+        """Whether writing a file of one block fails for want of space."""
         probe = self.folder / "probe"
         try:
             probe.write_bytes(bytes(4096))
@@ -71,7 +71,7 @@ class Disk:
         return False
 
     def refuse(self) -> None:
-        """Makes it read-only for whoever comes by its path; what is open stays writable."""
+        """Makes the disk read-only for everything that opens its path; open files stay writable."""
         _run("mount", "--bind", str(self.folder), str(self.folder))
         _run("mount", "-o", "remount,bind,ro", str(self.folder))
 
@@ -97,7 +97,7 @@ class Disk:
 
 @contextmanager
 def tmpfs(folder: Path, size_bytes: int) -> Iterator[Disk]:
-    """At `folder`, which is made."""
+    """Mounts a tmpfs at `folder`, which is created."""
     _unmount_what_is_nobodys()
     options = f"size={size_bytes},mode=0700,nosuid,nodev,noexec"
     with _mounted(folder, "-t", "tmpfs", "-o", options, f"{_NAME}{os.getpid()}"):
@@ -106,7 +106,7 @@ def tmpfs(folder: Path, size_bytes: int) -> Iterator[Disk]:
 
 @contextmanager
 def ext4(folder: Path, size_bytes: int) -> Iterator[Disk]:
-    """At `folder`, which is made; its image lies beside it."""
+    """Mounts ext4 at `folder`, which is created, from an image beside it."""
     image = folder.with_suffix(".img")
     with image.open("wb") as file:
         file.truncate(size_bytes)
@@ -130,7 +130,7 @@ def _mounted(folder: Path, *arguments: str) -> Iterator[None]:
 
 
 def _unmount(folder: Path) -> None:
-    """At once, or as soon as the last process lets go of it."""
+    """Unmounts a disk: at once, or as soon as the last process has closed its files there."""
     if _run("umount", str(folder), check=False).returncode != 0:
         _run("umount", "--lazy", str(folder), check=False)
 

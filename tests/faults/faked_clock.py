@@ -1,11 +1,12 @@
-"""A wall clock that is set while a process runs: libfaketime in that process alone, told by a file.
+"""`FakedClock` is a wall clock that is set while a process runs: libfaketime in that process, controlled by a file.
 
-The computer's own clock stays as it is, and so does the process's monotonic one, as when somebody sets the clock.
-The times of files are the kernel's: after a step every file looks as one from before it does. A step takes effect
-within a second.
+The computer's own clock does not change, and neither does the process's monotonic clock; setting a real clock
+leaves that alone too. Files get their times from the kernel, so after a step every file looks like one from before
+a real step. A step takes effect within a second.
 
-libfaketime's "forced monotonic fix", which it applies by default where glibc does not need it, makes timed waits of
-threads return at once. Python waits for its interpreter like that: two busy threads would take eight times as long.
+libfaketime applies its "forced monotonic fix" by default, also where glibc does not need it. It makes timed waits
+of threads return at once. Python waits for its interpreter in that way: two busy threads would take eight times as
+long.
 """
 
 from __future__ import annotations
@@ -32,17 +33,17 @@ def _candidates() -> Iterator[Path]:
 
 
 def problem() -> str | None:
-    """Why no clock can be set here; None when it can."""
+    """Returns why no clock can be set here; None if it can."""
     return None if library() is not None else "there is no libfaketime to set a clock: apt-get install libfaketime"
 
 
 class FakedClock:
-    """The clock of the processes that are started with `environment`. `file` is made."""
+    """The wall clock of the processes that are started with `environment`. It creates `file`, which controls it."""
 
     def __init__(self, file: Path) -> None:
         self._file = file
         self.offsets_ns = [0]
-        """All by which it was ahead so far, the last one being that of now."""
+        """All amounts by which the clock was ahead so far; the last one is that of now."""
         self._write()
 
     @property
@@ -57,7 +58,7 @@ class FakedClock:
         }
 
     def set(self, offset_s: int) -> None:
-        """It is ahead of the computer's by so much from now on, or behind."""
+        """Sets the clock ahead of the computer's by so much, or behind if it is negative."""
         self.offsets_ns.append(offset_s * _SECOND_NS)
         self._write()
 
@@ -67,12 +68,12 @@ class FakedClock:
         os.replace(new, self._file)
 
     def times_ns(self) -> tuple[int, int]:
-        """The wall clock and the monotonic one, as a new process sees them."""
+        """Returns the wall clock and the monotonic one, as a new process sees them."""
         wall, monotonic = self.told_by(_PRINT_TIME).split()
         return int(wall), int(monotonic)
 
     def told_by(self, program: str) -> str:
-        """What a Python program prints that has this clock."""
+        """Runs a Python program with this clock, and returns what it prints."""
         return subprocess.run(
             [sys.executable, "-c", program],
             env=os.environ | self.environment,

@@ -1,8 +1,8 @@
-"""The faults of the torture: one row each in `FAULTS`. See there how to add one.
+"""The faults of the torture are the rows of `FAULTS`, which says how to add one.
 
-A fault that happens is a coroutine function; one that lasts is an async context manager, the time in it being the
-time that it lasts. Both are given the rig and their own random numbers. A fault that found nothing to do, or that
-nobody felt while it lasted, raises `NothingToDo` at its end.
+A fault that happens is a coroutine function. One that lasts is an async context manager, and lasts as long as its
+block. Both get the rig and random numbers of their own. A fault that found nothing to do, or that had no effect
+while it lasted, raises `NothingToDo` at its end.
 """
 
 from __future__ import annotations
@@ -37,12 +37,15 @@ SMALL_DISK, MONGOD, LIBFAKETIME = "a small disk", "mongod", "libfaketime"
 
 
 class NothingToDo(Exception):
-    """There was, for example, no file to damage."""
+    """The fault had no effect; for example, there was no file to damage."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """`group`: of the faults of one group only one lasts at a time. `ends_process`: kept out of `apart` ones."""
+    """A kind of fault. It either `happens` or `lasts`.
+
+    Of the faults of one `group`, only one lasts at a time. One that `ends_process` never overlaps with a full disk.
+    """
 
     name: str
     weight: int
@@ -51,7 +54,7 @@ class Fault:
     group: str = ""
     ends_process: bool = False
     needs: str = ""
-    """What must be there for it: one of `SMALL_DISK`, `MONGOD`, `LIBFAKETIME`."""
+    """What the computer must have for it: one of `SMALL_DISK`, `MONGOD`, `LIBFAKETIME`; or nothing."""
 
 
 def _kill(kind: str) -> Happens:
@@ -107,7 +110,7 @@ async def _file_appears(rig: TortureRig, rng: random.Random) -> None:
 
 
 async def _file_changes(rig: TortureRig, rng: random.Random) -> None:
-    """A file that is changed as its upload begins, or soon after."""
+    """Puts a file that is changed as its upload begins, or soon after."""
     name, delay_s = rig.files.put(rng), rng.choice([0.0, 0.0, 0.005, 0.02])
 
     def when_sent(sent: str) -> None:
@@ -129,7 +132,7 @@ async def _file_is_taken_away(rig: TortureRig, rng: random.Random) -> None:
 
 
 async def _once_there_is(attempt: Callable[[], Ruined | None]) -> Ruined:
-    """Complete files are short-lived while all is well: waits for one."""
+    """Waits for a complete capture file; these are short-lived while sync works. Raises NothingToDo."""
     deadline_s = time.monotonic() + _FIND_TIMEOUT_S
     while (done := attempt()) is None:
         if time.monotonic() > deadline_s:
@@ -139,7 +142,7 @@ async def _once_there_is(attempt: Callable[[], Ruined | None]) -> Ruined:
 
 
 async def _until_asked(rig: TortureRig, when: str) -> None:
-    """Waits until the sensor is asked; where it is not, capture has stopped, and that is wrong."""
+    """Waits until the sensor is read. If it is not, capture has stopped, which is noted as wrong."""
     before = len(rig.source.served)
     try:
         await until(lambda: len(rig.source.served) > before, "it is asked", _ASKED_TIMEOUT_S)
@@ -164,7 +167,7 @@ async def _cut(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
 
 @asynccontextmanager
 async def _cut_and_other_tags(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
-    """Files with tags of before and with new ones wait together."""
+    """Cuts the link and changes the tags, so that files with old and with new tags wait together."""
     async with _cut(rig, rng):
         await _other_tags(rig, rng)
         yield
@@ -183,7 +186,10 @@ async def _black_hole(rig: TortureRig, rng: random.Random) -> AsyncIterator[None
 
 @asynccontextmanager
 async def _killed_in_the_dark(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
-    """The module dies when it has been cut off for a while: what sync hands to the disk as it goes, nobody did."""
+    """Kills the module when it has been cut off for a while.
+
+    While sync runs, it hands captured data to the disk before the flush interval does; here it did not.
+    """
     async with _trouble(rig, "cut"):
         await rig.link.cut()
         yield
@@ -194,7 +200,7 @@ async def _killed_in_the_dark(rig: TortureRig, rng: random.Random) -> AsyncItera
 
 @asynccontextmanager
 async def _trouble(rig: TortureRig, kind: str) -> AsyncIterator[None]:
-    """What is in flight when it begins, while it lasts, or at once behind it may come twice."""
+    """Notes an interruption: what is in flight when it begins, during it, or just after it may arrive twice."""
     begin_ns = time.time_ns()
     rig.trouble = True
     yield
@@ -267,7 +273,7 @@ async def _mongo_held(rig: TortureRig, rng: random.Random) -> AsyncIterator[None
 
 @asynccontextmanager
 async def _mongo_unheard(rig: TortureRig, rng: random.Random) -> AsyncIterator[None]:
-    """Answers of MongoDB take a while, and the last ones get lost: it has what the module is not told of."""
+    """Delays MongoDB's answers and loses the last ones, so that it has what the module does not know of."""
     assert rig.mongo is not None
     rig.mongo.link.delay_s = rng.uniform(0.05, 0.2)
     yield
@@ -279,7 +285,7 @@ async def _mongo_unheard(rig: TortureRig, rng: random.Random) -> AsyncIterator[N
 
 
 async def _clock_step(rig: TortureRig, rng: random.Random) -> None:
-    """The module's wall clock is set: forward or back by minutes up to years, or right again."""
+    """Sets the module's wall clock forward or back, by minutes up to years, or right again."""
     assert rig.clock is not None
     ahead_s = rng.choice([0, 0, 600, 5 * _HOUR_S, 30 * _DAY_S, 3 * 365 * _DAY_S])
     rig.clock.set(rng.choice([-1, 1]) * ahead_s)
@@ -317,5 +323,8 @@ FAULTS = (
     Fault("link to mongod cut", 3, lasts=_mongo_unheard, group="mongod", needs=MONGOD),
     Fault("clock set", 4, happens=_clock_step, needs=LIBFAKETIME),
 )
-"""To add a fault: a function above and a row here. What it may cost an account has to know, which it does through
-the rig. Each step has random numbers of its own; a new row changes what the plans of all seeds draw."""
+"""All faults, with the weights by which plans draw them.
+
+To add one, write a function above and a row here. If it may cost readings, the accounts have to know, through the
+rig. Each step of a plan has random numbers of its own; a new row changes the plans of all seeds.
+"""

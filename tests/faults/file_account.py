@@ -1,8 +1,8 @@
-"""The account of arbitrary files: what somebody put into a sync path, changed and took away, and what arrived.
+"""`FileAccount` judges arbitrary files: what was put into a sync path, changed and removed there, and what arrived.
 
-The last that arrived of a file is what it was in the end. Before that a file that was changed may have arrived as
-it was earlier, or mixed, since it is sent again whole. A file arrives again only when its call was under way at an
-interruption (see `calls`), or when it was changed between being found and being sent.
+The last version of a file that arrived must be its last version on disk. Before that, a file that was changed may
+have arrived in an earlier version, or mixed, since it is sent again whole. A file may arrive again only if its call
+was under way at an interruption (see `calls`), or if it was changed between being found and being sent.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ _MOST_EXAMPLES = 12
 
 @dataclass
 class _File:
-    """One file; `versions` are the hashes of all its contents so far."""
+    """One file. `versions` are the hashes of all its contents so far, and `arrived` those of what arrived."""
 
     path: Path
     versions: list[str]
@@ -36,7 +36,7 @@ class _File:
 
 @dataclass
 class FileVerdict:
-    """`good` when everything that must be nothing is."""
+    """The totals of a run for arbitrary files. It is `good` if everything that must be zero or empty is."""
 
     put: int = 0
     changed: int = 0
@@ -56,15 +56,15 @@ class FileVerdict:
 
     @property
     def wrong(self) -> list[str]:
-        """In words."""
+        """Everything that is wrong, in words."""
         return [*self.miscounted, *self.examples]
 
 
 class FileAccount:
-    """Puts, changes and removes files in `folder`, a sync path of its own."""
+    """Puts, changes and removes files in `folder`, a sync path of its own, and judges what arrives."""
 
     def __init__(self, folder: Path, calls: Calls, labels: Labels | None = None) -> None:
-        """`labels`: what uploads have to say; None where nothing is known of it."""
+        """`labels` is the metadata that uploads must have; None: it is not judged."""
         self.folder = folder
         self._labels = labels
         self._mislabelled: list[str] = []
@@ -83,7 +83,7 @@ class FileAccount:
         return name
 
     def append(self, name: str, rng: random.Random) -> bool:
-        """Makes a file longer; False when it is gone."""
+        """Makes a file longer. Returns False when it is gone."""
         file = self._files[name]
         try:
             with file.path.open("r+b") as stream:
@@ -96,7 +96,7 @@ class FileAccount:
         return True
 
     def remove(self, name: str) -> bool:
-        """Takes a file away; False when it is gone."""
+        """Removes a file. Returns False when it is gone."""
         file = self._files[name]
         try:
             file.path.unlink()
@@ -111,7 +111,7 @@ class FileAccount:
         return [name for name, file in self._files.items() if file.path.exists()]
 
     def note_file(self, about: UploadMetadata, path: Path) -> None:
-        """For `LocalCloud(on_file=…)`."""
+        """Notes a file that arrived; to be passed to `LocalCloud(on_file=…)`."""
         file = self._files.get(Path(about.file_name).name)
         if file is None:
             self._strangers.append(about.file_name)
@@ -122,7 +122,10 @@ class FileAccount:
         file.arrived.append(_hash(path.read_bytes()))
 
     def verdict(self, ledger: Mapping[str, Any] | None) -> FileVerdict:
-        """The judgement, when nothing is under way any more; `ledger` are the counts of files in the status."""
+        """Judges everything until now; it should be called when nothing is under way any more.
+
+        `ledger` is the counts of files in the status at the end; None: they are not judged.
+        """
         verdict = FileVerdict(put=len(self._files), invented=len(self._strangers), altered=len(self._mislabelled))
         verdict.examples += [f"invented: {each}" for each in self._strangers] + self._mislabelled
         allowed, _ = self._calls.repeatable()
@@ -153,7 +156,10 @@ class FileAccount:
             verdict.examples.append(f"altered: {name}: {file.arrived} arrived, it was {file.versions}")
 
     def _miscounted(self, ledger: Mapping[str, Any]) -> list[str]:
-        """Of a removed file it may be unknown whether it was sent before: the module may not know it either."""
+        """Returns what is wrong in the module's counts.
+
+        It may be unknown whether a removed file was sent before, also to the module.
+        """
         whole = sum(1 for file in self._files.values() if not file.removed)
         removed = len(self._files) - whole
         facts = {

@@ -1,12 +1,13 @@
-"""Kills the data manager again and again in one capture folder, then holds the cloud's record against the source's.
+"""The kill loop kills the data manager again and again in one capture folder, and then compares what arrived in the
+cloud with what the sensor served.
 
     PYTHONPATH=src:. python -m tests.faults.kill_loop --rounds 100 --seed 1 [--machine viam-server]
 
 A sensor counts at 100 Hz, files rotate often, sync runs three times a second, and in a quarter of the rounds the
-cloud is away for a while. In each round one of these dies by SIGKILL: the module, viam-server, both, or the module
-as it enters a chosen system call (see `strace`), sometimes before it is up. The next round goes on in the same
-folder. In the end capture stops, everything is synced, and `account` judges. The rounds follow from the seed,
-but for what the computer's own timing adds.
+cloud is down for a while. In each round one of these dies by SIGKILL: the module, viam-server, both, or the module
+as it enters a chosen system call (see `strace`), sometimes before it is up. The next round continues in the same
+folder. At the end capture stops, everything is synced, and `account` judges. The plan of the rounds follows from
+the seed; the exact moments also depend on the computer's timing.
 """
 
 from __future__ import annotations
@@ -43,31 +44,31 @@ _LONG_LIFE_S = (2.0, 4.0)
 _EARLY_SHARE = 0.25
 _AWAY_SHARE = 0.25
 _MOST_CALLS = {"rename": 6, "unlink": 4, "truncate": 1, "fsync": 4, "write": 6, "openat": 6}
-"""The call at which to die is drawn from the first so many of its thread."""
+"""The call at which the module dies is drawn from this many first ones of its thread, by kind."""
 _AT_START_ONLY = frozenset({"truncate"})
-"""Of the lock; torn ends, which recovery cuts off, do not come from kills."""
+"""The lock is truncated at the start. Nothing else is: kills leave no torn ends for recovery to cut off."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What one round does."""
+    """The plan of one round."""
 
     kind: str
-    """Who is killed."""
+    """What is killed: the module, viam-server (`server`) or both."""
     life_s: float
-    """For how long the module captures before it dies; of a trap, how long it may take to spring."""
+    """For how long the module captures before it dies; with a trap, how long the trap may take to spring."""
     trap: str = ""
-    """A kind of system call, or nothing: killed by hand."""
+    """A kind of system call; empty: the loop kills without a trap."""
     when: int = 1
     early: bool = False
-    """The trap is set as soon as there is a process."""
+    """Whether the trap is set as soon as there is a process."""
     away_s: float | None = None
-    """When the cloud goes away, counted from the first reading; it is back before the next round."""
+    """When the cloud goes down, counted from the first reading; it is up again before the next round."""
 
 
 @dataclass
 class Result:
-    """A whole run."""
+    """The result of a whole run."""
 
     machine: str
     seed: int
@@ -77,11 +78,11 @@ class Result:
     kills: Counter[str] = field(default_factory=Counter)
     calls: Counter[str] = field(default_factory=Counter)
     unsprung: Counter[str] = field(default_factory=Counter)
-    """Traps for calls that did not come in time: the module was killed by hand."""
+    """Traps for calls that did not come in time; the loop killed the module instead."""
     cuts: int = 0
     failed_starts: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
-    """What lies in the capture folder at the end and must not."""
+    """What is in the capture folder at the end and must not be."""
     undrained: str = ""
     seconds: float = 0.0
     no_strace: str = ""
@@ -129,7 +130,7 @@ class Result:
 
 def _plan(rng: random.Random, kinds: Sequence[str], trap_share: float, *, early: bool) -> Plan:
     if rng.random() < _LONG_SHARE:
-        # Sync hands everything to the disk as it goes; only without a cloud is that left to the flush interval.
+        # While sync runs, it hands everything to the disk; only without a cloud does the flush interval do it.
         return Plan(rng.choice(kinds), rng.uniform(*_LONG_LIFE_S), away_s=0.0)
     life_s = rng.uniform(0, _MAX_LIFE_S)
     away_s = rng.uniform(0, life_s) if rng.random() < _AWAY_SHARE else None
@@ -137,7 +138,7 @@ def _plan(rng: random.Random, kinds: Sequence[str], trap_share: float, *, early:
         return Plan(rng.choice(kinds), life_s, away_s=away_s)
     calls = rng.choice([calls for calls in _MOST_CALLS if early or calls not in _AT_START_ONLY])
     when = rng.randint(1, _MOST_CALLS[calls])
-    # No thread writes files yet when the process begins.
+    # When the process begins, no thread writes files yet.
     early = early and calls not in strace.OF_FILE_WRITERS
     early = early and (calls in _AT_START_ONLY or rng.random() < _EARLY_SHARE)
     return Plan("module", _MAX_LIFE_S, calls, when, early, away_s)
@@ -156,8 +157,10 @@ class KillLoop:
         trap_share: float = TRAP_SHARE,
         say: Callable[[str], None] = print,
     ) -> None:
-        """`server` is a viam-server to run; None is the local machine. `trap_share` of the rounds, 0 to 1, end at a
-        system call; without strace none does, and the result says so."""
+        """`server` is the viam-server to run; with None it is the local machine.
+
+        `trap_share` of the rounds, 0 to 1, end at a system call. Without strace none does, and the result says so.
+        """
         rng = random.Random(seed)
         self._calls = Calls(random.Random(seed + 1))
         self._account = Account("counting", bare if server else numbered, self._calls)
@@ -176,12 +179,12 @@ class KillLoop:
         self._cloud_is_away = False
 
     async def run(self) -> Result:
-        """Everything that it started has ended when it returns."""
+        """Runs all rounds, and returns the result. Everything that it started has ended then."""
         result = self._result
         started_s = time.monotonic()
         self._rig.cloud.before_answer = self._calls.before_answer
         self._rig.cloud.fail_while = self._note_login
-        # A module that was killed before it was up is started again at once.
+        # Without this, a module that was killed before it was up would be started again only seconds later.
         with patch.multiple(demo.machine, RESTART_INTERVAL_S=0.1, READY_POLL_S=0.02):
             await self._rig.start()
             self._down_since_s = time.monotonic()
@@ -243,7 +246,7 @@ class KillLoop:
         return trap
 
     async def _live(self, number: int, plan: Plan, trap: strace.Trap | None) -> strace.Death | None:
-        """Lets the module capture for a while; a trap may end it."""
+        """Waits while the module captures. Returns the death if a trap killed it meanwhile."""
         left_s = plan.life_s
         for stage_s, cut in ((plan.away_s, True), (plan.life_s, False)):
             if stage_s is None:

@@ -1,7 +1,6 @@
-"""What the metadata of an upload has to say of its readings: whose they are, of what kind, and the tags with which
-they were captured.
+"""`Labels` judges the metadata of uploads: the source of the readings, their kind, and their tags.
 
-A change of the config takes effect later than it is made, never before.
+A change of the config takes effect some time after it is made, never before.
 """
 
 from __future__ import annotations
@@ -16,22 +15,23 @@ from viam.proto.app.datasync import UploadMetadata
 from .calls import SECOND_NS, SLACK_NS
 
 TAKES_EFFECT_NS = 60 * SECOND_NS
-"""So late may a change of the config take effect: of two quick ones viam-server misses one, until the next."""
+"""The most time until a change of the config takes effect. Of two quick ones viam-server misses one, until the
+next one."""
 
 
 class Tags:
-    """What was configured, and since when."""
+    """The tags that were configured, and since when."""
 
     def __init__(self, tags: Sequence[str] = ()) -> None:
         self._since: list[tuple[int, tuple[str, ...]]] = [(0, tuple(tags))]
 
     def change(self, tags: Sequence[str]) -> None:
-        """They are configured from now on."""
+        """Notes that these tags are configured from now on."""
         if tuple(tags) != self._since[-1][1]:
             self._since.append((time.time_ns(), tuple(tags)))
 
     def fit(self, tags: Sequence[str], at_ns: int) -> bool:
-        """Whether what is captured at `at_ns` may have these."""
+        """Returns whether what is captured at `at_ns` may have these tags."""
         ends = [*(end_ns for _, (end_ns, _) in pairwise(self._since)), at_ns]
         return any(
             known == tuple(tags) and begin_ns <= at_ns + SLACK_NS and at_ns <= end_ns + TAKES_EFFECT_NS
@@ -40,14 +40,14 @@ class Tags:
 
 
 class Labels:
-    """Of one source; `expected` are fields of `UploadMetadata`."""
+    """The metadata of one source. `expected` are fields of `UploadMetadata` with their values."""
 
     def __init__(self, tags: Tags, **expected: Any) -> None:
         self._tags = tags
         self._expected = expected
 
     def wrong(self, about: UploadMetadata, at_ns: int) -> list[str]:
-        """What is not as it has to be for a reading that was served at `at_ns`, in words."""
+        """Returns what is wrong for a reading that was served at `at_ns`, in words."""
         wrong = [
             f"{name} is {getattr(about, name)!r}, not {value!r}"
             for name, value in self._expected.items()

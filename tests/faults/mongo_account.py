@@ -1,7 +1,8 @@
-"""The account of MongoDB: what its collection holds of a sensor in the end, judged as what arrived in the cloud is.
+"""`mongo_verdict` judges what MongoDB's collection holds of a sensor at the end, by the rules for the cloud.
 
-Each reading is there once. It may be missing only where it may be missing in the cloud: at the end of what a
-process was given that was killed, or while the disk was full. No outage of the server excuses anything.
+Each reading must be there once. It may be missing only for two of the reasons that `account` accepts: it is among
+the last ones that a killed process received, or it was served while the disk was full. No outage of the server
+excuses anything.
 """
 
 from __future__ import annotations
@@ -27,8 +28,11 @@ def mongo_verdict(
     account: Account,
     interruptions: Sequence[Interruption],
 ) -> Verdict:
-    """`account` is the sensor's in the cloud, which knows when the disk was full and how the clock was set."""
-    calls = Calls(random.Random(0))  # none: nothing may come twice
+    """Returns the verdict on `documents`.
+
+    `account` is the sensor's account in the cloud, which knows when the disk was full and how the clock was set.
+    """
+    calls = Calls(random.Random(0))  # it has no calls, so nothing may come twice
     calls.interruptions = [each for each in interruptions if each.is_kill]
     mine = Account(account.resource, expected, calls)
     mine.offsets_ns = account.offsets_ns
@@ -44,5 +48,5 @@ def _arrived(document: Mapping[str, Any]) -> Arrived:
 
 
 def _nanoseconds(time: datetime) -> int:
-    """MongoDB keeps milliseconds, cut off."""
+    """Returns a time in nanoseconds. MongoDB keeps whole milliseconds, rounded down."""
     return round(time.replace(tzinfo=timezone.utc).timestamp() * 1000) * _MILLISECOND_NS

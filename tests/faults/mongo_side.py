@@ -1,4 +1,4 @@
-"""MongoDB as the torture has it: a server behind a link of its own, by which answers can get lost."""
+"""`MongoSide` is the torture's MongoDB: a server behind a link of its own, on which answers can get lost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .mongo_account import COLLECTION, mongo_verdict
 
 
 class MongoSide:
-    """`start` first. The link is `stop`ped here, the server by whoever made it."""
+    """A server and its link. `start` starts both; `stop` stops the link only, since the server is the caller's."""
 
     def __init__(self, server: Mongod) -> None:
         self.server = server
@@ -34,13 +34,13 @@ class MongoSide:
         return {"mongo_capture_config": {"uri": uri, "database": DATABASE, "collection": COLLECTION}}
 
     def verdict(self, account: Account, served: Sequence[Served]) -> Verdict:
-        """Of the source of `account`, which is its account in the cloud."""
+        """Judges the source of `account`, which is its account in the cloud."""
         documents = self.server.collection(COLLECTION).find()
         return mongo_verdict(documents, served, account.expected, account, account.calls.interruptions)
 
 
 def miscounted(told: Mapping[str, Any]) -> list[str]:
-    """`told` is what a status says of MongoDB."""
+    """Returns what is wrong with the counts for MongoDB, in words. `told` is what a status says of MongoDB."""
     came = told["taken"] + told["found"]
     known = told["written"] + sum(told["dropped"].values()) + told["waiting_readings"]
     return [] if came == known else [f"miscounted for MongoDB: {came} came and {known} are known: {dict(told)}"]

@@ -1,4 +1,4 @@
-"""What a torture found: the figures, what is wrong, and how to have it again."""
+"""`Result` is what a torture found: the figures, what is wrong, and the command that repeats the plan."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from .file_account import FileVerdict
 from .tables import counted, rows_of
 
 MOST_IDLE = 4
-"""A fault that found nothing to do so often, and never something, was none."""
+"""A kind of fault that had no effect this often, and an effect never, did not test anything."""
 
 
 @dataclass
 class Result:
-    """A whole run."""
+    """The result of a whole run."""
 
     seed: int
     minutes: float
     folder: Path
     faults: Counter[str] = field(default_factory=Counter)
     idle: Counter[str] = field(default_factory=Counter)
-    """Faults that found nothing to do."""
+    """Faults that had no effect, by name."""
     planned: int = 0
     verdicts: dict[str, Verdict] = field(default_factory=dict)
     files: FileVerdict = field(default_factory=FileVerdict)
     wrong: list[str] = field(default_factory=list)
     in_mongo: dict[str, Verdict] = field(default_factory=dict)
     skipped: dict[str, str] = field(default_factory=dict)
-    """Why faults are left out, by what they need."""
+    """Why some faults are left out, by what they need."""
     longest_silences_s: dict[str, float] = field(default_factory=dict)
     shares_asked: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -42,7 +42,7 @@ class Result:
 
     @property
     def all_wrong(self) -> list[str]:
-        """In words; the accounts of readings and files say the first few of a kind."""
+        """Everything that is wrong, in words; of readings and files, the first few examples."""
         wrong = [*self.wrong, *self._not_tried(), *self.files.wrong]
         for name, verdict in self.verdicts.items():
             wrong += [f"nothing of {name} arrived"] if not verdict.arrived else []
@@ -52,7 +52,7 @@ class Result:
         return wrong
 
     def _not_tried(self) -> list[str]:
-        """A run in which nothing happened proves nothing."""
+        """Returns what was planned and not tested: a run in which nothing happened proves nothing."""
         happened = sum(self.faults.values())
         wrong = [
             f"{name}: found nothing to do, {count} times of {count}"
@@ -91,7 +91,7 @@ class Result:
 
     @property
     def again(self) -> str:
-        """The command for the same plan."""
+        """The command that repeats the plan."""
         return f"the same plan: make torture MINUTES={self.minutes!r} SEED={self.seed}"
 
 

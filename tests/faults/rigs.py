@@ -1,7 +1,7 @@
-"""The two machines of the kill loop, one interface: `Rig`; the second is that of the torture too.
+"""`LocalRig` and `ServerRig` are the two machines of the kill loop, with the interface `Rig`.
 
-`LocalRig` hosts the sensor in this process, which nobody kills; `ServerRig` is a real viam-server, whose sensor
-lives in a module of its own. In both the sensor's ledger is the source's account.
+`LocalRig` hosts the sensor in this process, which is never killed. `ServerRig` is a real viam-server, whose sensor
+is in a module of its own. In both, the sensor's ledger is the evidence of what was served.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class Rig(Protocol):
     cloud: LocalCloud
     capture_dir: Path
     kinds: Sequence[str]
-    """Who may be killed by hand."""
+    """What `kill` can kill."""
 
     @property
     def served(self) -> list[Served]: ...
@@ -75,37 +75,37 @@ class Rig(Protocol):
     async def start(self) -> None: ...
 
     async def next_process(self, previous: int, timeout_s: float) -> int:
-        """The process of the module that came after `previous`; it may not serve yet."""
+        """Returns the id of the module's process that came after `previous`; it may not serve yet."""
 
     async def until_captures(self, pid: int, timeout_s: float) -> None:
-        """Returns when `pid`, or the one after it, has been given a reading; TimeoutError."""
+        """Returns when `pid`, or a process after it, has received a reading. Raises asyncio.TimeoutError."""
 
     async def kill(self, kind: str, pid: int) -> None:
-        """SIGKILL; what died is started again, by the machine or here."""
+        """Sends SIGKILL; what died is started again, by the machine or here."""
 
     async def drain(self) -> Status:
-        """Ends capture and returns the status when all is delivered; AssertionError when it never is."""
+        """Ends capture, and returns the status when all is delivered. Raises AssertionError when it never is."""
 
     async def stop(self) -> None: ...
 
 
 def numbered(seq: int) -> dict[str, Any]:
-    """All values of the local sensor's reading, by its number."""
+    """Returns all values of the local sensor's reading, by its number."""
     return {"seq": seq, "square": seq * seq, "half": seq / 2 + 0.25, "text": f"reading {seq} " * 4}
 
 
 def bare(seq: int) -> dict[str, Any]:
-    """The same for the sensor under viam-server."""
+    """Returns the same for the sensor under viam-server."""
     return {"seq": seq}
 
 
 def pictured(seq: int) -> dict[str, Any]:
-    """The same for the camera under viam-server: what stands for its picture."""
+    """Returns the same for the camera under viam-server: the fingerprint of its picture."""
     return fingerprint(picture(seq))
 
 
 class _Numbered(Counting):
-    """`Counting` with values that tell when they are not those of their number."""
+    """`Counting`, with values that follow from the number, so that a mix-up shows."""
 
     async def get_readings(
         self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
@@ -127,7 +127,7 @@ def attributes(capture_dir: Path, cloud: LocalCloud, max_file_bytes: int) -> dic
 
 
 class LocalRig:
-    """demo's `LocalMachine`."""
+    """A machine that is the demo's `LocalMachine`."""
 
     kinds: Sequence[str] = ("module",)
 
@@ -170,7 +170,7 @@ class LocalRig:
         deadline_s = time.monotonic() + timeout_s
         await self._machine.wait_until_added(timeout_s)
         before = self._given
-        while self._given <= before + 1:  # one may still be asked by the process before
+        while self._given <= before + 1:  # one call may still be of the process before
             if time.monotonic() > deadline_s:
                 raise asyncio.TimeoutError
             await asyncio.sleep(_POLL_S)
@@ -216,7 +216,7 @@ class LocalRig:
 
 
 class ServerRig:
-    """A real viam-server."""
+    """A machine with a real viam-server."""
 
     kinds: Sequence[str] = ("module", "server", "both")
 
@@ -289,7 +289,7 @@ class ServerRig:
 
 
 def find_viam_server() -> Path:
-    """The viam-server of the end-to-end tests, built when it is not there."""
+    """Returns the viam-server of the end-to-end tests, and builds it if it does not exist. Exits if that fails."""
     built = subprocess.run([str(_BUILD)], stdout=subprocess.PIPE, text=True, check=False)
     if built.returncode != 0:
         sys.exit(built.returncode)
@@ -297,9 +297,9 @@ def find_viam_server() -> Path:
 
 
 def on_disk(capture_dir: Path, but: Collection[Path] = ()) -> dict[tuple[str, int], tuple[str, ...]]:
-    """The tags of the readings in capture files, complete or not, which are to be sent, by component and number.
+    """Returns the tags of the readings that wait in capture files, complete or not, by component and number.
 
-    Files in `but` are left out, and those that go meanwhile may be.
+    It leaves out the files in `but`, and may leave out files that disappear meanwhile.
     """
     found: dict[tuple[str, int], tuple[str, ...]] = {}
     for path in capture_dir.rglob("*"):
@@ -311,7 +311,7 @@ def on_disk(capture_dir: Path, but: Collection[Path] = ()) -> dict[tuple[str, in
 
 
 def left(capture_dir: Path) -> list[str]:
-    """The files in a capture folder that are not the data manager's own state (`.holdfast/*.prog`)."""
+    """Returns the files in a capture folder that are not the data manager's own state (`.holdfast/*.prog`)."""
     paths = [path for path in capture_dir.rglob("*") if not path.is_dir()]
     names = [path.relative_to(capture_dir) for path in paths]
     return sorted(str(name) for name in names if name.parts[0] != ".holdfast" or name.suffix != ".prog")

@@ -1,4 +1,5 @@
-"""What others do to complete capture files: a few bytes that are not what was written, or no file any more."""
+"""This module ruins complete capture files as bad cards and other programs do: it changes bytes, or removes
+files."""
 
 from __future__ import annotations
 
@@ -14,12 +15,12 @@ HEADER_SHARE = 0.1
 BEGINNING_SHARE = 0.3
 _MOST_BYTES = 3
 _BEGINNINGS = (b"\xff" * 16, b"\xff" * 9 + b"\x01")
-"""Erased flash, and a length that no file has: 2 ** 64 - 1."""
+"""What damaged frames may begin with: erased flash, or a length that no file has, 2 ** 64 - 1."""
 
 
 @dataclass(frozen=True)
 class Ruined:
-    """A file, and the readings in it that are lost with what was done to it."""
+    """A file, and the readings in it that are lost by what was done to it."""
 
     path: Path
     resource: str
@@ -28,8 +29,11 @@ class Ruined:
 
 
 def damage(path: Path, rng: random.Random) -> Ruined | None:
-    """Changes one to three bytes of one frame, or its beginning; of the header it costs the file. The file's times
-    stay: so does a bad card. None when there is no such file, or nothing in it."""
+    """Changes one to three bytes of one frame, or its beginning. In the header, that costs all readings of the
+    file.
+
+    The file's times stay the same, as with a bad card. Returns None when the file is gone or has no readings.
+    """
     try:
         data = path.read_bytes()
         readings = readings_in(path)
@@ -65,7 +69,7 @@ def damage(path: Path, rng: random.Random) -> Ruined | None:
 
 
 def take_away(path: Path) -> Ruined | None:
-    """Removes a file; None when there is no such file, or nothing in it."""
+    """Removes a file. Returns None when the file is gone or has no readings."""
     try:
         readings = readings_in(path)
         if not readings:

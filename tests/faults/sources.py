@@ -1,4 +1,4 @@
-"""What the torture captures: two sensors and a camera, and how each is judged."""
+"""This module defines what the torture captures, two sensors and a camera, and how each is judged."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ _PICTURES = _READINGS | {
 
 
 def sources(folder: Path, first: Source) -> dict[str, Source]:
-    """By name; `first` is the sensor."""
+    """Returns the sources by name; `first` is the first sensor."""
     camera = Source(CAMERA, folder, "counting_camera", "rdk:component:camera")
     return {SENSOR: first, SECOND: Source(SECOND, folder), CAMERA: camera}
 
 
 def accounts(calls: Calls, tags: Tags) -> dict[str, Account]:
-    """By name."""
+    """Returns the accounts of the sources by name."""
     found = {name: Account(name, bare, calls) for name in (SENSOR, SECOND)}
     found[CAMERA] = Account(CAMERA, pictured, calls, "NextPointCloud")
     for name, account in found.items():
@@ -51,6 +51,6 @@ def accounts(calls: Calls, tags: Tags) -> dict[str, Account]:
 
 
 def methods(second_hz: float | None, **of_second: Any) -> list[dict[str, Any]]:
-    """For `capture_methods`; without `second_hz` the second sensor is left out."""
+    """Returns `capture_methods`; without `second_hz` the second sensor is left out."""
     second = [readings_of(SECOND, second_hz, **of_second)] if second_hz else []
     return [readings_of(SENSOR, HZ), PICTURES_OF_CAMERA, *second]

@@ -1,5 +1,6 @@
-"""Death or an error at a chosen system call: strace, attached to a running process, kills it as it enters the call,
-or lets the call fail. The call is not executed any more. strace counts the calls of each thread for itself.
+"""With strace, this module kills a running process as it enters a chosen system call, or makes the call fail.
+
+In both cases the call is not executed. strace counts the calls of each thread separately.
 """
 
 from __future__ import annotations
@@ -23,12 +24,12 @@ CALLS = {
     "write": "?write,?pwrite64,?writev",
     "openat": "?open,?openat",
 }
-"""Each name stands for all calls of its kind; a processor may lack some."""
+"""The system calls of each kind; a processor may lack some of them."""
 OF_FILE_WRITERS = frozenset({"write", "openat"})
-"""Calls that every thread makes all the time: only those of threads that write files are of interest."""
+"""Kinds of calls that every thread makes all the time; traps are set only for threads that write files."""
 
 IS_CI = os.environ.get("CI", "").lower() in ("true", "1")
-"""There strace must be there."""
+"""Whether this is a run in CI, where nothing that tests need may be missing."""
 
 _KILLED = re.compile(r"^(?:\d+ +)?(\d+\.\d+) \+\+\+ killed by SIGKILL", re.MULTILINE)
 _CALL = re.compile(r"^(?:\d+ +)?\d+\.\d+ (\w+\(.*)$", re.MULTILINE)
@@ -41,14 +42,14 @@ _PROBE_TIMEOUT_S = 10.0
 
 @dataclass(frozen=True)
 class Death:
-    """When the process died, and at which call."""
+    """The death of a process: when, and at which call."""
 
     at_ns: int
     call: str
 
 
 def problem() -> str | None:
-    """Why strace can't be used here; None when it can."""
+    """Returns why strace can't be used here; None if it can."""
     strace = shutil.which("strace")
     if strace is None:
         return "there is no strace to kill the module at a chosen system call: apt-get install strace"
@@ -68,7 +69,7 @@ def problem() -> str | None:
 
 
 class Trap:
-    """Kills the process `pid` at the `when`th call of a kind. `close` must be called, when the process is dead."""
+    """Kills the process `pid` at the `when`th call of a kind. `close` must be called when the process is dead."""
 
     def __init__(self, pid: int, calls: str, when: int, log: Path) -> None:
         self._pid = pid
@@ -78,7 +79,7 @@ class Trap:
         self._strace: asyncio.subprocess.Process | None = None
 
     async def set(self) -> None:
-        """Returns when strace runs; it is attached some milliseconds later."""
+        """Starts strace, which is attached some milliseconds after this returns."""
         threads = await self._file_writers() if self._calls in OF_FILE_WRITERS else []
         names = CALLS[self._calls]
         self._strace = await asyncio.create_subprocess_exec(
@@ -93,7 +94,10 @@ class Trap:
         )
 
     async def _file_writers(self) -> list[int]:
-        """A thread is known only when it has written; all threads serve where none gets known."""
+        """Waits a moment until threads have written to files, and returns these.
+
+        If there are none, the trap covers all threads.
+        """
         deadline_s = time.monotonic() + _FIRST_WRITE_S
         while True:
             found = file_writers(self._pid)
@@ -102,7 +106,7 @@ class Trap:
             await asyncio.sleep(_POLL_S)
 
     async def sprung(self, timeout_s: float) -> Death | None:
-        """The death, if it comes in time; also one that somebody else brought before."""
+        """Returns the death, by the trap or by another SIGKILL, if it comes in time; else None."""
         assert self._strace is not None
         try:
             await asyncio.wait_for(self._strace.wait(), timeout_s)
@@ -124,7 +128,7 @@ class Trap:
 
 @asynccontextmanager
 async def failing(threads: Sequence[int], calls: str, error: str) -> AsyncIterator[None]:
-    """Every call of a kind that these threads of this process make fails with `error` while this lasts."""
+    """Makes every call of a kind, by these threads of this process, fail with `error` during the block."""
     names = CALLS[calls]
     process = await asyncio.create_subprocess_exec(
         "strace",
@@ -153,12 +157,15 @@ def _is_traced(thread: int) -> bool:
 
 
 def file_writers(pid: int) -> list[int]:
-    """The threads of a process that write files, known by their long writes; none where the system doesn't tell."""
+    """Returns the threads of a process that write files, known by their long writes.
+
+    Returns none if the system does not show what threads write.
+    """
     found = []
     for task in Path(f"/proc/{pid}/task").glob("*"):
         try:
             rows = dict(line.split(": ") for line in (task / "io").read_text().splitlines())
-        except OSError:  # the thread, or all of the process, has just ended
+        except OSError:  # the thread or the whole process has just ended
             continue
         calls = int(rows["syscw"])
         if calls and int(rows["wchar"]) > _LONG_WRITE_BYTES * calls:

@@ -1,4 +1,4 @@
-"""How the loops print what they found."""
+"""This module formats what the kill loop and the torture print."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge of the loops finds what it is there to find."""
+"""`Account` finds each kind of wrong reading, and excuses what a fault may cost."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ async def upload(account: Account, *readings: SensorData) -> None:
 
 
 async def judged(account: Account, seqs: Sequence[int]) -> Verdict:
-    """The verdict when 30 readings were given and these arrived."""
+    """Returns the verdict when 30 readings were served and these arrived."""
     await upload(account, *map(reading, seqs))
     return account.verdict([Served(seq, at_ns(seq)) for seq in range(30)], None)
 

@@ -1,4 +1,4 @@
-"""A sensor that is not asked as it should be is found."""
+"""`neglect` finds a sensor that is not read as often as it should be."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ HZ = 10
 
 
 def served(numbers: Iterable[int]) -> list[Served]:
-    """Readings at 10 Hz, by their numbers."""
+    """Returns readings at 10 Hz, by their numbers."""
     return [Served(number, number * SECOND_NS // HZ) for number in numbers]
 
 

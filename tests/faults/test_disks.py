@@ -1,4 +1,4 @@
-"""Capture on disks that fail for real: ten collectors, of which all go on by themselves, and a sum that holds."""
+"""Capture runs on disks that really fail: all ten collectors continue without help, and the sum holds."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Machine:
         return self.store.ledger.readings().get((next(iter(SENSOR)), name, "Readings"), ReadingCounts())
 
     def kept(self, name: str) -> int:
-        """Readings that were not dropped so far."""
+        """Returns the number of readings that were not dropped so far."""
         counts = self.counts(name)
         return counts.captured - sum(counts.dropped.values())
 
@@ -82,7 +82,7 @@ class Machine:
         await eventually(lambda: all(self.counts(name).dropped.get(reason, 0) > before[name] + 3 for name in NAMES))
 
     async def all_are_kept_again(self) -> None:
-        """Each collector's readings reach the disk, for as long as it takes to be no accident."""
+        """Returns when each collector's readings reach the disk again, enough of them to be no accident."""
         await self.kept_more(HZ // 2)
 
     async def kept_more(self, readings: int) -> None:
@@ -91,7 +91,7 @@ class Machine:
 
     @property
     def dropped(self) -> dict[str, int]:
-        """By reason, of all."""
+        """The dropped readings of all collectors, by reason."""
         reasons: Counter[str] = Counter()
         for counts in self._ledger.readings().values():
             reasons.update(counts.dropped)
@@ -101,7 +101,7 @@ class Machine:
         await self._manager.stop()
 
     async def stopped_with_a_true_account(self) -> None:
-        """What each sensor gave lies in complete files or is counted: the source's counter is the judge."""
+        """Stops, and checks by each sensor's counter that its readings are in complete files or counted as lost."""
         ledger = self._ledger
         await self.stop()
         counts = {resource: counts for (_, resource, _), counts in ledger.readings().items()}

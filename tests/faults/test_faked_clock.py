@@ -1,4 +1,4 @@
-"""A clock that is set is set in the processes that are told, and only their wall clock."""
+"""A faked clock changes the wall clock of the processes that have it, and nothing else."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ end_ns = int((began_s + {WAIT_S}) * 1e9)
 call("pthread_cond_timedwait", condition, mutex, (ctypes.c_long * 2)(*divmod(end_ns, 1_000_000_000)))
 print(time.monotonic() - began_s)
 """
-"""As Python itself waits for its interpreter."""
+"""A program that waits in the way in which Python itself waits for its interpreter."""
 
 
 @pytest.mark.usefixtures("needs_faked_clock")

@@ -1,4 +1,4 @@
-"""The judge of arbitrary files finds what it is there to find."""
+"""`FileAccount` finds each kind of wrong file, and excuses what a fault may cost."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .labels import Labels, Tags
 
 
 class Folder:
-    """A folder of files, and a cloud that takes what it is told to."""
+    """A folder of files, and a cloud that receives what the test says."""
 
     def __init__(self, tmp_path: Path) -> None:
         self.calls = Calls(random.Random(1))

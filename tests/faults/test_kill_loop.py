@@ -1,4 +1,4 @@
-"""A short run of the kill loop, for every day; `python -m tests.faults.kill_loop` is the long one."""
+"""These are short runs of the kill loop, for every day; `make kill-loop` makes the long ones."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Metadata that is not that of its readings is found."""
+"""`Labels` finds metadata that does not belong to its readings."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The judge of MongoDB finds what it is there to find."""
+"""`mongo_verdict` finds each kind of wrong document, and excuses what a fault may cost."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def document(seq: int, *, ahead_ns: int = 0, **values: float) -> dict[str, Any]:
 
 
 def judged(documents: Iterable[dict[str, Any]], *interruptions: Interruption, ahead_ns: int = 0) -> Verdict:
-    """When 30 readings were given."""
+    """Returns the verdict on documents when 30 readings were served."""
     account = Account("counting", lambda seq: {"seq": seq}, Calls(random.Random(1)))
     account.offsets_ns = (0, ahead_ns) if ahead_ns else (0,)
     served = [Served(seq, at_ns(seq)) for seq in range(30)]

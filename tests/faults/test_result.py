@@ -1,4 +1,4 @@
-"""A run that proves nothing is not good, and one that is not good says how to have it again."""
+"""A run that tested nothing is not good, and one that is not good says how to repeat it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .result import MOST_IDLE, Result
 
 
 def a_result(**changes: Any) -> Result:
-    """Of a good run, but for `changes`."""
+    """Returns the result of a good run, with `changes`."""
     good: dict[str, Any] = {
         "faults": Counter({"link cut": 3}),
         "planned": 3,

@@ -1,4 +1,4 @@
-"""What the torture does to capture files costs what it says, and no other reading."""
+"""What the torture does to a capture file costs the readings that it reports, and no other."""
 
 from __future__ import annotations
 

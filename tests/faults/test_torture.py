@@ -1,4 +1,4 @@
-"""Plans of the torture, and a short run for every day; `make torture` is the long one."""
+"""These tests check the torture's plans, and make a short run for every day; `make torture` makes the long ones."""
 
 from __future__ import annotations
 

@@ -1,27 +1,16 @@
-"""Everything at once: faults in random order on a real viam-server, then the cloud's record against the source's.
+"""The torture runs faults in random order on a real viam-server, and then judges what arrived by what was served.
 
     make torture MINUTES=5 SEED=1
 
-Two sensors are captured, to MongoDB too, and a camera, and arbitrary files appear, while processes are killed, the
-link is cut, dead, slow or throttled, the cloud answers with errors, MongoDB is away, the disk is full, the module's
-clock is set, the config changes, and others damage, change and remove files. What lasts overlaps with what happens;
-a full disk alone is kept apart from whatever ends a process or moves the capture folder, since then the counts can
-be nowhere but in memory. In the end capture stops, everything is synced, and the accounts judge reading by reading
-and file by file.
-The plan follows from seed and minutes; the moments within it add what the computer's own timing adds.
+Two sensors are captured, to the cloud and to MongoDB, and a camera, and arbitrary files appear. Meanwhile processes
+are killed, the link is cut, dead, slow or throttled, the cloud answers with errors, MongoDB is down, the disk is
+full, the module's clock is set, the config changes, and capture files and arbitrary files are damaged, changed and
+removed. Faults that last overlap with others. Only a full disk never overlaps with a fault that ends a process or
+moves the capture folder, since the counts are then only in memory. At the end capture stops, everything is synced,
+and the accounts judge reading by reading and file by file.
 
-| what it notices | by |
-|---|---|
-| one reading in a thousand lost, repeated, altered, invented; pictures and files too | the sources' own accounts |
-| times, tags or other metadata that are not the reading's | the sources' times, the config as it was |
-| wrong or lost counts, of MongoDB too | the same accounts |
-| files in quarantine without reason, or left elsewhere | the folders |
-| a module, or what it started, that outlives the end that it was asked for | the processes |
-| a sensor that is not asked any more | the sources' times |
-| a run in which nothing happened or nothing arrived | the faults that were felt |
-
-It can't notice a sync of the disk that is left out, since no power is cut; readings that come too rarely, as on a
-busy computer; calls of a capture file of several calls that are repeated, since there is none.
+The plan follows from the seed, the minutes, and the faults that this computer allows. The exact moments also depend
+on the computer's timing. README.md says how to read the result, what is noticed and what is not.
 """
 
 from __future__ import annotations
@@ -61,7 +50,7 @@ _DISK_BYTES = 32 * disks.MEBIBYTE
 
 @dataclass(frozen=True)
 class Step:
-    """One fault of a plan; `lasts_s` is 0 for one that only happens."""
+    """One fault of a plan. `lasts_s` is 0 for one that happens and does not last."""
 
     at_s: float
     fault: Fault
@@ -74,8 +63,10 @@ class Step:
 
 
 def plan(seed: int, seconds: float, faults: Sequence[Fault] = FAULTS) -> list[Step]:
-    """What happens within `seconds`. Nothing that ends a process falls into a time when the disk is full, nor the
-    other way round, and of each group only one thing lasts at a time."""
+    """Returns the faults within `seconds`, in their order.
+
+    A fault that ends a process never overlaps with a full disk, and of each group only one fault lasts at a time.
+    """
     rng = random.Random(seed)
     steps: list[Step] = []
     at_s = _WARM_UP_S
@@ -122,7 +113,7 @@ class Torture:
         self._began_s = 0.0
 
     async def run(self) -> Result:
-        """Everything that it started has ended when it returns, and the disk is unmounted."""
+        """Runs the plan, and returns the result. All that it started has ended then, and the disk is unmounted."""
         result = self._result
         started_s = time.monotonic()
         with ExitStack() as stack:
@@ -143,7 +134,7 @@ class Torture:
                 await rig.start()
                 await self._faults()
                 status = await rig.finish()
-            except Exception as error:  # noqa: BLE001 - whatever it is, what arrived until then is judged
+            except Exception as error:  # noqa: BLE001 - what arrived until then is judged all the same
                 result.wrong.append(f"{type(error).__name__}: {error}")
                 self._say(traceback.format_exc())
             finally:
@@ -155,7 +146,10 @@ class Torture:
         return result
 
     async def _faults(self) -> None:
-        """Each at its time, or late when the one before took longer; what lasts ends before what comes later."""
+        """Runs each fault at its time, or later if the one before took longer.
+
+        A fault that lasts ends before those that begin after its end.
+        """
         self._began_s = time.monotonic()
         lasting: list[tuple[Step, AbstractAsyncContextManager[None]]] = []
         for step in self._steps:
@@ -172,7 +166,7 @@ class Torture:
         await self._end(lasting, float("inf"))
 
     async def _try(self, step: Step, doing: Awaitable[object]) -> None:
-        """Counts a fault: as one, or as one that found nothing to do."""
+        """Awaits a fault, and counts it: as one with an effect, or as one without."""
         try:
             await doing
         except NothingToDo:
@@ -211,7 +205,7 @@ class Torture:
 
 
 async def _until_sigterm(torture: Torture) -> Result:
-    """SIGTERM ends it as Ctrl-C does: nothing stays mounted, and no process stays."""
+    """Runs the torture. SIGTERM ends it like Ctrl-C: nothing stays mounted, and no process is left."""
     task = asyncio.current_task()
     assert task is not None
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)

@@ -1,7 +1,7 @@
-"""The machine of the torture: a real viam-server, a link and a disk that fail, and an account of everything.
+"""`TortureRig` is the machine of the torture: a real viam-server, a link and a disk that fail, and all accounts.
 
-Two sensors are captured, the second one at times, and a camera; a folder of arbitrary files is synced beside them.
-What a fault does goes through here, so that the accounts know of it.
+It captures two sensors (the second one at times) and a camera, and syncs a folder of arbitrary files. The faults
+act through it, so that the accounts know of them.
 """
 
 from __future__ import annotations
@@ -53,11 +53,11 @@ _DRAIN_TIMEOUT_S = 60.0
 _END_TIMEOUT_S = 2.0
 _EXAMPLES = 3
 _ANSWERS_BYTES, _UPLOADS_BYTES = 10_000, 1_600_000
-"""What a slow link may hold on its way to the module, and to the cloud."""
+"""The most bytes that a slow link holds, on the way to the module and to the cloud."""
 _LONGEST_LAG_S = 8.0
-"""No link is slow for longer."""
+"""The longest time for which anything is under way, since no link is slow for longer."""
 _ORDERLY_S = 9.0
-"""viam-server gives its modules ten."""
+"""The most time of an orderly end; viam-server gives its modules ten seconds."""
 _SUM_TIMEOUT_S = 20.0
 _FLUSH_NS = FLUSH_INTERVAL_MS * SECOND_NS // 1000
 _AWAY = (GRPCError, StreamTerminatedError, OSError, KeyError)
@@ -65,7 +65,7 @@ Config = dict[str, Any]
 
 
 class TortureRig(ServerRig):
-    """`start`, then whatever the faults do, then `finish` and `stop`."""
+    """A machine with its accounts: `start` it, run the faults, then `finish` and `stop` it."""
 
     def __init__(
         self,
@@ -89,15 +89,15 @@ class TortureRig(ServerRig):
         self.other_dir = folder / "elsewhere"
         self.link: Link
         self.trouble = False
-        """Whether something is wrong with the link."""
+        """Whether a fault of the link lasts now."""
         self.code: grpc.StatusCode | None = None
-        """What every upload is answered with."""
+        """The status code with which every upload is answered; None: uploads are accepted."""
         self.refused = 0
-        """Uploads that were answered so."""
+        """The number of uploads that were answered with a `code`."""
         self.when_sent: Callable[[str], None] | None = None
-        """Is told the name of each arbitrary file whose upload begins."""
+        """Called with the name of each arbitrary file when its upload begins."""
         self.config: Config = {"elsewhere": False, "second_hz": 20.0, "tags": []}
-        """What reconfiguring has changed so far."""
+        """The part of the config that faults change."""
         self.ruined: list[Ruined] = []
         self.wrong: list[str] = []
         self._ended_ns = 0
@@ -126,7 +126,7 @@ class TortureRig(ServerRig):
 
     @property
     def ended_ns(self) -> int:
-        """When capture was to end; now, while that is not so."""
+        """When the end of capture was requested; the present time if it was not."""
         return self._ended_ns or time.time_ns()
 
     def reconfigure(self, **changes: Any) -> None:
@@ -142,14 +142,14 @@ class TortureRig(ServerRig):
         }
 
     def _note_reading(self, about: UploadMetadata, message: SensorData) -> None:
-        if about.component_name != CAMERA:  # whose payloads are noted
+        if about.component_name != CAMERA:  # its payloads are noted instead
             self._account_of(about).note_reading(about, message)
 
     def _note_payload(self, about: UploadMetadata, times: SensorMetadata, path: Path) -> None:
         self._account_of(about).note_payload(about, times, path)
 
     def _account_of(self, about: UploadMetadata) -> Account:
-        return self.accounts.get(about.component_name, self.accounts[SENSOR])  # which knows strangers
+        return self.accounts.get(about.component_name, self.accounts[SENSOR])  # it judges strangers
 
     def _fail_while(self, method: str, request: bytes | None) -> grpc.StatusCode | None:
         if method == "Authenticate":
@@ -166,12 +166,12 @@ class TortureRig(ServerRig):
         )
 
     async def kill_now(self, kind: str) -> bool:
-        """SIGKILL for whatever processes there are; returns when viam-server is up again, if it died.
+        """Sends SIGKILL to the processes that exist; returns when viam-server is up again, if it died.
 
-        False when there was nothing to kill.
+        Returns False when there was nothing to kill.
 
-        The module alone dies only when it serves: one that dies between opening its socket and answering `Ready`
-        viam-server 1.4.0 gives up for good ("abandoning restart attempt").
+        The module is killed alone only when it serves: if it dies between opening its socket and answering `Ready`,
+        viam-server 1.4.0 gives it up for good ("abandoning restart attempt").
         """
         if kind == "module":
             await self.machine.until_status(
@@ -201,11 +201,11 @@ class TortureRig(ServerRig):
         return True
 
     async def restart(self) -> None:
-        """An orderly end, which costs nothing and sends nothing twice while the link is well."""
+        """Restarts viam-server in order, which costs nothing, and sends nothing twice while the link works."""
         begin_ns = time.time_ns()
         troubled = self.trouble
         await self._end_orderly()
-        await self.machine.stop()  # the sensors of a viam-server that was killed live on for a while
+        await self.machine.stop()  # the sensors' module of a killed viam-server lives on for a while
         if troubled:
             self.calls.interruptions.append(
                 Interruption(0, "stop", begin_ns, 0, is_kill=False, until_ns=time.time_ns())
@@ -213,7 +213,7 @@ class TortureRig(ServerRig):
         await self.machine.start_again()
 
     async def _end_orderly(self) -> None:
-        """SIGTERM to viam-server: the module ends by itself, before viam-server kills it, and leaves nobody."""
+        """Sends SIGTERM to viam-server: the module must end before viam-server kills it, and leave no process."""
         began_s = time.monotonic()
         await self.machine.disconnect()
         self.server.sigterm()
@@ -233,7 +233,7 @@ class TortureRig(ServerRig):
         return self.server.module_pids(MODULE)
 
     def _lag_ns(self, held_bytes: int) -> int:
-        """How long so many bytes may be under way on the link as it is."""
+        """Returns how long so many bytes may be under way on the link in its present state."""
         if not (self.link.delay_s or self.link.bytes_per_s):
             return 0
         queue_s = held_bytes / self.link.bytes_per_s if self.link.bytes_per_s else 0.0
@@ -247,7 +247,7 @@ class TortureRig(ServerRig):
                     self.accounts[resource].tags_on_disk[seq] = tags
 
     def complete_files(self) -> list[Path]:
-        """Complete capture files to which nothing has been done yet."""
+        """Returns the complete capture files to which no fault has done anything yet."""
         known = {each.path for each in self.ruined}
         return [
             path
@@ -257,7 +257,10 @@ class TortureRig(ServerRig):
         ]
 
     async def fill_disk(self) -> Callable[[], Any]:
-        """Returns what frees it again. Before and after, the module is given the time to write everything down."""
+        """Fills the disk once the module has written all counts to it, and returns what frees it.
+
+        What frees it also waits, until the module has written all counts again.
+        """
         assert self.disk is not None
         await self._until_kept()
         begin_ns = time.time_ns() - _FLUSH_NS - SLACK_NS
@@ -273,7 +276,7 @@ class TortureRig(ServerRig):
         return free
 
     async def _until_kept(self) -> None:
-        """Returns when the counts of everything until now are in the journal."""
+        """Returns when the counts of everything until now are in the journal. Raises AssertionError."""
         before = await self.machine.until_status(
             lambda status: status["sync"]["recovery"].startswith("done"), "the folder is the module's", UP_TIMEOUT_S
         )
@@ -287,8 +290,10 @@ class TortureRig(ServerRig):
         )
 
     async def finish(self) -> Status:
-        """Ends capture and returns the status when everything has its fate, and viam-server in an orderly way;
-        AssertionError when it never has."""
+        """Ends capture, waits until every reading has its fate, and ends viam-server in an orderly way.
+
+        Returns the last status. Raises AssertionError when something is never delivered.
+        """
         status = await self._until_all_has_its_fate()
         await self._end_orderly()
         return status
@@ -320,7 +325,7 @@ class TortureRig(ServerRig):
         await self.machine.until_status(
             lambda status: not status["mongo"]["waiting_readings"], "MongoDB has everything", _DRAIN_TIMEOUT_S
         )
-        with contextlib.suppress(AssertionError):  # which the account then says better
+        with contextlib.suppress(AssertionError):  # the account then describes it better
             return await self.machine.until_status(
                 lambda status: (
                     status["ledger"]["state"].startswith("kept")
@@ -333,7 +338,7 @@ class TortureRig(ServerRig):
         return await self.machine.status()
 
     async def _look_at_the_counts_for_mongo(self) -> None:
-        """Of the process that captured: the next one knows nothing of them."""
+        """Checks the counts for MongoDB of the process that captured; the next process does not have them."""
         with contextlib.suppress(AssertionError):
             await self.machine.until_status(
                 lambda status: not miscounted(status["mongo"]), "the sum for MongoDB holds", _SUM_TIMEOUT_S
@@ -341,9 +346,10 @@ class TortureRig(ServerRig):
         self.wrong += miscounted((await self.machine.status())["mongo"])
 
     async def _until_mongo_has_what_lies_elsewhere(self) -> None:
-        """What a capture folder holds for MongoDB is sent while the folder is the configured one.
+        """Returns when MongoDB has what waits for it in the other capture folder.
 
-        A new process writes nothing there, so in the end nothing is there.
+        That is sent only while the folder is the configured one. A new process writes nothing there, so it becomes
+        empty.
         """
         if self.mongo is None:
             return
@@ -365,7 +371,7 @@ class TortureRig(ServerRig):
         )
 
     def left(self) -> list[str]:
-        """What lies in the capture folders and neither is the module's own nor in quarantine."""
+        """Returns what is in the capture folders and is neither the module's own state nor in quarantine."""
         return [
             f"{folder.name}/{name}"
             for folder in (self.capture_dir, self.other_dir)
@@ -374,7 +380,7 @@ class TortureRig(ServerRig):
         ]
 
     def misplaced(self) -> list[str]:
-        """What should be in quarantine and is not, and what is there and should not be."""
+        """Returns what should be in quarantine and is not, and what is there and should not be."""
         wrong, known = [], set()
         for each in self.ruined:
             folder = next(f for f in (self.capture_dir, self.other_dir) if each.path.is_relative_to(f))
