@@ -26,7 +26,8 @@ from .fakes import FakeClient
 from .waiting import eventually
 
 ROOT = Path(__file__).parent.parent
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
+FAULTS = ROOT / "tests" / "faults"
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), FAULTS / "README.md"])
 MODEL_PAGE = "holdfast_data-manager_durable.md"
 NOT_ATTRIBUTES = {"problems", "memory_dir", "limits", "off_methods"}
 RENAMED = {
@@ -345,6 +346,17 @@ def test_every_make_target_in_the_documents_exists() -> None:
 def test_the_architectures_map_names_files_that_exist() -> None:
     for name in re.findall(r"`([\w/]+\.(?:py|sh))`", text("ARCHITECTURE.md")):
         assert list(ROOT.glob(f"**/{name}")), name
+
+
+def test_the_map_of_the_fault_tests_names_each_of_their_files_and_no_other() -> None:
+    section = (FAULTS / "README.md").read_text().partition("\n## The map\n")[2].partition("\n## ")[0]
+    files = {path.name for path in FAULTS.glob("*.py")} - {"__init__.py", "conftest.py"}
+    assert set(re.findall(r"`(\w+\.py)`", section)) == {name for name in files if not name.startswith("test_")}
+
+
+def test_the_guide_to_the_fault_tests_names_places_that_exist() -> None:
+    for name in re.findall(r"`((?:src|module|tests|demo)/[\w/.]+)`", (FAULTS / "README.md").read_text()):
+        assert (ROOT / name).exists(), name
 
 
 def test_each_bound_of_the_architecture_names_where_it_is() -> None:
