@@ -17,7 +17,7 @@ from collections.abc import Mapping, Sequence
 from typing import NoReturn
 
 from grpclib.metadata import Deadline
-from viam.logging import getLogger
+from viam.logging import LOGGERS, getLogger
 from viam.module.module import Module
 from viam.proto.common import ResourceName
 from viam.proto.module import (
@@ -88,7 +88,15 @@ def _allow_many_open_files() -> None:
 
 
 def _limit_the_log() -> None:
-    """Sends Holdfast's log lines through the limit to the SDK's handlers, which the SDK may change at any time."""
+    """Sends Holdfast's log lines through the limit to the SDK's handlers, which the SDK may change at any time.
+
+    Call it once the SDK's module exists: the SDK names a logger after the module in the machine's config, and
+    replaces the handlers of every logger that it has named. One in "holdfast" is taken back from it.
+    """
+    for name in [name for name in LOGGERS if name.partition(".")[0] == "holdfast"]:
+        taken_back = LOGGERS.pop(name)
+        taken_back.handlers.clear()
+        taken_back.setLevel(logging.NOTSET)
     sdk = getLogger("holdfast-log")
     sdk.setLevel(logging.DEBUG)
     sdk.propagate = False
@@ -112,9 +120,10 @@ async def _end_with_parent() -> None:
 async def main() -> None:
     gc.freeze()  # what was imported is never garbage: no later collection needs to examine it
     _allow_many_open_files()
+    module = HoldfastModule.from_args()
     _limit_the_log()
     watch = asyncio.create_task(_end_with_parent())
-    await HoldfastModule.from_args().start()  # type: ignore[no-untyped-call]
+    await module.start()  # type: ignore[no-untyped-call]
     watch.cancel()
 
 

@@ -114,13 +114,18 @@ main.run()
     assert ended.returncode == 0
 
 
-def test_what_holdfast_logs_goes_through_the_limit_to_the_sdk_whatever_it_does_to_its_handlers() -> None:
-    """In a process of its own, where the SDK takes its own loggers' handlers away and adds others."""
-    program = """
+@pytest.mark.parametrize("module_name", ["holdfast", "holdfast.sync", "data-manager"])
+def test_what_holdfast_logs_goes_through_the_limit_to_the_sdk_whatever_it_does_to_its_handlers(
+    module_name: str,
+) -> None:
+    """In a process of its own, where the SDK takes its own loggers' handlers away and adds others. One of these it
+    names after the module in the machine's config."""
+    program = f"""
 import logging
 from viam import logging as sdk
 from module.main import _limit_the_log
 
+sdk.getLogger({module_name!r})
 _limit_the_log()
 sdk.setLevel(logging.INFO)
 for _ in range(3):
