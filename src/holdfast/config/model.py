@@ -1,0 +1,135 @@
+"""What a checked configuration is. Part of `config`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from . import space
+from .mongo import MongoSettings
+from .space import CopySettings, SpaceLimits
+
+DEFAULT_SYNC_INTERVAL_MINS = 0.1
+_FREQUENCY_EPSILON_HZ = 0.000001
+DEFAULT_SYNC_THREADS = 8
+MOST_MS = 3_600_000.0
+"""An hour: the longest that somebody waits for a flush, or a call for its answer."""
+MAX_IN_FLIGHT = 100
+"""viam-server answers no more calls at once to one resource."""
+SYNC_ORDERS = ("oldest_first", "newest_first")
+DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
+
+
+@dataclass(frozen=True)
+class CaptureMethod:
+    """What to capture: one method of one resource at one frequency."""
+
+    name: str
+    """The resource's name, short ("lidar") or full ("rdk:component:sensor/lidar")."""
+    method: str
+    frequency_hz: float
+    params: tuple[tuple[str, Any], ...] = ()
+    tags: tuple[str, ...] = ()
+    timeout_s: float = 5.0
+    capture_directory: str = ""
+    """An absolute path; empty for the service's `capture_dir`."""
+    priority: int = field(default=space.DEFAULT_PRIORITY, compare=False)
+    """What is sent first, 9 before 0, and deleted first to free space, 0 before 9. A change of it is no change of
+    the collector."""
+    max_in_flight: int = 0
+    """Calls that may be under way at once; 0 for what fits the frequency."""
+
+    @property
+    def interval_s(self) -> float:
+        return 1.0 / self.frequency_hz
+
+
+@dataclass(frozen=True)
+class ControlSensorConfig:
+    """The sensor that steers capture, and the key of its readings under which the overrides stand."""
+
+    name: str
+    key: str
+
+
+@dataclass(frozen=True)
+class Config:
+    """A checked configuration; paths are absolute, times in the unit of their name."""
+
+    capture_dir: str
+    tags: tuple[str, ...] = ()
+    capture_disabled: bool = False
+    maximum_capture_file_size_bytes: int = 256 * 1024
+    flush_interval_s: float = 1.0
+    fsync_interval_s: float = 5.0
+    methods: tuple[CaptureMethod, ...] = ()
+    off_methods: tuple[CaptureMethod, ...] = ()
+    """Entries that are switched off, which a control sensor or a command may switch on."""
+    capture_control_sensor: ControlSensorConfig | None = None
+    sync_disabled: bool = False
+    sync_interval_s: float = DEFAULT_SYNC_INTERVAL_MINS * 60
+    additional_sync_paths: tuple[str, ...] = ()
+    selective_syncer_name: str = ""
+    file_last_modified_s: float = 10.0
+    maximum_num_sync_threads: int = DEFAULT_SYNC_THREADS
+    sync_bandwidth_limit_bytes_per_sec: float = 0.0
+    """0: no limit."""
+    sync_order: str = SYNC_ORDERS[0]
+    upload_roots: tuple[str, ...] = ()
+    """Where upload commands may read; empty for the sync paths."""
+    cloud_address: str = DEFAULT_CLOUD_ADDRESS
+    allow_plaintext: bool = False
+    mongo_capture_config: MongoSettings | None = None
+    limits: SpaceLimits = field(default_factory=SpaceLimits)
+    local_copy: CopySettings | None = None
+    in_memory: bool = False
+    """Whether `capture_dir` is to stand in memory, at `memory_dir`."""
+    memory_dir: str = ""
+    problems: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def dependencies(self) -> tuple[str, ...]:
+        """Names of the resources that capture and sync ask; none of them has to be there."""
+        names = [m.name for m in self.methods if _declarable(m.name)]
+        if self.capture_control_sensor is not None:
+            names += [m.name for m in self.off_methods if _declarable(m.name)]
+            if _declarable(self.capture_control_sensor.name):
+                names.append(self.capture_control_sensor.name)
+        if self.selective_syncer_name and _declarable(self.selective_syncer_name):
+            names.append(self.selective_syncer_name)
+        return tuple(dict.fromkeys(short_name(name) for name in names))
+
+    @property
+    def capture_dirs(self) -> tuple[str, ...]:
+        """Every folder that captured data may go to: `capture_dir` first, then those of single methods."""
+        methods = (*self.methods, *self.off_methods)
+        own = (method.capture_directory for method in methods if method.capture_directory)
+        return tuple(dict.fromkeys((self.capture_dir, *own)))
+
+
+def is_off(frequency_hz: float) -> bool:
+    """Whether a frequency means no capture at all, by the builtin's threshold."""
+    return frequency_hz <= _FREQUENCY_EPSILON_HZ
+
+
+def short_name(name: str) -> str:
+    """A resource's name without its API."""
+    return name.rpartition("/")[2]
+
+
+def ordered(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
+    """Parameters in the order of their names, in objects within them too: protobuf gives these in any order, and
+    what is the same must not look like a change."""
+
+    def sorted_in(value: Any) -> Any:
+        if isinstance(value, Mapping):
+            return {name: sorted_in(value[name]) for name in sorted(value)}
+        return [sorted_in(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+    return tuple((name, sorted_in(params[name])) for name in sorted(params))
+
+
+def _declarable(name: str) -> bool:
+    """Whether viam-server could give `name` as a dependency: `remote:name` it never does."""
+    return ":" not in short_name(name)
