@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
 
-from ..errors import ConfigError
+from .attributes import Attributes
 
 DEFAULT_DATABASE, DEFAULT_COLLECTION = "sensorData", "readings"
+NAME = "mongo_capture_config"
 _SCHEMES = ("mongodb://", "mongodb+srv://")
-KEYS = frozenset({"uri", "database", "collection"})
 
 
 @dataclass(frozen=True)
@@ -22,21 +20,15 @@ class MongoSettings:
     collection: str = DEFAULT_COLLECTION
 
 
-def mongo_settings(name: str, value: Any, problems: list[str]) -> MongoSettings | None:
-    """The value of the attribute `name`; None where it is not usable, with a problem said. Shows no part of it."""
-    if value is None:
+def mongo_settings(attributes: Attributes) -> MongoSettings | None:
+    """None where MongoDB is not configured, or not usably, which is a problem. Shows no value."""
+    if not attributes.has(NAME):
         return None
-    if not isinstance(value, Mapping):
-        raise ConfigError(name, "must be an object with uri, database and collection")
-    texts = {}
-    for key in sorted(KEYS):
-        text = value.get(key)
-        if not isinstance(text, (str, type(None))):
-            raise ConfigError(f"{name}.{key}", "must be a string")
-        texts[key] = text or ""
-    uri = texts["uri"]
+    mongo = attributes.nested(NAME, "an object with uri, database and collection", secret=True)
+    collection, database, uri = mongo.text("collection"), mongo.text("database"), mongo.text("uri")
+    mongo.report_unknown()
     if not uri.startswith(_SCHEMES):
         why = f"must begin with {' or '.join(_SCHEMES)}" if uri else "is missing"
-        problems.append(f"{name}.uri: {why}; nothing goes to MongoDB, the rest works")
+        mongo.add_problem("uri", f"{why}; nothing goes to MongoDB, the rest works")
         return None
-    return MongoSettings(uri, texts["database"] or DEFAULT_DATABASE, texts["collection"] or DEFAULT_COLLECTION)
+    return MongoSettings(uri, database or DEFAULT_DATABASE, collection or DEFAULT_COLLECTION)

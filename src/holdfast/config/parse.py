@@ -13,8 +13,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from . import space
-from .attributes import CLOUD_SIDE, _Reader, _unknown
+from .attributes import CLOUD_SIDE, Attributes
+from .capture_methods import capture_methods
 from .model import (
     DEFAULT_CLOUD_ADDRESS,
     DEFAULT_SYNC_INTERVAL_MINS,
@@ -22,7 +22,10 @@ from .model import (
     MOST_MS,
     SYNC_ORDERS,
     Config,
+    ControlSensorConfig,
 )
+from .mongo import mongo_settings
+from .space import copy_settings, memory_dir, refuse_copy_in, space_limits
 
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
 
@@ -38,53 +41,54 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
 
     Raises ConfigError naming the attribute; see the module's docstring for what becomes a problem instead.
     """
-    reader = _Reader(attributes)
-    home = environment.get("HOME", "")
-
-    def path(value: str) -> str:
-        return os.path.abspath(
-            os.path.join(home, value[1:].lstrip("/")) if value.startswith("~") and home else value
-        )
-
-    interval_mins = reader.number("sync_interval_mins", 0.0)
+    found = Attributes(attributes, environment.get("HOME", ""))
+    interval_mins = found.number("sync_interval_mins", 0.0)
     if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:
         interval_mins = DEFAULT_SYNC_INTERVAL_MINS
-    capture_dir = path(reader.text("capture_dir", "") or default_capture_dir(environment))
+    capture_dir = found.path("capture_dir", default_capture_dir(environment))
+    methods, off_methods = capture_methods(found)
     config = Config(
         capture_dir=capture_dir,
-        tags=reader.texts("tags"),
-        capture_disabled=reader.flag("capture_disabled"),
-        maximum_capture_file_size_bytes=reader.whole("maximum_capture_file_size_bytes", 256 * 1024),
-        flush_interval_s=reader.number("capture_flush_interval_ms", 1000.0, most=MOST_MS) / 1000,
-        fsync_interval_s=reader.number("capture_fsync_interval_ms", 5000.0, most=MOST_MS) / 1000,
-        methods=reader.methods(path),
-        off_methods=tuple(reader.off_methods),
-        capture_control_sensor=reader.control_sensor(),
-        sync_disabled=reader.flag("sync_disabled"),
+        tags=found.texts("tags"),
+        capture_disabled=found.flag("capture_disabled"),
+        maximum_capture_file_size_bytes=found.whole("maximum_capture_file_size_bytes", 256 * 1024),
+        flush_interval_s=found.number("capture_flush_interval_ms", 1000.0, most=MOST_MS) / 1000,
+        fsync_interval_s=found.number("capture_fsync_interval_ms", 5000.0, most=MOST_MS) / 1000,
+        methods=methods,
+        off_methods=off_methods,
+        capture_control_sensor=_control_sensor(found),
+        sync_disabled=found.flag("sync_disabled"),
         sync_interval_s=interval_mins * 60,
-        additional_sync_paths=tuple(path(p) for p in reader.texts("additional_sync_paths") if p),
-        selective_syncer_name=reader.text("selective_syncer_name", ""),
-        file_last_modified_s=reader.number("file_last_modified_millis", 10_000.0) / 1000,
-        maximum_num_sync_threads=reader.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
-        sync_bandwidth_limit_bytes_per_sec=reader.number("sync_bandwidth_limit_bytes_per_sec", 0.0),
-        sync_order=space.choice(reader, "sync_order", SYNC_ORDERS),
-        upload_roots=tuple(path(p) for p in reader.texts("upload_roots") if p),
-        cloud_address=reader.text("cloud_address", "") or DEFAULT_CLOUD_ADDRESS,
-        allow_plaintext=reader.flag("allow_plaintext"),
-        mongo_capture_config=reader.mongo(),
-        limits=space.space_limits(reader),
-        local_copy=space.copy_settings(reader, _Reader, path),
-        in_memory=space.choice(reader, "capture_store", ("disk", "memory")) == "memory",
-        memory_dir=space.memory_dir(environment, capture_dir),
-    )  # fmt: skip
+        additional_sync_paths=found.paths("additional_sync_paths"),
+        selective_syncer_name=found.text("selective_syncer_name"),
+        file_last_modified_s=found.number("file_last_modified_millis", 10_000.0) / 1000,
+        maximum_num_sync_threads=found.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
+        sync_bandwidth_limit_bytes_per_sec=found.number("sync_bandwidth_limit_bytes_per_sec", 0.0),
+        sync_order=found.choice("sync_order", SYNC_ORDERS),
+        upload_roots=found.paths("upload_roots"),
+        cloud_address=found.text("cloud_address") or DEFAULT_CLOUD_ADDRESS,
+        allow_plaintext=found.flag("allow_plaintext"),
+        mongo_capture_config=mongo_settings(found),
+        limits=space_limits(found),
+        local_copy=copy_settings(found),
+        in_memory=found.choice("capture_store", ("disk", "memory")) == "memory",
+        memory_dir=memory_dir(environment, capture_dir),
+    )
     if config.local_copy is not None:
-        space.refuse_copy_in(
-            config.local_copy, (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
-        )
-    return _with_problems(config, reader)
+        synced = (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
+        refuse_copy_in(config.local_copy, synced)
+    found.accept(CLOUD_SIDE)
+    found.report_unknown()
+    return replace(config, problems=tuple(found.problems))
 
 
-def _with_problems(config: Config, reader: _Reader) -> Config:
-    problems = list(reader.problems)
-    problems += [_unknown(name, reader.known | CLOUD_SIDE) for name in reader.unknown()]
-    return replace(config, problems=tuple(problems))
+def _control_sensor(attributes: Attributes) -> ControlSensorConfig | None:
+    """None where there is none, or where a part of it is missing, which is a problem as in the builtin."""
+    sensor = attributes.nested("capture_control_sensor")
+    name, key = sensor.text("name"), sensor.text("key")
+    sensor.report_unknown()
+    if name and not key:
+        sensor.add_problem("key", f"is missing; the sensor {name!r} has no effect until that is there")
+    if key and not name:
+        sensor.add_problem("name", "is missing; it has no effect until that is there")
+    return ControlSensorConfig(name, key) if name and key else None

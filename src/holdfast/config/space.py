@@ -7,14 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
-from typing import Any, Protocol
 
 from ..base.filesystem import is_in
 from ..base.words import shown
 from ..errors import ConfigError
+from .attributes import Attributes
 
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
@@ -59,68 +59,41 @@ class CopySettings:
     most_age_s: float | None = None
 
 
-class Reader(Protocol):
-    """How `config` takes checked values out of attributes."""
-
-    problems: list[str]
-
-    def text(self, name: str, default: str) -> str: ...
-    def number(self, name: str, default: float) -> float: ...
-    def whole(self, name: str, default: int) -> int: ...
-    def mapping(self, name: str) -> Mapping[str, Any]: ...
-
-
-def space_limits(reader: Reader) -> SpaceLimits:
-    when_full = choice(reader, "when_full", ("", *(policy.value for policy in WhenFull)))
+def space_limits(attributes: Attributes) -> SpaceLimits:
+    when_full = attributes.choice("when_full", ("", *(policy.value for policy in WhenFull)))
     return SpaceLimits(
-        every_nth=reader.whole("delete_every_nth_when_disk_full", 5),
-        disk_usage=reader.number("disk_usage_deletion_threshold", 0.9),
-        capture_dir_share=reader.number("capture_dir_deletion_threshold", 0.5),
-        most_bytes=reader.whole("capture_dir_limit_bytes", 0) or None,
-        most_age_s=reader.number("capture_dir_limit_age_hours", 0.0) * _HOUR_S or None,
+        every_nth=attributes.whole("delete_every_nth_when_disk_full", 5),
+        disk_usage=attributes.number("disk_usage_deletion_threshold", 0.9),
+        capture_dir_share=attributes.number("capture_dir_deletion_threshold", 0.5),
+        most_bytes=attributes.whole("capture_dir_limit_bytes", 0) or None,
+        most_age_s=attributes.number("capture_dir_limit_age_hours", 0.0) * _HOUR_S or None,
         when_full=WhenFull(when_full) if when_full else None,
     )
 
 
-def choice(reader: Reader, name: str, offered: tuple[str, ...]) -> str:
-    """One of the texts `offered`, the first of which is the default; another one is a problem, and the default."""
-    value = reader.text(name, offered[0])
-    if value in offered:
-        return value
-    named = ", ".join(repr(text) for text in offered if text)
-    reader.problems.append(f"{name}: {shown(value)} is not possible, it has no effect; possible: {named}")
-    return offered[0]
-
-
-def priority(value: object) -> int:
+def priority(entry: Attributes) -> int:
     """The priority of a capture method."""
+    value = entry.raw("priority")
     if value is None:
         return DEFAULT_PRIORITY
     if isinstance(value, bool) or not isinstance(value, (int, float)) or value not in range(HIGHEST_PRIORITY + 1):
-        raise ConfigError("priority", f"must be a whole number from 0 to {HIGHEST_PRIORITY}, not {shown(value)}")
+        raise entry.error("priority", f"must be a whole number from 0 to {HIGHEST_PRIORITY}, not {shown(value)}")
     return int(value)
 
 
-def copy_settings(
-    reader: Reader, read: Callable[[Mapping[str, Any]], Reader], path: Callable[[str], str]
-) -> CopySettings | None:
-    """`read` makes a reader of an object inside the config."""
-    attributes = reader.mapping("local_copy")
-    if not attributes:
+def copy_settings(attributes: Attributes) -> CopySettings | None:
+    local_copy = attributes.nested("local_copy")
+    if local_copy.is_empty:
         return None
-    inner = read(attributes)
-    try:
-        folder = inner.text("dir", "")
-        if not folder:
-            raise ConfigError("dir", "is missing: the folder that keeps what was delivered")
-        most_age_s = inner.number("max_age_hours", 0.0) * _HOUR_S or None
-        settings = CopySettings(path(folder), inner.whole("max_bytes", DEFAULT_COPY_BYTES), most_age_s)
-    except ConfigError as error:
-        raise ConfigError(f"local_copy.{error.attribute}", str(error).partition(": ")[2]) from error
-    unknown = set(attributes) - {"dir", "max_bytes", "max_age_hours"}
-    reader.problems += [
-        f"local_copy.{name}: there is no such attribute, it has no effect" for name in sorted(unknown)
-    ]
+    folder = local_copy.path("dir")
+    if not folder:
+        raise local_copy.error("dir", "is missing: the folder that keeps what was delivered")
+    settings = CopySettings(
+        folder,
+        most_age_s=local_copy.number("max_age_hours", 0.0) * _HOUR_S or None,
+        most_bytes=local_copy.whole("max_bytes", DEFAULT_COPY_BYTES),
+    )
+    local_copy.report_unknown()
     return settings
 
 

@@ -1,0 +1,92 @@
+"""The entries of `capture_methods`, checked and typed. Part of `config`.
+
+A wrong entry never stops the others: it becomes a problem, which names it, and is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+from ..base.words import shown
+from ..errors import ConfigError
+from .attributes import CLOUD_SIDE, Attributes
+from .model import MAX_IN_FLIGHT, MOST_MS, CaptureMethod, is_off, ordered
+from .space import priority
+
+CAPTURE_METHODS = "capture_methods"
+_WITHOUT_EFFECT = ("type", "model")
+_ONLY_CHECKED = ("capture_queue_size", "capture_buffer_size")
+"""Numbers that steer the builtin's buffers; Holdfast has none to steer."""
+
+
+def capture_methods(attributes: Attributes) -> tuple[tuple[CaptureMethod, ...], tuple[CaptureMethod, ...]]:
+    """Returns the entries that are to be captured, and those that are switched off.
+
+    Of two entries that capture the same, the first is used. An entry that is switched off is left out where another
+    one captures the same.
+    """
+    on: dict[tuple[str, str, str], CaptureMethod] = {}
+    off = []
+    for index, entry in enumerate(attributes.entries(CAPTURE_METHODS, "a list of capture methods")):
+        where = f"{CAPTURE_METHODS}[{index}]"
+        try:
+            method = _method(attributes, where, entry)
+        except ConfigError as error:
+            attributes.problems.append(f"{error}; this entry is not captured, the others are")
+            continue
+        if is_off(method.frequency_hz):
+            off.append(method)
+        elif _key(method) in on:
+            attributes.problems.append(
+                f"{where}: {method.method} of {method.name} with these parameters appears twice; "
+                "the first entry is used"
+            )
+        else:
+            on[_key(method)] = method
+    return tuple(on.values()), tuple(method for method in off if _key(method) not in on)
+
+
+def _key(method: CaptureMethod) -> tuple[str, str, str]:
+    """Equal for two entries that capture the same."""
+    return method.name, method.method, repr(method.params)
+
+
+def _method(attributes: Attributes, where: str, values: object) -> CaptureMethod:
+    if not isinstance(values, Mapping):
+        wanted = "an object with name, method and capture_frequency_hz"
+        raise ConfigError(where, f"must be {wanted}, not {shown(values)}")
+    entry = attributes.child(values, f"{where}.")
+    name, method = entry.required("name"), entry.required("method")
+    entry.prefix = f"{where} ({name} {method})."
+    found = CaptureMethod(
+        name,
+        method,
+        params=ordered(entry.mapping("additional_params")),
+        frequency_hz=_frequency_hz(entry),
+        tags=entry.texts("tags"),
+        timeout_s=entry.number("timeout_ms", 5000.0, MOST_MS) / 1000,
+        capture_directory=entry.path("capture_directory"),
+        priority=priority(entry),
+        max_in_flight=entry.whole("max_in_flight", 0, MAX_IN_FLIGHT),
+    )
+    for name in _ONLY_CHECKED:
+        entry.number(name, 0.0)
+    entry.accept((*_WITHOUT_EFFECT, *CLOUD_SIDE))
+    entry.report_unknown()
+    return found
+
+
+def _frequency_hz(entry: Attributes) -> float:
+    """Returns 0 for an entry that is switched off. It is a problem where only its frequency says so."""
+    name = "capture_frequency_hz"
+    value, disabled = entry.raw(name), entry.flag("disabled")
+    if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+        raise entry.error(name, f"must be a number, not {shown(value)}")
+    if value is None or is_off(value):
+        if not disabled:
+            entry.add_problem(name, f"it is {value or 0:g}, so this entry is not captured")
+        return 0.0
+    if not math.isfinite(value):
+        raise entry.error(name, f"must be a finite number, it is {value}")
+    return 0.0 if disabled else float(value)
