@@ -10,7 +10,7 @@ from typing import Any
 import bson
 from bson.objectid import ObjectId
 
-from holdfast.config.mongo import MongoSettings
+from holdfast.config import MongoSettings
 from holdfast.mongo.target import MongoError, MongoErrorKind, Refused
 
 NO_CONNECTION = MongoError(MongoErrorKind.NO_CONNECTION, "nobody there")

@@ -16,8 +16,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.methods import TABLES
 from holdfast.commands import COMMANDS, HELP
-from holdfast.config import CaptureMethod, Config, parse
-from holdfast.config.space import SpaceLimits
+from holdfast.config import CaptureMethod, Config, SpaceLimits, parse
 from holdfast.errors import ConfigError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status

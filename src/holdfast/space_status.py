@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from .base.clock import Clock
-from .config.space import WhenFull
+from .config import WhenFull
 from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
 

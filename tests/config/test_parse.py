@@ -13,9 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import config
-from holdfast.config import CaptureMethod, Config, ControlSensorConfig
-from holdfast.config.mongo import MongoSettings
-from holdfast.config.space import SpaceLimits
+from holdfast.config import CaptureMethod, Config, ControlSensorConfig, MongoSettings, SpaceLimits
 from holdfast.errors import ConfigError
 
 from ..documented import DOCUMENTED, DOCUMENTED_METHODS

@@ -7,8 +7,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.config import Config, parse
-from holdfast.config.space import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits, WhenFull
+from holdfast.config import MEMORY_LIMIT_BYTES, Config, CopySettings, SpaceLimits, WhenFull, parse
 from holdfast.errors import ConfigError
 
 ENVIRONMENT = {"HOME": "/home/user"}

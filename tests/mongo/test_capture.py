@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.config.mongo import MongoSettings
+from holdfast.config import MongoSettings
 from holdfast.mongo import capture
 from holdfast.mongo.capture import BATCH_READINGS, REFUSED, MongoCapture, SpoolPlace
 from holdfast.mongo.target import MongoError, MongoErrorKind

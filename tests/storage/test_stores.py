@@ -12,8 +12,7 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.config import Config
-from holdfast.config.space import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits
+from holdfast.config import MEMORY_LIMIT_BYTES, Config, CopySettings, SpaceLimits
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.placement import left_behind
 from holdfast.storage.store import Store

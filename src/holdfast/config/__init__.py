@@ -1,28 +1,34 @@
 """The configuration: from Viam's attributes to a checked `Config`."""
 
 from .attributes import CLOUD_SIDE
-from .model import (
-    DEFAULT_CLOUD_ADDRESS,
-    MAX_IN_FLIGHT,
-    MOST_MS,
-    CaptureMethod,
-    Config,
-    ControlSensorConfig,
-    is_off,
-    ordered,
-    short_name,
+from .capture_methods import CAPTURE_METHODS
+from .model import CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
+from .mongo import MongoSettings
+from .parse import parse
+from .space import (
+    DEFAULT_PRIORITY,
+    FAILED_SHARE_OF_MEMORY,
+    HIGHEST_PRIORITY,
+    MEMORY_LIMIT_BYTES,
+    CopySettings,
+    SpaceLimits,
+    WhenFull,
 )
-from .parse import default_capture_dir, parse
 
 __all__ = [
+    "CAPTURE_METHODS",
     "CLOUD_SIDE",
-    "DEFAULT_CLOUD_ADDRESS",
-    "MAX_IN_FLIGHT",
-    "MOST_MS",
+    "DEFAULT_PRIORITY",
+    "FAILED_SHARE_OF_MEMORY",
+    "HIGHEST_PRIORITY",
+    "MEMORY_LIMIT_BYTES",
     "CaptureMethod",
     "Config",
     "ControlSensorConfig",
-    "default_capture_dir",
+    "CopySettings",
+    "MongoSettings",
+    "SpaceLimits",
+    "WhenFull",
     "is_off",
     "ordered",
     "parse",

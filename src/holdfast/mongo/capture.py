@@ -27,7 +27,7 @@ from ..base.filesystem import Buffer, FileSystem
 from ..base.log_limit import once
 from ..base.tasks import in_thread
 from ..capture.collector import CollectorSpec
-from ..config.mongo import MongoSettings
+from ..config import MongoSettings
 from ..errors import StorageError
 from ..storage.ledger.counts import CollectorId
 from ..storage.writing.sink import Sink

@@ -28,7 +28,7 @@ from pymongo.collection import Collection
 from pymongo.server_api import ServerApi, ServerApiVersion
 from pymongo.write_concern import WriteConcern
 
-from ..config.mongo import MongoSettings
+from ..config import MongoSettings
 from .target import MongoError, MongoErrorKind, Refused
 
 CALL_TIMEOUT_S = 20.0

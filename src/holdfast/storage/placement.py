@@ -11,8 +11,7 @@ from dataclasses import replace
 
 from ..base.filesystem import FileSystem
 from ..capture.resolve import Resolution
-from ..config import Config, short_name
-from ..config.space import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, WhenFull
+from ..config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, Config, WhenFull, short_name
 from ..errors import StorageError
 from . import layout
 from .space.limits import Rules

@@ -21,7 +21,7 @@ from dataclasses import dataclass, replace
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
-from ..config.space import DEFAULT_PRIORITY
+from ..config import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
 from ..storage.store import Store
 from .cloud.link import Link

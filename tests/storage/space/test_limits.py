@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from holdfast.base.filesystem import Usage
-from holdfast.config.space import CopySettings, SpaceLimits, WhenFull
+from holdfast.config import CopySettings, SpaceLimits, WhenFull
 from holdfast.storage import layout
 from holdfast.storage.claims import Claims
 from holdfast.storage.ledger.counts import ReadingCounts

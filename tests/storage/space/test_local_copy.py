@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.config.space import CopySettings
+from holdfast.config import CopySettings
 from holdfast.storage.space.local_copy import LocalCopy
 from tests.fakes import FakeClock, FaultyFileSystem
 

@@ -28,7 +28,7 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import rest_s
 from ...base.log_limit import once
-from ...config.space import DEFAULT_PRIORITY, SpaceLimits, WhenFull
+from ...config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ...errors import StorageError
 from ..quarantine.limit import QuarantineLimit
 from .believed_clock import BelievedClock

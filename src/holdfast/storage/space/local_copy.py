@@ -18,7 +18,7 @@ from typing import NamedTuple
 from ...base.clock import Clock
 from ...base.filesystem import EntryKind, FileSystem, is_in, occupied_bytes
 from ...base.log_limit import once
-from ...config.space import CopySettings
+from ...config import CopySettings
 from ...errors import StorageError
 from .. import layout
 from .believed_clock import BelievedClock

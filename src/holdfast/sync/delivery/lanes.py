@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from enum import Enum
 from itertools import islice
 
-from ...config.space import DEFAULT_PRIORITY, HIGHEST_PRIORITY
+from ...config import DEFAULT_PRIORITY, HIGHEST_PRIORITY
 from ..found import Found
 from .calls import MAX_CALL_BYTES
 

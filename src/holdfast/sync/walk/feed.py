@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from ...base.filesystem import FileSystem
 from ...base.newest import Newest
-from ...config.space import HIGHEST_PRIORITY
+from ...config import HIGHEST_PRIORITY
 from ...storage.store import Store
 from ..found import Found
 from ..retries import Retries

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from ...config.space import DEFAULT_PRIORITY
+from ...config import DEFAULT_PRIORITY
 from ...storage.layout import FileKind
 
 MAX_WINDOW = 32_768
