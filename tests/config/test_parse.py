@@ -13,28 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import config
-from holdfast.config import CaptureMethod, Config, ControlSensorConfig, MongoSettings, SpaceLimits
+from holdfast.config import ControlSensorConfig, SpaceLimits
 from holdfast.errors import ConfigError
 
-from ..documented import DOCUMENTED, DOCUMENTED_METHODS
+from ..documented import DOCUMENTED
+from .samples import ENVIRONMENT, JSON, READINGS, parsed, refusal, with_methods
 
-ENVIRONMENT = {"HOME": "/home/user"}
 MEMORY_NAME = hashlib.sha256(b"\0/home/user\0/home/user/.viam/capture").hexdigest()[:12]
-READINGS = {"name": "lidar", "method": "Readings", "capture_frequency_hz": 10.0}
-
-
-def parsed(**attributes: Any) -> Config:
-    return config.parse(attributes, ENVIRONMENT)
-
-
-def with_methods(*entries: object) -> Config:
-    return parsed(capture_methods=list(entries))
-
-
-def refusal(**attributes: Any) -> ConfigError:
-    with pytest.raises(ConfigError) as caught:
-        parsed(**attributes)
-    return caught.value
 
 
 def test_without_attributes_everything_is_as_in_the_builtin() -> None:
@@ -232,17 +217,6 @@ def test_viams_documented_samples_are_understood(sample: dict[str, Any], unfinis
     assert [problem.partition(":")[0] for problem in found.problems] == unfinished
 
 
-@pytest.mark.parametrize("name", ["front", "rdk:component:sensor/front"])
-@pytest.mark.parametrize("entry", DOCUMENTED_METHODS, ids=str)
-def test_viams_documented_capture_methods_are_understood(entry: dict[str, Any], name: str) -> None:
-    found = config.parse({"capture_methods": [{"name": name, **entry}]}, ENVIRONMENT)
-    assert found.problems == ()
-    (method,) = found.methods
-    assert (method.name, method.method) == (name, entry["method"])
-    assert method.frequency_hz == entry["capture_frequency_hz"]
-    assert dict(method.params) == entry.get("additional_params", {})
-
-
 @pytest.mark.parametrize(
     "attribute", ["delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb"]
 )
@@ -251,57 +225,6 @@ def test_what_the_cloud_acts_on_is_accepted_without_a_word(attribute: str, value
     assert parsed(**{attribute: value}).problems == ()
     found = with_methods({**READINGS, attribute: value})
     assert (len(found.methods), found.problems) == (1, ())
-
-
-def test_a_mongo_config_has_the_builtins_defaults() -> None:
-    found = parsed(mongo_capture_config={"uri": "mongodb://localhost"})
-    assert found.mongo_capture_config == MongoSettings("mongodb://localhost", "sensorData", "readings")
-    whole = {"uri": "mongodb+srv://a.b.c/x?w=1", "database": "d", "collection": "c"}
-    found = parsed(mongo_capture_config=whole)
-    assert found.mongo_capture_config == MongoSettings(**whole)
-    assert found.problems == ()
-
-
-@pytest.mark.parametrize(
-    ("value", "words"),
-    [
-        ({}, "mongo_capture_config.uri: is missing"),
-        ({"uri": None}, "mongo_capture_config.uri: is missing"),
-        ({"database": "d"}, "mongo_capture_config.uri: is missing"),
-        ({"uri": "localhost:27017"}, "mongo_capture_config.uri: must begin with mongodb://"),
-    ],
-)
-def test_a_mongo_config_that_can_not_work_is_a_problem(value: object, words: str) -> None:
-    found = parsed(mongo_capture_config=value)
-    assert found.mongo_capture_config is None
-    (problem,) = found.problems
-    assert problem.startswith(words)
-
-
-def test_an_unknown_attribute_of_a_mongo_config_is_a_problem() -> None:
-    found = parsed(mongo_capture_config={"uri": "mongodb://a", "colection": "x"})
-    assert found.mongo_capture_config == MongoSettings("mongodb://a")
-    (problem,) = found.problems
-    assert problem.startswith("mongo_capture_config.colection: ")
-    assert "'collection'" in problem
-
-
-@pytest.mark.parametrize(
-    ("value", "attribute"),
-    [
-        ("mongodb://u:secret@h", "mongo_capture_config"),
-        (["mongodb://u:secret@h"], "mongo_capture_config"),
-        ({"uri": ["mongodb://u:secret@h"]}, "mongo_capture_config.uri"),
-        ({"uri": "mongodb://h", "database": {"secret": "secret"}}, "mongo_capture_config.database"),
-        ({"uri": "mongodb://h", "collection": 1.0}, "mongo_capture_config.collection"),
-    ],
-)
-def test_no_error_about_a_mongo_config_shows_a_value_of_it(value: object, attribute: str) -> None:
-    error = refusal(mongo_capture_config=value)
-    assert error.attribute == attribute
-    assert "secret" not in str(error)
-    assert "secret" not in repr(parsed(mongo_capture_config={"uri": "mongodb://u:secret@h"}))
-    assert "secret" not in str(parsed(mongo_capture_config={"uri": "u:secret@h"}).problems)
 
 
 @pytest.mark.parametrize(
@@ -328,134 +251,6 @@ def test_an_unknown_attribute_like_no_other_is_named_too() -> None:
     assert "did you mean" not in problem
 
 
-def test_a_capture_method_says_what_to_capture() -> None:
-    found = with_methods(
-        {
-            "name": "rdk:component:sensor/lidar",
-            "method": "Readings",
-            "capture_frequency_hz": 4,
-            "additional_params": {"b": [1.0], "a": "x"},
-            "tags": ["front"],
-            "timeout_ms": 250.0,
-            "max_in_flight": 4.0,
-            "capture_queue_size": 250.0,
-            "capture_buffer_size": 4096.0,
-            "disabled": False,
-        }
-    )
-    (method,) = found.methods
-    assert method == CaptureMethod(
-        name="rdk:component:sensor/lidar",
-        method="Readings",
-        frequency_hz=4.0,
-        params=(("a", "x"), ("b", [1.0])),
-        tags=("front",),
-        timeout_s=0.25,
-        max_in_flight=4,
-    )
-    assert method.interval_s == 0.25
-    assert found.problems == ()
-
-
-def test_a_capture_method_needs_a_name_a_method_and_a_frequency_only() -> None:
-    assert with_methods(READINGS).methods == (CaptureMethod("lidar", "Readings", 10.0, (), (), 5.0),)
-
-
-@pytest.mark.parametrize("hz", [0.00001, 0.5, 1, 333.3, 5000])
-def test_a_frequency_from_the_slowest_to_the_fastest_is_accepted(hz: float) -> None:
-    found = with_methods({**READINGS, "capture_frequency_hz": hz})
-    assert [method.frequency_hz for method in found.methods] == [hz]
-    assert found.problems == ()
-
-
-@pytest.mark.parametrize(
-    ("entry", "wrong"),
-    [
-        ("lidar", ["capture_methods[1]", "'lidar'"]),
-        (None, ["capture_methods[1]", "None"]),
-        ({**READINGS, "name": ""}, ["capture_methods[1].name", "missing"]),
-        ({"method": "Readings", "capture_frequency_hz": 1.0}, ["capture_methods[1].name", "missing"]),
-        ({**READINGS, "name": 5.0}, ["capture_methods[1].name", "5.0"]),
-        ({**READINGS, "method": None}, ["capture_methods[1].method", "missing"]),
-        ({**READINGS, "method": ["Readings"]}, ["capture_methods[1].method", "['Readings']"]),
-        ({**READINGS, "additional_params": "x"}, ["capture_methods[1] (lidar Readings).additional_params", "'x'"]),
-        ({**READINGS, "tags": "x"}, ["capture_methods[1] (lidar Readings).tags", "'x'"]),
-        ({**READINGS, "tags": [2.0]}, ["capture_methods[1] (lidar Readings).tags", "2.0"]),
-        ({**READINGS, "timeout_ms": -3.0}, ["capture_methods[1] (lidar Readings).timeout_ms", "-3"]),
-        ({**READINGS, "max_in_flight": -1.0}, ["capture_methods[1] (lidar Readings).max_in_flight", "-1"]),
-        ({**READINGS, "max_in_flight": 1.5}, ["capture_methods[1] (lidar Readings).max_in_flight", "1.5"]),
-        ({**READINGS, "timeout_ms": "1s"}, ["capture_methods[1] (lidar Readings).timeout_ms", "'1s'"]),
-        ({**READINGS, "disabled": "no"}, ["capture_methods[1] (lidar Readings).disabled", "'no'"]),
-        (
-            {**READINGS, "capture_frequency_hz": "10"},
-            ["capture_methods[1] (lidar Readings).capture_frequency_hz", "'10'"],
-        ),
-        ({**READINGS, "capture_frequency_hz": True}, ["capture_methods[1] (lidar Readings)", "True"]),
-        ({**READINGS, "capture_frequency_hz": math.nan}, ["(lidar Readings).capture_frequency_hz", "nan"]),
-        ({**READINGS, "capture_frequency_hz": math.inf}, ["(lidar Readings).capture_frequency_hz", "inf"]),
-    ],
-)
-def test_a_bad_entry_is_named_with_its_value_and_the_others_stay(entry: object, wrong: list[str]) -> None:
-    before, after = {**READINGS, "name": "before"}, {**READINGS, "name": "after"}
-    found = with_methods(before, entry, after)
-    assert [method.name for method in found.methods] == ["before", "after"]
-    (problem,) = found.problems
-    for part in wrong:
-        assert part in problem
-
-
-@pytest.mark.parametrize("hz", [0, 0.0, -1.0, 0.000001, None, -math.inf])
-def test_a_frequency_of_nothing_switches_the_entry_off_and_says_so(hz: float | None) -> None:
-    found = with_methods({**READINGS, "capture_frequency_hz": hz})
-    assert found.methods == ()
-    (problem,) = found.problems
-    assert "capture_methods[0] (lidar Readings).capture_frequency_hz" in problem
-
-
-def test_a_disabled_entry_is_left_out_without_a_word() -> None:
-    found = with_methods({**READINGS, "disabled": True}, {**READINGS, "name": "other"})
-    assert [method.name for method in found.methods] == ["other"]
-    assert found.problems == ()
-
-
-def test_an_unknown_attribute_of_an_entry_is_named_and_the_entry_is_captured() -> None:
-    found = with_methods({**READINGS, "capture_frequency": 5.0})
-    assert len(found.methods) == 1
-    (problem,) = found.problems
-    assert problem.startswith("capture_methods[0] (lidar Readings).capture_frequency: ")
-    assert "'capture_frequency_hz'" in problem
-
-
-def test_an_entry_that_is_there_twice_is_captured_once_and_said() -> None:
-    found = with_methods(READINGS, {**READINGS, "capture_frequency_hz": 99.0})
-    assert [method.frequency_hz for method in found.methods] == [10.0]
-    (problem,) = found.problems
-    assert "capture_methods[1]" in problem
-    assert "Readings of lidar" in problem
-
-
-def test_parameters_in_another_order_are_the_same() -> None:
-    """protobuf gives the fields of an object in an order that differs from one message to the next."""
-    one = {"b": {"x": 1.0, "y": [{"p": 1.0, "q": 2.0}]}, "a": 1.0}
-    other = {"a": 1.0, "b": {"y": [{"q": 2.0, "p": 1.0}], "x": 1.0}}
-    first = with_methods({**READINGS, "additional_params": one})
-    second = with_methods({**READINGS, "additional_params": other})
-    assert first.methods == second.methods and repr(first.methods) == repr(second.methods)
-    assert dict(first.methods[0].params) == one
-    both = with_methods({**READINGS, "additional_params": one}, {**READINGS, "additional_params": other})
-    assert len(both.methods) == 1
-
-
-def test_entries_that_differ_in_one_thing_are_no_duplicates() -> None:
-    found = with_methods(
-        READINGS,
-        {**READINGS, "name": "radar"},
-        {**READINGS, "method": "DoCommand"},
-        {**READINGS, "additional_params": {"a": 1.0}},
-    )
-    assert (len(found.methods), found.problems) == (4, ())
-
-
 def test_dependencies_are_short_names_without_remotes_and_with_the_selector() -> None:
     names = ("lidar", "rdk:component:sensor/radar", "rem:lidar", "rdk:component:sensor/rem:radar", "radar")
     found = parsed(
@@ -472,11 +267,6 @@ def test_problems_do_not_make_a_config_another_one() -> None:
     assert parsed(sync_disabled=True) != parsed()
 
 
-JSON = st.recursive(
-    st.none() | st.booleans() | st.floats() | st.text(max_size=8),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
-    max_leaves=8,
-)
 ATTRIBUTES = st.sampled_from(
     [
         *("capture_dir", "tags", "capture_disabled", "maximum_capture_file_size_bytes", "capture_methods"),
@@ -484,12 +274,6 @@ ATTRIBUTES = st.sampled_from(
         *("selective_syncer_name", "file_last_modified_millis", "maximum_num_sync_threads", "cloud_address"),
         *("allow_plaintext", "mongo_capture_config", "capture_control_sensor", *ONLY_CHECKED_NUMBERS),
     ]
-)
-ENTRIES = st.dictionaries(
-    st.sampled_from(
-        ["name", "method", "capture_frequency_hz", "additional_params", "disabled", "tags", "timeout_ms", "zz"]
-    ),
-    JSON,
 )
 
 
@@ -520,28 +304,10 @@ def test_a_control_sensor_of_a_wrong_type_is_refused_by_its_attribute() -> None:
     assert parsed(capture_control_sensor={}).problems == ()
 
 
-def test_an_entry_that_is_off_is_kept_for_who_switches_it_on() -> None:
-    off = {**READINGS, "name": "off", "disabled": True, "additional_params": {"a": 1.0}}
-    found = with_methods(READINGS, off, {**READINGS, "disabled": True})
-    assert [method.name for method in found.methods] == ["lidar"]
-    assert found.off_methods == (CaptureMethod("off", "Readings", 0.0, (("a", 1.0),)),)
-    assert found.dependencies == ("lidar",)
-    steered = parsed(capture_methods=[off], capture_control_sensor={"name": "gate", "key": "k"})
-    assert steered.dependencies == ("off", "gate")
-
-
 def test_a_flush_interval_is_one_that_the_disk_thread_can_wait_for() -> None:
     found = parsed(capture_flush_interval_ms=1e14)
     assert found.flush_interval_s == 3600 < threading.TIMEOUT_MAX
     assert any("capture_flush_interval_ms" in problem for problem in found.problems)
-
-
-def test_a_timeout_is_one_that_a_call_can_have() -> None:
-    """gRPC ends a call at once whose deadline lies beyond what it can count."""
-    found = with_methods({**READINGS, "timeout_ms": 1e14})
-    assert [method.timeout_s for method in found.methods] == [3600.0]
-    (problem,) = found.problems
-    assert "timeout_ms" in problem and "lidar" in problem
 
 
 @pytest.mark.parametrize("attributes", [{"capture_dir": "/a\0b"}, {"additional_sync_paths": ["/a", "/a\0b"]}])
@@ -559,47 +325,3 @@ def test_any_attributes_give_a_config_or_a_config_error(attributes: dict[str, An
         assert error.attribute in attributes
     else:
         assert os.path.isabs(found.capture_dir)
-
-
-@given(st.lists(JSON | ENTRIES, max_size=4))
-def test_no_entry_keeps_a_good_one_from_being_captured(entries: list[Any]) -> None:
-    good = {**READINGS, "name": "the good one"}
-    found = with_methods(*entries, good)
-    assert found.methods[-1].name == "the good one"
-    assert all(0 < method.frequency_hz <= 5000 for method in found.methods)
-
-
-def test_a_method_may_have_a_capture_directory_of_its_own() -> None:
-    found = with_methods(
-        {**READINGS, "capture_directory": "~/fast"},
-        {**READINGS, "name": "radar", "capture_directory": "/other/../mnt/ssd/"},
-        {**READINGS, "name": "sonar"},
-        {**READINGS, "name": "gps", "capture_directory": "~/fast"},
-    )
-    assert found.problems == ()
-    directories = [method.capture_directory for method in found.methods]
-    assert directories == ["/home/user/fast", "/mnt/ssd", "", "/home/user/fast"]
-    assert found.capture_dirs == ("/home/user/.viam/capture", "/home/user/fast", "/mnt/ssd")
-
-
-def test_the_capture_directory_of_an_entry_that_is_off_is_a_folder_too() -> None:
-    found = with_methods({**READINGS, "disabled": True, "capture_directory": "/mnt/ssd"})
-    assert found.capture_dirs == ("/home/user/.viam/capture", "/mnt/ssd")
-
-
-@pytest.mark.parametrize(
-    ("attribute", "value"),
-    [("capture_directory", 7.0), ("capture_queue_size", -1.0), ("capture_buffer_size", -1.0)],
-)
-def test_a_method_with_a_bad_attribute_is_a_problem_by_its_name(attribute: str, value: object) -> None:
-    found = with_methods({**READINGS, attribute: value}, {**READINGS, "name": "radar"})
-    assert [method.name for method in found.methods] == ["radar"]
-    (problem,) = found.problems
-    assert attribute in problem and "lidar" in problem
-
-
-def test_calls_in_flight_are_bounded_by_what_viam_server_answers() -> None:
-    found = with_methods({**READINGS, "max_in_flight": 101.0})
-    assert [method.max_in_flight for method in found.methods] == [100]
-    (problem,) = found.problems
-    assert "max_in_flight" in problem and "lidar" in problem and "100" in problem

@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 import os
-from typing import Any
 
 import pytest
 
-from holdfast.config import MEMORY_LIMIT_BYTES, Config, CopySettings, SpaceLimits, WhenFull, parse
+from holdfast.config import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits, WhenFull, parse
 from holdfast.errors import ConfigError
 
-ENVIRONMENT = {"HOME": "/home/user"}
-READINGS = {"name": "lidar", "method": "Readings", "capture_frequency_hz": 10.0}
-
-
-def parsed(**attributes: Any) -> Config:
-    return parse(attributes, ENVIRONMENT)
+from .samples import ENVIRONMENT, READINGS, parsed
 
 
 @pytest.mark.parametrize(

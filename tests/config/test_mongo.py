@@ -1,0 +1,60 @@
+"""What a configuration says of MongoDB: used, left out or refused, and never shown."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.config import MongoSettings
+
+from .samples import parsed, refusal
+
+
+def test_a_mongo_config_has_the_builtins_defaults() -> None:
+    found = parsed(mongo_capture_config={"uri": "mongodb://localhost"})
+    assert found.mongo_capture_config == MongoSettings("mongodb://localhost", "sensorData", "readings")
+    whole = {"uri": "mongodb+srv://a.b.c/x?w=1", "database": "d", "collection": "c"}
+    found = parsed(mongo_capture_config=whole)
+    assert found.mongo_capture_config == MongoSettings(**whole)
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        ({}, "mongo_capture_config.uri: is missing"),
+        ({"uri": None}, "mongo_capture_config.uri: is missing"),
+        ({"database": "d"}, "mongo_capture_config.uri: is missing"),
+        ({"uri": "localhost:27017"}, "mongo_capture_config.uri: must begin with mongodb://"),
+    ],
+)
+def test_a_mongo_config_that_can_not_work_is_a_problem(value: object, words: str) -> None:
+    found = parsed(mongo_capture_config=value)
+    assert found.mongo_capture_config is None
+    (problem,) = found.problems
+    assert problem.startswith(words)
+
+
+def test_an_unknown_attribute_of_a_mongo_config_is_a_problem() -> None:
+    found = parsed(mongo_capture_config={"uri": "mongodb://a", "colection": "x"})
+    assert found.mongo_capture_config == MongoSettings("mongodb://a")
+    (problem,) = found.problems
+    assert problem.startswith("mongo_capture_config.colection: ")
+    assert "'collection'" in problem
+
+
+@pytest.mark.parametrize(
+    ("value", "attribute"),
+    [
+        ("mongodb://u:secret@h", "mongo_capture_config"),
+        (["mongodb://u:secret@h"], "mongo_capture_config"),
+        ({"uri": ["mongodb://u:secret@h"]}, "mongo_capture_config.uri"),
+        ({"uri": "mongodb://h", "database": {"secret": "secret"}}, "mongo_capture_config.database"),
+        ({"uri": "mongodb://h", "collection": 1.0}, "mongo_capture_config.collection"),
+    ],
+)
+def test_no_error_about_a_mongo_config_shows_a_value_of_it(value: object, attribute: str) -> None:
+    error = refusal(mongo_capture_config=value)
+    assert error.attribute == attribute
+    assert "secret" not in str(error)
+    assert "secret" not in repr(parsed(mongo_capture_config={"uri": "mongodb://u:secret@h"}))
+    assert "secret" not in str(parsed(mongo_capture_config={"uri": "u:secret@h"}).problems)
