@@ -21,7 +21,7 @@ from holdfast.cli.check import check
 from holdfast.cli.to_builtin import to_builtin
 from holdfast.cli.to_holdfast import registry_module, to_holdfast
 from holdfast.commands import COMMANDS, HELP
-from holdfast.machine_config.finding import is_fine
+from holdfast.machine_config import is_fine
 from holdfast.steering.selective_syncer import reason_to_wait
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.cloud.link import LinkState

@@ -12,7 +12,7 @@ import pytest
 from holdfast.cli.check import check
 from holdfast.cli.to_builtin import to_builtin
 from holdfast.cli.to_holdfast import registry_module, to_holdfast
-from holdfast.machine_config.machine import UnreadableConfigError
+from holdfast.machine_config import UnreadableConfigError
 
 from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.cli.check import check
-from holdfast.machine_config.finding import Level, is_fine
+from holdfast.machine_config import Level, is_fine
 
 from .configs import READINGS, Json, component, data_manager, machine, of_holdfast
 

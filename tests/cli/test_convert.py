@@ -10,8 +10,7 @@ from holdfast import config
 from holdfast.cli.conversion import Conversion
 from holdfast.cli.to_builtin import BUILTINS_ATTRIBUTES, BUILTINS_METHOD_ATTRIBUTES, to_builtin
 from holdfast.cli.to_holdfast import local_module, registry_module, to_holdfast
-from holdfast.machine_config.finding import Level
-from holdfast.machine_config.machine import UnreadableConfigError
+from holdfast.machine_config import Level, UnreadableConfigError
 
 from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 

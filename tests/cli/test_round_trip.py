@@ -13,7 +13,7 @@ from holdfast.capture.methods import TABLES
 from holdfast.cli.check import check
 from holdfast.cli.to_builtin import to_builtin
 from holdfast.cli.to_holdfast import registry_module, to_holdfast
-from holdfast.machine_config.finding import Level
+from holdfast.machine_config import Level
 
 from .configs import Json, associated, what_holdfast_captures, what_the_builtin_captures
 

@@ -11,19 +11,24 @@ from collections.abc import Mapping
 
 from ..base.words import closest
 from ..capture.resolve import resolve
-from ..config import Config, parse, short_name
+from ..config import CAPTURE_METHODS, Config, parse, short_name
 from ..errors import ConfigError
-from ..machine_config.entries import entries_of, of_attributes, of_dependencies, of_fragments
-from ..machine_config.finding import Finding, error, note, problem
-from ..machine_config.machine import (
+from ..machine_config import (
     BUILTIN,
-    CAPTURE_METHODS,
     HOLDFAST,
     MODULE_NAME,
+    Finding,
     Json,
     Machine,
     NoDataManagerError,
+    entries_of,
+    error,
     is_machine,
+    note,
+    of_attributes,
+    of_dependencies,
+    of_fragments,
+    problem,
 )
 
 

@@ -6,8 +6,7 @@ import copy
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from ..machine_config.finding import Finding, error
-from ..machine_config.machine import Json, Machine, NoDataManagerError, Resource
+from ..machine_config import Finding, Json, Machine, NoDataManagerError, Resource, error
 
 Change = Callable[[Machine, Resource, list[Finding]], None]
 """Changes a machine, whose data manager is given, and adds what there is to say."""

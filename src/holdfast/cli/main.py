@@ -16,8 +16,7 @@ from typing import Any, NoReturn
 from .. import __version__
 from ..base.words import shown
 from ..errors import HoldfastError
-from ..machine_config.finding import Finding, is_fine
-from ..machine_config.machine import Json, UnreadableConfigError
+from ..machine_config import Finding, Json, UnreadableConfigError, is_fine
 from .check import check
 from .terminal import STDIN, answer, read, tell
 from .to_builtin import to_builtin

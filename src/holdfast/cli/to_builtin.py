@@ -8,19 +8,24 @@ from __future__ import annotations
 
 import json
 
-from ..config import CLOUD_SIDE
-from ..machine_config.entries import PASSED_OVER, Entry, entries_of, of_fragments, usable
-from ..machine_config.finding import Finding, note, problem
-from ..machine_config.machine import (
+from ..config import CAPTURE_METHODS, CLOUD_SIDE
+from ..machine_config import (
     BUILTIN,
-    CAPTURE_METHODS,
     HOLDFAST,
     MODULE_NAME,
+    PASSED_OVER,
+    Entry,
+    Finding,
     Json,
     Machine,
     Name,
     Resource,
+    entries_of,
     list_in,
+    note,
+    of_fragments,
+    problem,
+    usable,
 )
 from .conversion import Conversion, converted
 

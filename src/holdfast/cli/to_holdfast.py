@@ -10,21 +10,27 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ..config import CLOUD_SIDE
-from ..machine_config.entries import Entry, entries_of, of_attributes, of_dependencies, of_fragments, usable
-from ..machine_config.finding import Finding, note, problem
-from ..machine_config.machine import (
+from ..config import CAPTURE_METHODS, CLOUD_SIDE
+from ..machine_config import (
     BUILTIN,
-    CAPTURE_METHODS,
     HOLDFAST,
     MODULE_ID,
     MODULE_NAME,
+    Entry,
+    Finding,
     Holder,
     Json,
     Machine,
     Name,
     Resource,
+    entries_of,
     list_in,
+    note,
+    of_attributes,
+    of_dependencies,
+    of_fragments,
+    problem,
+    usable,
 )
 from .conversion import Conversion, converted
 

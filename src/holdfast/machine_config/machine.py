@@ -10,13 +10,13 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
+from ..config import CAPTURE_METHODS
 from ..errors import HoldfastError
 
 DATA_MANAGER = "rdk:service:data_manager"
 BUILTIN = "rdk:builtin:builtin"
 HOLDFAST = "holdfast:data-manager:durable"
 MODULE_ID, MODULE_NAME = "holdfast:data-manager", "holdfast"
-CAPTURE_METHODS = "capture_methods"
 
 _OF_A_MACHINE = frozenset(
     {
