@@ -97,8 +97,8 @@ def _left_in_components(machine: Machine) -> list[Finding]:
             f"{holder.where} ({holder.entry.get('name')}): its capture methods have no effect, viam-server passes "
             f"them only to the builtin; holdfast config convert moves them into {CAPTURE_METHODS} of the service"
         )
-        for holder in (*machine.resources, *machine.remotes)
-        if any(holder.methods_of(each) for each in holder.service_configs)
+        for holder in machine.holders
+        if holder.method_lists
     ]
 
 

@@ -18,19 +18,16 @@ from ..machine_config import (
     MODULE_NAME,
     Entry,
     Finding,
-    Holder,
     Json,
     Machine,
-    Name,
     Resource,
-    entries_of,
+    linked_methods,
     list_in,
     note,
     of_attributes,
     of_dependencies,
     of_fragments,
     problem,
-    usable,
 )
 from .conversion import Conversion, converted
 
@@ -53,15 +50,13 @@ def to_holdfast(config: Json, module: Json) -> Conversion:
 
     def change(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
         methods = _kept(manager, findings)
-        known = {entry.key for entry in entries_of(machine, methods) if entry.runs}
-        for entry in _in_order(machine, _associated(machine, findings)):
-            if entry.runs and entry.key in known:
-                twice = "is there twice with these parameters; the first is used, the other left out"
-                findings.append(problem(f"{entry} {twice}"))
-                continue
-            known |= {entry.key} if entry.runs else set()
-            methods.append(_written(machine, entry))
+        linked = linked_methods(machine, methods)
+        findings += linked.findings
+        for entry in linked.entries:
+            methods.append(entry.listed(machine))
             findings += _otherwise(entry)
+        for holder in machine.holders:
+            holder.remove_methods()
         if methods:
             manager.attributes[CAPTURE_METHODS] = methods
         manager.entry["model"] = HOLDFAST
@@ -90,68 +85,6 @@ def _kept(manager: Resource, findings: list[Finding]) -> list[Any]:
         return []
     findings.append(problem(f"{CAPTURE_METHODS} of {manager.name}, which the builtin does not read, is left out"))
     return []
-
-
-def _associated(machine: Machine, findings: list[Finding]) -> list[Entry]:
-    """What the builtin is told to capture. To it a resource has one list of methods: a later one counts."""
-    lists: dict[str, list[Entry]] = {}
-
-    def associate(holder: Holder, entries: list[Entry]) -> None:
-        if not entries:
-            return
-        first = entries[0].resource
-        for entry in lists.pop(first, ()):
-            findings.append(problem(f"{entry} is left out: the builtin uses its last list, in {holder.where}"))
-        lists[first] = entries
-        if any(entry.resource != first for entry in entries):
-            findings.append(
-                note(
-                    f"{holder.where}: the builtin reads {first} for all the names in this list; "
-                    "Holdfast reads each by its own name"
-                )
-            )
-
-    for resource in machine.resources:
-        for methods in resource.take_methods():
-            associate(resource, [Entry(resource.full_name, each) for each in usable(resource, methods, findings)])
-    for remote in machine.remotes:
-        for methods in remote.take_methods():
-            entries = [_of_a_remote(machine, remote, each, findings) for each in usable(remote, methods, findings)]
-            associate(remote, [entry for entry in entries if entry is not None])
-    return [entry for entries in lists.values() for entry in entries]
-
-
-def _of_a_remote(machine: Machine, remote: Holder, method: Json, findings: list[Finding]) -> Entry | None:
-    name = Name.parsed(method.get("name"))
-    if name is None:
-        findings.append(
-            problem(
-                f"{method.get('method')} of {method.get('name')} in {remote.where} is left out: its name must be a "
-                "full one, like rdk:component:sensor/thermometer"
-            )
-        )
-        return None
-    if name.remote:
-        prefix = machine.prefix_of(name.remote)
-        if prefix is not None:
-            listed = Name(name.api, "", prefix + name.short)
-            findings.append(
-                note(f"{name} becomes {listed}, as the machine lists it; the builtin finds no remote:name")
-            )
-            name = listed
-    return Entry(str(name), method)
-
-
-def _in_order(machine: Machine, entries: list[Entry]) -> list[Entry]:
-    """By resource, in the order of the config."""
-    first_of = {entry.resource: index for index, entry in reversed(list(enumerate(entries)))}
-    return sorted(entries, key=lambda entry: (machine.place_of(entry.resource), first_of[entry.resource]))
-
-
-def _written(machine: Machine, entry: Entry) -> Json:
-    found = [each for each in machine.named(entry.resource) if each.full_name == entry.resource]
-    name = machine.shortest_name(found[0]) if found else entry.resource
-    return {"name": name, **entry.without_name}
 
 
 def _otherwise(entry: Entry) -> list[Finding]:

@@ -2,6 +2,7 @@
 
 from .entries import PASSED_OVER, Entry, entries_of, of_attributes, of_dependencies, of_fragments, usable
 from .finding import Finding, Level, error, is_fine, note, problem
+from .linking import LinkedMethods, linked_methods
 from .machine import (
     BUILTIN,
     HOLDFAST,
@@ -29,6 +30,7 @@ __all__ = [
     "Holder",
     "Json",
     "Level",
+    "LinkedMethods",
     "Machine",
     "Name",
     "NoDataManagerError",
@@ -38,6 +40,7 @@ __all__ = [
     "error",
     "is_fine",
     "is_machine",
+    "linked_methods",
     "list_in",
     "note",
     "of_attributes",

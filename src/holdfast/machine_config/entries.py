@@ -42,6 +42,12 @@ class Entry:
     def without_name(self) -> Json:
         return {key: value for key, value in self.attributes.items() if key != "name"}
 
+    def listed(self, machine: Machine) -> Json:
+        """The entry as it stands in the data manager's own list: with the shortest name that is clear."""
+        found = [each for each in machine.named(self.resource) if each.full_name == self.resource]
+        name = machine.shortest_name(found[0]) if found else self.resource
+        return {"name": name, **self.without_name}
+
     def __str__(self) -> str:
         return f"{self.attributes.get('method')} of {self.resource}"
 

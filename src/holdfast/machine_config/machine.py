@@ -88,19 +88,24 @@ class Holder:
         self.entry["service_configs"] = configs
         configs.append({"type": "data_manager", "attributes": attributes})
 
-    def take_methods(self) -> list[list[Any]]:
-        """Takes the capture methods out, those of each service config by themselves, and what is empty then."""
-        taken = []
+    @property
+    def method_lists(self) -> list[list[Any]]:
+        """The lists of capture methods that are not empty, one of each service config."""
+        lists = (self.methods_of(each) for each in self.service_configs)
+        return [methods for methods in lists if methods]
+
+    def remove_methods(self) -> None:
+        """Takes the capture methods out, and the service configs that are empty then."""
+        removed = False
         for each in self.service_configs:
             attributes = self.attributes_of(each)
             if CAPTURE_METHODS in attributes:
-                taken.append(list_in(attributes, CAPTURE_METHODS, self.where))
+                removed = True
                 del attributes[CAPTURE_METHODS]
                 if not attributes:
                     self.entry["service_configs"] = [other for other in self._all() if other is not each]
-        if taken and not self.entry["service_configs"]:
+        if removed and not self.entry["service_configs"]:
             del self.entry["service_configs"]
-        return [methods for methods in taken if methods]
 
     def _all(self) -> list[Json]:
         return _objects(self.entry, "service_configs", self.where)
@@ -181,6 +186,11 @@ class Machine:
             raise NoDataManagerError(f"a machine has one data manager, this one has {names}: remove all but one")
         of_a_fragment = "; if it comes from a fragment, give the fragment instead" if self.has_fragments else ""
         raise NoDataManagerError(f"there is no data manager ({DATA_MANAGER}) in this config{of_a_fragment}")
+
+    @property
+    def holders(self) -> list[Holder]:
+        """Everything that may hold capture methods, in the order in which the builtin reads it."""
+        return [*self.resources, *self.remotes]
 
     @property
     def others(self) -> list[Resource]:
