@@ -18,8 +18,8 @@ import pytest
 from holdfast import cli
 from holdfast.capture.bottleneck import Bound
 from holdfast.cli.check import check
-from holdfast.cli.to_builtin import to_builtin
-from holdfast.cli.to_holdfast import registry_module, to_holdfast
+from holdfast.cli.to_builtin import convert_to_builtin
+from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.commands import COMMANDS, HELP
 from holdfast.machine_config import is_fine
 from holdfast.steering.selective_syncer import reason_to_wait
@@ -114,7 +114,7 @@ def test_an_example_in_json_is_a_command_that_exists_or_a_config_without_a_probl
     if "executable_path" in example:
         example = of_holdfast(modules=[example])
     if any(each.get("model") == "rdk:builtin:builtin" for each in example.get("services", [])):
-        conversion = to_holdfast(example, registry_module())
+        conversion = convert_to_holdfast(example, registry_module())
         assert conversion.config is not None
         assert is_fine(conversion.findings)
         example = conversion.config
@@ -174,9 +174,9 @@ def test_a_name_that_a_guide_uses_is_an_attribute_a_field_or_another_name_of_the
 
 def test_the_config_that_the_guide_shows_as_converted_is_what_the_converter_makes() -> None:
     before, after = (json.loads(block.text) for block in blocks("json") if block.place.startswith("moving.md"))
-    conversion = to_holdfast(before, registry_module())
+    conversion = convert_to_holdfast(before, registry_module())
     assert (conversion.config, conversion.findings) == (after, [])
-    assert to_builtin(after).config == before
+    assert convert_to_builtin(after).config == before
 
 
 def test_what_the_troubleshooting_names_of_the_status_is_there() -> None:

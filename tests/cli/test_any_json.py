@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from holdfast.cli.check import check
-from holdfast.cli.to_builtin import to_builtin
-from holdfast.cli.to_holdfast import registry_module, to_holdfast
+from holdfast.cli.to_builtin import convert_to_builtin
+from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.machine_config import UnreadableConfigError
 
 from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
@@ -80,8 +80,8 @@ def test_nothing_anywhere_in_a_config_makes_a_command_crash(config: Json) -> Non
         for value in ANYTHING:
             changed = replaced(config, place, value)
             with contextlib.suppress(UnreadableConfigError):
-                to_holdfast(changed, registry_module())
+                convert_to_holdfast(changed, registry_module())
             with contextlib.suppress(UnreadableConfigError):
-                to_builtin(changed)
+                convert_to_builtin(changed)
             with contextlib.suppress(UnreadableConfigError):
                 check(changed, {})

@@ -8,15 +8,15 @@ import pytest
 
 from holdfast import config
 from holdfast.cli.conversion import Conversion
-from holdfast.cli.to_builtin import BUILTINS_ATTRIBUTES, BUILTINS_METHOD_ATTRIBUTES, to_builtin
-from holdfast.cli.to_holdfast import local_module, registry_module, to_holdfast
+from holdfast.cli.to_builtin import BUILTIN_ATTRIBUTES, BUILTIN_METHOD_ATTRIBUTES, convert_to_builtin
+from holdfast.cli.to_holdfast import convert_to_holdfast, local_module, registry_module
 from holdfast.machine_config import Level, UnreadableConfigError
 
 from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 
 
 def convert(found: Json) -> Conversion:
-    return to_holdfast(found, registry_module())
+    return convert_to_holdfast(found, registry_module())
 
 
 def methods_in(conversion: Conversion) -> list[Json]:
@@ -52,7 +52,7 @@ def test_the_builtin_s_place_is_taken_and_what_components_capture_moves_into_the
             {"type": "registry", "name": "holdfast", "module_id": "holdfast:data-manager", "version": "latest"}
         ],
     }
-    assert to_builtin(conversion.config).config == before
+    assert convert_to_builtin(conversion.config).config == before
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_what_is_not_capture_stays_where_it_is() -> None:
     kept = [other, {"type": "data_manager", "attributes": {"retention_policy": {"days": 5}}}]
     assert conversion.config["components"][0]["service_configs"] == kept
     assert (conversion.config["network"], conversion.config["cloud"]) == (before["network"], before["cloud"])
-    assert to_builtin(conversion.config).config == before
+    assert convert_to_builtin(conversion.config).config == before
 
 
 def test_a_name_that_two_resources_have_is_written_in_full() -> None:
@@ -106,7 +106,7 @@ def test_a_remotes_resource_keeps_its_full_name_and_comes_back_to_its_remote() -
     assert methods_in(conversion) == [{"name": "b", **READINGS}, full]
     assert conversion.config is not None
     assert "service_configs" not in conversion.config["remotes"][1]
-    assert to_builtin(conversion.config).config == before
+    assert convert_to_builtin(conversion.config).config == before
 
 
 def test_a_remotes_colon_becomes_its_prefix() -> None:
@@ -186,7 +186,7 @@ def test_what_is_captured_stands_in_the_order_of_the_config_wherever_it_was_conf
     names = [method["name"] for method in methods_in(once)]
     assert names == ["a", "b", "rdk:component:sensor/near_t", "rdk:component:sensor/far_t"]
     assert once.config is not None
-    returned = to_builtin(once.config).config
+    returned = convert_to_builtin(once.config).config
     assert returned is not None
     assert convert(returned).config == once.config
 
@@ -258,11 +258,11 @@ def test_what_is_no_machine_s_config_is_refused_and_not_shown(config_with_a_flaw
 
 def test_a_module_on_the_machine_is_named_by_its_path_and_taken_out_on_the_way_back() -> None:
     other = {"type": "local", "name": "other", "executable_path": "/other"}
-    conversion = to_holdfast(machine(modules=[other]), local_module("/opt/holdfast/module/run.sh"))
+    conversion = convert_to_holdfast(machine(modules=[other]), local_module("/opt/holdfast/module/run.sh"))
     assert conversion.config is not None
     ours = {"type": "local", "name": "holdfast", "executable_path": "/opt/holdfast/module/run.sh"}
     assert conversion.config["modules"] == [other, ours]
-    returned = to_builtin(conversion.config)
+    returned = convert_to_builtin(conversion.config)
     assert returned.config is not None
     assert returned.config["modules"] == [other]
     (text,) = said(returned, Level.NOTE)
@@ -271,15 +271,15 @@ def test_a_module_on_the_machine_is_named_by_its_path_and_taken_out_on_the_way_b
 
 def test_an_executable_that_is_there_under_another_name_is_not_added_again() -> None:
     there = {"type": "local", "name": "local-module-1", "executable_path": "/opt/run.sh"}
-    conversion = to_holdfast(machine(modules=[there]), local_module("/opt/run.sh"))
+    conversion = convert_to_holdfast(machine(modules=[there]), local_module("/opt/run.sh"))
     assert conversion.config is not None
     assert (conversion.config["modules"], conversion.findings) == ([there], [])
-    (text,) = said(to_builtin(conversion.config), Level.NOTE)
+    (text,) = said(convert_to_builtin(conversion.config), Level.NOTE)
     assert text == "no module is named holdfast: if one of local-module-1 is Holdfast, remove it too"
 
 
 def test_an_executable_beside_a_module_that_is_there_is_not_used_and_that_is_said() -> None:
-    conversion = to_holdfast(of_holdfast(), local_module("/opt/run.sh"))
+    conversion = convert_to_holdfast(of_holdfast(), local_module("/opt/run.sh"))
     assert conversion.config == of_holdfast()
     (text,) = said(conversion, Level.NOTE)
     assert text.endswith("is there already and stays as it is; /opt/run.sh is not used")
@@ -289,7 +289,7 @@ def test_on_the_way_back_what_the_builtin_has_not_is_said_and_kept() -> None:
     entry = {"name": "a", **READINGS, "priority": 2, "capture_directory": "/x"}
     found = of_holdfast(entry, components=[component("a")])
     found["services"][0]["attributes"] |= {"capture_store": "memory", "sync_interval_mins": 1}
-    returned = to_builtin(found)
+    returned = convert_to_builtin(found)
     assert returned.config is not None
     assert returned.config["services"][0]["attributes"] == {"capture_store": "memory", "sync_interval_mins": 1}
     texts = said(returned, Level.NOTE)
@@ -309,7 +309,7 @@ def test_on_the_way_back_what_the_builtin_has_not_is_said_and_kept() -> None:
 def test_on_the_way_back_what_has_no_place_is_named_with_all_it_says(
     name: str, remotes: list[Json], words: str
 ) -> None:
-    returned = to_builtin(of_holdfast({"name": name, **READINGS}, remotes=remotes))
+    returned = convert_to_builtin(of_holdfast({"name": name, **READINGS}, remotes=remotes))
     (text,) = said(returned, Level.PROBLEM)
     assert words in text
     assert '"capture_frequency_hz": 10' in text
@@ -317,7 +317,7 @@ def test_on_the_way_back_what_has_no_place_is_named_with_all_it_says(
 
 def test_on_the_way_back_a_component_s_own_list_is_added_to() -> None:
     sensor = component("a", {"method": "DoCommand"})
-    returned = to_builtin(of_holdfast({"name": "a", **READINGS}, components=[sensor]))
+    returned = convert_to_builtin(of_holdfast({"name": "a", **READINGS}, components=[sensor]))
     assert returned.config is not None
     assert returned.config["components"][0]["service_configs"] == [associated({"method": "DoCommand"}, READINGS)]
     assert any("own" in text for text in said(returned, Level.NOTE))
@@ -327,18 +327,20 @@ def test_on_the_way_back_a_service_that_the_builtin_does_not_look_for_is_named()
     motion = {"name": "mover", "api": "rdk:service:motion", "model": "rdk:builtin:builtin"}
     found = of_holdfast({"name": "mover", "method": "DoCommand", "capture_frequency_hz": 1})
     found["services"].append(motion)
-    assert any("only when depends_on of data names it" in text for text in said(to_builtin(found), Level.NOTE))
+    assert any(
+        "only when depends_on of data names it" in text for text in said(convert_to_builtin(found), Level.NOTE)
+    )
     found["services"][0]["depends_on"] = ["mover"]
-    assert not any("only when depends_on" in text for text in said(to_builtin(found), Level.NOTE))
+    assert not any("only when depends_on" in text for text in said(convert_to_builtin(found), Level.NOTE))
 
 
 def test_only_holdfast_is_converted_back() -> None:
-    assert "only holdfast:data-manager:durable is converted" in said(to_builtin(machine()), Level.ERROR)[0]
+    assert "only holdfast:data-manager:durable is converted" in said(convert_to_builtin(machine()), Level.ERROR)[0]
 
 
 def test_what_the_builtin_has_our_parser_knows() -> None:
-    assert not any("no such attribute" in p for p in config.parse(dict.fromkeys(BUILTINS_ATTRIBUTES), {}).problems)
-    entry = {**dict.fromkeys(BUILTINS_METHOD_ATTRIBUTES), "name": "a", **READINGS}
+    assert not any("no such attribute" in p for p in config.parse(dict.fromkeys(BUILTIN_ATTRIBUTES), {}).problems)
+    entry = {**dict.fromkeys(BUILTIN_METHOD_ATTRIBUTES), "name": "a", **READINGS}
     assert config.parse({"capture_methods": [entry]}, {}).problems == ()
 
 

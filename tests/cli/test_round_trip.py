@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from holdfast import config
 from holdfast.capture.methods import TABLES
 from holdfast.cli.check import check
-from holdfast.cli.to_builtin import to_builtin
-from holdfast.cli.to_holdfast import registry_module, to_holdfast
+from holdfast.cli.to_builtin import convert_to_builtin
+from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.machine_config import Level
 
 from .configs import Json, associated, what_holdfast_captures, what_the_builtin_captures
@@ -102,13 +102,13 @@ def machines(draw: st.DrawFn) -> Json:
 
 
 def converted(machine: Json) -> Json:
-    found = to_holdfast(machine, registry_module()).config
+    found = convert_to_holdfast(machine, registry_module()).config
     assert found is not None
     return found
 
 
 def back(machine: Json) -> Json:
-    found = to_builtin(machine).config
+    found = convert_to_builtin(machine).config
     assert found is not None
     return found
 

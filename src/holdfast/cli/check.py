@@ -21,15 +21,13 @@ from ..machine_config import (
     Json,
     Machine,
     NoDataManagerError,
-    entries_of,
     error,
     is_machine,
+    method_entries,
     note,
-    of_attributes,
-    of_dependencies,
-    of_fragments,
     problem,
 )
+from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
 
 
 def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
@@ -58,10 +56,10 @@ def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: b
     findings, parsed = _check_attributes(manager.attributes, environment)
     if alone:
         return findings
-    findings += _of_modules(machine) + _left_in_components(machine)
+    findings += _findings_on_modules(machine) + _findings_on_left_methods(machine)
     if parsed is not None:
         findings += _check_methods(machine, parsed) + _check_sensors(machine, parsed)
-    findings += of_dependencies(manager) + of_fragments(machine)
+    findings += findings_on_dependencies(manager) + findings_on_fragments(machine)
     return findings
 
 
@@ -72,17 +70,19 @@ def _check_attributes(attributes: Json, environment: Mapping[str, str]) -> tuple
         return [error(f"{refused}; with it the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]
     methods = attributes.get(CAPTURE_METHODS) or []
-    findings += [text for entry in entries_of(Machine({}), methods) for text in of_attributes(entry)]
+    findings += [text for entry in method_entries(Machine({}), methods) for text in findings_on_attributes(entry)]
     if parsed.capture_disabled and parsed.methods:
         findings.append(note("capture_disabled: nothing is captured; what is there is synced"))
     return findings, parsed
 
 
-def _of_modules(machine: Machine) -> list[Finding]:
-    if machine.holdfasts_modules() or machine.has_fragments:
+def _findings_on_modules(machine: Machine) -> list[Finding]:
+    if machine.holdfast_modules() or machine.has_fragments:
         return []
-    if machine.local_modules:
-        return [note(f"modules: none is named {MODULE_NAME}; is it one of {', '.join(machine.local_modules)}?")]
+    if machine.other_local_modules:
+        return [
+            note(f"modules: none is named {MODULE_NAME}; is it one of {', '.join(machine.other_local_modules)}?")
+        ]
     return [
         error(
             f"modules: none provides {HOLDFAST}; holdfast config convert adds the one in Viam's registry, with "
@@ -91,7 +91,7 @@ def _of_modules(machine: Machine) -> list[Finding]:
     ]
 
 
-def _left_in_components(machine: Machine) -> list[Finding]:
+def _findings_on_left_methods(machine: Machine) -> list[Finding]:
     return [
         problem(
             f"{holder.where} ({holder.entry.get('name')}): its capture methods have no effect, viam-server passes "
@@ -110,7 +110,7 @@ def _check_methods(machine: Machine, parsed: Config) -> list[Finding]:
     off = (resolve([method], apis)[0] for method in parsed.off_methods)
     for resolution in (*resolve(parsed.methods, apis), *off):
         method = resolution.method
-        elsewhere = "/" in method.name and not machine.named(method.name) and machine.has_more
+        elsewhere = "/" in method.name and not machine.resources_named(method.name) and machine.may_have_more
         if resolution.problem and not elsewhere:
             findings.append(problem(f"{CAPTURE_METHODS}: {resolution.problem}"))
         elif resolution.waiting or elsewhere:
@@ -120,10 +120,10 @@ def _check_methods(machine: Machine, parsed: Config) -> list[Finding]:
 
 
 def _missing(machine: Machine, what: str, name: str) -> Finding:
-    if machine.has_more:
+    if machine.may_have_more:
         where = "remote" if machine.remotes else "fragment"
         return note(f"{what}: not in this config, so not checked; is it a {where}'s?")
-    close = closest(short_name(name), [each.name for each in machine.others])
+    close = closest(short_name(name), [each.name for each in machine.capturable])
     hint = "fix the name, or add the resource" if close is None else f"did you mean {close!r}?"
     return problem(f"{what}: there is no such resource in this config; {hint}")
 
@@ -136,5 +136,7 @@ def _check_sensors(machine: Machine, parsed: Config) -> list[Finding]:
     return [
         _missing(machine, f"{attribute} {name!r}", name)
         for attribute, name in names.items()
-        if name and not machine.named(name) and not any(each.name == short_name(name) for each in machine.resources)
+        if name
+        and not machine.resources_named(name)
+        and not any(each.name == short_name(name) for each in machine.resources)
     ]

@@ -20,7 +20,7 @@ class Conversion:
     findings: list[Finding]
 
 
-def converted(config: Json, models: Sequence[str], change: Change) -> Conversion:
+def convert_copy(config: Json, models: Sequence[str], change: Change) -> Conversion:
     """What `change` makes of a copy of `config`; an error where its data manager is of none of the `models`.
 
     Raises UnreadableConfigError.

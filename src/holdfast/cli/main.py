@@ -18,9 +18,9 @@ from ..base.words import shown
 from ..errors import HoldfastError
 from ..machine_config import Finding, Json, UnreadableConfigError, is_fine
 from .check import check
-from .terminal import STDIN, answer, read, tell
-from .to_builtin import to_builtin
-from .to_holdfast import local_module, registry_module, to_holdfast
+from .terminal import STDIN, print_answer, print_message, read_input
+from .to_builtin import convert_to_builtin
+from .to_holdfast import convert_to_holdfast, local_module, registry_module
 
 FINE, PROBLEMS, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
@@ -55,21 +55,21 @@ exit codes: 0 fine, perhaps with notes; 1 problems, each named; 2 the arguments,
 def main(arguments: Sequence[str] | None = None) -> int:
     """Runs one command and answers its exit code."""
     try:
-        return _run(_parser().parse_args(arguments))
+        return _run_command(_parser().parse_args(arguments))
     except KeyboardInterrupt:
         return INTERRUPTED
 
 
-def _run(parsed: argparse.Namespace) -> int:
+def _run_command(parsed: argparse.Namespace) -> int:
     run: Callable[[argparse.Namespace, Json], int] = parsed.run
     try:
-        return run(parsed, _config(parsed.file))
+        return run(parsed, _read_config(parsed.file))
     except (UnreadableConfigError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
-        tell(f"holdfast: {'stdin' if parsed.file == STDIN else parsed.file}: {why}")
+        print_message(f"holdfast: {'stdin' if parsed.file == STDIN else parsed.file}: {why}")
     except HoldfastError as error:
         if str(error):
-            tell(f"holdfast: {error}")
+            print_message(f"holdfast: {error}")
     return UNUSABLE
 
 
@@ -112,49 +112,52 @@ def _executable(path: str) -> str:
 
 def _convert(parsed: argparse.Namespace, config: Json) -> int:
     if parsed.back:
-        conversion = to_builtin(config)
+        conversion = convert_to_builtin(config)
     else:
         module = local_module(parsed.executable) if parsed.executable else registry_module()
-        conversion = to_holdfast(config, module)
+        conversion = convert_to_holdfast(config, module)
     if parsed.json:
-        _answer({"config": conversion.config, "findings": _plain(conversion.findings)})
+        _print_json({"config": conversion.config, "findings": _as_json(conversion.findings)})
     else:
         for finding in conversion.findings:
-            tell(str(finding))
+            print_message(str(finding))
         if conversion.config is not None:
-            _answer(conversion.config)
-    return _code(conversion.findings)
+            _print_json(conversion.config)
+    return _exit_code(conversion.findings)
 
 
 def _check(parsed: argparse.Namespace, config: Json) -> int:
     findings = check(config, os.environ)
     if parsed.json:
-        _answer({"fine": is_fine(findings), "findings": _plain(findings)})
+        _print_json({"fine": is_fine(findings), "findings": _as_json(findings)})
     else:
         lines = [*map(str, findings), *(["fine"] if is_fine(findings) else [])]
-        answer("".join(f"{line}\n" for line in lines))
-    return _code(findings)
+        print_answer("".join(f"{line}\n" for line in lines))
+    return _exit_code(findings)
 
 
-def _code(findings: Sequence[Finding]) -> int:
+def _exit_code(findings: Sequence[Finding]) -> int:
     return FINE if is_fine(findings) else PROBLEMS
 
 
-def _plain(findings: Sequence[Finding]) -> list[Mapping[str, str]]:
+def _as_json(findings: Sequence[Finding]) -> list[Mapping[str, str]]:
     return [{"level": finding.level.value, "text": finding.text} for finding in findings]
 
 
-def _answer(value: Any) -> None:
-    answer(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n", is_json=True)
+def _print_json(value: Any) -> None:
+    print_answer(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n", is_json=True)
 
 
-def _config(file: str) -> Json:
-    data = read(file)
+def _read_config(file: str) -> Json:
+    data = read_input(file)
     if not data.strip():
         raise UnreadableConfigError("it is empty: a config is an object, {} at least")
     try:
         config = json.loads(
-            data.decode("utf-8-sig"), parse_constant=_no_number, parse_float=_number, parse_int=_whole_number
+            data.decode("utf-8-sig"),
+            parse_constant=_refuse_constant,
+            parse_float=_parse_float,
+            parse_int=_parse_int,
         )
     except UnicodeDecodeError as error:
         raise UnreadableConfigError("it is not UTF-8") from error
@@ -169,17 +172,17 @@ def _config(file: str) -> Json:
     return config
 
 
-def _no_number(text: str) -> NoReturn:
+def _refuse_constant(text: str) -> NoReturn:
     raise ValueError(f"{text} is no number of JSON")
 
 
-def _number(text: str) -> float:
+def _parse_float(text: str) -> float:
     found = float(text)
     if not math.isfinite(found):
         raise ValueError(f"{shown(text)} is too large for viam-server")
     return found
 
 
-def _whole_number(text: str) -> int:
-    _number(text)
+def _parse_int(text: str) -> int:
+    _parse_float(text)
     return int(text)

@@ -15,21 +15,21 @@ class StreamError(HoldfastError):
     """A stream that can't be used; the message names it, and is empty where nobody wants to know."""
 
 
-def read(file: str) -> bytes:
+def read_input(file: str) -> bytes:
     """The content of a file or of stdin. Raises StorageError, which names the file, and StreamError."""
     if file != STDIN:
         return FileSystem().read(file)
     if sys.stdin is None:
         raise StreamError("stdin is closed: name a file")
     if sys.stdin.isatty():
-        tell("holdfast: reading a config from this terminal, up to Ctrl-D; a file can be named instead")
+        print_message("holdfast: reading a config from this terminal, up to Ctrl-D; a file can be named instead")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
         raise StreamError(f"cannot read stdin: {error.strerror}") from error
 
 
-def answer(text: str, *, is_json: bool = False) -> None:
+def print_answer(text: str, *, is_json: bool = False) -> None:
     """Writes to stdout. JSON is UTF-8 wherever it goes, and what UTF-8 has not stands in it as \\uXXXX.
 
     Raises StreamError.
@@ -46,7 +46,7 @@ def answer(text: str, *, is_json: bool = False) -> None:
         raise StreamError(why) from error
 
 
-def tell(text: str) -> None:
+def print_message(text: str) -> None:
     """Writes a line to stderr, where somebody reads it."""
     if sys.stderr is not None:
         try:

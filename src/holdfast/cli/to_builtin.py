@@ -12,24 +12,23 @@ from ..config import CAPTURE_METHODS, CLOUD_SIDE
 from ..machine_config import (
     BUILTIN,
     HOLDFAST,
+    IGNORED_BY_BUILTIN,
     MODULE_NAME,
-    PASSED_OVER,
-    Entry,
     Finding,
+    FullName,
     Json,
     Machine,
-    Name,
+    MethodEntry,
     Resource,
-    entries_of,
-    list_in,
+    method_entries,
     note,
-    of_fragments,
     problem,
-    usable,
+    usable_methods,
 )
-from .conversion import Conversion, converted
+from .conversion import Conversion, convert_copy
+from .shared_findings import findings_on_fragments
 
-BUILTINS_ATTRIBUTES = frozenset(
+BUILTIN_ATTRIBUTES = frozenset(
     {
         "capture_dir", "tags", "capture_disabled", "mongo_capture_config", "delete_every_nth_when_disk_full",
         "maximum_capture_file_size_bytes", "disk_usage_deletion_threshold", "capture_dir_deletion_threshold",
@@ -38,10 +37,10 @@ BUILTINS_ATTRIBUTES = frozenset(
     }
 )  # fmt: skip
 """Of the service (rdk's services/datamanager/builtin/config.go)."""
-BUILTINS_METHOD_ATTRIBUTES = frozenset(
+BUILTIN_METHOD_ATTRIBUTES = frozenset(
     {
         "name", "method", "capture_frequency_hz", "capture_queue_size", "capture_buffer_size", "additional_params",
-        "disabled", *PASSED_OVER,
+        "disabled", *IGNORED_BY_BUILTIN,
     }
 )  # fmt: skip
 """Of a capture method (rdk's services/datamanager/data_manager.go)."""
@@ -50,29 +49,28 @@ _FOUND_BY_THE_BUILTIN = ("slam", "vision")
 """Services that it captures without being told to depend on them."""
 
 
-def to_builtin(config: Json) -> Conversion:
+def convert_to_builtin(config: Json) -> Conversion:
     """Puts the builtin in Holdfast's place and takes Holdfast's module out. Raises UnreadableConfigError."""
-    return converted(config, (HOLDFAST,), _change)
+    return convert_copy(config, (HOLDFAST,), _put_builtin_in_place)
 
 
-def _change(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
-    listed = list_in(manager.attributes, CAPTURE_METHODS, manager.where)
-    methods = list(usable(manager, listed, findings))
+def _put_builtin_in_place(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
+    methods = usable_methods(manager, manager.listed_methods, findings)
     manager.attributes.pop(CAPTURE_METHODS, None)
-    for name, entries in _by_resource(machine, methods).items():
-        findings += _placed(machine, name, entries)
-        findings += _otherwise(manager, entries)
-    findings += _of_the_service(manager)
+    for name, entries in _entries_by_resource(machine, methods).items():
+        findings += _move_to_resource(machine, name, entries)
+        findings += _findings_on_entries(manager, entries)
+    findings += _findings_on_service(manager)
     manager.entry["model"] = BUILTIN
-    findings += _without_modules(machine)
-    findings += of_fragments(machine)
+    findings += _remove_modules(machine)
+    findings += findings_on_fragments(machine)
 
 
-def _without_modules(machine: Machine) -> list[Finding]:
+def _remove_modules(machine: Machine) -> list[Finding]:
     """Takes Holdfast's module out."""
-    gone = machine.remove_modules()
-    if not gone and machine.local_modules:
-        of_others = ", ".join(machine.local_modules)
+    gone = machine.remove_holdfast_modules()
+    if not gone and machine.other_local_modules:
+        of_others = ", ".join(machine.other_local_modules)
         return [note(f"no module is named {MODULE_NAME}: if one of {of_others} is Holdfast, remove it too")]
     findings = []
     for module in gone:
@@ -82,51 +80,41 @@ def _without_modules(machine: Machine) -> list[Finding]:
     return findings
 
 
-def _by_resource(machine: Machine, methods: list[Json]) -> dict[str, list[Entry]]:
-    found: dict[str, list[Entry]] = {}
-    for entry in entries_of(machine, methods):
+def _entries_by_resource(machine: Machine, methods: list[Json]) -> dict[str, list[MethodEntry]]:
+    found: dict[str, list[MethodEntry]] = {}
+    for entry in method_entries(machine, methods):
         found.setdefault(entry.resource, []).append(entry)
     return found
 
 
-def _placed(machine: Machine, name: str, entries: list[Entry]) -> list[Finding]:
+def _move_to_resource(machine: Machine, name: str, entries: list[MethodEntry]) -> list[Finding]:
     """Writes the methods of a resource to where the builtin looks for them."""
-    resources = machine.named(name)
+    resources = machine.resources_named(name)
     if len(resources) == 1:
-        return _into(resources[0], [each.without_name for each in entries])
-    home = machine.home_of(name)
-    if home is not None and Name.parsed(name):
-        remote = machine.remotes[home]
-        remote.add_service_config({CAPTURE_METHODS: [each.attributes for each in entries]})
+        if resources[0].append_methods([each.without_name for each in entries]):
+            own = f"{resources[0].name} has capture methods of its own"
+            return [note(f"{own}, so far without effect; the builtin uses them")]
+        return []
+    remote = machine.remote_of(name)
+    if remote is not None and FullName.parsed(name):
+        remote.add_service_config([each.attributes for each in entries])
         return []
     if resources:
         why = "two resources have that name, write the full one"
-    elif home is None:
+    elif remote is None:
         why = "there is no such resource in this config"
     else:
         why = "if it is a remote's, write its full name, like rdk:component:sensor/far_thermometer"
     return [problem(f"{each} is left out ({why}): {json.dumps(each.attributes)}") for each in entries]
 
 
-def _into(resource: Resource, methods: list[Json]) -> list[Finding]:
-    if not resource.service_configs:
-        resource.add_service_config({CAPTURE_METHODS: methods})
-        return []
-    last = resource.service_configs[-1]
-    found = resource.methods_of(last)
-    last["attributes"] = {**resource.attributes_of(last), CAPTURE_METHODS: [*found, *methods]}
-    if not found:
-        return []
-    return [note(f"{resource.name} has capture methods of its own, so far without effect; the builtin uses them")]
-
-
-def _otherwise(manager: Resource, entries: list[Entry]) -> list[Finding]:
+def _findings_on_entries(manager: Resource, entries: list[MethodEntry]) -> list[Finding]:
     findings = []
     for entry in entries:
-        own = set(entry.attributes) - BUILTINS_METHOD_ATTRIBUTES - CLOUD_SIDE
-        if without_effect := sorted(own.union(entry.passed_over)):
+        own = set(entry.attributes) - BUILTIN_METHOD_ATTRIBUTES - CLOUD_SIDE
+        if without_effect := sorted(own.union(entry.ignored_by_builtin)):
             findings.append(note(f"{', '.join(without_effect)} of {entry}: {_WITHOUT_EFFECT}"))
-    name = Name.parsed(entries[0].resource)
+    name = FullName.parsed(entries[0].resource)
     if (
         name
         and ":service:" in name.api
@@ -137,8 +125,8 @@ def _otherwise(manager: Resource, entries: list[Entry]) -> list[Finding]:
     return findings
 
 
-def _of_the_service(manager: Resource) -> list[Finding]:
-    own = sorted(set(manager.attributes) - BUILTINS_ATTRIBUTES - CLOUD_SIDE)
+def _findings_on_service(manager: Resource) -> list[Finding]:
+    own = sorted(set(manager.attributes) - BUILTIN_ATTRIBUTES - CLOUD_SIDE)
     findings = []
     if own:
         findings.append(note(f"{', '.join(own)}: {_WITHOUT_EFFECT}"))

@@ -16,20 +16,17 @@ from ..machine_config import (
     HOLDFAST,
     MODULE_ID,
     MODULE_NAME,
-    Entry,
     Finding,
     Json,
     Machine,
+    MethodEntry,
     Resource,
     linked_methods,
-    list_in,
     note,
-    of_attributes,
-    of_dependencies,
-    of_fragments,
     problem,
 )
-from .conversion import Conversion, converted
+from .conversion import Conversion, convert_copy
+from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
 
 
 def registry_module() -> Json:
@@ -42,33 +39,33 @@ def local_module(executable: str) -> Json:
     return {"type": "local", "name": MODULE_NAME, "executable_path": executable}
 
 
-def to_holdfast(config: Json, module: Json) -> Conversion:
+def convert_to_holdfast(config: Json, module: Json) -> Conversion:
     """Puts Holdfast in the builtin's place; `module` is added where no module of Holdfast is there.
 
     A config that has Holdfast already gets what its components say added. Raises UnreadableConfigError.
     """
 
-    def change(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
-        methods = _kept(manager, findings)
+    def put_holdfast_in_place(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
+        methods = _own_methods(manager, findings)
         linked = linked_methods(machine, methods)
         findings += linked.findings
         for entry in linked.entries:
             methods.append(entry.listed(machine))
-            findings += _otherwise(entry)
+            findings += _findings_on_entry(entry)
         for holder in machine.holders:
             holder.remove_methods()
         if methods:
             manager.attributes[CAPTURE_METHODS] = methods
         manager.entry["model"] = HOLDFAST
-        findings += _with_module(machine, module)
-        findings += of_dependencies(manager) + of_fragments(machine)
+        findings += _add_module(machine, module)
+        findings += findings_on_dependencies(manager) + findings_on_fragments(machine)
 
-    return converted(config, (BUILTIN, HOLDFAST), change)
+    return convert_copy(config, (BUILTIN, HOLDFAST), put_holdfast_in_place)
 
 
-def _with_module(machine: Machine, module: Json) -> list[Finding]:
+def _add_module(machine: Machine, module: Json) -> list[Finding]:
     path = module.get("executable_path")
-    there = machine.holdfasts_modules(path)
+    there = machine.holdfast_modules(path)
     if not there:
         machine.add_module(copy.deepcopy(module))
     elif path and not any(each.get("executable_path") == path for each in there):
@@ -76,9 +73,9 @@ def _with_module(machine: Machine, module: Json) -> list[Finding]:
     return []
 
 
-def _kept(manager: Resource, findings: list[Finding]) -> list[Any]:
+def _own_methods(manager: Resource, findings: list[Finding]) -> list[Any]:
     """What Holdfast captures already. The builtin takes no notice of such a list: there it is left out."""
-    methods = list_in(manager.attributes, CAPTURE_METHODS, manager.where)
+    methods = manager.listed_methods
     if manager.model == HOLDFAST:
         return list(methods)
     if manager.attributes.pop(CAPTURE_METHODS, None) is None:
@@ -87,10 +84,10 @@ def _kept(manager: Resource, findings: list[Finding]) -> list[Any]:
     return []
 
 
-def _otherwise(entry: Entry) -> list[Finding]:
+def _findings_on_entry(entry: MethodEntry) -> list[Finding]:
     of_the_cloud = sorted(CLOUD_SIDE & set(entry.attributes))
     return [
-        *of_attributes(entry),
+        *findings_on_attributes(entry),
         *(
             note(f"{name} of {entry} is kept, but Viam's cloud looks for it in the component")
             for name in of_the_cloud

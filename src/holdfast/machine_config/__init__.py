@@ -1,6 +1,6 @@
 """A whole machine's config as JSON, and the capture methods in it."""
 
-from .entries import PASSED_OVER, Entry, entries_of, of_attributes, of_dependencies, of_fragments, usable
+from .entries import IGNORED_BY_BUILTIN, MethodEntry, method_entries, usable_methods
 from .finding import Finding, Level, error, is_fine, note, problem
 from .linking import LinkedMethods, linked_methods
 from .machine import (
@@ -8,44 +8,37 @@ from .machine import (
     HOLDFAST,
     MODULE_ID,
     MODULE_NAME,
-    Holder,
+    FullName,
     Json,
     Machine,
-    Name,
     NoDataManagerError,
     Resource,
     UnreadableConfigError,
     is_machine,
-    list_in,
 )
 
 __all__ = [
     "BUILTIN",
     "HOLDFAST",
+    "IGNORED_BY_BUILTIN",
     "MODULE_ID",
     "MODULE_NAME",
-    "PASSED_OVER",
-    "Entry",
     "Finding",
-    "Holder",
+    "FullName",
     "Json",
     "Level",
     "LinkedMethods",
     "Machine",
-    "Name",
+    "MethodEntry",
     "NoDataManagerError",
     "Resource",
     "UnreadableConfigError",
-    "entries_of",
     "error",
     "is_fine",
     "is_machine",
     "linked_methods",
-    "list_in",
+    "method_entries",
     "note",
-    "of_attributes",
-    "of_dependencies",
-    "of_fragments",
     "problem",
-    "usable",
+    "usable_methods",
 ]

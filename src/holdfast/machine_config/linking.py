@@ -12,20 +12,20 @@ What is left out or differs from the builtin is a finding. Nothing here changes 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from .entries import Entry, entries_of, usable
+from .entries import MethodEntry, method_entries, usable_methods
 from .finding import Finding, note, problem
-from .machine import Holder, Json, Machine, Name
+from .machine import FullName, Holder, Json, Machine
 
 
 @dataclass(frozen=True)
 class LinkedMethods:
     """The capture methods of components, services and remotes, in the order of the config."""
 
-    entries: list[Entry]
+    entries: list[MethodEntry]
     findings: list[Finding]
 
 
@@ -37,7 +37,7 @@ def linked_methods(machine: Machine, listed: Iterable[Any]) -> LinkedMethods:
     """
     findings: list[Finding] = []
     entries = []
-    running = {entry.key for entry in entries_of(machine, listed) if entry.runs}
+    running = {entry.key for entry in method_entries(machine, listed) if entry.runs}
     for entry in _in_order(machine, _last_lists(machine, findings)):
         if not entry.runs:
             entries.append(entry)
@@ -50,13 +50,12 @@ def linked_methods(machine: Machine, listed: Iterable[Any]) -> LinkedMethods:
     return LinkedMethods(entries, findings)
 
 
-def _last_lists(machine: Machine, findings: list[Finding]) -> list[Entry]:
+def _last_lists(machine: Machine, findings: list[Finding]) -> list[MethodEntry]:
     """Returns the entries of the lists that count."""
-    lists: dict[str, list[Entry]] = {}
-
-    def put(holder: Holder, entries: list[Entry]) -> None:
+    lists: dict[str, list[MethodEntry]] = {}
+    for holder, entries in _all_lists(machine, findings):
         if not entries:
-            return
+            continue
         first = entries[0].resource
         for entry in lists.pop(first, ()):
             findings.append(problem(f"{entry} is left out: the builtin uses its last list, in {holder.where}"))
@@ -68,19 +67,23 @@ def _last_lists(machine: Machine, findings: list[Finding]) -> list[Entry]:
                     "Holdfast reads each by its own name"
                 )
             )
-
-    for resource in machine.resources:
-        for methods in resource.method_lists:
-            put(resource, [Entry(resource.full_name, each) for each in usable(resource, methods, findings)])
-    for remote in machine.remotes:
-        for methods in remote.method_lists:
-            entries = (_of_remote(machine, remote, each, findings) for each in usable(remote, methods, findings))
-            put(remote, [entry for entry in entries if entry is not None])
     return [entry for entries in lists.values() for entry in entries]
 
 
-def _of_remote(machine: Machine, remote: Holder, method: Json, findings: list[Finding]) -> Entry | None:
-    name = Name.parsed(method.get("name"))
+def _all_lists(machine: Machine, findings: list[Finding]) -> Iterator[tuple[Holder, list[MethodEntry]]]:
+    for resource in machine.resources:
+        for methods in resource.method_lists:
+            usable = usable_methods(resource, methods, findings)
+            yield resource, [MethodEntry(resource.full_name, each) for each in usable]
+    for remote in machine.remotes:
+        for methods in remote.method_lists:
+            usable = usable_methods(remote, methods, findings)
+            entries = (_entry_of_remote(machine, remote, each, findings) for each in usable)
+            yield remote, [entry for entry in entries if entry is not None]
+
+
+def _entry_of_remote(machine: Machine, remote: Holder, method: Json, findings: list[Finding]) -> MethodEntry | None:
+    name = FullName.parsed(method.get("name"))
     if name is None:
         findings.append(
             problem(
@@ -90,17 +93,17 @@ def _of_remote(machine: Machine, remote: Holder, method: Json, findings: list[Fi
         )
         return None
     if name.remote:
-        prefix = machine.prefix_of(name.remote)
+        prefix = machine.prefix_of_remote(name.remote)
         if prefix is not None:
-            listed = Name(name.api, "", prefix + name.short)
+            listed = FullName(name.api, "", prefix + name.short)
             findings.append(
                 note(f"{name} becomes {listed}, as the machine lists it; the builtin finds no remote:name")
             )
             name = listed
-    return Entry(str(name), method)
+    return MethodEntry(str(name), method)
 
 
-def _in_order(machine: Machine, entries: list[Entry]) -> list[Entry]:
+def _in_order(machine: Machine, entries: list[MethodEntry]) -> list[MethodEntry]:
     """By resource, in the order of the config."""
     first_of = {entry.resource: index for index, entry in reversed(list(enumerate(entries)))}
     return sorted(entries, key=lambda entry: (machine.place_of(entry.resource), first_of[entry.resource]))

@@ -47,7 +47,7 @@ class NoDataManagerError(HoldfastError):
 
 
 @dataclass(frozen=True)
-class Name:
+class FullName:
     """A full resource name: `rdk:component:sensor/far_temp`, or with its remote `…/rem:temp`."""
 
     api: str
@@ -55,10 +55,10 @@ class Name:
     short: str
 
     @staticmethod
-    def parsed(text: object) -> Name | None:
+    def parsed(text: object) -> FullName | None:
         """None where it is not a full name."""
         found = _FULL_NAME.fullmatch(text) if isinstance(text, str) else None
-        return Name(found[1], (found[2] or "").rstrip(":"), found[3]) if found else None
+        return FullName(found[1], (found[2] or "").rstrip(":"), found[3]) if found else None
 
     def __str__(self) -> str:
         return f"{self.api}/{self.remote}:{self.short}" if self.remote else f"{self.api}/{self.short}"
@@ -72,43 +72,53 @@ class Holder:
     entry: Json
 
     @property
-    def service_configs(self) -> list[Json]:
-        """Those that tell a data manager what to capture."""
-        return [each for each in self._all() if each.get("type") in ("data_manager", DATA_MANAGER)]
-
-    def attributes_of(self, service_config: Json) -> Json:
-        return _object(service_config.get("attributes"), f"the attributes of a service config of {self.where}")
-
-    def methods_of(self, service_config: Json) -> list[Any]:
-        """The capture methods in one of the service configs."""
-        return list_in(self.attributes_of(service_config), CAPTURE_METHODS, self.where)
-
-    def add_service_config(self, attributes: Json) -> None:
-        configs = self._all()
-        self.entry["service_configs"] = configs
-        configs.append({"type": "data_manager", "attributes": attributes})
-
-    @property
     def method_lists(self) -> list[list[Any]]:
         """The lists of capture methods that are not empty, one of each service config."""
-        lists = (self.methods_of(each) for each in self.service_configs)
+        lists = (self._methods_in(each) for each in self._data_manager_configs)
         return [methods for methods in lists if methods]
+
+    def add_service_config(self, methods: list[Json]) -> None:
+        """Adds a service config with these capture methods."""
+        configs = self._service_configs
+        self.entry["service_configs"] = configs
+        configs.append({"type": "data_manager", "attributes": {CAPTURE_METHODS: methods}})
+
+    def append_methods(self, methods: list[Json]) -> bool:
+        """Adds capture methods to the list that the builtin reads. Returns whether there were some in it."""
+        if not self._data_manager_configs:
+            self.add_service_config(methods)
+            return False
+        last = self._data_manager_configs[-1]
+        found = self._methods_in(last)
+        last["attributes"] = {**self._attributes_of(last), CAPTURE_METHODS: [*found, *methods]}
+        return bool(found)
 
     def remove_methods(self) -> None:
         """Takes the capture methods out, and the service configs that are empty then."""
         removed = False
-        for each in self.service_configs:
-            attributes = self.attributes_of(each)
+        for each in self._data_manager_configs:
+            attributes = self._attributes_of(each)
             if CAPTURE_METHODS in attributes:
                 removed = True
                 del attributes[CAPTURE_METHODS]
                 if not attributes:
-                    self.entry["service_configs"] = [other for other in self._all() if other is not each]
+                    self.entry["service_configs"] = [other for other in self._service_configs if other is not each]
         if removed and not self.entry["service_configs"]:
             del self.entry["service_configs"]
 
-    def _all(self) -> list[Json]:
+    @property
+    def _service_configs(self) -> list[Json]:
         return _objects(self.entry, "service_configs", self.where)
+
+    @property
+    def _data_manager_configs(self) -> list[Json]:
+        return [each for each in self._service_configs if each.get("type") in ("data_manager", DATA_MANAGER)]
+
+    def _attributes_of(self, service_config: Json) -> Json:
+        return _object(service_config.get("attributes"), f"the attributes of a service config of {self.where}")
+
+    def _methods_in(self, service_config: Json) -> list[Any]:
+        return _list(self._attributes_of(service_config), CAPTURE_METHODS, self.where)
 
 
 @dataclass(frozen=True)
@@ -143,7 +153,7 @@ class Resource(Holder):
 
     @property
     def depends_on(self) -> list[str]:
-        return [str(name) for name in list_in(self.entry, "depends_on", self.where)]
+        return [str(name) for name in _list(self.entry, "depends_on", self.where)]
 
     @property
     def attributes(self) -> Json:
@@ -151,6 +161,11 @@ class Resource(Holder):
         found = _object(self.entry.get("attributes"), f"the attributes of {self.where}")
         self.entry["attributes"] = found
         return found
+
+    @property
+    def listed_methods(self) -> list[Any]:
+        """The `capture_methods` of its own attributes, as Holdfast has them."""
+        return _list(self.attributes, CAPTURE_METHODS, self.where)
 
 
 class Machine:
@@ -193,7 +208,7 @@ class Machine:
         return [*self.resources, *self.remotes]
 
     @property
-    def others(self) -> list[Resource]:
+    def capturable(self) -> list[Resource]:
         """What a data manager may capture."""
         return [each for each in self.resources if each.api != DATA_MANAGER]
 
@@ -202,37 +217,33 @@ class Machine:
         return bool(self.config.get("fragments"))
 
     @property
-    def has_more(self) -> bool:
+    def may_have_more(self) -> bool:
         """Whether the machine may have resources that are not in this config."""
         return bool(self.remotes) or self.has_fragments
 
-    def named(self, name: str) -> list[Resource]:
+    def resources_named(self, name: str) -> list[Resource]:
         """The resources of this config, not of its remotes or fragments, with that short or full name."""
         return self._named.get(name, [])
 
     def shortest_name(self, resource: Resource) -> str:
         """Its short name where no other resource has it, else the full one."""
-        return resource.name if len(self.named(resource.name)) == 1 else resource.full_name
+        return resource.name if len(self.resources_named(resource.name)) == 1 else resource.full_name
 
-    def home_of(self, full_name: str) -> int | None:
-        """Which remote a resource is most probably of, by its prefix; None when there is no remote."""
-        short = full_name.partition("/")[2]
-        prefixes = [_prefix(remote) for remote in self.remotes]
-        fitting = [index for index, prefix in enumerate(prefixes) if short.startswith(prefix)]
-        if not fitting:
-            return 0 if prefixes else None
-        return max(fitting, key=lambda index: (len(prefixes[index]), -index))
+    def remote_of(self, full_name: str) -> Holder | None:
+        """The remote that a resource is most probably of, by its prefix; None when there is no remote."""
+        index = self._remote_index(full_name)
+        return None if index is None else self.remotes[index]
 
-    def prefix_of(self, remote: str) -> str | None:
+    def prefix_of_remote(self, remote: str) -> str | None:
         """What the machine puts before the names of that remote's resources; None when there is no such remote."""
         return next((_prefix(each) for each in self.remotes if each.entry.get("name") == remote), None)
 
     def place_of(self, full_name: str) -> tuple[int, int]:
         """Where a resource stands in the config; those of remotes behind all others, by remote."""
         place = self._places.get(full_name)
-        return (1, self.home_of(full_name) or 0) if place is None else (0, place)
+        return (1, self._remote_index(full_name) or 0) if place is None else (0, place)
 
-    def holdfasts_modules(self, path: str | None = None) -> list[Json]:
+    def holdfast_modules(self, path: str | None = None) -> list[Json]:
         """Those of that id or name and, where there is a `path`, those whose executable it is."""
         return [
             module
@@ -241,7 +252,7 @@ class Machine:
         ]
 
     @property
-    def local_modules(self) -> list[str]:
+    def other_local_modules(self) -> list[str]:
         """The names of the others that are on the machine alone: an app may have named Holdfast's so."""
         return [
             str(module.get("name"))
@@ -253,13 +264,21 @@ class Machine:
         self.modules.append(module)
         self.config["modules"] = self.modules
 
-    def remove_modules(self) -> list[Json]:
+    def remove_holdfast_modules(self) -> list[Json]:
         """Takes out Holdfast's modules and answers what they were."""
         gone = [module for module in self.modules if _is_holdfasts(module)]
         self.modules[:] = [module for module in self.modules if not _is_holdfasts(module)]
         if gone and not self.modules:
             del self.config["modules"]
         return gone
+
+    def _remote_index(self, full_name: str) -> int | None:
+        short = full_name.partition("/")[2]
+        prefixes = [_prefix(remote) for remote in self.remotes]
+        fitting = [index for index, prefix in enumerate(prefixes) if short.startswith(prefix)]
+        if not fitting:
+            return 0 if prefixes else None
+        return max(fitting, key=lambda index: (len(prefixes[index]), -index))
 
 
 def is_machine(config: Json) -> bool:
@@ -283,7 +302,7 @@ def _object(value: object, what: str) -> Json:
     return value
 
 
-def list_in(holder: Json, key: str, where: str) -> list[Any]:
+def _list(holder: Json, key: str, where: str) -> list[Any]:
     value = holder.get(key)
     if value is None:
         return []
@@ -293,7 +312,7 @@ def list_in(holder: Json, key: str, where: str) -> list[Any]:
 
 
 def _objects(holder: Json, key: str, where: str) -> list[Json]:
-    found = list_in(holder, key, where)
+    found = _list(holder, key, where)
     for index, each in enumerate(found):
         if not isinstance(each, dict):
             raise UnreadableConfigError(f"{key}[{index}] of {where} must be an object")
