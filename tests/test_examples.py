@@ -26,7 +26,7 @@ from holdfast.steering.selective_syncer import reason_to_wait
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.cloud.link import LinkState
 
-from .cli.configs import of_holdfast
+from .machine_config.configs import of_holdfast
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])

@@ -14,7 +14,7 @@ from holdfast.cli.to_builtin import convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.machine_config import UnreadableConfigError
 
-from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
+from ..machine_config.configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 
 Path = tuple[Any, ...]
 ANYTHING: list[Any] = [None, True, 0, -1.5, "", "x", [], {}, [None], [1], ["x"], [[]], [{}], {"x": 1}]

@@ -7,7 +7,7 @@ import pytest
 from holdfast.cli.check import check
 from holdfast.machine_config import Level, is_fine
 
-from .configs import READINGS, Json, component, data_manager, machine, of_holdfast
+from ..machine_config.configs import READINGS, Json, component, data_manager, machine, of_holdfast
 
 ENTRY = {"name": "a", **READINGS}
 

@@ -12,7 +12,7 @@ from holdfast.cli.to_builtin import BUILTIN_ATTRIBUTES, BUILTIN_METHOD_ATTRIBUTE
 from holdfast.cli.to_holdfast import convert_to_holdfast, local_module, registry_module
 from holdfast.machine_config import Level, UnreadableConfigError
 
-from .configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
+from ..machine_config.configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 
 
 def convert(found: Json) -> Conversion:

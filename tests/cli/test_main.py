@@ -15,7 +15,7 @@ import pytest
 from holdfast import __version__
 from holdfast.cli import main
 
-from .configs import READINGS, component, data_manager, machine, of_holdfast
+from ..machine_config.configs import READINGS, component, data_manager, machine, of_holdfast
 
 ROOT = Path(__file__).parent.parent.parent
 GOOD = machine(component("Ä", READINGS))

@@ -15,7 +15,7 @@ from holdfast.cli.to_builtin import convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.machine_config import Level
 
-from .configs import Json, associated, what_holdfast_captures, what_the_builtin_captures
+from ..machine_config.configs import Json, associated, what_holdfast_captures, what_the_builtin_captures
 
 PARAMS = {
     "Analogs": {"reader_name": "a"},
