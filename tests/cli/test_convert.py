@@ -109,24 +109,6 @@ def test_a_remotes_resource_keeps_its_full_name_and_comes_back_to_its_remote() -
     assert convert_to_builtin(conversion.config).config == before
 
 
-def test_a_remotes_colon_becomes_its_prefix() -> None:
-    remote = {"name": "far", "prefix": "far_"}
-    named = {"name": "rdk:component:sensor/far:t", **READINGS}
-    conversion = convert(machine(remotes=[{**remote, "service_configs": [associated(named)]}]))
-    assert methods_in(conversion) == [{**named, "name": "rdk:component:sensor/far_t"}]
-    (text,) = said(conversion, Level.NOTE)
-    assert "rdk:component:sensor/far:t becomes rdk:component:sensor/far_t" in text
-
-
-def test_of_two_lists_of_a_resource_the_last_counts_as_in_the_builtin_and_the_other_is_named() -> None:
-    sensor = component("a")
-    sensor["service_configs"] = [associated(READINGS), associated({**READINGS, "capture_frequency_hz": 1})]
-    conversion = convert(machine(sensor))
-    assert [method["capture_frequency_hz"] for method in methods_in(conversion)] == [1]
-    (text,) = said(conversion, Level.PROBLEM)
-    assert text.startswith("Readings of rdk:component:sensor/a is left out")
-
-
 def test_an_entry_that_is_there_twice_is_named_and_used_once() -> None:
     off = {**READINGS, "disabled": True}
     other = {**READINGS, "additional_params": {"x": 1}}
@@ -135,22 +117,6 @@ def test_an_entry_that_is_there_twice_is_named_and_used_once() -> None:
     assert len(said(conversion, Level.PROBLEM)) == 1
     assert conversion.config is not None
     assert config.parse(conversion.config["services"][0]["attributes"], {}).problems == ()
-
-
-@pytest.mark.parametrize(
-    ("method", "words"),
-    [
-        ("Readings", "'Readings' is left out, it is not a capture method"),
-        ({"method": "Readings", "name": "short"}, "Readings of short in remotes[0] is left out: its name must be"),
-    ],
-)
-def test_what_can_not_be_carried_over_is_named_and_the_rest_is(method: object, words: str) -> None:
-    good = {"name": "rdk:component:sensor/t", **READINGS}
-    service_config = {"type": "data_manager", "attributes": {"capture_methods": [method, good]}}
-    conversion = convert(machine(remotes=[{"name": "far", "service_configs": [service_config]}]))
-    assert methods_in(conversion) == [good]
-    (text,) = said(conversion, Level.PROBLEM)
-    assert words in text
 
 
 @pytest.mark.parametrize(
@@ -166,14 +132,6 @@ def test_what_acts_otherwise_than_before_is_said(more: Json, words: str) -> None
     assert methods_in(conversion) == [{"name": "a", **READINGS, **more}]
     (text,) = said(conversion, Level.NOTE)
     assert text.startswith(words)
-
-
-def test_a_remotes_list_of_several_resources_is_read_each_by_its_own_name() -> None:
-    entries = [{"name": f"rdk:component:sensor/{name}", **READINGS} for name in "ab"]
-    conversion = convert(machine(remotes=[{"name": "far", "service_configs": [associated(*entries)]}]))
-    assert methods_in(conversion) == entries
-    (text,) = said(conversion, Level.NOTE)
-    assert "the builtin reads rdk:component:sensor/a for all" in text
 
 
 def test_what_is_captured_stands_in_the_order_of_the_config_wherever_it_was_configured() -> None:

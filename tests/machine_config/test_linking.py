@@ -1,0 +1,121 @@
+"""What components, services and remotes are configured to capture becomes what the builtin would capture of it."""
+
+from __future__ import annotations
+
+import copy
+import json
+
+import pytest
+from hypothesis import given, settings
+
+from holdfast.machine_config import Level, LinkedMethods, Machine, linked_methods
+
+from .configs import READINGS, Json, associated, component, machine, what_the_builtin_captures
+from .generated import machines
+
+LOCAL = "rdk:component:sensor/a"
+
+
+def link(config: Json, *listed: object) -> LinkedMethods:
+    return linked_methods(Machine(config), listed)
+
+
+def captured(linked: LinkedMethods) -> list[Json]:
+    """The entries with the full names of their resources."""
+    return [{**entry.attributes, "name": entry.resource} for entry in linked.entries]
+
+
+def said(linked: LinkedMethods, level: Level) -> list[str]:
+    return [finding.text for finding in linked.findings if finding.level is level]
+
+
+@settings(max_examples=60, deadline=None)
+@given(machines())
+def test_what_is_linked_is_what_the_builtin_captures_and_the_config_stays_as_it_is(config: Json) -> None:
+    before = copy.deepcopy(config)
+    running = {
+        (
+            entry.resource,
+            entry.attributes["method"],
+            json.dumps(entry.attributes.get("additional_params") or {}, sort_keys=True),
+            entry.attributes["capture_frequency_hz"],
+        )
+        for entry in link(config).entries
+        if entry.runs
+    }
+    assert running == what_the_builtin_captures(config)
+    assert config == before
+
+
+def test_of_two_lists_of_a_resource_the_last_counts_as_in_the_builtin_and_the_other_is_named() -> None:
+    sensor = component("a")
+    sensor["service_configs"] = [associated(READINGS), associated({**READINGS, "capture_frequency_hz": 1})]
+    linked = link(machine(sensor))
+    assert [method["capture_frequency_hz"] for method in captured(linked)] == [1]
+    (text,) = said(linked, Level.PROBLEM)
+    assert text.startswith("Readings of rdk:component:sensor/a is left out")
+
+
+def test_a_remotes_colon_becomes_its_prefix() -> None:
+    named = {"name": "rdk:component:sensor/far:t", **READINGS}
+    remote = {"name": "far", "prefix": "far_", "service_configs": [associated(named)]}
+    linked = link(machine(remotes=[remote]))
+    assert captured(linked) == [{**named, "name": "rdk:component:sensor/far_t"}]
+    (text,) = said(linked, Level.NOTE)
+    assert "rdk:component:sensor/far:t becomes rdk:component:sensor/far_t" in text
+
+
+def test_a_remotes_list_of_several_resources_is_read_each_by_its_own_name() -> None:
+    entries = [{"name": f"rdk:component:sensor/{name}", **READINGS} for name in "ab"]
+    linked = link(machine(remotes=[{"name": "far", "service_configs": [associated(*entries)]}]))
+    assert captured(linked) == entries
+    (text,) = said(linked, Level.NOTE)
+    assert "the builtin reads rdk:component:sensor/a for all" in text
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("Readings", "'Readings' is left out, it is not a capture method"),
+        ({"method": "Readings", "name": "short"}, "Readings of short in remotes[0] is left out: its name must be"),
+    ],
+)
+def test_what_can_not_be_carried_over_is_named_and_the_rest_is(method: object, words: str) -> None:
+    good = {"name": "rdk:component:sensor/t", **READINGS}
+    service_config = {"type": "data_manager", "attributes": {"capture_methods": [method, good]}}
+    linked = link(machine(remotes=[{"name": "far", "service_configs": [service_config]}]))
+    assert captured(linked) == [good]
+    (text,) = said(linked, Level.PROBLEM)
+    assert words in text
+
+
+def test_resources_stand_in_the_order_of_the_config_and_those_of_remotes_behind_all_others() -> None:
+    far, near, local = ({"name": f"rdk:component:sensor/{name}", **READINGS} for name in ("far_t", "near_t", "a"))
+    remotes = [
+        {"name": "near", "prefix": "near_", "service_configs": [associated(far), associated(local)]},
+        {"name": "far", "prefix": "far_", "service_configs": [associated(near)]},
+    ]
+    linked = link(machine(component("a"), component("b", READINGS), remotes=remotes))
+    names = [entry.resource.partition("/")[2] for entry in linked.entries]
+    assert names == ["a", "b", "near_t", "far_t"]
+
+
+@pytest.mark.parametrize("name", ["a", LOCAL])
+def test_what_the_data_manager_lists_itself_is_not_linked_again(name: str) -> None:
+    again = {**READINGS, "capture_frequency_hz": 1}
+    linked = link(machine(component("a", again)), {"name": name, **READINGS})
+    assert linked.entries == []
+    (text,) = said(linked, Level.PROBLEM)
+    assert text.startswith(f"Readings of {LOCAL} is there twice")
+
+
+def test_an_entry_that_is_off_is_linked_beside_one_that_runs_and_keeps_none_from_being_linked() -> None:
+    off = {**READINGS, "disabled": True}
+    assert captured(link(machine(component("a", off)), {"name": "a", **READINGS})) == [{"name": LOCAL, **off}]
+    assert captured(link(machine(component("a", READINGS)), {"name": "a", **off})) == [{"name": LOCAL, **READINGS}]
+
+
+def test_an_entry_is_listed_with_the_shortest_name_that_only_its_resource_has() -> None:
+    config = machine(component("a", READINGS), component("b", READINGS), component("b", kind="camera"))
+    names = [entry.listed(Machine(config))["name"] for entry in link(config).entries]
+    assert names == ["a", "rdk:component:sensor/b"]
