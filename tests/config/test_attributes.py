@@ -1,0 +1,47 @@
+"""Typed values out of attributes: the name in an error is the whole one, and what nobody asked for is reported."""
+
+from __future__ import annotations
+
+import pytest
+
+from holdfast.config.attributes import Attributes
+from holdfast.errors import ConfigError
+
+
+def test_an_error_and_a_problem_in_a_nested_object_have_its_whole_name() -> None:
+    attributes = Attributes({"a": {"b": {"c": 1.0, "d": 9.0}}})
+    inner = attributes.nested("a").nested("b")
+    with pytest.raises(ConfigError, match=r"^a\.b\.c: must be a string, not 1\.0$") as caught:
+        inner.text("c")
+    assert caught.value.attribute == "a.b.c"
+    assert inner.whole("d", 1, most=5) == 5
+    assert attributes.problems == ["a.b.d: at most 5 is possible and used, not 9"]
+
+
+def test_what_was_neither_asked_for_nor_accepted_is_reported() -> None:
+    attributes = Attributes({"speed": 1.0, "sped": 2.0, "colour": "red", "zzz": None})
+    attributes.number("speed", 0.0)
+    attributes.accept(["colour"])
+    attributes.report_unknown()
+    assert attributes.problems == [
+        "sped: there is no such attribute, it has no effect; did you mean 'speed'?",
+        "zzz: there is no such attribute, it has no effect; remove it",
+    ]
+
+
+@pytest.mark.parametrize("value", ["hush", {"uri": ["hush"]}, {"uri": "hush\0"}])
+def test_no_error_about_a_secret_object_shows_a_value(value: object) -> None:
+    with pytest.raises(ConfigError) as caught:
+        Attributes({"server": value}).nested("server", secret=True).text("uri")
+    assert caught.value.attribute.startswith("server")
+    assert "hush" not in str(caught.value)
+
+
+@pytest.mark.parametrize("values", [{}, {"a": None}])
+def test_what_is_missing_is_the_default(values: dict[str, None]) -> None:
+    attributes = Attributes(values)
+    assert (attributes.text("a", "x"), attributes.number("a", 2.0), attributes.flag("a")) == ("x", 2.0, False)
+    assert (attributes.texts("a"), attributes.path("a"), attributes.mapping("a")) == ((), "", {})
+    assert attributes.nested("a").is_empty and not attributes.has("a")
+    with pytest.raises(ConfigError, match="a: is missing"):
+        attributes.required("a")
