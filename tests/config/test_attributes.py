@@ -15,7 +15,7 @@ def test_an_error_and_a_problem_in_a_nested_object_have_its_whole_name() -> None
         inner.text("c")
     assert caught.value.attribute == "a.b.c"
     assert inner.whole("d", 1, most=5) == 5
-    assert attributes.problems == ["a.b.d: at most 5 is possible and used, not 9"]
+    assert attributes.problems == ["a.b.d: 9 is more than the maximum of 5, which is used instead"]
 
 
 def test_what_was_neither_asked_for_nor_accepted_is_reported() -> None:

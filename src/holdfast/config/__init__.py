@@ -1,4 +1,12 @@
-"""The configuration: from Viam's attributes to a checked `Config`."""
+"""The configuration of the service: `parse` makes a checked `Config` of the attributes in a Viam config.
+
+Terms: *attributes* are the names and values that a user writes; a *capture method* is one entry of
+`capture_methods`; a *problem* is a sentence about something wrong that costs only a part.
+
+This package decides what each value means and what its default is. It never reads a file or calls a resource, so it
+does not know whether a resource is there and has a method. A whole machine's config is the matter of
+`machine_config`, one layer above. Other packages import the names below, from the package and not from its modules.
+"""
 
 from .attributes import CLOUD_SIDE
 from .capture_methods import CAPTURE_METHODS

@@ -1,8 +1,9 @@
-"""Typed values, taken out of the attributes of a Viam config. Part of `config`.
+"""Typed values, taken out of the attributes of a Viam config.
 
-A value that is missing or null is the default, and so is a zero where the builtin takes it for "unset". A wrong
-type or a negative number raises ConfigError, which names the attribute in full, as in `local_copy.max_bytes`.
-Numbers come as floats, since a config reaches a module as a protobuf Struct.
+A value that is missing or null means the default, and so does the number 0, which to the builtin means "unset". A
+value of a wrong type and a negative number raise ConfigError, which names the attribute in full, as in
+`local_copy.max_bytes`. Numbers may be floats even where they are counts, since a config reaches a module as a
+protobuf Struct.
 """
 
 from __future__ import annotations
@@ -18,13 +19,14 @@ from ..errors import ConfigError
 CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
 )
-"""Documented attributes that other programs act on: they are accepted without a word."""
+"""Documented attributes that other programs act on. Holdfast accepts them and ignores them."""
 
 
 class Attributes:
-    """The attributes of one object of a config, and the problems that were found in them.
+    """The attributes of one object in a config, and the problems that were found in them.
 
-    It remembers which names were asked for, so that it can report all others as unknown.
+    It remembers which names were read, so that `report_unknown` can report all others. The methods that return a
+    typed value raise ConfigError when the value can't be used.
     """
 
     def __init__(
@@ -37,25 +39,25 @@ class Attributes:
         secret: bool = False,
     ) -> None:
         self.problems: list[str] = [] if problems is None else problems
-        """What is wrong and costs only a part. Objects within these attributes add to the same list."""
+        """What is wrong and costs only a part. Objects inside these attributes add to the same list."""
         self.prefix = prefix
-        """What precedes the name of an attribute in errors and problems."""
+        """The text before an attribute's name in errors and problems: the path to this object."""
         self._values = values
         self._home = home
         self._secret = secret
         self._known: set[str] = set()
 
     def child(self, values: Mapping[str, Any], prefix: str, *, secret: bool = False) -> Attributes:
-        """Returns the attributes of an object that lies within these.
+        """Returns the attributes of an object inside these.
 
-        When it is `secret`, an error about a text or about a wrong type does not show the value.
+        If it is `secret`, an error about a text or about a wrong type does not show the value.
         """
         return Attributes(values, self._home, problems=self.problems, prefix=prefix, secret=secret)
 
     def nested(self, name: str, wanted: str = "an object", *, secret: bool = False) -> Attributes:
-        """Returns the attributes of the object of that name; they are empty where it is missing.
+        """Returns the attributes of the object called `name`, which are empty if it is missing.
 
-        `wanted` says in an error what the value must be; `secret` is as in `child`.
+        `wanted` says in an error what the value must be. `secret` means the same as in `child`.
         """
         values = self._typed(name, Mapping, wanted, secret=secret)
         return self.child(values or {}, f"{self.prefix}{name}.", secret=secret)
@@ -65,41 +67,41 @@ class Attributes:
         return not self._values
 
     def has(self, name: str) -> bool:
-        """Whether there is a value of that name, even an empty one."""
+        """Tells whether there is a value called `name`; an empty one counts, null does not."""
         return self.raw(name) is not None
 
     def raw(self, name: str) -> Any:
-        """Returns a value as it stands in the config; None where it is missing."""
+        """Returns a value unchecked, as it stands in the config; None if it is missing."""
         self._known.add(name)
         return self._values.get(name)
 
     def text(self, name: str, default: str = "") -> str:
         value = self._typed(name, str, "a string")
         if value is not None and "\0" in value:
-            raise self.error(name, "must not hold a NUL character")
+            raise self.error(name, "must not contain a NUL character")
         return default if value is None else str(value)
 
     def required(self, name: str) -> str:
-        """Returns a text; raises ConfigError where it is missing or empty."""
+        """Returns a text, which must be there and not be empty."""
         value = self.text(name)
         if not value:
             raise self.error(name, "is missing")
         return value
 
     def choice(self, name: str, offered: tuple[str, ...]) -> str:
-        """Returns one of the texts `offered`: the first by default, and for any other text, which is a problem."""
+        """Returns one of the texts `offered`. Any other text is a problem, and becomes the first, the default."""
         value = self.text(name, offered[0])
         if value in offered:
             return value
         possible = ", ".join(repr(text) for text in offered if text)
-        self.add_problem(name, f"{shown(value)} is not possible, it has no effect; possible: {possible}")
+        self.add_problem(name, f"{shown(value)} is not a possible value and has no effect; possible: {possible}")
         return offered[0]
 
     def flag(self, name: str) -> bool:
         return bool(self._typed(name, bool, "true or false"))
 
     def number(self, name: str, default: float, most: float = math.inf) -> float:
-        """Returns a finite number ≥ 0; 0 is the default. A number above `most` is a problem, and becomes `most`."""
+        """Returns a finite number ≥ 0; 0 means the default. `most` replaces a larger number, with a problem."""
         value = self._typed(name, (int, float), "a number")
         if value is None:
             return default
@@ -108,7 +110,7 @@ class Attributes:
         if value < 0:
             raise self.error(name, f"can't be negative, it is {value:g}")
         if value > most:
-            self.add_problem(name, f"at most {most:g} is possible and used, not {value:g}")
+            self.add_problem(name, f"{value:.12g} is more than the maximum of {most:.12g}, which is used instead")
         return min(float(value), most) or default
 
     def whole(self, name: str, default: int, most: float = math.inf) -> int:
@@ -124,11 +126,11 @@ class Attributes:
             if not isinstance(item, str):
                 raise self.error(name, f"must be a list of strings; {shown(item)} is not one")
             if "\0" in item:
-                raise self.error(name, "must not hold a NUL character")
+                raise self.error(name, "must not contain a NUL character")
         return tuple(value or ())
 
     def path(self, name: str, default: str = "") -> str:
-        """Returns an absolute path, in which "~" is the home folder; an empty text where no path is given."""
+        """Returns an absolute path, with "~" for the home folder; "" if there is neither a path nor a default."""
         value = self.text(name) or default
         return self._absolute(value) if value else ""
 
@@ -140,15 +142,15 @@ class Attributes:
         return tuple(self._typed(name, (list, tuple), wanted) or ())
 
     def mapping(self, name: str) -> dict[str, Any]:
-        """Returns an object whose names are not ours to check."""
+        """Returns an object whose names may be anything."""
         return dict(self._typed(name, Mapping, "an object") or {})
 
     def accept(self, names: Iterable[str]) -> None:
-        """Makes names known that have no effect and are nevertheless no mistake."""
+        """Makes names known that have no effect here and are not mistakes."""
         self._known.update(names)
 
     def report_unknown(self) -> None:
-        """Adds a problem for each name that is not known, once all others were asked for."""
+        """Adds a problem for each name that was neither read nor accepted. To be called after all that."""
         for name in self._values:
             if name not in self._known:
                 close = closest(name, sorted(self._known))
@@ -161,7 +163,7 @@ class Attributes:
         self.problems.append(f"{self.prefix}{name}: {why}")
 
     def error(self, name: str, why: str) -> ConfigError:
-        """Returns the error, to be raised, that refuses an attribute."""
+        """Returns the error that refuses an attribute, for the caller to raise."""
         return ConfigError(f"{self.prefix}{name}", why)
 
     def _typed(self, name: str, types: type | tuple[type, ...], wanted: str, *, secret: bool = False) -> Any:

@@ -1,6 +1,6 @@
-"""The entries of `capture_methods`, checked and typed. Part of `config`.
+"""The entries of the attribute `capture_methods`, checked and typed.
 
-A wrong entry never stops the others: it becomes a problem, which names it, and is left out.
+An entry that can't be used is left out and becomes a problem that names it. It never keeps the others from running.
 """
 
 from __future__ import annotations
@@ -15,16 +15,16 @@ from .model import MAX_IN_FLIGHT, MOST_MS, CaptureMethod, is_off, ordered
 from .space import priority
 
 CAPTURE_METHODS = "capture_methods"
-_WITHOUT_EFFECT = ("type", "model")
+_IGNORED = ("type", "model")
 _ONLY_CHECKED = ("capture_queue_size", "capture_buffer_size")
-"""Numbers that steer the builtin's buffers; Holdfast has none to steer."""
+"""The sizes of the builtin's buffers. Holdfast has no such buffers, but refuses what the builtin refuses."""
 
 
 def capture_methods(attributes: Attributes) -> tuple[tuple[CaptureMethod, ...], tuple[CaptureMethod, ...]]:
-    """Returns the entries that are to be captured, and those that are switched off.
+    """Returns the entries that run, and those that are switched off.
 
-    Of two entries that capture the same, the first is used. An entry that is switched off is left out where another
-    one captures the same.
+    Of two entries that capture the same, the first one runs. An entry that is switched off is left out when one
+    that runs captures the same. Raises ConfigError when the attribute is not a list.
     """
     on: dict[tuple[str, str, str], CaptureMethod] = {}
     off = []
@@ -48,7 +48,7 @@ def capture_methods(attributes: Attributes) -> tuple[tuple[CaptureMethod, ...], 
 
 
 def _key(method: CaptureMethod) -> tuple[str, str, str]:
-    """Equal for two entries that capture the same."""
+    """Returns what is equal for two entries that capture the same."""
     return method.name, method.method, repr(method.params)
 
 
@@ -72,13 +72,13 @@ def _method(attributes: Attributes, where: str, values: object) -> CaptureMethod
     )
     for name in _ONLY_CHECKED:
         entry.number(name, 0.0)
-    entry.accept((*_WITHOUT_EFFECT, *CLOUD_SIDE))
+    entry.accept((*_IGNORED, *CLOUD_SIDE))
     entry.report_unknown()
     return found
 
 
 def _frequency_hz(entry: Attributes) -> float:
-    """Returns 0 for an entry that is switched off. It is a problem where only its frequency says so."""
+    """Returns the frequency, 0 if the entry is switched off. That is a problem if `disabled` does not say so."""
     name = "capture_frequency_hz"
     value, disabled = entry.raw(name), entry.flag("disabled")
     if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):

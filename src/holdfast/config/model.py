@@ -1,4 +1,4 @@
-"""What a checked configuration is. Part of `config`."""
+"""What a checked configuration consists of."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from . import space
 from .mongo import MongoSettings
-from .space import CopySettings, SpaceLimits
+from .space import DEFAULT_PRIORITY, CopySettings, SpaceLimits
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _FREQUENCY_EPSILON_HZ = 0.000001
 DEFAULT_SYNC_THREADS = 8
 MOST_MS = 3_600_000.0
-"""An hour: the longest that somebody waits for a flush, or a call for its answer."""
+"""An hour: the longest flush interval, and the longest timeout of a call."""
 MAX_IN_FLIGHT = 100
-"""viam-server answers no more calls at once to one resource."""
+"""viam-server answers at most this many calls to one resource at once."""
 SYNC_ORDERS = ("oldest_first", "newest_first")
 DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
 
 
 @dataclass(frozen=True)
 class CaptureMethod:
-    """What to capture: one method of one resource at one frequency."""
+    """One method of one resource, to be captured at one frequency."""
 
     name: str
     """The resource's name, short ("lidar") or full ("rdk:component:sensor/lidar")."""
@@ -34,11 +33,11 @@ class CaptureMethod:
     timeout_s: float = 5.0
     capture_directory: str = ""
     """An absolute path; empty for the service's `capture_dir`."""
-    priority: int = field(default=space.DEFAULT_PRIORITY, compare=False)
-    """What is sent first, 9 before 0, and deleted first to free space, 0 before 9. A change of it is no change of
-    the collector."""
+    priority: int = field(default=DEFAULT_PRIORITY, compare=False)
+    """From 0 to 9. Sync sends the highest first; to free space, the lowest is deleted first. Two methods that
+    differ only in this are equal, so that a new priority does not restart the collector."""
     max_in_flight: int = 0
-    """Calls that may be under way at once; 0 for what fits the frequency."""
+    """The calls that may be under way at once; 0 for a number that fits the frequency."""
 
     @property
     def interval_s(self) -> float:
@@ -47,7 +46,7 @@ class CaptureMethod:
 
 @dataclass(frozen=True)
 class ControlSensorConfig:
-    """The sensor that steers capture, and the key of its readings under which the overrides stand."""
+    """The sensor whose readings override what is captured, and the key in its readings that holds the overrides."""
 
     name: str
     key: str
@@ -55,7 +54,7 @@ class ControlSensorConfig:
 
 @dataclass(frozen=True)
 class Config:
-    """A checked configuration; paths are absolute, times in the unit of their name."""
+    """A checked configuration, in which all paths are absolute. Two that differ only in problems are equal."""
 
     capture_dir: str
     tags: tuple[str, ...] = ()
@@ -65,7 +64,7 @@ class Config:
     fsync_interval_s: float = 5.0
     methods: tuple[CaptureMethod, ...] = ()
     off_methods: tuple[CaptureMethod, ...] = ()
-    """Entries that are switched off, which a control sensor or a command may switch on."""
+    """The entries that are switched off; a control sensor or a command may switch them on."""
     capture_control_sensor: ControlSensorConfig | None = None
     sync_disabled: bool = False
     sync_interval_s: float = DEFAULT_SYNC_INTERVAL_MINS * 60
@@ -74,23 +73,23 @@ class Config:
     file_last_modified_s: float = 10.0
     maximum_num_sync_threads: int = DEFAULT_SYNC_THREADS
     sync_bandwidth_limit_bytes_per_sec: float = 0.0
-    """0: no limit."""
+    """0 for no limit."""
     sync_order: str = SYNC_ORDERS[0]
     upload_roots: tuple[str, ...] = ()
-    """Where upload commands may read; empty for the sync paths."""
+    """The folders that upload commands may read; empty for the sync paths."""
     cloud_address: str = DEFAULT_CLOUD_ADDRESS
     allow_plaintext: bool = False
     mongo_capture_config: MongoSettings | None = None
     limits: SpaceLimits = field(default_factory=SpaceLimits)
     local_copy: CopySettings | None = None
     in_memory: bool = False
-    """Whether `capture_dir` is to stand in memory, at `memory_dir`."""
+    """Whether captured data is kept in memory, in `memory_dir` in place of `capture_dir`."""
     memory_dir: str = ""
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @property
     def dependencies(self) -> tuple[str, ...]:
-        """Names of the resources that capture and sync ask; none of them has to be there."""
+        """The short names of the resources that capture, steering and sync call. All of them are optional."""
         names = [m.name for m in self.methods if _declarable(m.name)]
         if self.capture_control_sensor is not None:
             names += [m.name for m in self.off_methods if _declarable(m.name)]
@@ -102,25 +101,27 @@ class Config:
 
     @property
     def capture_dirs(self) -> tuple[str, ...]:
-        """Every folder that captured data may go to: `capture_dir` first, then those of single methods."""
+        """The folders that captured data may go to: `capture_dir`, then those of single methods."""
         methods = (*self.methods, *self.off_methods)
         own = (method.capture_directory for method in methods if method.capture_directory)
         return tuple(dict.fromkeys((self.capture_dir, *own)))
 
 
 def is_off(frequency_hz: float) -> bool:
-    """Whether a frequency means no capture at all, by the builtin's threshold."""
+    """Tells whether a frequency means that nothing is captured, by the builtin's threshold."""
     return frequency_hz <= _FREQUENCY_EPSILON_HZ
 
 
 def short_name(name: str) -> str:
-    """A resource's name without its API."""
+    """Returns a resource's name without its API."""
     return name.rpartition("/")[2]
 
 
 def ordered(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Parameters in the order of their names, in objects within them too: protobuf gives these in any order, and
-    what is the same must not look like a change."""
+    """Returns parameters sorted by name, and so the objects inside them.
+
+    Protobuf gives the fields of an object in any order, and a different order must not look like a change.
+    """
 
     def sorted_in(value: Any) -> Any:
         if isinstance(value, Mapping):
@@ -131,5 +132,5 @@ def ordered(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
 
 
 def _declarable(name: str) -> bool:
-    """Whether viam-server could give `name` as a dependency: `remote:name` it never does."""
+    """Tells whether viam-server could offer `name` as a dependency. It never offers a `remote:name`."""
     return ":" not in short_name(name)

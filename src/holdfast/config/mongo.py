@@ -1,4 +1,4 @@
-"""What a configuration says of MongoDB. Part of `config`."""
+"""The attribute `mongo_capture_config`. No error, problem or repr shows its `uri`, which may hold a password."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _SCHEMES = ("mongodb://", "mongodb+srv://")
 
 @dataclass(frozen=True)
 class MongoSettings:
-    """Where tabular readings go beside the cloud. `uri` holds a password: it is shown nowhere."""
+    """The collection in MongoDB that tabular readings go to, besides the cloud."""
 
     uri: str = field(repr=False)
     database: str = DEFAULT_DATABASE
@@ -21,11 +21,14 @@ class MongoSettings:
 
 
 def mongo_settings(attributes: Attributes) -> MongoSettings | None:
-    """None where MongoDB is not configured, or not usably, which is a problem. Shows no value."""
+    """Returns None when MongoDB is not configured, or when its `uri` can't be used, which is a problem.
+
+    Raises ConfigError for a wrong type.
+    """
     if not attributes.has(NAME):
         return None
     mongo = attributes.nested(NAME, "an object with uri, database and collection", secret=True)
-    collection, database, uri = mongo.text("collection"), mongo.text("database"), mongo.text("uri")
+    uri, database, collection = mongo.text("uri"), mongo.text("database"), mongo.text("collection")
     mongo.report_unknown()
     if not uri.startswith(_SCHEMES):
         why = f"must begin with {' or '.join(_SCHEMES)}" if uri else "is missing"

@@ -1,9 +1,9 @@
-"""The configuration: Viam's attributes, checked and typed.
+"""From the attributes of the service to a checked `Config`.
 
-`parse` refuses (ConfigError) only what makes the service meaningless: at the next boot a refused config would
-capture nothing at all. Everything else that is wrong, an entry of `capture_methods` or an unknown attribute, is
-left out and becomes a `problem` that names it, its value and the fix. Names, defaults and checks are the builtin's
-(services/datamanager/builtin/config.go) where it has the attribute.
+A config is refused only for what makes the service meaningless, since at the next boot a service with a refused
+config would capture nothing at all. Whatever else is wrong, such as an entry of `capture_methods` or an unknown
+attribute, is left out and becomes a problem, which names it, its value and the fix. For an attribute that the
+builtin has, the name, the default and the checks are the builtin's (services/datamanager/builtin/config.go).
 """
 
 from __future__ import annotations
@@ -30,22 +30,16 @@ from .space import copy_settings, memory_dir, refuse_copy_in, space_limits
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
 
 
-def default_capture_dir(environment: Mapping[str, str]) -> str:
-    """Where the builtin captures to when it is not told."""
-    home = environment.get("VIAM_HOME") or os.path.join(environment.get("HOME", "/"), ".viam")
-    return os.path.join(home, "capture")
-
-
 def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
-    """Checks `attributes` as they come from a Viam config (numbers are floats).
+    """Checks the service's attributes and returns what they mean. `environment` is the module's.
 
-    Raises ConfigError naming the attribute; see the module's docstring for what becomes a problem instead.
+    Raises ConfigError, which names the attribute. The module's docstring says what becomes a problem instead.
     """
     found = Attributes(attributes, environment.get("HOME", ""))
     interval_mins = found.number("sync_interval_mins", 0.0)
     if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:
         interval_mins = DEFAULT_SYNC_INTERVAL_MINS
-    capture_dir = found.path("capture_dir", default_capture_dir(environment))
+    capture_dir = found.path("capture_dir", _default_capture_dir(environment))
     methods, off_methods = capture_methods(found)
     config = Config(
         capture_dir=capture_dir,
@@ -83,12 +77,18 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
 
 
 def _control_sensor(attributes: Attributes) -> ControlSensorConfig | None:
-    """None where there is none, or where a part of it is missing, which is a problem as in the builtin."""
+    """Returns None when no sensor is configured, or when its name or key is missing, which is a problem."""
     sensor = attributes.nested("capture_control_sensor")
     name, key = sensor.text("name"), sensor.text("key")
     sensor.report_unknown()
     if name and not key:
-        sensor.add_problem("key", f"is missing; the sensor {name!r} has no effect until that is there")
+        sensor.add_problem("key", f"is missing; without it the sensor {name!r} has no effect")
     if key and not name:
-        sensor.add_problem("name", "is missing; it has no effect until that is there")
+        sensor.add_problem("name", f"is missing; without it the key {key!r} has no effect")
     return ControlSensorConfig(name, key) if name and key else None
+
+
+def _default_capture_dir(environment: Mapping[str, str]) -> str:
+    """Returns the builtin's default for `capture_dir`."""
+    home = environment.get("VIAM_HOME") or os.path.join(environment.get("HOME", "/"), ".viam")
+    return os.path.join(home, "capture")

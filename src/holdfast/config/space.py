@@ -1,6 +1,6 @@
-"""What a configuration says of space: limits, what goes first, memory mode, the local copy.
+"""The attributes about space: limits, what is deleted first, memory mode, the local copy.
 
-Part of `config`: values are checked as there, and the builtin's attributes have its names, defaults and checks.
+For an attribute that the builtin has, the name, the default and the checks are the builtin's.
 """
 
 from __future__ import annotations
@@ -20,39 +20,39 @@ DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
 MEMORY_LIMIT_BYTES = 64 * 1024 * 1024
 FAILED_SHARE_OF_MEMORY = 0.25
-"""Of the limit in memory, what may lie in quarantine beside it."""
+"""How much quarantine may take in memory mode, as a share of the limit and in addition to it."""
 DEFAULT_COPY_BYTES = 1024 * 1024 * 1024
 _TMPFS = "/dev/shm"
 _HOUR_S = 3600.0
 
 
 class WhenFull(Enum):
-    """Which complete capture files go first at a limit, those of the lowest priority before all others."""
+    """Which complete capture files are deleted first at a limit, among those of the lowest priority."""
 
     THIN = "thin"
-    """Every nth, as the builtin does: less of everything, from the beginning to the end."""
+    """Every nth file, as the builtin does: what remains still covers the whole time."""
     DROP_OLDEST = "drop_oldest"
     DROP_NEWEST = "drop_newest"
 
 
 @dataclass(frozen=True)
 class SpaceLimits:
-    """When capture files are deleted to free space."""
+    """The limits at which capture files are deleted to free space."""
 
     every_nth: int = 5
     disk_usage: float = 0.9
-    """The share of the file system that is in use, from which on something has to go…"""
+    """Files are deleted when at least this share of the file system is in use…"""
     capture_dir_share: float = 0.5
-    """…if our folders take up this share of it."""
+    """…and our folders take up at least this share of it."""
     most_bytes: int | None = None
     most_age_s: float | None = None
     when_full: WhenFull | None = None
-    """None for what fits the place: thin on a disk, drop_oldest in memory."""
+    """None for the default: thin on a disk, drop_oldest in memory."""
 
 
 @dataclass(frozen=True)
 class CopySettings:
-    """Where delivered files are kept, and how much of them."""
+    """The folder that keeps copies of delivered files, and its limits."""
 
     folder: str
     most_bytes: int = DEFAULT_COPY_BYTES
@@ -60,6 +60,7 @@ class CopySettings:
 
 
 def space_limits(attributes: Attributes) -> SpaceLimits:
+    """Returns the limits of the capture folder. Raises ConfigError."""
     when_full = attributes.choice("when_full", ("", *(policy.value for policy in WhenFull)))
     return SpaceLimits(
         every_nth=attributes.whole("delete_every_nth_when_disk_full", 5),
@@ -72,7 +73,7 @@ def space_limits(attributes: Attributes) -> SpaceLimits:
 
 
 def priority(entry: Attributes) -> int:
-    """The priority of a capture method."""
+    """Returns the priority of a capture method. Raises ConfigError."""
     value = entry.raw("priority")
     if value is None:
         return DEFAULT_PRIORITY
@@ -82,33 +83,40 @@ def priority(entry: Attributes) -> int:
 
 
 def copy_settings(attributes: Attributes) -> CopySettings | None:
+    """Returns None when no local copy is configured. Raises ConfigError."""
     local_copy = attributes.nested("local_copy")
     if local_copy.is_empty:
         return None
     folder = local_copy.path("dir")
     if not folder:
-        raise local_copy.error("dir", "is missing: the folder that keeps what was delivered")
+        raise local_copy.error("dir", "is missing; it names the folder that keeps what was delivered")
     settings = CopySettings(
         folder,
-        most_age_s=local_copy.number("max_age_hours", 0.0) * _HOUR_S or None,
         most_bytes=local_copy.whole("max_bytes", DEFAULT_COPY_BYTES),
+        most_age_s=local_copy.number("max_age_hours", 0.0) * _HOUR_S or None,
     )
     local_copy.report_unknown()
     return settings
 
 
 def refuse_copy_in(settings: CopySettings, synced: tuple[str, ...]) -> None:
-    """What lies in a sync path would be sent again, and deleted; a sync path in it would lose what is not sent."""
+    """Raises ConfigError when the local copy and a synced folder lie inside each other.
+
+    A copy in a synced folder would be sent again and deleted. A synced folder in the copy would lose to the copy's
+    limits what was not sent yet.
+    """
     for folder in synced:
         if is_in(settings.folder, folder) or is_in(folder, settings.folder):
             raise ConfigError(
-                "local_copy.dir", f"{settings.folder} and the sync path {folder} must not hold each other"
+                "local_copy.dir", f"{settings.folder} and the sync path {folder} must not lie inside each other"
             )
 
 
 def memory_dir(environment: Mapping[str, str], capture_dir: str) -> str:
-    """The folder in memory that stands for `capture_dir`: the same for each start of this machine's module, and
-    another for another user, machine or folder."""
+    """Returns the folder in memory that takes the place of `capture_dir`.
+
+    It is the same at each start of a machine's module, and differs between users, machines and capture folders.
+    """
     machine = "\0".join((environment.get("VIAM_MACHINE_PART_ID", ""), environment.get("HOME", ""), capture_dir))
     name = hashlib.sha256(machine.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return os.path.join(_TMPFS, f"holdfast-{os.getuid()}-{name}")
