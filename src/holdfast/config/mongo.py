@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 from .attributes import Attributes
 
-DEFAULT_DATABASE, DEFAULT_COLLECTION = "sensorData", "readings"
-NAME = "mongo_capture_config"
+_DEFAULT_DATABASE, _DEFAULT_COLLECTION = "sensorData", "readings"
+_NAME = "mongo_capture_config"
 _SCHEMES = ("mongodb://", "mongodb+srv://")
 
 
@@ -16,8 +16,8 @@ class MongoSettings:
     """The collection in MongoDB that tabular readings go to, besides the cloud."""
 
     uri: str = field(repr=False)
-    database: str = DEFAULT_DATABASE
-    collection: str = DEFAULT_COLLECTION
+    database: str = _DEFAULT_DATABASE
+    collection: str = _DEFAULT_COLLECTION
 
 
 def mongo_settings(attributes: Attributes) -> MongoSettings | None:
@@ -25,13 +25,13 @@ def mongo_settings(attributes: Attributes) -> MongoSettings | None:
 
     Raises ConfigError for a wrong type.
     """
-    if not attributes.has(NAME):
+    if not attributes.has(_NAME):
         return None
-    mongo = attributes.nested(NAME, "an object with uri, database and collection", secret=True)
+    mongo = attributes.nested(_NAME, "an object with uri, database and collection", secret=True)
     uri, database, collection = mongo.text("uri"), mongo.text("database"), mongo.text("collection")
     mongo.report_unknown()
     if not uri.startswith(_SCHEMES):
         why = f"must begin with {' or '.join(_SCHEMES)}" if uri else "is missing"
         mongo.add_problem("uri", f"{why}; nothing goes to MongoDB, the rest works")
         return None
-    return MongoSettings(uri, database or DEFAULT_DATABASE, collection or DEFAULT_COLLECTION)
+    return MongoSettings(uri, database or _DEFAULT_DATABASE, collection or _DEFAULT_COLLECTION)
