@@ -106,7 +106,7 @@ def test_what_the_data_manager_lists_itself_is_not_linked_again(name: str) -> No
     linked = link(machine(component("a", again)), {"name": name, **READINGS})
     assert linked.entries == []
     (text,) = said(linked, Level.PROBLEM)
-    assert text.startswith(f"Readings of {LOCAL} is there twice")
+    assert text.startswith(f"Readings of {LOCAL} is configured twice with these parameters")
 
 
 def test_an_entry_that_is_off_is_linked_beside_one_that_runs_and_keeps_none_from_being_linked() -> None:

@@ -1,4 +1,14 @@
-"""A whole machine's config as JSON, and the capture methods in it."""
+"""A whole machine's config as JSON, and the capture methods in it.
+
+Terms: a *machine* is a view of such a config. A *holder* is a component, a service or a remote, whose
+`service_configs` may hold capture methods for the builtin data manager. A *method entry* is one capture method, as
+JSON, with the full name of its resource. To *link* is to find what the builtin would capture. A *finding* is a
+sentence about a config, with a level.
+
+It stands right above `config`, whose `parse` checks the attributes of the data manager alone. Nothing here reads or
+writes a file, or talks to a machine. Reading and linking leave the config as it is; methods that add or remove
+something change it in place. Other packages import the names below, from the package and not from its modules.
+"""
 
 from .entries import IGNORED_BY_BUILTIN, MethodEntry, method_entries, usable_methods
 from .finding import Finding, Level, error, is_fine, note, problem

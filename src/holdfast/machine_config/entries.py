@@ -1,4 +1,4 @@
-"""Capture methods as entries of a config, and what there is to say of them whatever is done with the config."""
+"""Capture methods as entries of a config, not yet checked: `config.parse` does that."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from .finding import Finding, problem
 from .machine import Holder, Json, Machine
 
 IGNORED_BY_BUILTIN = ("tags", "capture_directory")
-"""Documented attributes of a capture method that the builtin takes no notice of, and Holdfast does."""
+"""The documented attributes of a capture method that the builtin ignores and Holdfast uses."""
 
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """One capture method, with the full name of its resource."""
+    """One capture method as it stands in a config, with the full name of its resource."""
 
     resource: str
     attributes: Json
 
     @property
     def key(self) -> str:
-        """Equal for two entries that capture the same."""
+        """A text that is equal for two entries that capture the same."""
         parts = (self.resource, self.attributes.get("method"), self.attributes.get("additional_params") or {})
         return json.dumps(parts, sort_keys=True)
 
     @property
     def runs(self) -> bool:
+        """Whether it is switched on."""
         hz = self.attributes.get("capture_frequency_hz")
         return not self.attributes.get("disabled") and isinstance(hz, (int, float)) and not is_off(hz)
 
     @property
     def ignored_by_builtin(self) -> list[str]:
-        """What the builtin takes no notice of."""
+        """The attributes of this entry that the builtin ignores."""
         return [name for name in IGNORED_BY_BUILTIN if self.attributes.get(name)]
 
     @property
@@ -43,7 +44,7 @@ class MethodEntry:
         return {key: value for key, value in self.attributes.items() if key != "name"}
 
     def listed(self, machine: Machine) -> Json:
-        """The entry as it stands in the data manager's own list: with the shortest name that is clear."""
+        """Returns the entry for the data manager's own list, under the shortest name that only its resource has."""
         found = [each for each in machine.resources_named(self.resource) if each.full_name == self.resource]
         name = machine.shortest_name(found[0]) if found else self.resource
         return {"name": name, **self.without_name}
@@ -53,7 +54,10 @@ class MethodEntry:
 
 
 def method_entries(machine: Machine, methods: Iterable[Any]) -> list[MethodEntry]:
-    """The entries of a list as Holdfast has it, which names each resource, in short or in full."""
+    """Returns the entries of the data manager's own list, which gives the short or the full name of each resource.
+
+    Items that are not objects are left out.
+    """
     entries = []
     for method in methods:
         if isinstance(method, dict):
@@ -64,7 +68,7 @@ def method_entries(machine: Machine, methods: Iterable[Any]) -> list[MethodEntry
 
 
 def usable_methods(holder: Holder, methods: Iterable[Any], findings: list[Finding]) -> list[Json]:
-    """The entries of a list that are objects; each other one is a finding."""
+    """Returns the items of a list that are objects, and adds a finding for each other one."""
     usable = []
     for method in methods:
         if isinstance(method, dict):

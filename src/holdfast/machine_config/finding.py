@@ -1,4 +1,4 @@
-"""What a command has to say about a config."""
+"""Findings: what reading, linking, converting or checking a config has to report."""
 
 from __future__ import annotations
 
@@ -8,16 +8,20 @@ from enum import Enum
 
 
 class Level(Enum):
+    """How much a finding matters."""
+
     ERROR = "error"
-    """Nothing works: the data manager is not built, or there is nothing to convert."""
+    """Nothing works: viam-server would not get a data manager, or there is nothing to convert."""
     PROBLEM = "problem"
-    """Part of the config has no effect, or could not be carried over."""
+    """A part of the config has no effect, or could not be carried over."""
     NOTE = "note"
-    """Good to know: it works, but not as before."""
+    """It works, but there is something to know, such as a difference from before."""
 
 
 @dataclass(frozen=True)
 class Finding:
+    """A sentence about a config, which names the part that it is about."""
+
     level: Level
     text: str
 
@@ -38,4 +42,5 @@ def note(text: str) -> Finding:
 
 
 def is_fine(findings: Iterable[Finding]) -> bool:
+    """Tells whether there is nothing worse than notes."""
     return all(finding.level is Level.NOTE for finding in findings)

@@ -1,13 +1,16 @@
-"""What the builtin data manager captures, as entries of Holdfast's `capture_methods`.
+"""Linking: what the builtin data manager would capture, as entries for Holdfast's `capture_methods`.
 
-The builtin finds its capture methods with the components, services and remotes, in those of their `service_configs`
-that are for a data manager; viam-server passes them to no other data manager. The rules are the builtin's:
+The builtin takes its capture methods from the `service_configs` of components, services and remotes, where they are
+of the type `data_manager`. viam-server passes these to the builtin only. The rules are those of the builtin (RDK's
+config/reader.go, and the data manager's `Link`):
 
-- A resource has one list of capture methods. Of two service configs with a list, the last counts.
-- A remote's list names its resources in full, as the machine lists them: with the remote's prefix. The first name
-  in the list says whose list it is. The builtin never finds `remote:name`; here it becomes the name that is meant.
+- A resource has one list of capture methods. If several service configs have a list for it, the last one counts.
+- A remote's list gives the full names of resources as the machine lists them, with the remote's prefix. The first
+  name says whose list it is.
 
-What is left out or differs from the builtin is a finding. Nothing here changes the config.
+Two things differ, because what the user means is clear. An entry in a remote's list counts for the resource that it
+names, not for the first one in the list. And `remote:name`, which the builtin never finds, becomes the name with
+the prefix. Whatever is left out, and whatever differs, is a finding. Nothing here changes the config.
 """
 
 from __future__ import annotations
@@ -23,17 +26,18 @@ from .machine import FullName, Holder, Json, Machine
 
 @dataclass(frozen=True)
 class LinkedMethods:
-    """The capture methods of components, services and remotes, in the order of the config."""
+    """What linking a machine came to."""
 
     entries: list[MethodEntry]
+    """Sorted by the place of the resource in the config; those of remotes stand behind all others."""
     findings: list[Finding]
 
 
 def linked_methods(machine: Machine, listed: Iterable[Any]) -> LinkedMethods:
-    """Returns what components, services and remotes add to the entries that the data manager has `listed` itself.
+    """Returns the entries that components, services and remotes add to those that the data manager `listed` itself.
 
-    An entry that runs, and captures the same as an earlier one or a listed one that runs, is left out.
-    Raises UnreadableConfigError.
+    Of entries that run and capture the same, the first is used, and a listed one before all others. Entries that
+    are switched off are all kept. Raises UnreadableConfigError.
     """
     findings: list[Finding] = []
     entries = []
@@ -45,13 +49,13 @@ def linked_methods(machine: Machine, listed: Iterable[Any]) -> LinkedMethods:
             running.add(entry.key)
             entries.append(entry)
         else:
-            twice = "is there twice with these parameters; the first is used, the other left out"
+            twice = "is configured twice with these parameters; the first entry is used, the other is left out"
             findings.append(problem(f"{entry} {twice}"))
     return LinkedMethods(entries, findings)
 
 
 def _last_lists(machine: Machine, findings: list[Finding]) -> list[MethodEntry]:
-    """Returns the entries of the lists that count."""
+    """Returns the entries of the lists that count, by the first name in each list."""
     lists: dict[str, list[MethodEntry]] = {}
     for holder, entries in _all_lists(machine, findings):
         if not entries:
@@ -104,6 +108,6 @@ def _entry_of_remote(machine: Machine, remote: Holder, method: Json, findings: l
 
 
 def _in_order(machine: Machine, entries: list[MethodEntry]) -> list[MethodEntry]:
-    """By resource, in the order of the config."""
+    """Returns the entries by resource, in the order of the config."""
     first_of = {entry.resource: index for index, entry in reversed(list(enumerate(entries)))}
     return sorted(entries, key=lambda entry: (machine.place_of(entry.resource), first_of[entry.resource]))

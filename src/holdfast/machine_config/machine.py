@@ -1,7 +1,8 @@
-"""A machine's config as JSON, read as viam-server reads it (rdk's config/config.go and resource/config.go).
+"""A view of a machine's config, which it reads as viam-server does (RDK's config/config.go, resource/config.go).
 
 Both ways of naming an API are understood: `"api": "rdk:component:sensor"`, and the older `"type": "sensor"` with
-or without a `"namespace"`. Everything here is a view: a change of an entry is a change of the config.
+or without a `"namespace"`. The objects here hold parts of the config and no copies of them: what is changed through
+them is changed in the config.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ BUILTIN = "rdk:builtin:builtin"
 HOLDFAST = "holdfast:data-manager:durable"
 MODULE_ID, MODULE_NAME = "holdfast:data-manager", "holdfast"
 
-_OF_A_MACHINE = frozenset(
+_MACHINE_SECTIONS = frozenset(
     {
         "components",
         "services",
@@ -32,23 +33,23 @@ _OF_A_MACHINE = frozenset(
         "processes",
     }
 )
-_SECTIONS = {"components": "component", "services": "service"}
+_RESOURCE_KINDS = {"components": "component", "services": "service"}
 _FULL_NAME = re.compile(r"([\w-]+:[\w-]+:[\w-]+)/((?:[\w-]+:)+)?(.+)")
 
 Json = dict[str, Any]
 
 
 class UnreadableConfigError(HoldfastError):
-    """What was given is no machine config; the message says where it stops being one."""
+    """A value that should be a machine's config has not its shape. The message says where."""
 
 
 class NoDataManagerError(HoldfastError):
-    """A machine's config that has not exactly one data manager."""
+    """A machine's config does not have exactly one data manager."""
 
 
 @dataclass(frozen=True)
 class FullName:
-    """A full resource name: `rdk:component:sensor/far_temp`, or with its remote `…/rem:temp`."""
+    """A full resource name, like `rdk:component:sensor/temp`, or with a remote `rdk:component:sensor/far:temp`."""
 
     api: str
     remote: str
@@ -56,7 +57,7 @@ class FullName:
 
     @staticmethod
     def parsed(text: object) -> FullName | None:
-        """None where it is not a full name."""
+        """Returns the parts of a name, or None when it is not a full one."""
         found = _FULL_NAME.fullmatch(text) if isinstance(text, str) else None
         return FullName(found[1], (found[2] or "").rstrip(":"), found[3]) if found else None
 
@@ -66,25 +67,26 @@ class FullName:
 
 @dataclass(frozen=True)
 class Holder:
-    """What may hold `service_configs`: a component, a service or a remote. `where` is its place in the config."""
+    """A component, a service or a remote: an entry of the config that may hold capture methods for the builtin."""
 
     where: str
+    """Its place in the config, as in `components[2]`."""
     entry: Json
 
     @property
     def method_lists(self) -> list[list[Any]]:
-        """The lists of capture methods that are not empty, one of each service config."""
+        """The lists of capture methods in its service configs, without empty ones. Raises UnreadableConfigError."""
         lists = (self._methods_in(each) for each in self._data_manager_configs)
         return [methods for methods in lists if methods]
 
     def add_service_config(self, methods: list[Json]) -> None:
-        """Adds a service config with these capture methods."""
+        """Adds a service config that holds these capture methods."""
         configs = self._service_configs
         self.entry["service_configs"] = configs
         configs.append({"type": "data_manager", "attributes": {CAPTURE_METHODS: methods}})
 
     def append_methods(self, methods: list[Json]) -> bool:
-        """Adds capture methods to the list that the builtin reads. Returns whether there were some in it."""
+        """Adds capture methods to the list that counts for the builtin, and tells whether it had any before."""
         if not self._data_manager_configs:
             self.add_service_config(methods)
             return False
@@ -94,7 +96,7 @@ class Holder:
         return bool(found)
 
     def remove_methods(self) -> None:
-        """Takes the capture methods out, and the service configs that are empty then."""
+        """Removes all capture methods, and the service configs that hold nothing else."""
         removed = False
         for each in self._data_manager_configs:
             attributes = self._attributes_of(each)
@@ -123,7 +125,7 @@ class Holder:
 
 @dataclass(frozen=True)
 class Resource(Holder):
-    """A component or a service."""
+    """A component or a service; `kind` says which."""
 
     kind: str
 
@@ -157,25 +159,28 @@ class Resource(Holder):
 
     @property
     def attributes(self) -> Json:
-        """Its attributes, there to be changed."""
+        """Its attributes, which the caller may change. The config gets an empty object if they are missing."""
         found = _object(self.entry.get("attributes"), f"the attributes of {self.where}")
         self.entry["attributes"] = found
         return found
 
     @property
     def listed_methods(self) -> list[Any]:
-        """The `capture_methods` of its own attributes, as Holdfast has them."""
+        """The `capture_methods` in its own attributes, which only Holdfast reads."""
         return _list(self.attributes, CAPTURE_METHODS, self.where)
 
 
 class Machine:
-    """A whole config. Raises UnreadableConfigError where it has not the shape of one."""
+    """A whole config, with its resources, remotes and modules.
+
+    Raises UnreadableConfigError, when created or when read, where the config does not have the right shape.
+    """
 
     def __init__(self, config: Json) -> None:
         self.config = config
         self.resources = [
             Resource(f"{section}[{index}]", entry, kind)
-            for section, kind in _SECTIONS.items()
+            for section, kind in _RESOURCE_KINDS.items()
             for index, entry in enumerate(_objects(config, section, "the config"))
         ]
         self.remotes = [
@@ -192,7 +197,7 @@ class Machine:
 
     @property
     def data_manager(self) -> Resource:
-        """The one data manager. Raises NoDataManagerError."""
+        """The data manager. Raises NoDataManagerError unless there is exactly one."""
         found = [each for each in self.resources if each.api == DATA_MANAGER]
         if len(found) == 1:
             return found[0]
@@ -204,12 +209,12 @@ class Machine:
 
     @property
     def holders(self) -> list[Holder]:
-        """Everything that may hold capture methods, in the order in which the builtin reads it."""
+        """All that may hold capture methods, in the order in which the builtin reads it."""
         return [*self.resources, *self.remotes]
 
     @property
     def capturable(self) -> list[Resource]:
-        """What a data manager may capture."""
+        """The resources that a data manager may capture."""
         return [each for each in self.resources if each.api != DATA_MANAGER]
 
     @property
@@ -222,29 +227,29 @@ class Machine:
         return bool(self.remotes) or self.has_fragments
 
     def resources_named(self, name: str) -> list[Resource]:
-        """The resources of this config, not of its remotes or fragments, with that short or full name."""
+        """Returns the resources with that short or full name, without those of remotes and fragments."""
         return self._named.get(name, [])
 
     def shortest_name(self, resource: Resource) -> str:
-        """Its short name where no other resource has it, else the full one."""
+        """Returns a resource's short name if no other resource has it, and else its full name."""
         return resource.name if len(self.resources_named(resource.name)) == 1 else resource.full_name
 
     def remote_of(self, full_name: str) -> Holder | None:
-        """The remote that a resource is most probably of, by its prefix; None when there is no remote."""
+        """Returns the remote whose prefix fits a name best, or else the first remote; None if there is none."""
         index = self._remote_index(full_name)
         return None if index is None else self.remotes[index]
 
     def prefix_of_remote(self, remote: str) -> str | None:
-        """What the machine puts before the names of that remote's resources; None when there is no such remote."""
+        """Returns what the machine puts before the names of a remote's resources; None for an unknown remote."""
         return next((_prefix(each) for each in self.remotes if each.entry.get("name") == remote), None)
 
     def place_of(self, full_name: str) -> tuple[int, int]:
-        """Where a resource stands in the config; those of remotes behind all others, by remote."""
+        """Returns a sort key: local resources in the order of the config, then those of remotes, by remote."""
         place = self._places.get(full_name)
         return (1, self._remote_index(full_name) or 0) if place is None else (0, place)
 
     def holdfast_modules(self, path: str | None = None) -> list[Json]:
-        """Those of that id or name and, where there is a `path`, those whose executable it is."""
+        """Returns the modules with Holdfast's id or name, and those whose executable is at `path`."""
         return [
             module
             for module in self.modules
@@ -253,7 +258,7 @@ class Machine:
 
     @property
     def other_local_modules(self) -> list[str]:
-        """The names of the others that are on the machine alone: an app may have named Holdfast's so."""
+        """The names of the local modules without Holdfast's name. One may be Holdfast, since the app names them."""
         return [
             str(module.get("name"))
             for module in self.modules
@@ -265,7 +270,7 @@ class Machine:
         self.config["modules"] = self.modules
 
     def remove_holdfast_modules(self) -> list[Json]:
-        """Takes out Holdfast's modules and answers what they were."""
+        """Removes Holdfast's modules from the config and returns them."""
         gone = [module for module in self.modules if _is_holdfasts(module)]
         self.modules[:] = [module for module in self.modules if not _is_holdfasts(module)]
         if gone and not self.modules:
@@ -282,8 +287,8 @@ class Machine:
 
 
 def is_machine(config: Json) -> bool:
-    """Whether this is a whole config, not the config or the attributes of one service."""
-    return not _OF_A_MACHINE.isdisjoint(config)
+    """Tells a machine's whole config from the config or the attributes of one service."""
+    return not _MACHINE_SECTIONS.isdisjoint(config)
 
 
 def _prefix(remote: Holder) -> str:
