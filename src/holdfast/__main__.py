@@ -1,4 +1,4 @@
-"""`python -m holdfast`: the commands of `holdfast.cli`."""
+"""Makes `python -m holdfast` run the commands of `holdfast.cli`."""
 
 import sys
 

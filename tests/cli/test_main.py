@@ -114,7 +114,7 @@ def test_a_config_that_can_not_be_converted_prints_nothing_to_use(
         (b'{"a": 1,}', "in line 1, column 9"),
         (b"[]", "it begins with {"),
         (b"\xff{}", "it is not UTF-8"),
-        (b'{"a": NaN}', "NaN is no number of JSON"),
+        (b'{"a": NaN}', "NaN is not a number in JSON"),
         (b'{"services": [{"n": 1e999}]}', "'1e999' is too large for viam-server"),
         (b'{"n": ' + b"9" * 400 + b"}", "is too large for viam-server"),
         (b"[" * 100_000, "it is nested too deeply"),
@@ -225,5 +225,5 @@ def test_a_terminal_is_told_what_it_is_waited_for_and_an_interrupt_ends_it_witho
 
     monkeypatch.setattr("sys.stdin", Terminal())
     assert main(["config", "check"]) == 130
-    hint = "holdfast: reading a config from this terminal, up to Ctrl-D; a file can be named instead\n"
+    hint = "holdfast: reading a config from this terminal until Ctrl-D; you can also name a file\n"
     assert capsys.readouterr() == ("", hint)

@@ -1,8 +1,9 @@
-"""What is wrong with a config, before a machine has it.
+"""Finds what is wrong with a config, before a machine has it.
 
-The same checks as on the machine (`config.parse`, `capture.resolve`), with the resources that the config names in
-place of those that are there; and what a config shows of itself: whether the module is in it, whether capture is
-configured where only the builtin looks.
+The checks are those of the running module (`config.parse`, `capture.resolve`), with the resources in the config in
+place of those on a machine. Added to these are checks that only a whole config allows: whether the module is in it,
+whether capture is configured where only the builtin reads it, and whether the sensors that control capture and sync
+are there.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .shared_findings import findings_on_attributes, findings_on_dependencies, f
 
 
 def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
-    """Of a machine's config, of the data manager's entry in it, or of its attributes alone.
+    """Returns the findings on a machine's config, on the data manager's entry in it, or on its attributes alone.
 
     Raises UnreadableConfigError.
     """
@@ -67,12 +68,12 @@ def _check_attributes(attributes: Json, environment: Mapping[str, str]) -> tuple
     try:
         parsed = parse(attributes, environment)
     except ConfigError as refused:
-        return [error(f"{refused}; with it the data manager captures and syncs nothing")], None
+        return [error(f"{refused}; with this config the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]
     methods = attributes.get(CAPTURE_METHODS) or []
     findings += [text for entry in method_entries(Machine({}), methods) for text in findings_on_attributes(entry)]
     if parsed.capture_disabled and parsed.methods:
-        findings.append(note("capture_disabled: nothing is captured; what is there is synced"))
+        findings.append(note("capture_disabled: nothing is captured; what is on disk is still synced"))
     return findings, parsed
 
 
@@ -85,8 +86,8 @@ def _findings_on_modules(machine: Machine) -> list[Finding]:
         ]
     return [
         error(
-            f"modules: none provides {HOLDFAST}; holdfast config convert adds the one in Viam's registry, with "
-            "--executable PATH one that is on the machine"
+            f"modules: none provides {HOLDFAST}; holdfast config convert adds the one in Viam's registry or, "
+            "with --executable PATH, one that is on the machine"
         )
     ]
 
@@ -129,7 +130,7 @@ def _missing(machine: Machine, what: str, name: str) -> Finding:
 
 
 def _check_sensors(machine: Machine, parsed: Config) -> list[Finding]:
-    """The sensors that steer: without them nothing is synced, or nothing steered."""
+    """Returns the findings on the sensors that control sync and capture, if they are missing."""
     names = {"selective_syncer_name": parsed.selective_syncer_name}
     if parsed.capture_control_sensor is not None:
         names["capture_control_sensor"] = parsed.capture_control_sensor.name

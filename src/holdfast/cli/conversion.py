@@ -1,4 +1,4 @@
-"""A config that is converted: as a whole, or not at all."""
+"""What both directions of a conversion share: a copy of the config is changed, and findings are collected."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from dataclasses import dataclass
 from ..machine_config import Finding, Json, Machine, NoDataManagerError, Resource, error
 
 Change = Callable[[Machine, Resource, list[Finding]], None]
-"""Changes a machine, whose data manager is given, and adds what there is to say."""
+"""Changes a machine in place, given its data manager, and adds to the findings."""
 
 
 @dataclass(frozen=True)
 class Conversion:
-    """The config as it was converted, None where that was not possible, and what there is to say about it."""
+    """A converted config, or None if it can't be converted at all, with the findings."""
 
     config: Json | None
     findings: list[Finding]
 
 
 def convert_copy(config: Json, models: Sequence[str], change: Change) -> Conversion:
-    """What `change` makes of a copy of `config`; an error where its data manager is of none of the `models`.
+    """Returns what `change` makes of a copy of `config`, if the data manager in it is of one of the `models`.
 
-    Raises UnreadableConfigError.
+    If it is not, an error among the findings says so. Raises UnreadableConfigError.
     """
     machine = Machine(copy.deepcopy(config))
     try:

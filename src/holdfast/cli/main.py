@@ -1,7 +1,12 @@
-"""The command line: arguments in, an answer on stdout, what there is to say on stderr, and an exit code.
+"""The command line: it reads the arguments and a config, prints the answer, and ends with an exit code.
 
-0: fine, perhaps with notes. 1: something is wrong with the config or could not be carried over, and is named.
-2: the arguments, the file or stdout can't be used. A config that was converted in part is printed all the same.
+The converted config and the findings of a check go to stdout, everything else to stderr. With --json, all
+findings go to stdout. The exit codes are:
+
+- 0: everything is fine, perhaps with notes.
+- 1: something is wrong with the config or could not be carried over. What was converted is printed all the same.
+- 2: the arguments, the file or a stream can't be used.
+- 130: the user interrupted the command.
 """
 
 from __future__ import annotations
@@ -53,7 +58,7 @@ exit codes: 0 fine, perhaps with notes; 1 problems, each named; 2 the arguments,
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs one command and answers its exit code."""
+    """Runs one command and returns its exit code. Exits at once for --help, --version and wrong arguments."""
     try:
         return _run_command(_parser().parse_args(arguments))
     except KeyboardInterrupt:
@@ -98,7 +103,7 @@ def _parser() -> argparse.ArgumentParser:
         "--executable",
         metavar="PATH",
         type=_executable,
-        help="the module's executable on the machine, where it is not Viam's registry's",
+        help="the module's executable on the machine, if the module is not taken from Viam's registry",
     )
     command("check", _CHECK, _check)
     return parser
@@ -173,7 +178,7 @@ def _read_config(file: str) -> Json:
 
 
 def _refuse_constant(text: str) -> NoReturn:
-    raise ValueError(f"{text} is no number of JSON")
+    raise ValueError(f"{text} is not a number in JSON")
 
 
 def _parse_float(text: str) -> float:

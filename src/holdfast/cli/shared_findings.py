@@ -1,4 +1,4 @@
-"""What both converting and checking a config have to say about it."""
+"""The findings that converting and checking a config have in common."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def findings_on_dependencies(manager: Resource) -> list[Finding]:
     return [
         note(
             f"depends_on of {manager.name}: nothing is captured while one of {', '.join(manager.depends_on)} is "
-            "missing; Holdfast does not need it, it captures each resource as soon as it is there"
+            "missing; Holdfast does not need depends_on: it captures each resource as soon as it is there"
         )
     ]
 

@@ -1,4 +1,4 @@
-"""What comes in and what goes out: files, stdin, stdout, stderr."""
+"""Reads files and stdin, and writes to stdout and stderr, any of which may be closed or broken."""
 
 from __future__ import annotations
 
@@ -12,17 +12,20 @@ STDIN = "-"
 
 
 class StreamError(HoldfastError):
-    """A stream that can't be used; the message names it, and is empty where nobody wants to know."""
+    """A stream can't be used. The message names it; it is empty when the reader of stdout has gone away."""
 
 
 def read_input(file: str) -> bytes:
-    """The content of a file or of stdin. Raises StorageError, which names the file, and StreamError."""
+    """Returns the content of a file, or of stdin for "-".
+
+    Raises StorageError, which names the file, and StreamError. Blocks until stdin ends.
+    """
     if file != STDIN:
         return FileSystem().read(file)
     if sys.stdin is None:
         raise StreamError("stdin is closed: name a file")
     if sys.stdin.isatty():
-        print_message("holdfast: reading a config from this terminal, up to Ctrl-D; a file can be named instead")
+        print_message("holdfast: reading a config from this terminal until Ctrl-D; you can also name a file")
     try:
         return sys.stdin.buffer.read()
     except OSError as error:
@@ -30,7 +33,7 @@ def read_input(file: str) -> bytes:
 
 
 def print_answer(text: str, *, is_json: bool = False) -> None:
-    """Writes to stdout. JSON is UTF-8 wherever it goes, and what UTF-8 has not stands in it as \\uXXXX.
+    """Writes to stdout. JSON is always UTF-8; what UTF-8 can't express is written as \\uXXXX.
 
     Raises StreamError.
     """
@@ -41,13 +44,13 @@ def print_answer(text: str, *, is_json: bool = False) -> None:
     try:
         print(text, end="", flush=True)
     except OSError as error:
-        sys.stdout = None  # else Python tries again at its end, and complains
+        sys.stdout = None  # or Python would write again at exit, and complain
         why = "" if isinstance(error, BrokenPipeError) else f"cannot write to stdout: {error.strerror}"
         raise StreamError(why) from error
 
 
 def print_message(text: str) -> None:
-    """Writes a line to stderr, where somebody reads it."""
+    """Writes a line to stderr, if that can be used."""
     if sys.stderr is not None:
         try:
             print(text, file=sys.stderr, flush=True)

@@ -1,7 +1,7 @@
-"""From Holdfast back to the builtin data manager: `capture_methods` moves into the components.
+"""Converts a config from Holdfast back to the builtin: `capture_methods` moves into components and remotes.
 
-Attributes that the builtin has not are kept, since it passes over them: converted again, nothing is lost. What it
-can't be told, and what it does otherwise, is a finding that names it.
+Attributes that the builtin does not have stay, since it ignores them; so nothing is lost if the config is converted
+again. Whatever can't be carried over, and whatever the builtin does differently, is a finding.
 """
 
 from __future__ import annotations
@@ -36,21 +36,24 @@ BUILTIN_ATTRIBUTES = frozenset(
         "selective_syncer_name", "sync_interval_mins", "capture_control_sensor",
     }
 )  # fmt: skip
-"""Of the service (rdk's services/datamanager/builtin/config.go)."""
+"""The attributes of the service that the builtin has (RDK's services/datamanager/builtin/config.go)."""
 BUILTIN_METHOD_ATTRIBUTES = frozenset(
     {
         "name", "method", "capture_frequency_hz", "capture_queue_size", "capture_buffer_size", "additional_params",
         "disabled", *IGNORED_BY_BUILTIN,
     }
 )  # fmt: skip
-"""Of a capture method (rdk's services/datamanager/data_manager.go)."""
+"""The attributes of a capture method that the builtin has (RDK's services/datamanager/data_manager.go)."""
 _WITHOUT_EFFECT = "without effect on the builtin, kept for the way back"
 _FOUND_BY_THE_BUILTIN = ("slam", "vision")
-"""Services that it captures without being told to depend on them."""
+"""The services that the builtin captures even if its `depends_on` does not name them."""
 
 
 def convert_to_builtin(config: Json) -> Conversion:
-    """Puts the builtin in Holdfast's place and takes Holdfast's module out. Raises UnreadableConfigError."""
+    """Returns the config with the builtin in Holdfast's place, and without Holdfast's module.
+
+    Raises UnreadableConfigError.
+    """
     return convert_copy(config, (HOLDFAST,), _put_builtin_in_place)
 
 
@@ -67,7 +70,6 @@ def _put_builtin_in_place(machine: Machine, manager: Resource, findings: list[Fi
 
 
 def _remove_modules(machine: Machine) -> list[Finding]:
-    """Takes Holdfast's module out."""
     gone = machine.remove_holdfast_modules()
     if not gone and machine.other_local_modules:
         of_others = ", ".join(machine.other_local_modules)
@@ -88,12 +90,12 @@ def _entries_by_resource(machine: Machine, methods: list[Json]) -> dict[str, lis
 
 
 def _move_to_resource(machine: Machine, name: str, entries: list[MethodEntry]) -> list[Finding]:
-    """Writes the methods of a resource to where the builtin looks for them."""
+    """Writes the methods of one resource to where the builtin reads them."""
     resources = machine.resources_named(name)
     if len(resources) == 1:
         if resources[0].append_methods([each.without_name for each in entries]):
             own = f"{resources[0].name} has capture methods of its own"
-            return [note(f"{own}, so far without effect; the builtin uses them")]
+            return [note(f"{own}, which had no effect so far; the builtin uses them")]
         return []
     remote = machine.remote_of(name)
     if remote is not None and FullName.parsed(name):

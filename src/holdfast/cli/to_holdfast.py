@@ -1,8 +1,8 @@
-"""From the builtin data manager to Holdfast: what the components say is captured moves into `capture_methods`.
+"""Converts a config from the builtin to Holdfast: capture methods move from the components into the service.
 
-What is captured afterwards is what the builtin captures, which is not always what the config seems to say: of two
-service configs of a resource it uses the last, and it never finds `remote:name`. Whatever is left out or acts
-otherwise than before is a finding that names it. Converting twice is the same as converting once.
+Afterwards the same is captured as before. This is not always what the config seems to say; the builtin's rules are
+in `machine_config.linking`. Whatever is left out, and whatever works differently from before, is a finding.
+Converting a converted config changes nothing.
 """
 
 from __future__ import annotations
@@ -30,19 +30,20 @@ from .shared_findings import findings_on_attributes, findings_on_dependencies, f
 
 
 def registry_module() -> Json:
-    """The entry of `modules` for a machine that takes Holdfast from Viam's registry."""
+    """Returns the entry in `modules` of a machine that takes Holdfast from Viam's registry."""
     return {"type": "registry", "name": MODULE_NAME, "module_id": MODULE_ID, "version": "latest"}
 
 
 def local_module(executable: str) -> Json:
-    """The entry of `modules` for an executable on the machine."""
+    """Returns the entry in `modules` of a machine that has Holdfast's executable on it."""
     return {"type": "local", "name": MODULE_NAME, "executable_path": executable}
 
 
 def convert_to_holdfast(config: Json, module: Json) -> Conversion:
-    """Puts Holdfast in the builtin's place; `module` is added where no module of Holdfast is there.
+    """Returns the config with Holdfast in the builtin's place, and with `module` if no module of Holdfast is in it.
 
-    A config that has Holdfast already gets what its components say added. Raises UnreadableConfigError.
+    In a config that has Holdfast already, the capture methods of components are added to its own.
+    Raises UnreadableConfigError.
     """
 
     def put_holdfast_in_place(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
@@ -74,7 +75,7 @@ def _add_module(machine: Machine, module: Json) -> list[Finding]:
 
 
 def _own_methods(manager: Resource, findings: list[Finding]) -> list[Any]:
-    """What Holdfast captures already. The builtin takes no notice of such a list: there it is left out."""
+    """Returns the service's own list. If the service is the builtin, which ignores the list, it is left out."""
     methods = manager.listed_methods
     if manager.model == HOLDFAST:
         return list(methods)
