@@ -1,4 +1,4 @@
-"""Whatever stands where in a config: it is an answer or named as unreadable, never a crash."""
+"""Any value anywhere in a config gives an answer or UnreadableConfigError, never a crash."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def with_holdfast() -> Json:
 
 
 def places(value: Any, before: Path = ()) -> Iterator[Path]:
-    """The way to every value inside of a config."""
+    """Yields the path to every value inside a config."""
     inside = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
     for key, inner in inside:
         yield (*before, key)

@@ -1,4 +1,4 @@
-"""What is wrong with a config is named before a machine has it, with the way to mend it."""
+"""`config check` names what is wrong with a config, and how to fix it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def test_a_machine_a_service_and_attributes_alone_are_fine_when_they_are() -> No
 
 
 def without(service: Json) -> Json:
-    """A service that has no attributes, as one that is just added."""
+    """Returns a service without attributes, like one that was just added."""
     return {key: value for key, value in service.items() if key != "attributes"}
 
 

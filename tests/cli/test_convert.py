@@ -1,4 +1,4 @@
-"""From the builtin to Holdfast and back: what is moved, what is kept, what is said."""
+"""What a conversion to Holdfast, or back, moves, keeps and reports."""
 
 from __future__ import annotations
 

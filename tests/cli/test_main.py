@@ -25,7 +25,7 @@ BAD = of_holdfast({"name": "a", "method": "Reading", "capture_frequency_hz": 1},
 def run(
     arguments: str, given: bytes, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> tuple[int, str, str]:
-    """Exit code, stdout and stderr of `holdfast ARGUMENTS` with `given` on stdin."""
+    """Returns the exit code, stdout and stderr of `holdfast ARGUMENTS` with `given` on stdin."""
     monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(given)))
     code = main(shlex.split(arguments))
     return (code, *capsys.readouterr())
@@ -171,7 +171,7 @@ def test_the_help_has_an_example_and_the_exit_codes(command: str, capsys: pytest
 
 
 def in_a_shell(command: str, *, given: bytes = b"", **environment: str) -> subprocess.CompletedProcess[bytes]:
-    """What a command line comes to in which `holdfast` is the program."""
+    """Runs a command line in bash, with `holdfast` as a command."""
     program = f'holdfast() {{ {shlex.quote(sys.executable)} -m holdfast "$@"; }}; set -o pipefail; {command}'
     environment = {"PYTHONPATH": str(ROOT / "src"), "PATH": "/usr/bin:/bin", **environment}
     return subprocess.run(["bash", "-c", program], input=given, env=environment, capture_output=True, check=False)

@@ -1,4 +1,4 @@
-"""Whatever a machine's config with the builtin is: converted, it captures the same, and the way back leads back."""
+"""Any config with the builtin captures the same after conversion, and converting back restores it."""
 
 from __future__ import annotations
 

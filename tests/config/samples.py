@@ -1,4 +1,4 @@
-"""What several tests of the configuration use."""
+"""Attributes, strategies and helpers that several tests of `config` share."""
 
 from __future__ import annotations
 

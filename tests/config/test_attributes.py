@@ -1,4 +1,4 @@
-"""Typed values out of attributes: the name in an error is the whole one, and what nobody asked for is reported."""
+"""Typed values are taken out of attributes; errors have full names, and names that were not read are reported."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The entries of `capture_methods`: what each one says, and that a bad one costs itself alone."""
+"""The entries of `capture_methods` are understood, and a bad one costs only itself."""
 
 from __future__ import annotations
 
@@ -141,7 +141,7 @@ def test_an_entry_that_is_there_twice_is_captured_once_and_said() -> None:
 
 
 def test_parameters_in_another_order_are_the_same() -> None:
-    """protobuf gives the fields of an object in an order that differs from one message to the next."""
+    """Protobuf gives the fields of an object in an order that differs from one message to the next."""
     one = {"b": {"x": 1.0, "y": [{"p": 1.0, "q": 2.0}]}, "a": 1.0}
     other = {"a": 1.0, "b": {"y": [{"q": 2.0, "p": 1.0}], "x": 1.0}}
     first = with_methods({**READINGS, "additional_params": one})
@@ -173,7 +173,7 @@ def test_an_entry_that_is_off_is_kept_for_who_switches_it_on() -> None:
 
 
 def test_a_timeout_is_one_that_a_call_can_have() -> None:
-    """gRPC ends a call at once whose deadline lies beyond what it can count."""
+    """gRPC ends a call at once if its deadline is later than it can represent."""
     found = with_methods({**READINGS, "timeout_ms": 1e14})
     assert [method.timeout_s for method in found.methods] == [3600.0]
     (problem,) = found.problems

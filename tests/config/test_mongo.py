@@ -1,4 +1,4 @@
-"""What a configuration says of MongoDB: used, left out or refused, and never shown."""
+"""The settings for MongoDB are used, left out or refused, and never shown."""
 
 from __future__ import annotations
 

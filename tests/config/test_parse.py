@@ -1,4 +1,4 @@
-"""The configuration: Viam's attributes with the builtin's names, defaults and checks."""
+"""`parse` has the builtin's names, defaults and checks for the attributes of the service."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a configuration says of space: accepted, refused by name, and where memory mode keeps things."""
+"""The attributes about space are accepted or refused by name; memory mode has a folder of its own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Machine configs for the tests of the command line, and what the builtin makes of one."""
+"""Machine configs for tests, and what the builtin and Holdfast capture of one."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 Json = dict[str, Any]
 Captured = set[tuple[str, str, str, float]]
-"""Full resource name, method, parameters, frequency."""
+"""The full resource name, method, parameters and frequency of each entry that runs."""
 
 READINGS = {"method": "Readings", "capture_frequency_hz": 10}
 
@@ -37,8 +37,11 @@ def of_holdfast(*methods: Json, components: Iterable[Json] = (), **more: Any) ->
 
 
 def what_the_builtin_captures(config: Json) -> Captured:
-    """As rdk links it (config/reader.go, datamanager's Link): the last non-empty list of a resource counts; a local
-    resource's name comes from its own entry, a remote's from the first method of the list."""
+    """Links a config as RDK does (config/reader.go, the data manager's `Link`).
+
+    The last non-empty list of a resource counts. A local resource's name comes from its own entry, a remote's from
+    the first method of the list.
+    """
     lists: dict[str, list[Json]] = {}
     for section, kind in (("components", "component"), ("services", "service")):
         for entry in config.get(section, []):

@@ -1,4 +1,4 @@
-"""Machine configs with the builtin, generated: every way to configure capture that the builtin understands."""
+"""Generates machine configs with the builtin, in all the ways in which capture can be configured for it."""
 
 from __future__ import annotations
 

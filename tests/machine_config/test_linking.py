@@ -1,4 +1,4 @@
-"""What components, services and remotes are configured to capture becomes what the builtin would capture of it."""
+"""Linking finds what the builtin would capture of components, services and remotes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def link(config: Json, *listed: object) -> LinkedMethods:
 
 
 def captured(linked: LinkedMethods) -> list[Json]:
-    """The entries with the full names of their resources."""
+    """Returns the entries as JSON, with the full names of their resources."""
     return [{**entry.attributes, "name": entry.resource} for entry in linked.entries]
 
 

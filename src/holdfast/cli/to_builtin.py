@@ -72,8 +72,8 @@ def _put_builtin_in_place(machine: Machine, manager: Resource, findings: list[Fi
 def _remove_modules(machine: Machine) -> list[Finding]:
     gone = machine.remove_holdfast_modules()
     if not gone and machine.other_local_modules:
-        of_others = ", ".join(machine.other_local_modules)
-        return [note(f"no module is named {MODULE_NAME}: if one of {of_others} is Holdfast, remove it too")]
+        others = ", ".join(machine.other_local_modules)
+        return [note(f"no module is named {MODULE_NAME}: if one of {others} is Holdfast, remove it too")]
     findings = []
     for module in gone:
         path = module.get("executable_path")

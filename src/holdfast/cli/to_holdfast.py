@@ -86,11 +86,11 @@ def _own_methods(manager: Resource, findings: list[Finding]) -> list[Any]:
 
 
 def _findings_on_entry(entry: MethodEntry) -> list[Finding]:
-    of_the_cloud = sorted(CLOUD_SIDE & set(entry.attributes))
+    cloud_side = sorted(CLOUD_SIDE & set(entry.attributes))
     return [
         *findings_on_attributes(entry),
         *(
             note(f"{name} of {entry} is kept, but Viam's cloud looks for it in the component")
-            for name in of_the_cloud
+            for name in cloud_side
         ),
     ]

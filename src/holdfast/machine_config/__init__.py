@@ -6,8 +6,8 @@ JSON, with the full name of its resource. To *link* is to find what the builtin 
 sentence about a config, with a level.
 
 It stands right above `config`, whose `parse` checks the attributes of the data manager alone. Nothing here reads or
-writes a file, or talks to a machine. Reading and linking leave the config as it is; methods that add or remove
-something change it in place. Other packages import the names below, from the package and not from its modules.
+writes a file, or talks to a machine. Linking leaves the config as it is; methods that add or remove something
+change it in place. Other packages import the names below, from the package and not from its modules.
 """
 
 from .entries import IGNORED_BY_BUILTIN, MethodEntry, method_entries, usable_methods

@@ -40,7 +40,7 @@ Json = dict[str, Any]
 
 
 class UnreadableConfigError(HoldfastError):
-    """A value that should be a machine's config has not its shape. The message says where."""
+    """A config does not have the shape of a machine's config. The message says where."""
 
 
 class NoDataManagerError(HoldfastError):
@@ -204,8 +204,8 @@ class Machine:
         if found:
             names = " and ".join(each.name for each in found)
             raise NoDataManagerError(f"a machine has one data manager, this one has {names}: remove all but one")
-        of_a_fragment = "; if it comes from a fragment, give the fragment instead" if self.has_fragments else ""
-        raise NoDataManagerError(f"there is no data manager ({DATA_MANAGER}) in this config{of_a_fragment}")
+        hint = "; if it comes from a fragment, give the fragment instead" if self.has_fragments else ""
+        raise NoDataManagerError(f"there is no data manager ({DATA_MANAGER}) in this config{hint}")
 
     @property
     def holders(self) -> list[Holder]:
