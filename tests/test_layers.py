@@ -16,12 +16,7 @@ FLOOR = frozenset(
         "base",
     }
 )
-TOP = frozenset(
-    {
-        "manager", "status", "space_status", "commands", "steering",
-        "steering_status",
-    }
-)  # fmt: skip
+TOP = frozenset({"manager", "status", "commands", "steering"})
 MAY_IMPORT = {
     **dict.fromkeys(FLOOR, FLOOR),
     "storage": FLOOR | {"storage", "capture"},

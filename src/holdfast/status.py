@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import psutil
@@ -10,10 +10,13 @@ import psutil
 from . import __version__
 from .base.clock import Clock
 from .capture.engine import RunningCollector
+from .config import WhenFull
 from .manager import Engine, Manager
-from .space_status import space_status
-from .steering_status import steering_status
+from .steering import Held
 from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
+from .storage.sequence_files import rfc3339
+from .storage.space.local_copy import LocalCopy
+from .storage.store import Store
 
 
 def status(manager: Manager) -> dict[str, Any]:
@@ -48,10 +51,10 @@ def status(manager: Manager) -> dict[str, Any]:
         "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
     }
     found["mongo"] = _mongo(manager, engine)
-    found["steering"] = steering_status(manager)
+    found["steering"] = _steering(manager)
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
-    found["space"] = space_status(manager.clock, engine.stores.all, engine.stores.local_copy)
+    found["space"] = _space(manager.clock, engine.stores.all, engine.stores.local_copy)
     return found
 
 
@@ -114,6 +117,43 @@ def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
         "dropped": dict(counts.dropped),
         "last_error": report.last_error,
     }
+
+
+def _steering(manager: Manager) -> dict[str, Any]:
+    steering, engine = manager.steering, manager.engine
+    delivery = None if engine is None else engine.uplink.delivery.sequences
+    return {
+        "paused": paused(manager),
+        "frequencies": [
+            {"resource": held.setting.what, "method": held.setting.method, "hz": held.setting.hz, **_time_of(held)}
+            for held in steering.settings.held
+            if held.setting.method
+        ],
+        "control_sensor": steering.control,
+        "settings_problem": steering.settings.problem,
+        "sequences": [
+            {
+                "id": each.identity,
+                "since": rfc3339(each.sequence.start_ns),
+                "resources": [{"resource": name, "method": method} for name, method in each.sequence.resources],
+                "tags": list(each.sequence.tags),
+                "by": "sensor" if each.by_sensor else "command",
+            }
+            for each in steering.sequences.open
+        ],
+        "sequences_delivered": delivery.delivered if delivery else 0,
+        "sequences_quarantined": delivery.quarantined if delivery else 0,
+    }
+
+
+def paused(manager: Manager) -> list[dict[str, Any]]:
+    """What is paused, and until when."""
+    return [{"what": held.setting.what, **_time_of(held)} for held in manager.steering.settings.pauses]
+
+
+def _time_of(held: Held) -> dict[str, Any]:
+    until_ns = held.setting.until_ns
+    return {"until": "" if until_ns is None else rfc3339(until_ns), "persist": held.persist}
 
 
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
@@ -193,4 +233,46 @@ def _counts(counts: ReadingCounts) -> dict[str, Any]:
         "deleted": counts.deleted,
         "dropped": dict(counts.dropped),
         "on_disk": counts.on_disk,
+    }
+
+
+def _space(clock: Clock, stores: Iterable[Store], copy: LocalCopy | None) -> dict[str, Any]:
+    """What is known of each folder since the last check of its disk."""
+    return {
+        "folders": [_folder(clock, store) for store in stores],
+        "local_copy": None if copy is None else _copy(copy),
+    }
+
+
+def _folder(clock: Clock, store: Store) -> dict[str, Any]:
+    space, limits = store.space, store.limits.limits
+    growth, lasts_s = space.growth_bytes_per_s, space.lasts_s(limits.most_bytes)
+    deleted_at_s = store.limits.deleted_at_s
+    return {
+        "folder": store.capture_dir,
+        "disk_total_bytes": space.usage.total_bytes if space.usage else None,
+        "disk_free_bytes": space.usage.free_bytes if space.usage else None,
+        "captured_bytes": space.captured_bytes,
+        "growth_bytes_per_s": None if growth is None else round(growth, 1),
+        "lasts_s": None if lasts_s is None else round(lasts_s),
+        "limit_bytes": limits.most_bytes,
+        "limit_age_s": limits.most_age_s,
+        "when_full": (limits.when_full or WhenFull.THIN).value,
+        "failed_bytes": store.limits.quarantine.bytes,
+        "failed_limit_bytes": store.limits.most_failed_bytes,
+        "deleted_files": space.deleted.files,
+        "deleted_bytes": space.deleted.bytes,
+        "deleted_readings": space.deleted.readings,
+        "last_deletion_age_s": None if deleted_at_s is None else round(clock.monotonic() - deleted_at_s, 1),
+    }
+
+
+def _copy(copy: LocalCopy) -> dict[str, Any]:
+    return {
+        "folder": copy.settings.folder,
+        "bytes": copy.bytes,
+        "limit_bytes": copy.settings.most_bytes,
+        "limit_age_s": copy.settings.most_age_s,
+        "not_kept": copy.failed,
+        "last_error": copy.last_error,
     }

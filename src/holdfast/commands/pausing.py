@@ -7,8 +7,8 @@ from typing import Any
 from ..config import CaptureMethod, is_off, short_name
 from ..errors import CommandError
 from ..manager import Manager
+from ..status import paused
 from ..steering import CAPTURE, MAX_SETTINGS, SYNC, Setting
-from ..steering_status import paused
 from .command import Argument, Arguments, Command, flag, number, seconds, text
 from .resources import known_to, pair_known, running
 
