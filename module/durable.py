@@ -19,7 +19,7 @@ from viam.resource.base import ResourceBase
 from viam.resource.registry import Registry, ResourceCreatorRegistration
 from viam.resource.types import Model, ModelFamily
 
-from holdfast import commands, config
+from holdfast import config
 from holdfast.base import mime_types
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
@@ -27,8 +27,7 @@ from holdfast.base.mime_types import extension_of
 from holdfast.base.protobuf_values import plain
 from holdfast.base.words import shortened
 from holdfast.capture.client import GrpcioClient, UnaryClient
-from holdfast.commands.syncing import start_sync
-from holdfast.commands.uploading import upload_data
+from holdfast.commands import run_command, start_sync, upload_data
 from holdfast.errors import (
     BusyError,
     CommandError,
@@ -166,7 +165,7 @@ class Durable(DataManager):
         self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any
     ) -> Mapping[str, Any]:
         with _translated():
-            return await commands.run_command(PROCESS.manager, command)
+            return await run_command(PROCESS.manager, command)
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
         return status(PROCESS.manager)

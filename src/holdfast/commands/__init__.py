@@ -12,15 +12,31 @@ from typing import Any
 from ..base.words import shown
 from ..errors import CommandError
 from ..manager import Manager
-from . import basics, capturing, failed, pausing, sequencing, syncing, uploading
-from .command import Command, did_you_mean
+from ..status import status
+from . import capturing, failed, job, pausing, sequencing, syncing, uploading
+from .command import Arguments, Command, did_you_mean
+from .syncing import start_sync
+from .uploading import upload_data
+
+__all__ = ["COMMANDS", "HELP", "run_command", "start_sync", "upload_data"]
+
+
+async def _status(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    return status(manager)
+
+
+_STATUS = Command(
+    "status",
+    "returns what is captured, what waits, what was delivered, and what is wrong; the same as GetStatus",
+    _status,
+)
 
 COMMANDS: Mapping[str, Command] = {
     command.name: command
     for command in (
-        basics.STATUS,
+        _STATUS,
         syncing.SYNC,
-        syncing.JOB,
+        job.JOB,
         uploading.UPLOAD,
         failed.FAILED,
         pausing.PAUSE,

@@ -20,7 +20,7 @@ from ..storage.ledger.ledger import Ledger
 from ..storage.quarantine.departures import BATCH, Departures, Result
 from ..storage.quarantine.listing import MAX_ROWS, FailedFile, failed_files, list_page
 from .command import Argument, Arguments, Command, flag, number, one_of, text, texts
-from .syncing import WAIT, told
+from .job import WAIT, answer_of
 
 _LIST, _RETRY, _DISCARD = "list", "retry", "discard"
 
@@ -88,7 +88,7 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         raise CommandError('discard deletes for good: name the paths, or say "all": true')
     await manager.ready_engine()
     report = _Report(action, meant)
-    return await told(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
+    return await answer_of(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
 
 
 async def _list(manager: Manager, meant: _Meant, after: str, limit: int) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""Sync by hand, and jobs: what was begun and goes on by itself."""
+"""Sync by hand."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from functools import partial
 from typing import Any
 
 from ..base.jobs import Job
-from ..base.words import shown
 from ..config import short_name
-from ..errors import CommandError
 from ..manager import Manager
 from ..sync.manual import SyncReport, folders_of, select
-from .command import Argument, Arguments, Command, did_you_mean, flag, seconds, text, texts
+from .command import Argument, Arguments, Command, texts
+from .job import WAIT, answer_of
 from .resources import known_to
 
 
@@ -51,34 +50,11 @@ def _figures(report: SyncReport) -> dict[str, Any]:
     }
 
 
-async def told(job: Job, arguments: Arguments) -> dict[str, Any]:
-    """What a job did, or how far it is when the caller does not want to wait so long. Raises what it raised."""
-    if arguments["wait"]:
-        await job.wait(arguments["timeout_s"])
-        job.check()
-    return job.tell()
-
-
 async def _sync(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     job, _ = await start_sync(manager, arguments["paths"], arguments["resources"])
-    return await told(job, arguments)
+    return await answer_of(job, arguments)
 
 
-async def _job(manager: Manager, arguments: Arguments) -> dict[str, Any]:
-    jobs, identity = manager.jobs, arguments["id"]
-    if identity is None:
-        return {"jobs": [job.tell() for job in jobs.all()]}
-    job = jobs.find(identity)
-    if job is None:
-        hint = did_you_mean(identity, [each.identity for each in jobs.all()])
-        raise CommandError(f"id: {shown(identity)} is not known (any more); {hint}")
-    return job.tell()
-
-
-WAIT = (
-    Argument("wait", flag, "true, the default: answers when it is done; false: answers with a job", default=True),
-    Argument("timeout_s", seconds, "how many seconds to wait at most; the job continues"),
-)
 SYNC = Command(
     "sync",
     "sends everything that is there now, waits for it, and returns files, bytes, failures and seconds",
@@ -88,10 +64,4 @@ SYNC = Command(
         Argument("paths", texts, "only these files and folders; they must be under a sync path", default=()),
         Argument("resources", texts, "only what was captured from these resources", default=()),
     ),
-)
-JOB = Command(
-    "job",
-    "returns the progress and the result of a job",
-    _job,
-    (Argument("id", text, "the job in the answer of the command that started it; all jobs if left out"),),
 )

@@ -19,7 +19,7 @@ from ..manager import Manager
 from ..sync.uploads.sources import Candidate, Sources
 from ..sync.uploads.uploads import Labels, Uploaded
 from .command import Argument, Arguments, Command, did_you_mean, text, texts
-from .syncing import WAIT, told
+from .job import WAIT, answer_of
 
 MAX_DATA_BYTES = 32 * 1024 * 1024
 _MAX_IDS = 1_000
@@ -84,7 +84,7 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         raise CommandError("mime_type belongs to data; the type of a file follows from its name")
     else:
         job = await _path_job(manager, path, labels, report)
-    return await told(job, arguments)
+    return await answer_of(job, arguments)
 
 
 async def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, report: _Report) -> Job:
