@@ -11,14 +11,14 @@ from ..errors import CommandError, NotConnectedError, NotReadyError, printable
 from ..manager import Manager
 from ..steering import Orders, Wanted, effective
 from .command import Argument, Arguments, Command, flag, mapping, text
-from .resources import Known, pair_known, running
+from .resources import KnownResources, known_pair, running
 
 _DEFAULT_HZ = 1.0
 """For a method that is not captured: how long an answer without an end, of a microphone, lasts."""
 
 
 async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]:
-    known, resource = await pair_known(manager, arguments["resource"], arguments["method"])
+    known, resource = await known_pair(manager, arguments["resource"], arguments["method"])
     wanted = _wanted(manager, known, resource, arguments["method"], arguments["params"])
     found = known.resolved(wanted.method)
     if found.waiting:
@@ -39,7 +39,9 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
     }
 
 
-def _wanted(manager: Manager, known: Known, resource: str, method: str, params: dict[str, Any] | None) -> Wanted:
+def _wanted(
+    manager: Manager, known: KnownResources, resource: str, method: str, params: dict[str, Any] | None
+) -> Wanted:
     """The pair as it runs, as it is configured, or as it could be; with other parameters where some are given."""
     now = running(manager, known, resource, method)
     if now is None:

@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Meant:
+class _NamedFiles:
     """Which files the caller means, by the names that were given; all of them where there is none."""
 
     names: tuple[str, ...]
@@ -45,11 +45,11 @@ class _Meant:
 
 
 @dataclass
-class _Report:
+class _QuarantineReport:
     """What a run has done so far."""
 
     action: str
-    meant: _Meant
+    meant: _NamedFiles
     files: int = 0
     bytes: int = 0
     readings: int = 0
@@ -81,23 +81,23 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     action, paths = arguments["action"], arguments["paths"]
     if paths and arguments["all"]:
         raise CommandError("give either paths or all, not both")
-    meant = _Meant(paths)
+    meant = _NamedFiles(paths)
     if action == _LIST:
         return await _list(manager, meant, arguments["after"], int(arguments["limit"]))
     if action == _DISCARD and not paths and not arguments["all"]:
         raise CommandError('discard deletes for good: name the paths, or say "all": true')
     await manager.ready_engine()
-    report = _Report(action, meant)
+    report = _QuarantineReport(action, meant)
     return await answer_of(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
 
 
-async def _list(manager: Manager, meant: _Meant, after: str, limit: int) -> dict[str, Any]:
+async def _list(manager: Manager, meant: _NamedFiles, after: str, limit: int) -> dict[str, Any]:
     found = failed_files(manager.files, manager.capture_roots, manager.other_roots)
     page = await asyncio.to_thread(list_page, manager.files, found, meant, after, limit)
     return {"files": page.files, "rows": page.rows, "next": page.next, "not_found": meant.not_found}
 
 
-async def _run(manager: Manager, report: _Report) -> None:
+async def _run(manager: Manager, report: _QuarantineReport) -> None:
     """Takes out what is meant, a batch at a time; one run after the other."""
     async with manager.emptying_quarantine:
         if manager.engine is None:

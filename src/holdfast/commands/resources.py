@@ -16,7 +16,7 @@ from .command import did_you_mean
 
 
 @dataclass(frozen=True)
-class Known:
+class KnownResources:
     """What the machine has, and what of it is configured."""
 
     config: Config
@@ -57,7 +57,7 @@ class Known:
         return resolve([method], self.apis)[0]
 
 
-async def known_to(manager: Manager, *resources: str) -> Known:
+async def known_resources(manager: Manager, *resources: str) -> KnownResources:
     """What is known; the machine is asked, once, when one of `resources` is not.
 
     CommandError where nothing is configured.
@@ -68,16 +68,16 @@ async def known_to(manager: Manager, *resources: str) -> Known:
     if any(short_name(resource) not in manager.resources.apis for resource in resources):
         await manager.steering.look_now()
     apis = manager.steering.all_known(manager.resources.apis)
-    return Known(config, apis, (*config.methods, *config.off_methods))
+    return KnownResources(config, apis, (*config.methods, *config.off_methods))
 
 
-async def pair_known(manager: Manager, name: str, method: str) -> tuple[Known, str]:
+async def known_pair(manager: Manager, name: str, method: str) -> tuple[KnownResources, str]:
     """The short name of a resource; CommandError where it is not known, or has no such method."""
-    known = await known_to(manager, name)
+    known = await known_resources(manager, name)
     return known, known.pair(name, method)
 
 
-def running(manager: Manager, known: Known, resource: str, method: str) -> Wanted | None:
+def running(manager: Manager, known: KnownResources, resource: str, method: str) -> Wanted | None:
     """A pair as it is to run now; None where it is off or paused."""
     wanted = effective(known.configured, known.config.tags, manager.steering.orders)
     return next((each for each in wanted if pair_of(each.method) == (resource, method)), None)

@@ -11,7 +11,7 @@ from ..manager import Manager
 from ..steering import MAX_OPEN, Marked
 from ..storage.sequence_files import rfc3339
 from .command import Argument, Arguments, Command, items, text, texts
-from .resources import known_to
+from .resources import known_resources
 
 _RESOURCES = 'the list of what belongs to it: [{"resource": NAME, "method": NAME}, …]'
 
@@ -36,7 +36,7 @@ async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if manager.config is not None and manager.config.capture_disabled:
         raise CommandError("capture is disabled, so there is nothing that a sequence could hold")
     given = arguments["resources"]
-    known = await known_to(manager, *(name for name, _ in given))
+    known = await known_resources(manager, *(name for name, _ in given))
     pairs = tuple((known.pair(name, method), method) for name, method in given)
     sequences = manager.steering.sequences
     identity = sequences.start(Marked(pairs, arguments["tags"]))

@@ -13,7 +13,7 @@ from ..manager import Manager
 from ..sync.manual import SyncReport, folders_of, select
 from .command import Argument, Arguments, Command, texts
 from .job import WAIT, answer_of
-from .resources import known_to
+from .resources import known_resources
 
 
 async def start_sync(
@@ -32,7 +32,7 @@ async def start_sync(
         await asyncio.to_thread(selected)
         for name in names:
             if not await asyncio.to_thread(list, folders_of(manager.files, name, manager.capture_roots)):
-                (await known_to(manager, name)).resource("resources", name)
+                (await known_resources(manager, name)).resource("resources", name)
     job = manager.jobs.start("sync", lambda: manager.sync(selected, report), lambda: _figures(report))
     return job, report
 

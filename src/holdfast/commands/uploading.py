@@ -29,7 +29,7 @@ _OTHER_TYPES = mimetypes.MimeTypes(filenames=())
 
 
 @dataclass
-class _Report:
+class _UploadReport:
     """What was uploaded so far. Names a hundred of what failed and of what was passed over, and a thousand ids."""
 
     files: int = 0
@@ -77,7 +77,7 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     labels = Labels(arguments["tags"], arguments["dataset_ids"])
     if (path is None) == (data is None):
         raise CommandError("give either path or data")
-    report = _Report()
+    report = _UploadReport()
     if path is None:
         job = await _data_job(manager, data, _extension(arguments["mime_type"]), labels, report)
     elif arguments["mime_type"] is not None:
@@ -87,7 +87,7 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     return await answer_of(job, arguments)
 
 
-async def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, report: _Report) -> Job:
+async def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, report: _UploadReport) -> Job:
     await manager.ready_engine()
 
     async def run() -> None:
@@ -96,7 +96,7 @@ async def _data_job(manager: Manager, data: bytes, extension: str, labels: Label
     return manager.jobs.start("upload", run, report.figures)
 
 
-async def _path_job(manager: Manager, path: str, labels: Labels, report: _Report) -> Job:
+async def _path_job(manager: Manager, path: str, labels: Labels, report: _UploadReport) -> Job:
     engine = await manager.ready_engine()
     sources = Sources(manager.files, manager.upload_roots, [*manager.capture_roots, *manager.other_roots])
     found = await asyncio.to_thread(sources.find, path)
