@@ -22,7 +22,7 @@ from holdfast.cli.to_builtin import convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.commands import COMMANDS, HELP
 from holdfast.machine_config import is_fine
-from holdfast.steering.selective_syncer import reason_to_wait
+from holdfast.steering import reason_to_wait
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.cloud.link import LinkState
 

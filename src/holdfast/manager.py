@@ -110,7 +110,7 @@ class Manager:
         configured, config = config, placed(self.files, config)
         engine.stores.apply(configured, config)
         self._apply_mongo(engine, config)
-        self.steering.apply(config, resources.apis, resources.client, lambda: engine.store.owned)
+        self.steering.configure(config, resources.apis, resources.client, lambda: engine.store.owned)
         engine.capture.orphaned = False
         self._apply_capture(engine, config, resources)
         engine.stores.limit(config, self.resolutions)
@@ -231,7 +231,8 @@ class Manager:
         wanted = effective(configured, config.tags, self.steering.orders)
         given = {pair_of(method) for method in config.methods}
         strangers = {short_name(each.method.name) for each in wanted if pair_of(each.method) not in given}
-        self.resolutions = resolve((each.method for each in wanted), self.steering.known(resources.apis, strangers))
+        apis = self.steering.machine.find(resources.apis, strangers)
+        self.resolutions = resolve((each.method for each in wanted), apis)
         if config.capture_disabled or resources.client is None:
             engine.capture.apply(())
             return

@@ -12,7 +12,7 @@ from .base.clock import Clock
 from .capture.engine import RunningCollector
 from .config import WhenFull
 from .manager import Engine, Manager
-from .steering import Held
+from .steering import ActiveSetting
 from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
 from .storage.sequence_files import rfc3339
 from .storage.space.local_copy import LocalCopy
@@ -125,11 +125,11 @@ def _steering(manager: Manager) -> dict[str, Any]:
     return {
         "paused": paused(manager),
         "frequencies": [
-            {"resource": held.setting.what, "method": held.setting.method, "hz": held.setting.hz, **_time_of(held)}
-            for held in steering.settings.held
-            if held.setting.method
+            {"resource": each.setting.what, "method": each.setting.method, "hz": each.setting.hz, **_time_of(each)}
+            for each in steering.settings.active
+            if each.setting.method
         ],
-        "control_sensor": steering.control,
+        "control_sensor": steering.control_sensor_state,
         "settings_problem": steering.settings.problem,
         "sequences": [
             {
@@ -148,12 +148,12 @@ def _steering(manager: Manager) -> dict[str, Any]:
 
 def paused(manager: Manager) -> list[dict[str, Any]]:
     """What is paused, and until when."""
-    return [{"what": held.setting.what, **_time_of(held)} for held in manager.steering.settings.pauses]
+    return [{"what": each.setting.what, **_time_of(each)} for each in manager.steering.settings.pauses]
 
 
-def _time_of(held: Held) -> dict[str, Any]:
-    until_ns = held.setting.until_ns
-    return {"until": "" if until_ns is None else rfc3339(until_ns), "persist": held.persist}
+def _time_of(active: ActiveSetting) -> dict[str, Any]:
+    until_ns = active.setting.until_ns
+    return {"until": "" if until_ns is None else rfc3339(until_ns), "persist": active.persist}
 
 
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:

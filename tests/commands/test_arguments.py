@@ -91,7 +91,7 @@ async def test_an_argument_that_can_not_be_is_named(world: Steered, command: dic
     with pytest.raises(CommandError) as refused:
         await world.command(command["command"], **arguments)
     assert told in str(refused.value) and str(refused.value).startswith(f"{command['command']}: ")
-    assert world.manager.steering.settings.held == [] and world.manager.steering.sequences.open == []
+    assert world.manager.steering.settings.active == [] and world.manager.steering.sequences.open == []
 
 
 async def test_a_resource_that_gives_no_reading_is_an_error_of_its_own(world: Steered) -> None:

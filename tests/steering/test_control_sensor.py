@@ -129,13 +129,13 @@ async def test_without_a_usable_reading_the_config_holds(gate: Gate, answer: Any
     assert gate.changes[-1].overrides == {PAIR: Override(5.0)} and "in control" in gate.sensor.state
 
 
-async def test_while_it_is_held_nothing_changes(gate: Gate) -> None:
+async def test_while_it_is_suspended_nothing_changes(gate: Gate) -> None:
     gate.answer = {"controls": [{**LIDAR, "capture_frequency_hz": 5.0}]}
     await gate.clock.advance(0.2)
-    gate.sensor.held = True
+    gate.sensor.suspend()
     gate.answer = ResourceCallError(ResourceErrorKind.FAILED, "gone")
     await gate.clock.advance(1.0)
     assert len(gate.changes) == 1
-    gate.sensor.held = False
+    gate.sensor.resume()
     await gate.clock.advance(0.2)
     assert len(gate.changes) == 2

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.steering import open_sequences as module
-from holdfast.steering.open_sequences import Marked, Sequences
+from holdfast.steering.open_sequences import Marked, OpenSequences
 from holdfast.storage.sequence_files import Sequence, SequenceFiles, read
 from tests.fakes import FakeClock, FaultyFileSystem
 from tests.waiting import eventually
@@ -26,7 +26,7 @@ class Book:
         self.clock = FakeClock()
         self.files = FaultyFileSystem()
         self.owned = True
-        self.sequences = Sequences(self.files, self.clock)
+        self.sequences = OpenSequences(self.files, self.clock)
         self.place()
 
     def place(self, name: str = "one") -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from holdfast import manager as manager_module
 from holdfast.status import status
-from holdfast.steering import steering as steering_module
+from holdfast.steering import machine_resources
 
 from ..steered import BOARD, GATE, SENSOR, Steered, override, steered
 from ..waiting import eventually
@@ -58,7 +58,7 @@ async def test_polling_leaves_what_does_not_change_alone(world: Steered) -> None
 async def test_a_pair_that_is_not_configured_runs_when_the_sensor_gives_it_a_frequency(
     world: Steered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering_module, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(machine_resources, "LOOK_AGAIN_S", 0.05)
     world.client.listed = {"b": SENSOR, "pins": BOARD}
     pins = {"resource_name": "pins", "method": "Gpios", "capture_frequency_hz": 5}
     unknown = {"resource_name": "b", "method": "Position", "capture_frequency_hz": 5}
@@ -76,7 +76,7 @@ async def test_a_pair_that_is_not_configured_runs_when_the_sensor_gives_it_a_fre
 async def test_a_command_takes_nobodys_eyes_off_a_resource_that_is_to_come(
     world: Steered, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(steering_module, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(machine_resources, "LOOK_AGAIN_S", 0.05)
     world.apply(**GATE)
     world.client.controls = {"controls": [override("c", 20)]}
     await eventually(lambda: status(world.manager)["capture"]["waiting_for"] == ["c"])

@@ -74,7 +74,7 @@ async def test_a_setting_ends_when_its_time_is_over_and_a_new_one_has_its_own(us
     assert not user.settings.is_paused("lidar") and user.settings.is_paused("radar") and user.changes == changes + 1
     await eventually(lambda: user.stored() == [])
     await user.clock.advance(20.0)
-    assert user.settings.held == []
+    assert user.settings.active == []
 
 
 async def test_what_is_to_persist_holds_for_the_next_process_for_the_rest_of_its_time(user: User) -> None:
@@ -84,9 +84,9 @@ async def test_what_is_to_persist_holds_for_the_next_process_for_the_rest_of_its
     next_one = User(user.folder, user.clock)
     await user.clock.advance(4.0)
     await next_one.begin()
-    assert {each.setting.what for each in next_one.settings.held} == {"sync", "lidar"}
+    assert {each.setting.what for each in next_one.settings.active} == {"sync", "lidar"}
     await user.clock.advance(6.1)
-    assert [each.setting.what for each in next_one.settings.held] == ["sync"]
+    assert [each.setting.what for each in next_one.settings.active] == ["sync"]
     await next_one.settings.stop()
 
 
@@ -193,7 +193,7 @@ async def test_what_goes_wrong_at_the_end_of_one_setting_keeps_none_other_from_e
     await user.clock.advance(10.1)
     user.fails = False
     await user.clock.advance(10.1)
-    assert user.settings.held == []
+    assert user.settings.active == []
 
 
 class Hanging(User):

@@ -19,7 +19,8 @@ from ..base.clock import Clock
 from ..base.tasks import supervised
 from ..base.words import shown
 from ..errors import ResourceCallError
-from .open_sequences import Marked, Pair
+from .open_sequences import Marked
+from .pair import Pair
 
 POLL_HZ = 10.0
 SEQUENCES_KEY = "sequences"
@@ -121,14 +122,13 @@ class ControlSensor:
     ) -> None:
         self.state = "no reading yet"
         """In words, for the status."""
-        self.held = False
-        """While set nothing that the sensor says, or fails to say, changes anything."""
         self.name = name
         self.key = key
         self._clock = clock
         self._readings = readings
         self._changed = changed
         self._last: Controls | None = None
+        self._suspended = False
         self._task = asyncio.get_running_loop().create_task(
             supervised("the capture control sensor", self._run), name="holdfast-control-sensor"
         )
@@ -137,22 +137,30 @@ class ControlSensor:
         """No `changed` is called any more."""
         self._task.cancel()
 
+    def suspend(self) -> None:
+        """Until `resume`, nothing that the sensor says, or fails to say, changes anything."""
+        self._suspended = True
+
+    def resume(self) -> None:
+        """Polls again after `suspend`."""
+        self._suspended = False
+
     async def _run(self) -> None:
         due_s = self._clock.monotonic()
         while True:
             # As a ticker does: never sooner, and what was missed is not made up.
             due_s += max(1.0, math.ceil((self._clock.monotonic() - due_s) * POLL_HZ)) / POLL_HZ
             await self._clock.sleep(due_s - self._clock.monotonic())
-            if self.held:
+            if self._suspended:
                 continue
             try:
                 controls = controls_in(await self._readings(), self.key)
             except ResourceCallError as error:
                 controls = Controls(problem=f"it gives no reading: {error}; the config applies")
-            if not self.held:
-                self._take(controls)
+            if not self._suspended:
+                self._follow(controls)
 
-    def _take(self, controls: Controls) -> None:
+    def _follow(self, controls: Controls) -> None:
         if controls == self._last:
             return
         before, self._last = self._last or Controls(), controls

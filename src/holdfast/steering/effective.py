@@ -16,9 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..config import CaptureMethod, is_off, short_name
+from ..config import CaptureMethod, is_off
 from .control_sensor import Override
-from .open_sequences import Pair
+from .pair import Pair, pair_of
 
 MAX_HZ = 1e6
 """Far beyond what can be reached, and within what deadlines can be counted in."""
@@ -44,10 +44,6 @@ class Wanted:
     tags: tuple[str, ...]
 
 
-def pair_of(method: CaptureMethod) -> Pair:
-    return short_name(method.name), method.method
-
-
 def effective(configured: Iterable[CaptureMethod], tags: tuple[str, ...], orders: Orders) -> list[Wanted]:
     """What is to run of `configured`, which may hold methods that are off, and of what else `orders` name."""
     if orders.all_paused:
@@ -55,7 +51,7 @@ def effective(configured: Iterable[CaptureMethod], tags: tuple[str, ...], orders
     methods = list(configured)
     known = {pair_of(method) for method in methods}
     named = dict.fromkeys((*orders.frequencies, *orders.overrides))
-    methods += [CaptureMethod(name, method, 0.0) for name, method in named if (name, method) not in known]
+    methods += [CaptureMethod(*pair, 0.0) for pair in named if pair not in known]
     return [wanted for method in methods if (wanted := _wanted(method, tags, orders)) is not None]
 
 

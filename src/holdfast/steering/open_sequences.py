@@ -26,6 +26,7 @@ from ..base.log_limit import once
 from ..base.tasks import supervised, unheard
 from ..errors import StorageError
 from ..storage.sequence_files import Sequence, SequenceFiles
+from .pair import Pair
 
 MAX_OPEN = 1_000
 ALIVE_S = 5.0
@@ -35,9 +36,6 @@ _OWNED_POLL_S = 0.5
 logger = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
-
-Pair = tuple[str, str]
-"""A resource and a method."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +75,7 @@ class OpenSequence:
     """Whether its file says that it has ended."""
 
 
-class Sequences:
+class OpenSequences:
     """See the module's docstring. `place` before the first sequence; `close` must be called."""
 
     def __init__(self, files: FileSystem, clock: Clock) -> None:

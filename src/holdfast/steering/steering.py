@@ -1,58 +1,55 @@
-"""What steers the data manager while it runs: users by command, and the capture control sensor.
+"""Everything that changes what the configuration says while the process runs, in one object.
 
-Belongs to the event loop and to the process, as the manager does: what steers goes on through every change of the
-config. `changed` is called when something else is to run; it takes what `orders` and `sync_pause` say.
+Users pause, resume and set frequencies by command (`settings`); the capture control sensor overrides frequencies
+and tags; both mark sequences (`sequences`). `Steering` belongs to the process, as the manager does: what it holds
+outlives every change of the config. It decides nothing about collectors: `changed` is called when `orders` or
+`sync_pause` may say something else than before, and the manager acts on them. Belongs to the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
-from ..base.tasks import supervised
 from ..capture.client import UnaryClient
 from ..capture.methods import sensor
 from ..config import Config, ControlSensorConfig, short_name
 from .control_sensor import Controls, ControlSensor
 from .effective import Orders
-from .machine_resources import resources_of_the_machine
-from .open_sequences import Sequences
+from .machine_resources import Apis, MachineResources
+from .open_sequences import OpenSequences
 from .sensor_readings import sensor_readings
 from .user_settings import CAPTURE, SYNC, UserSettings
 
-LOOK_AGAIN_S = 5.0
 _STOP_TIMEOUT_S = 2.0
 
 logger = logging.getLogger(__name__)
 
-Apis = Mapping[str, frozenset[str]]
-
 
 class Steering:
-    """See the module's docstring. `apply` at each configuration; `stop` must be called."""
+    """See the module's docstring. `configure` comes first, at each configuration; `stop` must be called."""
 
     def __init__(self, files: FileSystem, clock: Clock, changed: Callable[[], None]) -> None:
         self.settings = UserSettings(files, clock, changed)
-        self.sequences = Sequences(files, clock)
-        self.control_state = ""
-        """What the control sensor does, in words; empty where none is configured."""
+        self.sequences = OpenSequences(files, clock)
+        self.machine = MachineResources(clock, changed)
         self._clock = clock
         self._changed = changed
-        self._control: ControlSensor | None = None
-        self._control_of: tuple[ControlSensorConfig, UnaryClient] | None = None
+        self._sensor: ControlSensor | None = None
+        self._sensor_origin: tuple[ControlSensorConfig, UnaryClient] | None = None
+        """What `_sensor` was made of: a configuration with the same leaves it alone."""
+        self._why_no_sensor = ""
         self._controls = Controls()
-        self._client: UnaryClient | None = None
-        self._listed: dict[str, frozenset[str]] = {}
-        self._looking: asyncio.Task[None] | None = None
-        self._unlisted: frozenset[str] = frozenset()
+        """What the sensor said last; nothing without a sensor."""
 
     @property
     def orders(self) -> Orders:
+        """What holds for capture instead of the config."""
         return Orders(
             self._controls.overrides,
             self.settings.frequencies,
@@ -66,92 +63,71 @@ class Steering:
         return "paused by command; a manual sync works" if self.settings.is_paused(SYNC) else ""
 
     @property
-    def control(self) -> str:
-        """What the control sensor does, for the status."""
-        return self._control.state if self._control is not None else self.control_state
+    def control_sensor_state(self) -> str:
+        """What the capture control sensor does, or why the config applies instead; empty if none is configured."""
+        return self._sensor.state if self._sensor is not None else self._why_no_sensor
 
-    def apply(self, config: Config, apis: Apis, client: UnaryClient | None, owned: Callable[[], bool]) -> None:
-        """A service came with `config`. `apis` are those of the resources that are there."""
-        self._client = client
+    def configure(self, config: Config, apis: Apis, client: UnaryClient | None, owned: Callable[[], bool]) -> None:
+        """Makes `config` hold, which a service brought.
+
+        `apis` are those of the resources that are there, and `client` calls them; `owned` tells whether the lock of
+        the capture folder is ours. Settings stay, and suspended sequences continue.
+        """
+        self.machine.client = client
         self.settings.place(config.capture_dir)
         self.sequences.place(config.capture_dir, owned)
         self.sequences.resume()
         if config.capture_disabled:
             self.sequences.end_all()
-        self._apply_control(config, apis, client)
+        self._configure_sensor(config, apis, client)
 
     async def hand_over(self) -> None:
-        """The service goes away, and resources may: what holds goes on holding for a successor."""
-        if self._control is not None:
-            self._control.held = True
+        """Prepares for the service to go away, and its resources with it: everything keeps holding for a successor.
+
+        Returns when the open sequences are on the disk as ended, if the disk takes them.
+        """
+        if self._sensor is not None:
+            self._sensor.suspend()
         await self.sequences.suspend()
 
     async def stop(self) -> None:
-        """Ends the sequences and everything that runs. Settings go on holding for who comes next."""
-        self._stop_control()
-        if self._looking is not None:
-            self._looking.cancel()
-            self._looking = None
+        """Ends the sequences and every task, and returns when the disk has what it is to have, or after
+        `_STOP_TIMEOUT_S`. Settings keep holding for a later `configure`."""
+        self._stop_sensor()
+        self.machine.stop()
         ended = asyncio.gather(self.sequences.close(), self.settings.stop())
         try:
             await asyncio.wait_for(ended, _STOP_TIMEOUT_S)
         except asyncio.TimeoutError:
             logger.error("settings made by command, or ends of sequences, can't be written to disk")
 
-    def all_known(self, given: Apis) -> dict[str, frozenset[str]]:
-        """The APIs of all resources that are known: those `given`, and others that the machine has told of."""
-        return {**self._listed, **given}
-
-    def known(self, given: Apis, wanted: Iterable[str]) -> dict[str, frozenset[str]]:
-        """As `all_known`. From now on the machine is asked while a name of `wanted` is not given; what it says then
-        is a change."""
-        self._unlisted = frozenset(name for name in wanted if name not in given)
-        if self._unlisted and self._looking is None and self._client is not None:
-            look = supervised("the machine's resources", self._look)
-            self._looking = asyncio.get_running_loop().create_task(look, name="holdfast-catalog")
-        return self.all_known(given)
-
-    async def look_now(self) -> None:
-        """Asks the machine what resources it has."""
-        if self._client is not None:
-            self._listed = await resources_of_the_machine(self._client) or self._listed
-
-    async def _look(self) -> None:
-        while self._unlisted:
-            before = self._listed
-            await self.look_now()
-            if any(before.get(name) != self._listed.get(name) for name in self._unlisted):
-                self._changed()
-            await self._clock.sleep(LOOK_AGAIN_S)
-        self._looking = None
-
-    def _apply_control(self, config: Config, apis: Apis, client: UnaryClient | None) -> None:
-        wanted, why = config.capture_control_sensor, ""
+    def _configure_sensor(self, config: Config, apis: Apis, client: UnaryClient | None) -> None:
+        wanted = config.capture_control_sensor
+        self._why_no_sensor = ""
         if wanted is not None and config.capture_disabled:
-            why = "capture is disabled"
+            self._why_no_sensor = "capture is disabled"
         elif wanted is not None and (client is None or sensor.API not in apis.get(short_name(wanted.name), ())):
-            why = f"the capture control sensor {wanted.name!r} is not there; the config applies"
-        self.control_state = why
-        if wanted is None or client is None or why:
-            self._stop_control()
+            self._why_no_sensor = f"the capture control sensor {wanted.name!r} is not there; the config applies"
+        if wanted is None or client is None or self._why_no_sensor:
+            self._stop_sensor()
             return
-        if self._control is not None and self._control_of == (wanted, client):
-            self._control.held = False
+        if self._sensor is not None and self._sensor_origin == (wanted, client):
+            self._sensor.resume()
             return
-        self._stop_control()
+        self._stop_sensor()
         readings: Callable[[], Awaitable[Mapping[str, Any]]]
         readings = partial(sensor_readings, client, short_name(wanted.name))
-        self._control = ControlSensor(self._clock, wanted.name, wanted.key, readings, self._take)
-        self._control_of = (wanted, client)
+        self._sensor = ControlSensor(self._clock, wanted.name, wanted.key, readings, self._apply_controls)
+        self._sensor_origin = (wanted, client)
 
-    def _stop_control(self) -> None:
-        """From now on the config holds, and no sequence of the sensor's is open."""
-        if self._control is not None:
-            self._control.stop()
-        self._control, self._control_of, self._controls = None, None, Controls()
+    def _stop_sensor(self) -> None:
+        """Makes the config hold again, and ends the sequences of the sensor."""
+        if self._sensor is not None:
+            self._sensor.stop()
+        self._sensor, self._sensor_origin, self._controls = None, None, Controls()
         self.sequences.follow(())
 
-    def _take(self, controls: Controls) -> None:
+    def _apply_controls(self, controls: Controls) -> None:
         self._controls = controls
         self.sequences.follow(controls.sequences)
         self._changed()

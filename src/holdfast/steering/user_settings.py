@@ -18,7 +18,7 @@ from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread, supervised
 from ..errors import HoldfastError
 from . import settings_file
-from .open_sequences import Pair
+from .pair import Pair
 from .settings_file import MAX_SETTINGS, Setting
 
 SYNC, CAPTURE = "sync", "capture"
@@ -29,7 +29,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Held:
+class ActiveSetting:
     """A setting that holds. `until_s` is on the monotonic clock."""
 
     setting: Setting
@@ -48,31 +48,31 @@ class UserSettings:
         self._files = files
         self._clock = clock
         self._changed = changed
-        self._held: dict[tuple[str, str], Held] = {}
+        self._active: dict[Pair, ActiveSetting] = {}
         self._capture_dir = ""
         self._saving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
 
     @property
-    def held(self) -> list[Held]:
+    def active(self) -> list[ActiveSetting]:
         """What holds, in the order in which it was set."""
-        return list(self._held.values())
+        return list(self._active.values())
 
     @property
-    def pauses(self) -> list[Held]:
-        return [held for held in self.held if not held.setting.method]
+    def pauses(self) -> list[ActiveSetting]:
+        return [each for each in self.active if not each.setting.method]
 
     def is_paused(self, what: str) -> bool:
-        return (what, "") in self._held
+        return (what, "") in self._active
 
     @property
     def paused_resources(self) -> frozenset[str]:
-        return frozenset(held.setting.what for held in self.pauses) - {SYNC, CAPTURE}
+        return frozenset(each.setting.what for each in self.pauses) - {SYNC, CAPTURE}
 
     @property
     def frequencies(self) -> dict[Pair, float]:
-        return {held.setting.key: held.setting.hz for held in self.held if held.setting.method}
+        return {each.setting.key: each.setting.hz for each in self.active if each.setting.method}
 
     def place(self, capture_dir: str) -> None:
         """The capture folder from now on. That of the first time is where settings of an earlier process are."""
@@ -86,21 +86,21 @@ class UserSettings:
     async def set(self, setting: Setting, *, persist: bool) -> bool:
         """Makes `setting` hold from now on, instead of what held for the same; False when too many hold. It goes to
         the disk also when this is cancelled."""
-        if setting.key not in self._held and len(self._held) >= MAX_SETTINGS:
+        if setting.key not in self._active and len(self._active) >= MAX_SETTINGS:
             return False
-        before = self._held.get(setting.key)
+        before = self._active.get(setting.key)
         until_s = None if setting.for_s is None else self._clock.monotonic() + setting.for_s
         if setting.for_s is not None:
             setting = replace(setting, until_ns=self._clock.time_ns() + round(setting.for_s * _NS))
-        self._held[setting.key] = Held(setting, persist, until_s)
+        self._active[setting.key] = ActiveSetting(setting, persist, until_s)
         self._tell()
         if persist or (before is not None and before.persist):
             await asyncio.shield(self._spawn(self._save()))
         return True
 
-    async def clear(self, key: tuple[str, str]) -> bool:
+    async def clear(self, key: Pair) -> bool:
         """What was set for `key` holds no more; False when nothing was. As `set` when cancelled."""
-        before = self._held.pop(key, None)
+        before = self._active.pop(key, None)
         if before is None:
             return False
         self._tell()
@@ -150,7 +150,7 @@ class UserSettings:
             if left_s <= 0:
                 return
             until_s = self._clock.monotonic() + left_s
-        self._held.setdefault(setting.key, Held(setting, True, until_s))
+        self._active.setdefault(setting.key, ActiveSetting(setting, True, until_s))
 
     def _tell(self) -> None:
         """Something else holds."""
@@ -165,16 +165,16 @@ class UserSettings:
         self._timer = asyncio.get_running_loop().create_task(expire, name="holdfast-settings-timer")
 
     async def _expire(self) -> None:
-        while ends := [held.until_s for held in self.held if held.until_s is not None]:
+        while ends := [each.until_s for each in self.active if each.until_s is not None]:
             await self._clock.sleep(min(ends) - self._clock.monotonic())
             now_s = self._clock.monotonic()
-            over = [held for held in self.held if held.until_s is not None and held.until_s <= now_s]
-            for held in over:
-                del self._held[held.setting.key]
-                logger.info("what was set by command for %s has expired", " ".join(held.setting.key).strip())
+            over = [each for each in self.active if each.until_s is not None and each.until_s <= now_s]
+            for each in over:
+                del self._active[each.setting.key]
+                logger.info("what was set by command for %s has expired", " ".join(each.setting.key).strip())
             if over:
                 self._changed()
-            if any(held.persist for held in over):
+            if any(each.persist for each in over):
                 self._spawn(self._save())
 
     async def _save(self) -> None:
@@ -185,7 +185,7 @@ class UserSettings:
         """Takes what persists along from the folder `before`."""
         async with self._saving:
             if (
-                not any(held.persist for held in self.held)
+                not any(each.persist for each in self.active)
                 or not await self._write()
                 or before == self._capture_dir
             ):
@@ -197,7 +197,7 @@ class UserSettings:
 
     async def _write(self) -> bool:
         """Brings what persists to the disk; `problem` says when it does not. Never raises HoldfastError."""
-        settings = [held.setting for held in self.held if held.persist]
+        settings = [each.setting for each in self.active if each.persist]
         try:
             await in_thread(settings_file.write, self._files, self._capture_dir, settings)
         except HoldfastError as error:
