@@ -171,7 +171,7 @@ class Durable(DataManager):
         return status(PROCESS.manager)
 
 
-_STATUS = {
+_STATUS: Mapping[type[HoldfastError], Status] = {
     CommandError: Status.INVALID_ARGUMENT,
     NotConnectedError: Status.UNAVAILABLE,
     NotReadyError: Status.FAILED_PRECONDITION,

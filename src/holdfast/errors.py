@@ -1,7 +1,31 @@
-"""Every error that crosses a layer, as one tree under `HoldfastError`.
+"""Every error that crosses a layer, as one tree.
 
-Foreign exceptions (gRPC, operating system) are translated at the one module that talks to them: `filesystem`,
-`capture.client` and `sync.cloud`. Above these nobody catches `Exception`.
+    HoldfastError
+        ConfigError
+        RequestError
+            CommandError
+            NotReadyError
+            NotConnectedError
+            BusyError
+            NotUploadedError
+                _FailedError (sync.uploads.uploads)
+                _RefusedError (sync.uploads.uploads)
+            UnreadableConfigError (machine_config.machine)
+            NoDataManagerError (machine_config.machine)
+        FileError
+            StorageError
+            DamagedFileError
+            NewerStateError
+            StreamError (cli.terminal)
+        CallError
+            ResourceCallError
+            CloudError
+            MongoError (mongo.target)
+        NoDocumentError (mongo.documents)
+
+Foreign exceptions become one of these in the one module that talks to their library: those of the operating system
+in `base.filesystem`, of gRPC in `capture.client` and `sync.cloud`, and of MongoDB in `mongo.mongo_client`.
+`Exception` itself is caught only where ARCHITECTURE.md says so.
 """
 
 from __future__ import annotations
@@ -12,32 +36,44 @@ from enum import Enum
 
 
 class HoldfastError(Exception):
-    """The root: an error that says what happened, to what, and what happens next."""
+    """The root. The message says what happened, to what, and what happens next."""
 
 
 class ConfigError(HoldfastError):
-    """A config that makes the service meaningless; `attribute` names the culprit."""
+    """A config with which the service can do nothing. `attribute` is the one to correct."""
 
     def __init__(self, attribute: str, why: str) -> None:
         super().__init__(f"{attribute}: {why}")
         self.attribute = attribute
 
 
-class ResourceErrorKind(Enum):
-    """Why a call to a resource gave no reading."""
-
-    FILTERED = "filtered"
-    """A filter module answered that there is nothing to capture: not a failure."""
-    TIMEOUT = "timeout"
-    FAILED = "failed"
+class RequestError(HoldfastError):
+    """A user asked for something that can't be done, or can't be done now."""
 
 
-class ResourceCallError(HoldfastError):
-    """A resource did not answer with a reading."""
+class CommandError(RequestError):
+    """A DoCommand can't be carried out as it was given."""
 
-    def __init__(self, kind: ResourceErrorKind, message: str) -> None:
-        super().__init__(message)
-        self.kind = kind
+
+class NotReadyError(RequestError):
+    """Sync and uploads can't start yet: there is no config, or another process has the capture folder. The message
+    says which."""
+
+
+class NotConnectedError(RequestError):
+    """There is no usable connection to the cloud. The message says why."""
+
+
+class BusyError(RequestError):
+    """As much is under way already as is allowed at once. The same request may succeed later."""
+
+
+class NotUploadedError(RequestError):
+    """An upload that a user asked for did not succeed. The message says why, and what becomes of the data."""
+
+
+class FileError(HoldfastError):
+    """A file or folder can't be used."""
 
 
 _REASONS = {
@@ -55,8 +91,8 @@ _REASONS = {
 }
 
 
-class StorageError(HoldfastError):
-    """The file system refused. `reason` is one word, fit for counting."""
+class StorageError(FileError):
+    """The file system refused an operation on `path`. `reason` is one word by which such errors are counted."""
 
     def __init__(self, action: str, path: str, cause: OSError) -> None:
         reason = cause.strerror or str(cause) or type(cause).__name__
@@ -65,50 +101,52 @@ class StorageError(HoldfastError):
         self.reason = _REASONS.get(cause.errno or 0, "io_error")
 
 
-class DamagedFileError(HoldfastError):
-    """A capture file whose header is not readable: nothing in it can be attributed."""
+class DamagedFileError(FileError):
+    """A file can be read, but what it holds, or its header, makes no sense."""
 
 
-class NewerStateError(HoldfastError):
-    """A state file that a newer version wrote: it is left as it is."""
+class NewerStateError(FileError):
+    """A newer version of Holdfast wrote this state file. It is neither used nor overwritten."""
 
     def __init__(self, path: str, version: int, known: int) -> None:
         super().__init__(
-            f"{printable(path)} is of version {version}, this program knows {known}: update Holdfast, or remove "
-            "the file to count anew"
+            f"{printable(path)} is of version {version}, and this program reads up to version {known}: update "
+            "Holdfast, or remove the file and lose what is in it"
         )
 
 
-class NotConnectedError(HoldfastError):
-    """There is no usable connection to the cloud; the message says why."""
+class CallError(HoldfastError):
+    """A call to another process failed: to a resource, to the cloud, or to MongoDB."""
 
 
-class NotReadyError(HoldfastError):
-    """Nothing is taken for sync yet: there is no config, or the folder is not ours; the message says why."""
+class ResourceErrorKind(Enum):
+    """Why a call to a resource gave no reading."""
+
+    FILTERED = "filtered"
+    """A filter module answered that there is nothing to capture. This is not a failure."""
+    TIMEOUT = "timeout"
+    FAILED = "failed"
 
 
-class CommandError(HoldfastError):
-    """A DoCommand that can't be carried out as it was given."""
+class ResourceCallError(CallError):
+    """A resource did not answer with a reading."""
 
-
-class NotUploadedError(HoldfastError):
-    """An upload that somebody asked for did not come about; the message says why, and what becomes of the data."""
-
-
-class BusyError(HoldfastError):
-    """As much as is possible at once is under way already; later it may be done."""
+    def __init__(self, kind: ResourceErrorKind, message: str) -> None:
+        super().__init__(message)
+        self.kind = kind
 
 
 _CUTS = ("Socket closed", "onnection reset", "Broken pipe", "Stream removed", "GOAWAY", "atchdog")
-_OF_ONE_CALL = ("RST_STREAM", "END_STREAM")
-"""What gRPC itself says, where a cloud would have given words of its own: of a connection, and of a call on it."""
+"""Parts of gRPC's own messages, as opposed to the cloud's, when a connection breaks."""
+_ENDS_OF_ONE_CALL = ("RST_STREAM", "END_STREAM")
+"""Parts of gRPC's own messages when one call on a connection ends, and the connection stands."""
 
 
-class CloudError(HoldfastError):
+class CloudError(CallError):
     """The cloud, or the way to it, answered a call with an error.
 
-    `code` is the gRPC status name ("UNAVAILABLE"); `connected` tells whether the connection stood when the
-    call failed, which separates a cut link from a cloud that refuses.
+    `code` is the gRPC status name ("UNAVAILABLE"). `connected` tells whether the connection stood when the call
+    failed, which separates a cut link from a cloud that refuses.
     """
 
     def __init__(self, code: str, message: str, *, connected: bool) -> None:
@@ -119,12 +157,12 @@ class CloudError(HoldfastError):
 
     @property
     def is_cut(self) -> bool:
-        """Whether the connection broke under the call, though it may stand again by now."""
-        if any(text in self.message for text in _OF_ONE_CALL):
+        """Whether the connection broke during the call, even if it has been restored since."""
+        if any(text in self.message for text in _ENDS_OF_ONE_CALL):
             return not self.connected
         return not self.connected or any(text in self.message for text in _CUTS)
 
 
 def printable(path: str) -> str:
-    """`path` as valid Unicode: bytes that are not UTF-8 stand as \\xNN, so that logs and protobuf take it."""
+    """Returns `path` as valid Unicode, which logs and protobuf accept: bytes that are not UTF-8 become \\xNN."""
     return os.fsencode(path).decode("utf-8", "backslashreplace")

@@ -6,12 +6,12 @@ import io
 import sys
 
 from ..base.filesystem import FileSystem
-from ..errors import HoldfastError
+from ..errors import FileError
 
 STDIN = "-"
 
 
-class StreamError(HoldfastError):
+class StreamError(FileError):
     """A stream can't be used. The message names it; it is empty when the reader of stdout has gone away."""
 
 

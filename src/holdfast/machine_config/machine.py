@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..config import CAPTURE_METHODS
-from ..errors import HoldfastError
+from ..errors import RequestError
 
 DATA_MANAGER = "rdk:service:data_manager"
 BUILTIN = "rdk:builtin:builtin"
@@ -39,11 +39,11 @@ _FULL_NAME = re.compile(r"([\w-]+:[\w-]+:[\w-]+)/((?:[\w-]+:)+)?(.+)")
 Json = dict[str, Any]
 
 
-class UnreadableConfigError(HoldfastError):
+class UnreadableConfigError(RequestError):
     """A config does not have the shape of a machine's config. The message says where."""
 
 
-class NoDataManagerError(HoldfastError):
+class NoDataManagerError(RequestError):
     """A machine's config does not have exactly one data manager."""
 
 

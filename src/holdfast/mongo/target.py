@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
-from ..errors import HoldfastError
+from ..errors import CallError
 
 
 class MongoErrorKind(Enum):
@@ -19,7 +19,7 @@ class MongoErrorKind(Enum):
     REFUSED = "refused by the server"
 
 
-class MongoError(HoldfastError):
+class MongoError(CallError):
     """The documents before `done` of those given are written; from there on it is unknown.
 
     `slow` tells that time ran out: fewer at a time may help.
