@@ -1,4 +1,7 @@
-"""What is known about the data manager, as one structure of plain values. docs/status.md describes each field."""
+"""The status of the data manager, as one structure of plain values. docs/status.md describes each field.
+
+It is built of what the parts know already. It starts no call and reads no disk. Belongs to the event loop.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from .storage.store import Store
 
 
 def status(manager: Manager) -> dict[str, Any]:
-    """The status of now. Takes no call, touches no disk but for the process's own figures."""
+    """Returns the current status. Reads the process's own figures from /proc, and nothing else."""
     config, engine = manager.config, manager.engine
     uptime_s = manager.clock.monotonic() - manager.started_s
     process = psutil.Process()
@@ -101,7 +104,7 @@ def _rates(running: RunningCollector) -> dict[str, Any]:
 
 
 def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
-    """taken + found = written + dropped + waiting_readings."""
+    """Returns the part for MongoDB, in which taken + found = written + dropped + waiting_readings."""
     report = engine.mongo.report()
     waiting, counts = report.waiting, report.counts
     oldest_ns = waiting.oldest_ns
@@ -147,7 +150,7 @@ def _steering(manager: Manager) -> dict[str, Any]:
 
 
 def paused(manager: Manager) -> list[dict[str, Any]]:
-    """What is paused, and until when."""
+    """Returns what is paused and until when, for the status and for the answers of `pause` and `resume`."""
     return [{"what": each.setting.what, **_time_of(each)} for each in manager.steering.settings.pauses]
 
 
@@ -182,19 +185,19 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
 
 
 def _age_s(clock: Clock, time_ns: float | None) -> float | None:
-    """How long ago that was; 0 for what the calendar, set back since, has still to come to."""
+    """Returns how long ago `time_ns` was; 0 when it lies in the future, since the clock was set back."""
     return None if time_ns is None else max(0.0, round((clock.time_ns() - time_ns) / 1e9, 1))
 
 
 def _time_left_s(pending_bytes: int, rate: float) -> float | None:
-    """Until what waits is sent, at the rate of the last minute; None while nothing moves."""
+    """Returns how long it takes to send what waits, at `rate` bytes per second; None while nothing moves."""
     if not pending_bytes:
         return 0.0
     return round(pending_bytes / rate, 1) if rate else None
 
 
 def _readings(engine: Engine) -> dict[CollectorId, ReadingCounts]:
-    """The counts of all stores together."""
+    """Returns the counts of each collector, added up over all stores."""
     readings: dict[CollectorId, ReadingCounts] = {}
     for store in engine.stores.all:
         for collector, counts in store.ledger.readings().items():
@@ -203,7 +206,7 @@ def _readings(engine: Engine) -> dict[CollectorId, ReadingCounts]:
 
 
 def _ledger(engine: Engine, readings: Mapping[CollectorId, ReadingCounts]) -> dict[str, Any]:
-    """Every reading and file that the ledgers know; the sum holds for each collector and for all."""
+    """Returns the counts of all readings and files that the ledgers know, as totals and for each collector."""
     total, files = ReadingCounts(), FileCounts()
     for counts in readings.values():
         total.add(counts)
@@ -237,7 +240,7 @@ def _counts(counts: ReadingCounts) -> dict[str, Any]:
 
 
 def _space(clock: Clock, stores: Iterable[Store], copy: LocalCopy | None) -> dict[str, Any]:
-    """What is known of each folder since the last check of its disk."""
+    """Returns how full the folders are, as of the last check of their disks, and what the limits deleted."""
     return {
         "folders": [_folder(clock, store) for store in stores],
         "local_copy": None if copy is None else _copy(copy),

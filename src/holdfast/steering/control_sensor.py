@@ -1,9 +1,8 @@
-"""The capture control sensor: its readings say what is captured, at which rate and with which tags.
+"""The capture control sensor, whose readings say what is captured, at which rate and with which tags.
 
-A reading is the builtin's (services/datamanager, CaptureConfigReading and SequenceReading): under the configured
-key a list of overrides, under "sequences" the sequences that are open. Anything else, an error too, means the
-config as it is. One task polls at `POLL_HZ`; `changed` is called only when what the sensor says is different from
-before. Belongs to the event loop.
+The readings have the builtin's format (services/datamanager, CaptureConfigReading and SequenceReading): a list of
+overrides under the configured key, and a list of the open sequences under "sequences". While there is no such
+reading, the config applies. One task polls at `POLL_HZ`. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ Readings = Callable[[], Awaitable[Mapping[str, Any]]]
 
 @dataclass(frozen=True)
 class Override:
-    """What holds for a pair instead of the config; None leaves it as it is. 0 Hz is off."""
+    """What applies to a pair instead of the config. None leaves the config's value; 0 Hz is off."""
 
     frequency_hz: float | None = None
     tags: tuple[str, ...] | None = None
@@ -41,7 +40,7 @@ class Override:
 
 @dataclass(frozen=True)
 class Controls:
-    """What one reading says. `problem` is why some of it does not hold, in words."""
+    """What one reading says. `problem` says in words why some of it does not apply; it is empty otherwise."""
 
     overrides: Mapping[Pair, Override] = field(default_factory=dict)
     sequences: tuple[Marked, ...] = ()
@@ -49,7 +48,7 @@ class Controls:
 
 
 def controls_in(readings: Mapping[str, Any], key: str) -> Controls:
-    """What `readings` say. One entry that can't be understood makes its whole list void, as in the builtin."""
+    """Returns what `readings` say. One entry that can't be understood voids its whole list, as in the builtin."""
     problems: list[str] = []
     overrides: dict[Pair, Override] = {}
     sequences: tuple[Marked, ...] = ()
@@ -115,13 +114,16 @@ def _texts(entry: Mapping[str, Any], name: str) -> tuple[str, ...] | None:
 
 
 class ControlSensor:
-    """Polls until `stop`. `changed` is told what holds from now on; it must not block."""
+    """Polls the sensor from its creation until `stop`.
+
+    `changed` is called with the overrides and sequences when these differ from before; it must not block.
+    """
 
     def __init__(
         self, clock: Clock, name: str, key: str, readings: Readings, changed: Callable[[Controls], None]
     ) -> None:
         self.state = "no reading yet"
-        """In words, for the status."""
+        """What the sensor does, or why the config applies instead, in words for the status."""
         self.name = name
         self.key = key
         self._clock = clock
@@ -134,11 +136,11 @@ class ControlSensor:
         )
 
     def stop(self) -> None:
-        """No `changed` is called any more."""
+        """Ends the polling: `changed` is not called again."""
         self._task.cancel()
 
     def suspend(self) -> None:
-        """Until `resume`, nothing that the sensor says, or fails to say, changes anything."""
+        """Until `resume`, ignores the sensor: neither its readings nor its errors change anything."""
         self._suspended = True
 
     def resume(self) -> None:
@@ -148,7 +150,7 @@ class ControlSensor:
     async def _run(self) -> None:
         due_s = self._clock.monotonic()
         while True:
-            # As a ticker does: never sooner, and what was missed is not made up.
+            # As a ticker does: a poll is never early, and missed polls are not made up for.
             due_s += max(1.0, math.ceil((self._clock.monotonic() - due_s) * POLL_HZ)) / POLL_HZ
             await self._clock.sleep(due_s - self._clock.monotonic())
             if self._suspended:
@@ -158,9 +160,9 @@ class ControlSensor:
             except ResourceCallError as error:
                 controls = Controls(problem=f"it gives no reading: {error}; the config applies")
             if not self._suspended:
-                self._follow(controls)
+                self._compare(controls)
 
-    def _follow(self, controls: Controls) -> None:
+    def _compare(self, controls: Controls) -> None:
         if controls == self._last:
             return
         before, self._last = self._last or Controls(), controls

@@ -1,14 +1,14 @@
-"""What is to run: the config, and what steers it while it runs.
+"""The methods that are to run, by the config and by the orders of users and of the control sensor.
 
-| it holds | who says so |
+| precedence | what says so |
 |---|---|
-| first | a pause by command: nothing of that resource is read |
-| then | a frequency set by command |
-| then | the capture control sensor: frequency and tags |
-| last | the config |
+| 1 | a pause by command: the resource is not read at all |
+| 2 | a frequency set by command |
+| 3 | the capture control sensor: frequency and tags |
+| 4 | the config |
 
-A frequency of 0 is off, one above `MAX_HZ` is that. A pair that is not in the config runs when a command or the
-sensor gives it a frequency.
+A frequency of 0 is off; one above `MAX_HZ` counts as `MAX_HZ`. A pair that is not in the config runs when a command
+or the sensor gives it a frequency.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from .control_sensor import Override
 from .pair import Pair, pair_of
 
 MAX_HZ = 1e6
-"""Far beyond what can be reached, and within what deadlines can be counted in."""
+"""Far above any frequency that can be reached, and low enough for deadlines in float seconds."""
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What steers capture beyond the config. Resources are short names."""
+    """What changes capture besides the config. Resources have short names."""
 
     overrides: Mapping[Pair, Override] = field(default_factory=dict)
-    """Of the capture control sensor."""
+    """What the capture control sensor says."""
     frequencies: Mapping[Pair, float] = field(default_factory=dict)
-    """Set by command."""
+    """What users set by command."""
     paused: frozenset[str] = frozenset()
     all_paused: bool = False
 
 
 @dataclass(frozen=True)
 class Wanted:
-    """A method that is to run, at the frequency that holds, and all tags of its data."""
+    """A method that is to run, with the frequency that applies, and all tags of its data."""
 
     method: CaptureMethod
     tags: tuple[str, ...]
 
 
 def effective(configured: Iterable[CaptureMethod], tags: tuple[str, ...], orders: Orders) -> list[Wanted]:
-    """What is to run of `configured`, which may hold methods that are off, and of what else `orders` name."""
+    """Returns what is to run. `configured` may hold methods that are off; `orders` may name pairs besides them."""
     if orders.all_paused:
         return []
     methods = list(configured)

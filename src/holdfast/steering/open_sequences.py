@@ -1,12 +1,13 @@
-"""The sequences that are open: stretches of time that a sensor or a user marks.
+"""The open sequences: periods of time that the control sensor or a user marks, whose data the cloud groups.
 
-Belongs to the event loop; one task, `run`'s, brings what changed to the disk on a worker thread, in the background,
-and says each `ALIVE_S` that the open ones go on. Invariants:
+Belongs to the event loop. One task writes each change to the disk on a worker thread, and notes in the files of the
+open sequences every `ALIVE_S` that they are still open. Invariants:
 
-- What is known of a sequence is in its file `ALIVE_S` later at most: a crash ends it there (`finish_left`).
-- A sequence whose service went away (`suspend`) is on the disk as ended, since nobody may come back for it; it goes
-  on where a successor comes (`resume`) before somebody delivered it.
-- At most `MAX_OPEN` are open or wait for a disk that does not take them; beyond, none is begun.
+- A sequence's file is at most `ALIVE_S` old, if the disk takes it. After a crash the sequence ends at the time that
+  its file notes (`finish_left`).
+- When the service goes away (`suspend`), each sequence is on the disk as ended, since no successor may come. It
+  continues when one comes (`resume`) before its file was delivered.
+- At most `MAX_OPEN` sequences are open or wait for the disk. No further one starts.
 """
 
 from __future__ import annotations
@@ -40,28 +41,29 @@ Result = TypeVar("Result")
 
 @dataclass(frozen=True)
 class Marked:
-    """What a sequence is of; the order of resources and of tags means nothing."""
+    """The resources and tags of a sequence. Their order has no meaning."""
 
     resources: tuple[Pair, ...]
     tags: tuple[str, ...]
 
     @property
     def key(self) -> tuple[tuple[Pair, ...], tuple[str, ...]]:
+        """The same for all that differ in their order only."""
         return tuple(sorted(self.resources)), tuple(sorted(self.tags))
 
 
 class _Phase(Enum):
     OPEN = "open"
     SUSPENDED = "suspended"
-    """On the disk as ended; goes on when a successor comes."""
+    """On the disk as ended. Continues when a successor of the service comes."""
     RESUMED = "resumed"
-    """Open again, unless its file was delivered meanwhile."""
+    """Open again, unless its file was delivered while it was suspended."""
     ENDED = "ended"
 
 
 @dataclass(eq=False)
 class OpenSequence:
-    """A sequence of this process."""
+    """A sequence of this process, until its end is on the disk."""
 
     identity: str
     sequence: Sequence
@@ -70,13 +72,13 @@ class OpenSequence:
     saved: bool = field(default=False, repr=False)
     saved_s: float = field(default=0.0, repr=False)
     at: SequenceFiles | None = field(default=None, repr=False)
-    """Where its file is."""
+    """The folder of its file; None before the first write."""
     says_ended: bool = field(default=False, repr=False)
-    """Whether its file says that it has ended."""
+    """Whether its file was last written as ended."""
 
 
 class OpenSequences:
-    """See the module's docstring. `place` before the first sequence; `close` must be called."""
+    """See the module's docstring. `place` comes before the first sequence; `close` must be called."""
 
     def __init__(self, files: FileSystem, clock: Clock) -> None:
         self._disk = files
@@ -90,22 +92,25 @@ class OpenSequences:
         self._passes = 0
         self._writing = False
         self._work: asyncio.Future[Any] | None = None
-        """What a thread does on the disk, or did last."""
+        """The disk work of a thread, under way or done last."""
         self._task: asyncio.Task[None] | None = None
 
     @property
     def open(self) -> list[OpenSequence]:
-        """Those that have not ended, oldest first."""
+        """The sequences that have not ended, oldest first, suspended ones too."""
         return [each for each in self._known.values() if each.phase is not _Phase.ENDED]
 
     def is_open(self, path: str) -> bool:
-        """Whether the sequence in the file at `path` may go on, so that the file must not be sent."""
+        """Returns whether the sequence in the file at `path` may continue, so that sync must not send the file."""
         known = self._known.get(os.path.splitext(os.path.basename(path))[0])
         return known is not None and known.phase is not _Phase.ENDED
 
     def place(self, capture_dir: str, owned: Callable[[], bool]) -> None:
-        """Files lie in `capture_dir` from now on, those of open sequences too. `owned` tells whether its lock is
-        ours: then what a crash left there is finished."""
+        """Makes `capture_dir` the folder of all files, those of open sequences too, and starts the task.
+
+        `owned` tells whether this process holds the folder's lock. As soon as it does, the task ends the sequences
+        that a crash left there.
+        """
         if self._files is None or self._files.capture_dir != capture_dir:
             self._files, self._finished_left = SequenceFiles(self._disk, capture_dir), False
             for known in self._known.values():
@@ -118,7 +123,7 @@ class OpenSequences:
         self._changed.set()
 
     def start(self, marked: Marked, *, by_sensor: bool = False) -> str | None:
-        """Begins a sequence now and returns its id; None when too many are open."""
+        """Starts a sequence now and returns its id; None when `MAX_OPEN` are open."""
         if len(self._known) >= MAX_OPEN:
             logger.error("%d sequences are open: no new one starts until one ends", len(self._known), extra=once())
             return None
@@ -130,7 +135,7 @@ class OpenSequences:
         return identity
 
     def end(self, identity: str) -> Sequence | None:
-        """Ends a sequence now; None when there is none of that id."""
+        """Ends a sequence now and returns it; None when none with this id is open."""
         known = self._known.get(identity)
         if known is None or known.phase is _Phase.ENDED:
             return None
@@ -141,7 +146,7 @@ class OpenSequences:
         return known.sequence
 
     def follow(self, marks: Iterable[Marked]) -> None:
-        """Makes exactly `marks` the sequences of the sensor: new ones begin, those that are gone end."""
+        """Starts and ends sequences so that those of the sensor are exactly `marks`."""
         wanted: dict[object, Marked] = {}
         for marked in marks:
             wanted.setdefault(marked.key, marked)
@@ -158,7 +163,7 @@ class OpenSequences:
             self.end(known.identity)
 
     async def suspend(self) -> None:
-        """The service goes away. Returns when every sequence is on the disk as ended, if the disk takes it."""
+        """Suspends every sequence, since the service goes away. Returns as `settled` does."""
         now_ns = self._clock.time_ns()
         for known in self.open:
             known.phase, known.saved = _Phase.SUSPENDED, False
@@ -166,15 +171,14 @@ class OpenSequences:
         await self.settled()
 
     def resume(self) -> None:
-        """A service came: what was suspended goes on."""
+        """Continues the suspended sequences, since a service came."""
         for known in self.open:
             if known.phase is _Phase.SUSPENDED:
                 known.phase, known.saved = _Phase.RESUMED, False
         self._changed.set()
 
     async def settled(self) -> None:
-        """Returns when everything that changed so far has been brought to the disk, or the disk has refused it; or
-        when nobody does that any more."""
+        """Returns when every change up to now is on the disk, or the disk has refused it, or the task has ended."""
         if self._task is None:
             return
         passes = self._passes + (2 if self._writing else 1)
@@ -186,11 +190,13 @@ class OpenSequences:
             await self._saved.wait_for(lambda: self._passes >= passes)
 
     async def close(self) -> None:
-        """Ends every sequence, brings that to the disk, and stops, which it does also when it is cancelled. Safe to
-        call twice."""
+        """Ends every sequence, and returns when the disk has that, or refused it, and the task has ended.
+
+        When cancelled, it does not wait for the disk, and ends the task all the same. Safe to call twice.
+        """
         for known in self.open:
             if known.phase is _Phase.SUSPENDED:
-                del self._known[known.identity]  # its file says when its service went away
+                del self._known[known.identity]  # its file has the time at which its service went away
             else:
                 self.end(known.identity)
         task = self._task
@@ -225,13 +231,13 @@ class OpenSequences:
                 await first_done(self._clock.sleep(wait_s), self._changed.wait())
 
     def _alive_in_s(self) -> float:
-        """Seconds until the file of an open sequence is to say again that it goes on."""
+        """Returns the seconds until the first file of an open sequence has to be written again."""
         now_s = self._clock.monotonic()
         saved_s = (known.saved_s for known in self._known.values() if known.phase is _Phase.OPEN)
         return min(saved_s, default=now_s) + ALIVE_S - now_s
 
     async def _pass(self) -> bool:
-        """Brings everything that is due to the disk; False when some of it was refused."""
+        """Writes every file that is due. Returns False when the disk refused some of it."""
         assert self._files is not None
         files = self._files
         if not self._finished_left and self._owned():
@@ -246,7 +252,10 @@ class OpenSequences:
         return good
 
     async def _on_disk(self, function: Callable[..., Result], *arguments: Any) -> Result:
-        """One at a time: behind what is still held up by a stalled disk when its task was ended."""
+        """Calls `function` on a worker thread, after the call before it has ended.
+
+        A call can outlast the task that made it, on a disk that stalls.
+        """
         if self._work is not None:
             await asyncio.wait([self._work])
         self._work = work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
@@ -270,7 +279,7 @@ class OpenSequences:
         known.at, known.says_ended = files, not goes_on
         if phase is _Phase.ENDED or not lives:
             self._known.pop(known.identity, None)
-        elif known.phase is phase:  # else it changed meanwhile, and is saved again
+        elif known.phase is phase:  # otherwise it changed during the write, and is written again
             known.phase = _Phase.OPEN if phase is _Phase.RESUMED else phase
             known.saved, known.saved_s = files is self._files, now_s
         return True
@@ -284,8 +293,11 @@ def _write(
     phase: _Phase,
     says_ended: bool,
 ) -> bool:
-    """Brings one sequence to the disk; False when it goes on no more, since its file, which `says_ended`, was
-    delivered. After a StorageError it may be called again. Blocks."""
+    """Writes one sequence to `files`, and removes its file from `at` if that is another folder.
+
+    Returns False when a resumed sequence can't continue: its file, which `says_ended`, was delivered. Raises
+    StorageError, after which it may be called again. Blocks on the disk.
+    """
     place = at or files
     if phase is _Phase.RESUMED and says_ended and not place.has_ended(identity):
         return False
@@ -300,7 +312,7 @@ def _write(
 
 
 def _until(sequence: Sequence, end_ns: int) -> Sequence:
-    """The same, ending then, or just after its beginning where the clock was set back."""
+    """Returns the sequence with the end `end_ns`, or just after its start if the clock was set back since."""
     return replace(sequence, end_ns=max(end_ns, sequence.start_ns + 1))
 
 

@@ -1,4 +1,4 @@
-"""Conditional sync: a sensor's reading says whether scheduled sync may run."""
+"""Conditional sync: the reading of a sensor says whether scheduled sync may run. A manual sync does not ask it."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ Readings = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 async def reason_to_wait(name: str, readings: Readings | None) -> str:
-    """Why scheduled sync waits, or an empty text when the sensor `name` says that it may run.
+    """Returns why scheduled sync has to wait; empty when the sensor `name` says that it may run.
 
-    `readings` is None while the sensor is not there. Anything but a reading of `should_sync: true` means waiting.
+    `readings` asks the sensor, and is None while it is not there. Sync waits unless there is a reading in which
+    `should_sync` is true.
     """
     if readings is None:
         return f"the selective syncer {name!r} is not there"

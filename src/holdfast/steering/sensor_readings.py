@@ -1,4 +1,4 @@
-"""One reading of a sensor as Python values: for the sensors that steer the data manager."""
+"""One reading of a sensor as Python values, for the sensors that steer the data manager."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ TIMEOUT_S = 5.0
 
 
 async def sensor_readings(client: UnaryClient, name: str) -> dict[str, Any]:
-    """The readings of the sensor `name`, or ResourceCallError."""
+    """Returns the readings of the sensor `name`.
+
+    Raises ResourceCallError when it gives none within `TIMEOUT_S`, or an answer that can't be decoded.
+    """
     request = GetReadingsRequest(name=name).SerializeToString()
     answer = await client.call(sensor.METHODS["Readings"].rpc, request, TIMEOUT_S)
     try:

@@ -1,8 +1,8 @@
-"""What a user set by command, and wants to hold after a restart: `.holdfast/control.prog`.
+"""The file `.holdfast/control.prog`: the settings that users made by command and that outlast a restart.
 
-A JSON object: a version, and a list of settings. A file of a newer version is neither read nor overwritten. A
-damaged one is put aside, and a setting that can't be understood left out: that costs settings, never data. Blocks:
-belongs on a worker thread.
+It is a JSON object with a version and a list of at most `MAX_SETTINGS` settings. A file of a newer version is
+neither used nor overwritten. A damaged file is renamed, and a setting that can't be understood is left out: this
+costs settings, never data. Every function blocks on the disk and belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -29,25 +29,31 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Setting:
-    """A pause of `what` ("sync", "capture" or a resource), or where `method` is given the frequency of a method of
-    the resource `what`."""
+    """A pause or a frequency.
+
+    Without a method it pauses `what`: "sync", "capture" or a resource. With a method it sets how often that method
+    of the resource `what` is captured.
+    """
 
     what: str
     method: str = ""
     hz: float = 0.0
     until_ns: int | None = None
-    """When it ends, as wall time; None for never."""
+    """The wall time at which it ends; None for never."""
     for_s: float | None = None
-    """How long it was to hold from the beginning: no clock that was set makes it longer."""
+    """The seconds for which it was set. A clock that is set back does not make it hold longer after a restart."""
 
     @property
     def key(self) -> tuple[str, str]:
-        """At most one setting holds for it."""
+        """What it is about. At most one setting holds for a key."""
         return self.what, self.method
 
 
 def read(files: FileSystem, capture_dir: str) -> list[Setting]:
-    """The settings of the folder; none where there is no file. Raises NewerStateError and StorageError."""
+    """Returns the settings of the folder; none when there is no file or it is damaged.
+
+    Raises NewerStateError when a newer version wrote the file, and StorageError.
+    """
     path = layout.state_path(capture_dir, "control")
     try:
         if files.stat(path).st_size > _MAX_BYTES:
@@ -71,16 +77,19 @@ def read(files: FileSystem, capture_dir: str) -> list[Setting]:
 
 
 def write(files: FileSystem, capture_dir: str, settings: Iterable[Setting]) -> None:
-    """Makes the file hold `settings`. Raises StorageError, and NewerStateError where it must not be touched."""
+    """Replaces the file by one with `settings`. Raises as `read` does, and then leaves the file as it is."""
     path = layout.state_path(capture_dir, "control")
-    read(files, capture_dir)  # refuses a newer one, puts a damaged one aside
+    read(files, capture_dir)  # raises for a newer file, and renames a damaged one
     document = {"version": VERSION, "settings": [vars(setting) for setting in settings]}
     files.make_folder(os.path.dirname(path))
     files.replace(path, json.dumps(document, indent=1).encode())
 
 
 def remove(files: FileSystem, capture_dir: str) -> None:
-    """The folder is the capture folder no more. Raises as `write`."""
+    """Removes the file from a folder that is no longer the capture folder.
+
+    Raises as `read` does. A file that the disk refuses to remove stays, without an error.
+    """
     read(files, capture_dir)
     with suppress(StorageError):
         files.remove(layout.state_path(capture_dir, "control"))

@@ -1,8 +1,8 @@
-"""What users set by command: pauses and frequencies, some until a time, some across restarts.
+"""The settings that users make by command: pauses and frequencies, some until a time, some across restarts.
 
-Belongs to the event loop; files are read and written on worker threads. Settings live as long as the process,
-through every change of the config; those that are to persist lie in `.holdfast/control.prog` too, and follow the
-capture folder where it is changed. At most `MAX_SETTINGS` hold at once.
+Settings hold as long as the process lives, through every change of the config. Those that persist are in
+`.holdfast/control.prog` too, and move with the capture folder. At most `MAX_SETTINGS` hold at once. Belongs to the
+event loop; files are read and written on worker threads, one at a time.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class ActiveSetting:
-    """A setting that holds. `until_s` is on the monotonic clock."""
+    """A setting that holds now. `until_s` is on the monotonic clock, and None when it has no end."""
 
     setting: Setting
     persist: bool
@@ -38,13 +38,13 @@ class ActiveSetting:
 
 
 class UserSettings:
-    """`changed` is called whenever something else holds than before. `stop` must be called."""
+    """Holds the settings. `changed` is called whenever they may differ from before. `stop` must be called."""
 
     def __init__(self, files: FileSystem, clock: Clock, changed: Callable[[], None]) -> None:
         self.loaded = False
-        """Whether it is known what holds: the file is read, or did not let itself be read in time."""
+        """Whether capture may start: the file is read, can't be read, or took longer than `LOAD_TIMEOUT_S`."""
         self.problem = ""
-        """Why what is to persist does not, in words."""
+        """Why settings do not persist, or are not read yet, in words; empty when all is well."""
         self._files = files
         self._clock = clock
         self._changed = changed
@@ -56,7 +56,7 @@ class UserSettings:
 
     @property
     def active(self) -> list[ActiveSetting]:
-        """What holds, in the order in which it was set."""
+        """The settings that hold, in the order in which they were made."""
         return list(self._active.values())
 
     @property
@@ -75,7 +75,11 @@ class UserSettings:
         return {each.setting.key: each.setting.hz for each in self.active if each.setting.method}
 
     def place(self, capture_dir: str) -> None:
-        """The capture folder from now on. That of the first time is where settings of an earlier process are."""
+        """Makes `capture_dir` the folder of the file.
+
+        The first call reads the settings of an earlier process from there. A later one with another folder moves
+        the file. Returns at once; tasks do the disk work.
+        """
         before, self._capture_dir = self._capture_dir, capture_dir
         if not before:
             self._spawn(self._load(capture_dir))
@@ -84,8 +88,12 @@ class UserSettings:
         self._watch_the_time()
 
     async def set(self, setting: Setting, *, persist: bool) -> bool:
-        """Makes `setting` hold from now on, instead of what held for the same; False when too many hold. It goes to
-        the disk also when this is cancelled."""
+        """Makes `setting` hold from now on, in place of the one with the same key.
+
+        Returns False, and changes nothing, when `MAX_SETTINGS` hold already. Returns when the file is written, or
+        `problem` says why it is not, if the setting persists or the one before did. When cancelled, the file is
+        written all the same.
+        """
         if setting.key not in self._active and len(self._active) >= MAX_SETTINGS:
             return False
         before = self._active.get(setting.key)
@@ -93,24 +101,29 @@ class UserSettings:
         if setting.for_s is not None:
             setting = replace(setting, until_ns=self._clock.time_ns() + round(setting.for_s * _NS))
         self._active[setting.key] = ActiveSetting(setting, persist, until_s)
-        self._tell()
+        self._report_change()
         if persist or (before is not None and before.persist):
             await asyncio.shield(self._spawn(self._save()))
         return True
 
     async def clear(self, key: Pair) -> bool:
-        """What was set for `key` holds no more; False when nothing was. As `set` when cancelled."""
+        """Ends the setting with this key; returns False when there is none.
+
+        Like `set`, it waits for the file if the setting persisted, and is cancelled like it.
+        """
         before = self._active.pop(key, None)
         if before is None:
             return False
-        self._tell()
+        self._report_change()
         if before.persist:
             await asyncio.shield(self._spawn(self._save()))
         return True
 
     async def stop(self) -> None:
-        """Returns when what is to persist is on the disk, where it goes also when this is cancelled. Settings go on
-        holding for who comes next."""
+        """Returns when all disk work is done. When cancelled, the disk work is done all the same.
+
+        The settings stay in memory and hold for a later `place`.
+        """
         if self._timer is not None:
             self._timer.cancel()
         if self._tasks:
@@ -123,7 +136,7 @@ class UserSettings:
         return task
 
     async def _load(self, capture_dir: str) -> None:
-        async with self._saving:  # what is written before it is read would take its place
+        async with self._saving:  # a file that is written first would replace the one that is to be read
             reading = asyncio.ensure_future(asyncio.to_thread(settings_file.read, self._files, capture_dir))
             await asyncio.wait([reading], timeout=LOAD_TIMEOUT_S)
             if not reading.done():
@@ -133,16 +146,16 @@ class UserSettings:
                 self._changed()
             try:
                 for setting in await reading:
-                    self._take(setting)
+                    self._adopt(setting)
                 self.problem = ""
             except HoldfastError as error:
                 self.problem = str(error)
                 logger.error("%s; settings made by command before do not apply", error)
         self.loaded = True
-        self._tell()
+        self._report_change()
 
-    def _take(self, setting: Setting) -> None:
-        """A setting of an earlier process, if its time is not over. What was set since then goes before it."""
+    def _adopt(self, setting: Setting) -> None:
+        """Adopts a setting of an earlier process, unless its time is over or this process has set the same."""
         until_s = None
         if setting.until_ns is not None:
             left_s = (setting.until_ns - self._clock.time_ns()) / _NS
@@ -152,13 +165,12 @@ class UserSettings:
             until_s = self._clock.monotonic() + left_s
         self._active.setdefault(setting.key, ActiveSetting(setting, True, until_s))
 
-    def _tell(self) -> None:
-        """Something else holds."""
+    def _report_change(self) -> None:
         self._watch_the_time()
         self._changed()
 
     def _watch_the_time(self) -> None:
-        """Notices when the time of the next setting is over."""
+        """Restarts the task that ends settings whose time is over."""
         if self._timer is not None:
             self._timer.cancel()
         expire = supervised("the time of what was set", self._expire)
@@ -182,7 +194,7 @@ class UserSettings:
             await self._write()
 
     async def _move(self, before: str) -> None:
-        """Takes what persists along from the folder `before`."""
+        """Writes the settings that persist into the new capture folder, then removes the file from `before`."""
         async with self._saving:
             if (
                 not any(each.persist for each in self.active)
@@ -196,7 +208,7 @@ class UserSettings:
                 logger.warning("%s; if that folder is used again after a restart, its settings apply again", error)
 
     async def _write(self) -> bool:
-        """Brings what persists to the disk; `problem` says when it does not. Never raises HoldfastError."""
+        """Writes the settings that persist. Returns False, with the cause in `problem`, instead of raising."""
         settings = [each.setting for each in self.active if each.persist]
         try:
             await in_thread(settings_file.write, self._files, self._capture_dir, settings)
