@@ -1,7 +1,17 @@
-"""The commands of DoCommand: {"command": NAME, …} in, a result or an error out.
+"""The commands of DoCommand: an object {"command": NAME, …} comes in, and a result or an error goes out.
 
-`COMMANDS` is the one table: from it come the help, the checks of arguments and the dispatch. A new command is a
-`Command` in a module of its family, and a line here.
+`COMMANDS` is the one table: the help, the checks of arguments and the dispatch come from it. A new command is a
+`Command` in the module of its family, and a line here.
+
+| term | meaning |
+|---|---|
+| command | a name, a text for the help, its arguments, and the function that carries it out |
+| argument | a name, a check of the given value, and a default |
+| job | work that a command starts and that continues when its caller no longer waits |
+
+A command asks the manager for work: except for jobs, nothing here runs between two commands. Others import what
+this file lists and nothing from the modules of the package: `run_command` for DoCommand, and `start_sync` and
+`upload_data` for the RPCs that do the same work. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -51,9 +61,13 @@ HELP = "help"
 
 
 async def run_command(manager: Manager, command: Mapping[str, Any]) -> dict[str, Any]:
-    """Raises CommandError for what is no command or has an argument that can't be, NotReadyError where nothing is
-    taken for sync yet, NotConnectedError where there is no link, BusyError when too much is under way, and
-    ResourceCallError where a resource gives no reading."""
+    """Carries out one command and returns its result.
+
+    Raises CommandError when there is no such command or an argument is wrong, NotReadyError while sync can't start,
+    NotConnectedError without a connection to the cloud, BusyError when too much is under way, ResourceCallError
+    when a resource gives no reading, and StorageError when the disk refuses what the command needs. When cancelled,
+    a job that it started continues.
+    """
     name = command.get("command")
     if name == HELP:
         return {"commands": {each.name: each.help() for each in COMMANDS.values()}}

@@ -1,4 +1,4 @@
-"""One reading now."""
+"""The command `capture_now`: one reading of a method, captured at once and sent if the caller wants."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .command import Argument, Arguments, Command, flag, mapping, text
 from .resources import KnownResources, known_pair, running
 
 _DEFAULT_HZ = 1.0
-"""For a method that is not captured: how long an answer without an end, of a microphone, lasts."""
+"""The frequency of a method that is not captured. It says how long a recording lasts, which is one interval."""
 
 
 async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]:
@@ -27,11 +27,11 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
         raise CommandError(f"params: {found.problem}")
     spec, engine = manager.spec_of(found, wanted.tags, manager.resources, known.config), manager.engine
     if spec is None or engine is None:
-        raise CommandError("there is no machine whose resources could be asked")
+        raise CommandError("viam-server gave no way to call resources")
     captured = await capture_once(spec, manager.clock, engine.mongo)
     if not captured.paths:
         error = spec.writer.last_error or "it gave no reason"
-        raise CommandError(f"{resource!r} answered, but the disk did not take it: {error}")
+        raise CommandError(f"{resource!r} answered, but the reading was not written to disk: {error}")
     return {
         "readings": captured.readings,
         "files": [printable(path) for path in captured.paths],
@@ -42,7 +42,7 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
 def _wanted(
     manager: Manager, known: KnownResources, resource: str, method: str, params: dict[str, Any] | None
 ) -> Wanted:
-    """The pair as it runs, as it is configured, or as it could be; with other parameters where some are given."""
+    """Returns the pair as it runs, else as it is configured, else with defaults; with `params`, if given."""
     now = running(manager, known, resource, method)
     if now is None:
         configured = known.configured_as(resource, method) or CaptureMethod(resource, method, 0.0)

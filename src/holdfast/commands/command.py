@@ -1,8 +1,8 @@
-"""What the table of commands is made of: a command, its arguments, and what each argument may be.
+"""The entries of the table of commands: a command, its arguments, and the checks of their values.
 
-Numbers come from Viam as floats. An argument that is missing or null has its default; one that can't be is a
-CommandError that names it, what is allowed and, where there is one, the closest known name. What a caller gave is
-shown in part where it is long: an error has to fit into the header of an answer.
+An argument that is missing or null has its default. A wrong one is a CommandError that names the argument, what is
+allowed, and the closest known name if there is one. Numbers come from Viam as floats. An error shows only a part of
+a long value, since it has to fit into the trailers of an answer.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ from ..manager import Manager
 
 Arguments = Mapping[str, Any]
 Check = Callable[[str, Any], Any]
-"""From an argument's name and the given value to the value that is used; raises CommandError."""
+"""Takes an argument's name and the given value, and returns the value to use; raises CommandError."""
 MAX_TEXT_CHARS = 4096
 MAX_ITEMS = 1_000
-"""Paths, resources and the like in one argument."""
+"""The most paths, resources and the like in one argument."""
 MAX_SECONDS = 100 * 365 * 86_400.0
 _MAX_HINTED = 20
 
 
 @dataclass(frozen=True)
 class Argument:
-    """One argument. `check` is not asked about one that is missing or null."""
+    """One argument of a command. `check` is not called when it is missing or null."""
 
     name: str
     check: Check
@@ -39,12 +39,15 @@ class Argument:
 
 @dataclass(frozen=True)
 class Command:
+    """One command. `does` is what its help says; `run` takes the checked arguments."""
+
     name: str
     does: str
     run: Callable[[Manager, Arguments], Awaitable[dict[str, Any]]]
     arguments: tuple[Argument, ...] = ()
 
     def help(self) -> dict[str, Any]:
+        """Returns what the command does and what its arguments mean, as plain values."""
         return {
             "does": self.does,
             "arguments": {
@@ -54,7 +57,7 @@ class Command:
         }
 
     def arguments_from(self, given: Arguments) -> dict[str, Any]:
-        """All arguments by name, checked; CommandError names the first that can't be."""
+        """Returns all arguments by name, checked. Raises CommandError, which names the first that is wrong."""
         known = {argument.name: argument for argument in self.arguments}
         for name in given:
             if name not in known:
@@ -71,7 +74,7 @@ def _value(argument: Argument, given: Any) -> Any:
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """A hint for a name that is not known, as a sentence."""
+    """Returns a hint for a name that is not among `known`, as a sentence: the closest one, or the first of them."""
     names = list(known)
     close = closest(name, names)
     if close is not None:
@@ -106,7 +109,7 @@ def one_of(*allowed: str) -> Check:
 
 
 def items(name: str, value: Any, what: str = "a list of strings") -> Sequence[Any]:
-    """A list that is not too long; `what` says of what it is."""
+    """Checks that the value is a list of at most `MAX_ITEMS`. `what` names the list in an error."""
     if not isinstance(value, (list, tuple)):
         raise CommandError(f"{name} must be {what}, not {shown(value)}")
     if len(value) > MAX_ITEMS:
@@ -125,14 +128,14 @@ def mapping(name: str, value: Any) -> dict[str, Any]:
 
 
 def number(name: str, value: Any) -> float:
-    """A finite number from 0 on."""
+    """Checks that the value is a finite number, 0 or more."""
     if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
         raise CommandError(f"{name} must be a number, 0 or more, not {shown(value)}")
     return float(value)
 
 
 def seconds(name: str, value: Any) -> float:
-    """A duration above 0 that a clock can count."""
+    """Checks that the value is a duration above 0 and at most `MAX_SECONDS`."""
     found = number(name, value)
     if not 0 < found <= MAX_SECONDS:
         raise CommandError(f"{name} must be more than 0 and at most {MAX_SECONDS:g} seconds, not {value!r}")

@@ -1,4 +1,8 @@
-"""What can't be delivered and is kept: listed, sent again, or discarded."""
+"""The command `failed`: lists the files in quarantine, puts them back to be sent again, or discards them.
+
+Files leave quarantine `BATCH` at a time, and for one command at a time. They are counted in the ledger of the
+capture folder in which they lie, or of the main one.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +33,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class _NamedFiles:
-    """Which files the caller means, by the names that were given; all of them where there is none."""
+    """Tells whether a file is one that the caller named; without names, every file is. Notes which names it saw."""
 
     names: tuple[str, ...]
     seen: set[str] = field(default_factory=set)
@@ -46,7 +50,7 @@ class _NamedFiles:
 
 @dataclass
 class _QuarantineReport:
-    """What a run has done so far."""
+    """What a job has done so far. It names the first hundred files that stay in quarantine."""
 
     action: str
     meant: _NamedFiles
@@ -98,7 +102,10 @@ async def _list(manager: Manager, meant: _NamedFiles, after: str, limit: int) ->
 
 
 async def _run(manager: Manager, report: _QuarantineReport) -> None:
-    """Takes out what is meant, a batch at a time; one run after the other."""
+    """Takes the named files out of quarantine, after any other such job has ended.
+
+    Raises NotReadyError when the data manager was stopped meanwhile.
+    """
     async with manager.emptying_quarantine:
         if manager.engine is None:
             raise NotReadyError("the data manager was stopped")
@@ -122,7 +129,10 @@ async def _run(manager: Manager, report: _QuarantineReport) -> None:
 
 
 def _there_since(files: FileSystem, clock: Clock, found: Iterator[FailedFile]) -> Iterator[FailedFile]:
-    """Without what comes into quarantine meanwhile: a file that is put back may be refused again at once."""
+    """Leaves out files that come into quarantine from now on.
+
+    The cloud may refuse a file that is put back at once, and it must not be put back again without end.
+    """
     begin_ns = clock.time_ns()
     for file in found:
         try:
@@ -141,7 +151,7 @@ def _limit(name: str, value: Any) -> float:
 
 
 def _after(name: str, value: Any) -> str:
-    """The `next` of the last page is empty."""
+    """Accepts an empty text too, which is the `next` of the last page."""
     return "" if value == "" else text(name, value)
 
 
@@ -151,10 +161,10 @@ FAILED = Command(
     _failed,
     (
         Argument("action", one_of(_LIST, _RETRY, _DISCARD), "list, retry or discard", required=True),
-        Argument("paths", texts, "only these files, as list returns them, or folders; else all", default=()),
+        Argument("paths", texts, "only these files, as list returns them, or folders; all if left out", default=()),
         Argument("all", flag, "true: all files; discard requires this or paths", default=False),
-        Argument("limit", _limit, f"how many rows to list: 100, or up to {MAX_ROWS}", default=100),
-        Argument("after", _after, "list continues after this path, the `next` of the page before", default=""),
+        Argument("limit", _limit, f"how many rows to list: 100 by default, at most {MAX_ROWS}", default=100),
+        Argument("after", _after, "list continues after this path, the `next` of the previous page", default=""),
         *WAIT,
     ),
 )

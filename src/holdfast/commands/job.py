@@ -1,4 +1,7 @@
-"""Jobs: what was begun and goes on by itself."""
+"""The command `job`, and what commands that start jobs share: their answer, and the arguments about waiting.
+
+A job continues when its caller no longer waits. `base.jobs` bounds how many run and how many are remembered.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,10 @@ from .command import Argument, Arguments, Command, did_you_mean, flag, seconds, 
 
 
 async def answer_of(job: Job, arguments: Arguments) -> dict[str, Any]:
-    """What a job did, or how far it is when the caller does not want to wait so long. Raises what it raised."""
+    """Returns what the job did, or how far it is when `wait` is false or the time `timeout_s` is over.
+
+    Raises what the job raised, if it was waited for. When cancelled, the job continues.
+    """
     if arguments["wait"]:
         await job.wait(arguments["timeout_s"])
         job.check()
@@ -26,12 +32,12 @@ async def _job(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     job = jobs.find(identity)
     if job is None:
         hint = did_you_mean(identity, [each.identity for each in jobs.all()])
-        raise CommandError(f"id: {shown(identity)} is not known (any more); {hint}")
+        raise CommandError(f"id: there is no job {shown(identity)}, or it ended too long ago; {hint}")
     return job.tell()
 
 
 WAIT = (
-    Argument("wait", flag, "true, the default: answers when it is done; false: answers with a job", default=True),
+    Argument("wait", flag, "true, the default: answers when it is done; false: at once, with a job", default=True),
     Argument("timeout_s", seconds, "how many seconds to wait at most; the job continues"),
 )
 JOB = Command(

@@ -1,4 +1,7 @@
-"""What holds until it is taken back or its time is over: pauses and frequencies."""
+"""The commands `pause`, `resume` and `set_frequency`.
+
+They make settings, which hold until a command undoes them or their time is over.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Resources and methods in the arguments of commands: what is known of them, and what is said of an unknown."""
+"""The resources and methods that an argument of a command may name, and the error for any other."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ from .command import did_you_mean
 
 @dataclass(frozen=True)
 class KnownResources:
-    """What the machine has, and what of it is configured."""
+    """The resources of the machine, and the methods that the config names."""
 
     config: Config
     apis: Mapping[str, frozenset[str]]
     configured: tuple[CaptureMethod, ...]
-    """Entries that are switched off too."""
+    """The entries of `capture_methods`, with those that are switched off."""
 
     @property
     def names(self) -> list[str]:
@@ -36,8 +36,10 @@ class KnownResources:
         return next((each for each in self.configured if pair_of(each) == (resource, method)), None)
 
     def resource(self, argument: str, name: str, also: Sequence[str] = ()) -> str:
-        """The short name of a resource; CommandError where the machine has none of that name. `also` are what the
-        argument may be besides."""
+        """Returns the short name of a resource.
+
+        Raises CommandError when the machine has none of that name. Its hint lists `also` before the resources.
+        """
         resource = short_name(name)
         if resource not in self.names:
             hint = did_you_mean(resource, [*also, *self.names])
@@ -45,7 +47,10 @@ class KnownResources:
         return resource
 
     def pair(self, name: str, method: str) -> str:
-        """As `resource`, where the method is one of the resource's too."""
+        """Returns the short name of a resource.
+
+        Raises CommandError when there is no such resource, or it has no such method.
+        """
         resource = self.resource("resource", name)
         offered = self.methods_of(resource)
         if method not in offered:
@@ -58,9 +63,9 @@ class KnownResources:
 
 
 async def known_resources(manager: Manager, *resources: str) -> KnownResources:
-    """What is known; the machine is asked, once, when one of `resources` is not.
+    """Returns the known resources. Asks the machine, once, when viam-server did not give one of `resources`.
 
-    CommandError where nothing is configured.
+    Raises CommandError while there is no config.
     """
     config = manager.config
     if config is None or manager.engine is None:
@@ -72,12 +77,15 @@ async def known_resources(manager: Manager, *resources: str) -> KnownResources:
 
 
 async def known_pair(manager: Manager, name: str, method: str) -> tuple[KnownResources, str]:
-    """The short name of a resource; CommandError where it is not known, or has no such method."""
+    """Returns the known resources, and the short name of the resource `name`.
+
+    Raises CommandError when there is none, or it has no such method, or there is no config.
+    """
     known = await known_resources(manager, name)
     return known, known.pair(name, method)
 
 
 def running(manager: Manager, known: KnownResources, resource: str, method: str) -> Wanted | None:
-    """A pair as it is to run now; None where it is off or paused."""
+    """Returns the pair as it is to run now; None while it is off or paused."""
     wanted = effective(known.configured, known.config.tags, manager.steering.orders)
     return next((each for each in wanted if pair_of(each.method) == (resource, method)), None)

@@ -1,4 +1,4 @@
-"""Sequences: stretches of time that the cloud keeps together."""
+"""The commands `start_sequence` and `stop_sequence`: periods of time whose data the cloud groups."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def _pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
 
 async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if manager.config is not None and manager.config.capture_disabled:
-        raise CommandError("capture is disabled, so there is nothing that a sequence could hold")
+        raise CommandError("capture is disabled, so a sequence would have no data")
     given = arguments["resources"]
     known = await known_resources(manager, *(name for name, _ in given))
     pairs = tuple((known.pair(name, method), method) for name, method in given)
@@ -71,5 +71,5 @@ STOP_SEQUENCE = Command(
     "stop_sequence",
     "stops a sequence; the next sync sends it",
     _stop,
-    (Argument("id", text, "what start_sequence told", required=True),),
+    (Argument("id", text, "the id that start_sequence returned", required=True),),
 )

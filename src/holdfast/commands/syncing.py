@@ -1,4 +1,4 @@
-"""Sync by hand."""
+"""The command `sync`: a manual sync of everything, or of the files, folders and resources that the caller names."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ from .resources import known_resources
 async def start_sync(
     manager: Manager, paths: Sequence[str] = (), resources: Sequence[str] = ()
 ) -> tuple[Job, SyncReport]:
-    """Begins a manual sync, of everything or of what is named, which goes on whoever waits for it.
+    """Starts a manual sync of everything, or of what is named, and returns its job and its report.
 
-    Raises NotReadyError, CommandError for what can't be sent, and BusyError.
+    The job continues when nobody waits for it; it fails with NotConnectedError when there is no link. Raises
+    NotReadyError, CommandError for a path or a resource that can't be sent, and BusyError.
     """
     await manager.ready_engine()
     report = SyncReport()

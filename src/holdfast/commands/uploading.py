@@ -1,4 +1,7 @@
-"""Uploads on request: a file or a folder of the machine, or data that comes with the command."""
+"""The command `upload`: a file or a folder of the machine, or data that comes with the command.
+
+At most `_BATCH` files of a folder are in hand at once; its listing continues as they are done.
+"""
 
 from __future__ import annotations
 
@@ -25,12 +28,12 @@ MAX_DATA_BYTES = 32 * 1024 * 1024
 _MAX_IDS = 1_000
 _BATCH = 64
 _OTHER_TYPES = mimetypes.MimeTypes(filenames=())
-"""Python's own table, whatever the machine has."""
+"""Python's own table, without the machine's, so that a type has the same extension everywhere."""
 
 
 @dataclass
 class _UploadReport:
-    """What was uploaded so far. Names a hundred of what failed and of what was passed over, and a thousand ids."""
+    """What was uploaded so far: counts, the first files that failed or were skipped, and at most `_MAX_IDS` ids."""
 
     files: int = 0
     bytes: int = 0
@@ -51,7 +54,7 @@ class _UploadReport:
         self.skipped.add({"path": printable(path), "why": why})
 
     def figures(self) -> dict[str, Any]:
-        """Returns what stands in the answer of the job."""
+        """Returns the figures of the job's answer."""
         return {
             "files": self.files,
             "bytes": self.bytes,
@@ -64,8 +67,10 @@ class _UploadReport:
 
 
 async def upload_data(manager: Manager, data: bytes, extension: str, labels: Labels) -> Uploaded:
-    """Uploads data; returns when the cloud has it. Raises what `Uploads.data` raises, NotReadyError and
-    CommandError for no data."""
+    """Uploads data, and returns when the cloud has it.
+
+    Raises NotReadyError, CommandError when there is no data, and what `Uploads.data` raises.
+    """
     engine = await manager.ready_engine()
     if not data:
         raise CommandError("there is no data to upload")
