@@ -34,13 +34,13 @@ def override(name: str, hz: float | None = None, **more: Any) -> dict[str, Any]:
 
 
 class Resourceful:
-    """Sensors: each answers with its next number, but `gate`, which says `controls`. The machine says `listed`."""
+    """A machine with counting sensors, a sensor `gate` that reads `controls`, and the resources `listed`."""
 
     def __init__(self) -> None:
         self.served: dict[str, int] = {}
         self.listed: dict[str, frozenset[str]] = {}
         self.controls: Mapping[str, Any] | None = {"controls": []}
-        """None: the sensor fails."""
+        """What `gate` reads; None makes it fail."""
         self.broken: set[str] = set()
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
@@ -74,7 +74,7 @@ def _name(name: str, api: str) -> ResourceName:
 
 
 class Steered:
-    """Use `steered`, which ends it."""
+    """Makes and drives the manager. Use `steered`, which ends it."""
 
     def __init__(self, folder: Path, cloud: LocalCloud) -> None:
         self.folder = folder
@@ -93,7 +93,7 @@ class Steered:
         return self.manager
 
     def apply(self, *names: str, **attributes: Any) -> None:
-        """A service comes, with sensors of these `names`; it captures `a` at 100 Hz unless `attributes` differ."""
+        """Configures sensors of these `names`. `a` is captured at 100 Hz unless `attributes` differ."""
         config = parse(
             {
                 "capture_dir": str(self.folder / "capture"),
@@ -113,7 +113,7 @@ class Steered:
 
     @property
     def running(self) -> dict[str, tuple[float, tuple[str, ...]]]:
-        """Frequency and tags of the collectors that run."""
+        """The frequency and tags of each collector that runs."""
         engine = self.manager.engine
         specs = [] if engine is None else [running.collector.spec for running in engine.capture.running]
         return {spec.resource: (spec.method.frequency_hz, spec.tags) for spec in specs}
@@ -127,7 +127,7 @@ class Steered:
         await eventually(lambda: self.client.served.get(name, 0) >= target)
 
     async def cut_off(self) -> None:
-        """Returns when the cloud is away and that is noticed."""
+        """Stops the cloud, and returns when the link is seen to be down."""
         await self.manager.sync()
         await self.cloud.stop()
         await eventually(lambda: self.manager.engine is not None and not self.manager.engine.uplink.link.usable)

@@ -17,13 +17,13 @@ _LINE = re.compile(r"^((?: {4})+)(\w+Error)(?: \((\S+)\))?$", re.MULTILINE)
 
 
 def drawn() -> Iterator[tuple[int, str, str]]:
-    """The lines of the tree: depth, class and module, in their order."""
+    """Yields the depth, class and module of each line of the tree, in order."""
     for indent, name, module in _LINE.findall(errors.__doc__ or ""):
         yield len(indent) // 4 - 1, name, f"holdfast.{module or 'errors'}"
 
 
 def real(error: type[HoldfastError], depth: int = 0) -> Iterator[tuple[int, str, str]]:
-    """A class and everything that derives from it, in whatever order."""
+    """Yields the depth, name and module of a class and of all that derive from it."""
     yield depth, error.__name__, error.__module__
     for derived in error.__subclasses__():
         if derived.__module__.startswith("holdfast."):
@@ -31,7 +31,7 @@ def real(error: type[HoldfastError], depth: int = 0) -> Iterator[tuple[int, str,
 
 
 def paths(tree: Iterator[tuple[int, str, str]]) -> set[tuple[tuple[str, str], ...]]:
-    """Each class as the way to it from the root."""
+    """Returns each class as the path to it from the root."""
     found: set[tuple[tuple[str, str], ...]] = set()
     above: list[tuple[str, str]] = []
     for depth, name, module in tree:

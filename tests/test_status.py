@@ -1,4 +1,4 @@
-"""What the status says of sync, while something really waits, moves, and fails for good."""
+"""What the status says of sync while files wait, move and are refused."""
 
 from __future__ import annotations
 

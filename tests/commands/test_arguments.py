@@ -1,4 +1,4 @@
-"""Arguments that can't be: the error names the argument, what is allowed, and the closest known name."""
+"""A wrong argument is an error that names it, what is allowed, and the closest known name."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ USUAL: dict[str, dict[str, Any]] = {
     "failed": {"action": "list"},
     "upload": {"data": "aGk=", "mime_type": "image/png"},
 }
-"""What a command wants at least."""
+"""The required arguments of each command."""
 LONG = "x" * 1_000_000
 ANYTHING: list[Any] = [
     None, True, 0.0, -1.0, 1e308, 5e-324, float("nan"), float("inf"), "", "x", "a", "\0", "/a\0b", "/", "a/b:c",

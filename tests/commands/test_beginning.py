@@ -1,4 +1,4 @@
-"""What is asked for in the first moments: it waits until the folders have been tried for their locks."""
+"""A command in the first moments waits until the locks of the folders were tried."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ async def world(tmp_path: Path) -> AsyncIterator[Steered]:
 
 @pytest.fixture
 def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
-    """A disk that lets nobody have the lock of a folder until this is set."""
+    """A disk on which no process gets the lock of a folder until this is set."""
     go_on = threading.Event()
     try_acquire = FolderLock.try_acquire
 
@@ -42,7 +42,7 @@ def go_on(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
 
 @pytest.fixture
 async def asking(world: Steered, go_on: threading.Event) -> AsyncIterator[Callable[..., asyncio.Task[Any]]]:
-    """Gives a command to a manager that was configured just now."""
+    """Sends a command to a manager that was configured just now."""
     tasks: list[asyncio.Task[Any]] = []
 
     def ask(name: str, **arguments: Any) -> asyncio.Task[Any]:

@@ -1,4 +1,4 @@
-"""What can't be delivered: listed with its cause, sent again, discarded when that is said; never sent by itself."""
+"""Files in quarantine are listed with the cause, sent again or discarded by command only, and never otherwise."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def _number(data: SensorData) -> float:
 
 
 def refusing(world: Steered, *numbers: float) -> None:
-    """The cloud never takes a call with one of these readings; nor any file whose name says `bad`."""
+    """Makes the cloud refuse every call with one of these readings, and every file with `bad` in its name."""
 
     def fails(method: str, request: bytes | None) -> grpc.StatusCode | None:
         if method == "FileUpload":

@@ -1,4 +1,4 @@
-"""Sync by hand: all or a part of what is there, with and without waiting."""
+"""A manual sync sends everything or a part of it, with and without waiting."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def captured(world: Steered, name: str, stem: str = "9999-a") -> Path:
 
 
 def held(world: Steered) -> Callable[[], None]:
-    """The cloud answers no upload until what is returned is called."""
+    """Holds back the cloud's answers to uploads until the returned function is called."""
     go_on = asyncio.Event()
 
     async def hold() -> None:

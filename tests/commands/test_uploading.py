@@ -1,4 +1,4 @@
-"""Uploads by command: a file, a folder, or data; counts, bytes and ids; and nothing from outside of the roots."""
+"""Uploads by command: a file, a folder, or data, and never anything from outside the roots."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ def test_a_missing_key_is_said_and_sequences_are_read_all_the_same() -> None:
 
 
 class Gate:
-    """What the sensor answers; how often it was asked, and what changed by it."""
+    """A control sensor with answers that a test sets. It counts the polls and records the changes."""
 
     def __init__(self) -> None:
         self.clock = FakeClock()

@@ -1,4 +1,4 @@
-"""What is to run: pause before frequency by command before the control sensor before the config."""
+"""The order of precedence: a pause, a frequency by command, the control sensor, the config."""
 
 from __future__ import annotations
 

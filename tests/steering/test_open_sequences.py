@@ -1,4 +1,4 @@
-"""Open sequences: by command and by sensor, on the disk behind the event loop's back."""
+"""Open sequences, of commands and of the sensor, and their files, which a thread writes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sensors that steer the data manager, as Python values."""
+"""The readings of the sensors that steer the data manager, as Python values."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ async def test_a_value_that_only_looks_like_one_of_viams_types_is_kept_as_it_is(
 
 
 async def test_an_answer_that_can_not_be_decoded_is_no_reading() -> None:
-    """Values that are nested deeper than protobuf reads."""
+    """Returns values that are nested deeper than protobuf can read."""
     value = Struct()
     for _ in range(40):
         outer = Struct()

@@ -1,4 +1,4 @@
-"""What was set by command, across restarts."""
+"""The file of the settings that outlast a restart."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What steers the data manager while it runs: the control sensor and users, through changes and restarts."""
+"""The control sensor and users steer the data manager, through changes of the config and restarts."""
 
 from __future__ import annotations
 
@@ -118,7 +118,7 @@ async def test_a_change_of_the_config_leaves_what_the_sensor_says_in_force(world
     await world.until_running(a=50.0)
     (before,) = world.manager.engine.capture.running  # type: ignore[union-attr]
     await world.manager.hand_over()
-    world.client.controls = None  # it is just being built anew
+    world.client.controls = None  # viam-server is rebuilding it
     await world.served(5)
     world.client.controls = {"controls": [override("a", 50)]}
     world.apply(**GATE)

@@ -1,4 +1,4 @@
-"""What users set by command: until it is taken back, its time is over, or the process ends."""
+"""Settings by command hold until they are undone, their time is over, or the process ends."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ class OpenSequences:
         sequence = Sequence(marked.resources, marked.tags, self._clock.time_ns())
         self._known[identity] = OpenSequence(identity, sequence, by_sensor)
         self._changed.set()
-        logger.info("the sequence %s of %s begins", identity, _in_words(sequence))
+        logger.info("the sequence %s of %s starts", identity, _in_words(sequence))
         return identity
 
     def end(self, identity: str) -> Sequence | None:
@@ -270,7 +270,7 @@ class OpenSequences:
             lives = await self._on_disk(_write, files, known.at, known.identity, sequence, phase, known.says_ended)
         except StorageError as error:
             logger.error(
-                "%s; the sequence %s is kept in memory until it works",
+                "%s; the sequence %s is kept in memory until it can be written",
                 error,
                 known.identity,
                 extra=once(error.reason),

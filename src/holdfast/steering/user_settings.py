@@ -150,7 +150,7 @@ class UserSettings:
                 self.problem = ""
             except HoldfastError as error:
                 self.problem = str(error)
-                logger.error("%s; settings made by command before do not apply", error)
+                logger.error("%s; earlier settings made by command do not apply", error)
         self.loaded = True
         self._report_change()
 
@@ -183,7 +183,7 @@ class UserSettings:
             over = [each for each in self.active if each.until_s is not None and each.until_s <= now_s]
             for each in over:
                 del self._active[each.setting.key]
-                logger.info("what was set by command for %s has expired", " ".join(each.setting.key).strip())
+                logger.info("the setting made by command for %s has expired", " ".join(each.setting.key).strip())
             if over:
                 self._changed()
             if any(each.persist for each in over):
