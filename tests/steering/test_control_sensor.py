@@ -9,7 +9,7 @@ import pytest
 
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.steering.control_sensor import Controls, ControlSensor, Override, controls_in
-from holdfast.steering.open_sequences import Marked
+from holdfast.steering.open_sequences import SequenceSpec
 from tests.fakes import FakeClock
 
 PAIR = ("lidar", "Readings")
@@ -62,7 +62,7 @@ def test_what_the_control_sensor_says_is_read_as_the_builtin_reads_it(
 def test_one_entry_that_can_not_be_understood_makes_the_whole_list_void(entries: Any) -> None:
     found = controls_in({"controls": entries, "sequences": [{"resources": [LIDAR]}]}, "controls")
     assert found.overrides == {} and "the config applies" in found.problem and len(found.problem) < 500
-    assert found.sequences == (Marked((PAIR,), ()),), "the lists are read each for itself"
+    assert found.sequences == (SequenceSpec((PAIR,), ()),), "the lists are read each for itself"
 
 
 def test_a_missing_key_is_said_and_sequences_are_read_all_the_same() -> None:
@@ -70,7 +70,7 @@ def test_a_missing_key_is_said_and_sequences_are_read_all_the_same() -> None:
         {"sequences": [{"resources": [LIDAR], "sequence_tags": ["t"]}, {"resources": []}]}, "controls"
     )
     assert found.overrides == {} and "no 'controls'" in found.problem and "is ignored" in found.problem
-    assert found.sequences == (Marked((PAIR,), ("t",)),)
+    assert found.sequences == (SequenceSpec((PAIR,), ("t",)),)
     assert controls_in({"controls": [], "sequences": [{"resources": "x"}]}, "controls").sequences == ()
 
 

@@ -11,13 +11,13 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.steering import open_sequences as module
-from holdfast.steering.open_sequences import Marked, OpenSequences
+from holdfast.steering.open_sequences import OpenSequences, SequenceSpec
 from holdfast.storage.sequence_files import Sequence, SequenceFiles, read
 from tests.fakes import FakeClock, FaultyFileSystem
 from tests.waiting import eventually
 
-LIDAR = Marked((("lidar", "Readings"),), ("a", "b"))
-RADAR = Marked((("radar", "Readings"), ("lidar", "Readings")), ())
+LIDAR = SequenceSpec((("lidar", "Readings"),), ("a", "b"))
+RADAR = SequenceSpec((("radar", "Readings"), ("lidar", "Readings")), ())
 
 
 class Book:
@@ -68,10 +68,10 @@ async def test_the_file_says_until_when_the_sequence_was_alive(book: Book) -> No
 
 
 async def test_the_sensors_sequences_follow_its_readings_in_whatever_order(book: Book) -> None:
-    book.sequences.follow([LIDAR, RADAR, LIDAR, Marked(RADAR.resources[::-1], ())])
+    book.sequences.follow([LIDAR, RADAR, LIDAR, SequenceSpec(RADAR.resources[::-1], ())])
     first = {each.identity for each in book.sequences.open}
     assert len(first) == 2
-    book.sequences.follow([Marked(RADAR.resources[::-1], ()), Marked(LIDAR.resources, ("b", "a"))])
+    book.sequences.follow([SequenceSpec(RADAR.resources[::-1], ()), SequenceSpec(LIDAR.resources, ("b", "a"))])
     assert {each.identity for each in book.sequences.open} == first
     assert RADAR.resources in [each.sequence.resources for each in book.sequences.open], "as the first one said it"
     book.sequences.follow([LIDAR])

@@ -11,14 +11,14 @@ from ..errors import CommandError, NotConnectedError, NotReadyError, printable
 from ..manager import Manager
 from ..steering import Orders, Wanted, effective
 from .command import Argument, Arguments, Command, flag, mapping, text
-from .resources import KnownResources, known_pair, running
+from .resources import KnownResources, known_method, running
 
 _DEFAULT_HZ = 1.0
 """The frequency of a method that is not captured. It says how long a recording lasts, which is one interval."""
 
 
 async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]:
-    known, resource = await known_pair(manager, arguments["resource"], arguments["method"])
+    known, resource = await known_method(manager, arguments["resource"], arguments["method"])
     wanted = _wanted(manager, known, resource, arguments["method"], arguments["params"])
     found = known.resolved(wanted.method)
     if found.waiting:

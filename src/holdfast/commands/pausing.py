@@ -13,7 +13,7 @@ from ..manager import Manager
 from ..status import paused
 from ..steering import CAPTURE, MAX_SETTINGS, SYNC, Setting
 from .command import Argument, Arguments, Command, flag, number, seconds, text
-from .resources import known_pair, known_resources, running
+from .resources import known_method, known_resources, running
 
 _WHAT = '"capture", "sync" (the scheduled one) or the name of a resource'
 _FOR = Argument("for_s", seconds, "for how many seconds; no end if left out")
@@ -43,7 +43,7 @@ async def _resume(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     method, hz = arguments["method"], arguments["hz"]
-    known, resource = await known_pair(manager, arguments["resource"], method)
+    known, resource = await known_method(manager, arguments["resource"], method)
     configured = known.configured_as(resource, method)
     before = running(manager, known, resource, method)
     if hz is None:

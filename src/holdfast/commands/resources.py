@@ -46,7 +46,7 @@ class KnownResources:
             raise CommandError(f"{argument}: there is no resource {shown(name)}; {hint}")
         return resource
 
-    def pair(self, name: str, method: str) -> str:
+    def resource_with_method(self, name: str, method: str) -> str:
         """Returns the short name of a resource.
 
         Raises CommandError when there is no such resource, or it has no such method.
@@ -76,13 +76,13 @@ async def known_resources(manager: Manager, *resources: str) -> KnownResources:
     return KnownResources(config, apis, (*config.methods, *config.off_methods))
 
 
-async def known_pair(manager: Manager, name: str, method: str) -> tuple[KnownResources, str]:
+async def known_method(manager: Manager, name: str, method: str) -> tuple[KnownResources, str]:
     """Returns the known resources, and the short name of the resource `name`.
 
     Raises CommandError when there is none, or it has no such method, or there is no config.
     """
     known = await known_resources(manager, name)
-    return known, known.pair(name, method)
+    return known, known.resource_with_method(name, method)
 
 
 def running(manager: Manager, known: KnownResources, resource: str, method: str) -> Wanted | None:

@@ -8,7 +8,7 @@ from typing import Any
 from ..base.words import shown
 from ..errors import CommandError
 from ..manager import Manager
-from ..steering import MAX_OPEN, Marked
+from ..steering import MAX_OPEN, SequenceSpec
 from ..storage.sequence_files import rfc3339
 from .command import Argument, Arguments, Command, items, text, texts
 from .resources import known_resources
@@ -37,9 +37,9 @@ async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         raise CommandError("capture is disabled, so a sequence would have no data")
     given = arguments["resources"]
     known = await known_resources(manager, *(name for name, _ in given))
-    pairs = tuple((known.pair(name, method), method) for name, method in given)
+    pairs = tuple((known.resource_with_method(name, method), method) for name, method in given)
     sequences = manager.steering.sequences
-    identity = sequences.start(Marked(pairs, arguments["tags"]))
+    identity = sequences.start(SequenceSpec(pairs, arguments["tags"]))
     if identity is None:
         raise CommandError(f"{MAX_OPEN} sequences are open: stop one first")
     await sequences.settled()

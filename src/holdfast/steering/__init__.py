@@ -15,7 +15,7 @@ something changed. Others import what this file lists, and nothing from the modu
 
 from .control_sensor import Override
 from .effective import Orders, Wanted, effective
-from .open_sequences import MAX_OPEN, Marked
+from .open_sequences import MAX_OPEN, SequenceSpec
 from .pair import Pair, pair_of
 from .selective_syncer import reason_to_wait
 from .sensor_readings import sensor_readings
@@ -29,10 +29,10 @@ __all__ = [
     "MAX_SETTINGS",
     "SYNC",
     "ActiveSetting",
-    "Marked",
     "Orders",
     "Override",
     "Pair",
+    "SequenceSpec",
     "Setting",
     "Steering",
     "Wanted",

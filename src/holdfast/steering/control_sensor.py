@@ -18,7 +18,7 @@ from ..base.clock import Clock
 from ..base.tasks import supervised
 from ..base.words import shown
 from ..errors import ResourceCallError
-from .open_sequences import Marked
+from .open_sequences import SequenceSpec
 from .pair import Pair
 
 POLL_HZ = 10.0
@@ -43,7 +43,7 @@ class Controls:
     """What one reading says. `problem` says in words why some of it does not apply; it is empty otherwise."""
 
     overrides: Mapping[Pair, Override] = field(default_factory=dict)
-    sequences: tuple[Marked, ...] = ()
+    sequences: tuple[SequenceSpec, ...] = ()
     problem: str = ""
 
 
@@ -51,20 +51,20 @@ def controls_in(readings: Mapping[str, Any], key: str) -> Controls:
     """Returns what `readings` say. One entry that can't be understood voids its whole list, as in the builtin."""
     problems: list[str] = []
     overrides: dict[Pair, Override] = {}
-    sequences: tuple[Marked, ...] = ()
+    sequences: tuple[SequenceSpec, ...] = ()
     try:
         overrides = dict(map(_override, _list(readings.get(key))))
     except ValueError as error:
         problems.append(f"its {key!r} can't be understood: {error}; the config applies")
     try:
-        sequences = tuple(map(_marked, _list(readings.get(SEQUENCES_KEY))))
+        sequences = tuple(map(_sequence_spec, _list(readings.get(SEQUENCES_KEY))))
     except ValueError as error:
         problems.append(f"its {SEQUENCES_KEY!r} can't be understood: {error}; no sequence is open")
-    if any(not marked.resources for marked in sequences):
+    if any(not spec.resources for spec in sequences):
         problems.append("a sequence without resources is ignored")
     if key not in readings:
         problems.insert(0, f"its reading has no {key!r}; the config applies")
-    return Controls(overrides, tuple(marked for marked in sequences if marked.resources), "; ".join(problems))
+    return Controls(overrides, tuple(spec for spec in sequences if spec.resources), "; ".join(problems))
 
 
 def _list(value: object) -> list[Mapping[str, Any]]:
@@ -89,8 +89,8 @@ def _override(entry: Mapping[str, Any]) -> tuple[Pair, Override]:
     return _pair(entry), Override(None if frequency is None else max(0.0, float(frequency)), tags)
 
 
-def _marked(entry: Mapping[str, Any]) -> Marked:
-    return Marked(tuple(map(_pair, _list(entry.get("resources")))), _texts(entry, "sequence_tags") or ())
+def _sequence_spec(entry: Mapping[str, Any]) -> SequenceSpec:
+    return SequenceSpec(tuple(map(_pair, _list(entry.get("resources")))), _texts(entry, "sequence_tags") or ())
 
 
 def _pair(entry: Mapping[str, Any]) -> Pair:

@@ -1,4 +1,4 @@
-"""The open sequences: periods of time that the control sensor or a user marks, whose data the cloud groups.
+"""The open sequences: periods of time, chosen by the control sensor or a user, whose data the cloud groups.
 
 Belongs to the event loop. One task writes each change to the disk on a worker thread, and notes in the files of the
 open sequences every `ALIVE_S` that they are still open. Invariants:
@@ -40,7 +40,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class Marked:
+class SequenceSpec:
     """The resources and tags of a sequence. Their order has no meaning."""
 
     resources: tuple[Pair, ...]
@@ -122,13 +122,13 @@ class OpenSequences:
             )
         self._changed.set()
 
-    def start(self, marked: Marked, *, by_sensor: bool = False) -> str | None:
+    def start(self, spec: SequenceSpec, *, by_sensor: bool = False) -> str | None:
         """Starts a sequence now and returns its id; None when `MAX_OPEN` are open."""
         if len(self._known) >= MAX_OPEN:
             logger.error("%d sequences are open: no new one starts until one ends", len(self._known), extra=once())
             return None
         identity = str(uuid.uuid4())
-        sequence = Sequence(marked.resources, marked.tags, self._clock.time_ns())
+        sequence = Sequence(spec.resources, spec.tags, self._clock.time_ns())
         self._known[identity] = OpenSequence(identity, sequence, by_sensor)
         self._changed.set()
         logger.info("the sequence %s of %s starts", identity, _in_words(sequence))
@@ -145,18 +145,18 @@ class OpenSequences:
         logger.info("the sequence %s of %s ends", identity, _in_words(known.sequence))
         return known.sequence
 
-    def follow(self, marks: Iterable[Marked]) -> None:
-        """Starts and ends sequences so that those of the sensor are exactly `marks`."""
-        wanted: dict[object, Marked] = {}
-        for marked in marks:
-            wanted.setdefault(marked.key, marked)
+    def follow(self, specs: Iterable[SequenceSpec]) -> None:
+        """Starts and ends sequences so that those of the sensor are exactly `specs`."""
+        wanted: dict[object, SequenceSpec] = {}
+        for spec in specs:
+            wanted.setdefault(spec.key, spec)
         for known in self.open:
             if known.by_sensor:
-                key = Marked(known.sequence.resources, known.sequence.tags).key
+                key = SequenceSpec(known.sequence.resources, known.sequence.tags).key
                 if wanted.pop(key, None) is None:
                     self.end(known.identity)
-        for marked in wanted.values():
-            self.start(marked, by_sensor=True)
+        for spec in wanted.values():
+            self.start(spec, by_sensor=True)
 
     def end_all(self) -> None:
         for known in self.open:
