@@ -30,6 +30,8 @@ MAY_IMPORT = {
     "": frozenset(),
 }
 """What of holdfast each part of src/holdfast may import; "" is holdfast/__init__.py."""
+DOORS = frozenset({"commands", "steering"})
+"""Packages of which others import only what their `__init__` lists."""
 OUTSIDE = frozenset({"module", "demo", "bench", "tests"})
 VIAM = ("viam.proto.", "viam.gen.", "viam.utils.")
 
@@ -56,6 +58,9 @@ def violations(module: str, source: str, *, is_package: bool = False) -> list[st
 
 def _forbidden(module: str, name: str) -> str | None:
     importer, top = module.split("."), name.partition(".")[0]
+    room = name.split(".")
+    if room[0] == "holdfast" and room[1:2] and room[1] in DOORS and len(room) > 3 and room[:2] != importer[:2]:
+        return f"others import from holdfast.{room[1]} itself"
     if importer[0] != "holdfast":
         private = top == "holdfast" and any(_is_private(part) for part in name.split("."))
         return "it is private to holdfast" if private and importer[0] in {"demo", "bench"} else None
@@ -124,6 +129,8 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ("holdfast.sync.cloud.cloud", "from viam.utilsextra import x"),
         ("holdfast.cli.check", "from ..sync import verdicts"),
         ("holdfast.manager", "from .cli import main"),
+        ("holdfast.manager", "from .steering.effective import effective"),
+        ("module.durable", "from holdfast.commands.syncing import start_sync"),
         ("holdfast.brand_new", "from .errors import HoldfastError"),
         ("demo.machine", "from holdfast.config import _Reader"),
         ("demo.machine", "from holdfast.storage._hidden import x"),
@@ -154,6 +161,9 @@ def test_a_forbidden_import_is_found(module: str, source: str) -> None:
             "from holdfast.manager import Manager\nfrom viam.components.sensor import Sensor",
             False,
         ),
+        ("module.durable", "from holdfast.commands import start_sync", False),
+        ("holdfast.commands.pausing", "from ..steering import SYNC\nfrom .resources import running", False),
+        ("holdfast.steering.steering", "from .user_settings import SYNC", False),
         ("demo.machine", "from __future__ import annotations\nfrom holdfast import __version__", False),
     ],
 )

@@ -70,7 +70,9 @@ class OpenSequence:
     by_sensor: bool
     phase: _Phase = _Phase.OPEN
     saved: bool = field(default=False, repr=False)
+    """Whether its file has its last change."""
     saved_s: float = field(default=0.0, repr=False)
+    """The monotonic time of the last write of its file."""
     at: SequenceFiles | None = field(default=None, repr=False)
     """The folder of its file; None before the first write."""
     says_ended: bool = field(default=False, repr=False)
