@@ -8,7 +8,7 @@ from typing import Any
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.ledger.counts import CollectorId
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.ledger.moves import Move, Way
+from holdfast.storage.ledger.moves import Move, MoveKind
 from tests.fakes import FakeClock
 
 from . import samples
@@ -27,12 +27,14 @@ def open_ledger(folder: Path, files: FileSystem | None = None) -> Ledger:
 def capture(ledger: Ledger, readings: int, path: str = "", collector: CollectorId = LIDAR) -> None:
     """Readings that are in a complete file."""
     for _ in range(readings):
-        ledger.captured(collector)
-    ledger.completing(collector, path or f"/capture/{collector[1]}.prog", readings)
+        ledger.count_captured(collector)
+    ledger.note_completing(collector, path or f"/capture/{collector[1]}.prog", readings)
     ledger.save()
 
 
-def go(ledger: Ledger, way: Way, readings: int, *, collector: CollectorId | None = LIDAR, **what: Any) -> None:
+def go(
+    ledger: Ledger, kind: MoveKind, readings: int, *, collector: CollectorId | None = LIDAR, **what: Any
+) -> None:
     """A file goes, and its readings count so; without a collector an arbitrary file."""
-    with ledger.counting("/gone", Move(way, collector, readings, **what)):
+    with ledger.counting("/gone", Move(kind, collector, readings, **what)):
         pass

@@ -118,7 +118,7 @@ class World:
             found = samples.scan(path.read_bytes())
             assert (found.damaged, found.torn_bytes) == ([], 0)
             if found.checked:
-                count += len(found.readings) - ledger.acknowledged(str(path), path.stat().st_mtime_ns)
+                count += len(found.readings) - ledger.acknowledged_of(str(path), path.stat().st_mtime_ns)
         return count
 
     def moved(self) -> int:
@@ -202,24 +202,24 @@ class Life:
         """As `sync.delivery`: the cloud's yes is in the ledger before anything else happens."""
         for path in samples.files_under(self.world.folder, ".capture")[:1]:
             found, modified_ns = samples.scan(path.read_bytes()), path.stat().st_mtime_ns
-            known = self.ledger.acknowledged(str(path), modified_ns)
+            known = self.ledger.acknowledged_of(str(path), modified_ns)
             part = found.readings[known : known + count]
             if part:
                 self.world.cloud += map(samples.number_of, part)
                 acknowledged = Acknowledged(known + len(part), modified_ns)
-                self.ledger.delivered(LIDAR, str(path), acknowledged, len(part), ours=found.checked)
+                self.ledger.count_delivered(LIDAR, str(path), acknowledged, len(part), ours=found.checked)
                 if self.files.dead:
                     self.world.in_doubt += len(part)
                     return
                 self.world.delivered += len(part)
             if known + len(part) == len(found.readings):
                 self.files.remove(str(path))
-                self.ledger.forget(str(path))
+                self.ledger.forget_file(str(path))
 
     async def quarantine(self, _: int) -> None:
         for path in samples.files_under(self.world.folder, ".capture")[-1:]:
             found = samples.scan(path.read_bytes())
-            if found.checked and not self.ledger.acknowledged(str(path), path.stat().st_mtime_ns):
+            if found.checked and not self.ledger.acknowledged_of(str(path), path.stat().st_mtime_ns):
                 held = Held(LIDAR, len(found.readings), True)
                 quarantine(self.files, self.ledger, str(self.world.folder), str(path), "refused", held=held)
                 self.world.lose(found.readings)
@@ -241,7 +241,7 @@ class Life:
         waiting = self.writer.completion.collectors()
         for path in samples.files_under(self.world.folder, ".capture"):
             found = samples.scan(path.read_bytes())
-            known = self.ledger.acknowledged(str(path), path.stat().st_mtime_ns)
+            known = self.ledger.acknowledged_of(str(path), path.stat().st_mtime_ns)
             self.world.lose(found.readings[known:])
             if found.checked:
                 self.world.taken += len(found.readings) - known

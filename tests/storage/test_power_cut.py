@@ -90,14 +90,14 @@ def deliver(files: ForgetfulFileSystem, root: Path, ledger: Ledger, played: Play
     """The cloud takes up to `count` readings of the oldest file."""
     for path in samples.files_under(root, ".capture")[:1]:
         readings, modified_ns = samples.scan(path.read_bytes()).readings, path.stat().st_mtime_ns
-        known = ledger.acknowledged(str(path), modified_ns)
+        known = ledger.acknowledged_of(str(path), modified_ns)
         part = readings[known : known + count]
         acknowledged = Acknowledged(known + len(part), modified_ns)
-        ledger.delivered(LIDAR, str(path), acknowledged, len(part), ours=True)
+        ledger.count_delivered(LIDAR, str(path), acknowledged, len(part), ours=True)
         played.delivered += len(part)
         if acknowledged.readings == len(readings):
             files.remove(str(path))
-            ledger.forget(str(path))
+            ledger.forget_file(str(path))
             played.gone += len(readings)
 
 
@@ -124,7 +124,7 @@ def readable(root: Path) -> list[int]:
 def unacknowledged(root: Path, ledger: Ledger) -> int:
     """Readings in the folder that the cloud does not have, as far as the ledger knows."""
     return sum(
-        len(samples.scan(path.read_bytes()).readings) - ledger.acknowledged(str(path), path.stat().st_mtime_ns)
+        len(samples.scan(path.read_bytes()).readings) - ledger.acknowledged_of(str(path), path.stat().st_mtime_ns)
         for path in samples.files_under(root, ".capture")
     )
 

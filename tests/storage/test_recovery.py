@@ -147,7 +147,7 @@ def test_a_file_without_a_readable_header_is_kept_in_quarantine_with_its_cause(
 def test_another_file_of_the_name_of_one_that_is_dealt_with_is_counted_anew(
     content: bytes, tmp_path: Path, folder: Path, ledger: Ledger
 ) -> None:
-    ledger.dropped(LIDAR, "known", 0)
+    ledger.count_dropped(LIDAR, "known", 0)
     path = leave(folder / f"{STEM}.prog", content)
     run(tmp_path, ledger)
     assert not path.exists()
@@ -332,8 +332,8 @@ class TestCounting:
         """The file is counted, and the process killed before the file got its final name."""
         path = leave(tmp_path / self.PATH, samples.our_file(samples.metadata(), samples.messages(readings)))
         for _ in range(readings):
-            ledger.captured(LIDAR)
-        ledger.completing(LIDAR, str(path), readings)
+            ledger.count_captured(LIDAR)
+        ledger.note_completing(LIDAR, str(path), readings)
         ledger.save()
         return open_ledger(tmp_path)
 

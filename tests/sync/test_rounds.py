@@ -130,7 +130,7 @@ async def test_a_round_does_not_wait_for_a_survey_that_takes_long(
 
 async def test_a_folder_that_is_not_listed_yet_has_lost_nothing(world: World) -> None:
     """Only a walk that looked everywhere may say that readings were taken away."""
-    world.ledger.completing((API, "lidar", "Readings"), "x", 3)
+    world.ledger.note_completing((API, "lidar", "Readings"), "x", 3)
     walk = Walk(world.files, SystemClock(), [str(world.folder)], 0.0)
     audit = Audit(world.store)
     await eventually(lambda: world.store.recovered_all)

@@ -112,7 +112,7 @@ class Recovery:
         if reader.torn_bytes:
             self._files.truncate(path, reader.good_end)
         readings = reader.readings + reader.damaged_readings
-        self._ledger.recovered(collector, path, readings, reader.torn_readings, ours=reader.checked)
+        self._ledger.count_recovered(collector, path, readings, reader.torn_readings, ours=reader.checked)
         self.result.readings += reader.readings
         self.result.torn_readings += reader.torn_readings
         if readings:
@@ -122,21 +122,21 @@ class Recovery:
 
     def _gone(self, path: str) -> None:
         self._files.remove(path)
-        self._ledger.completed([path])
+        self._ledger.note_completed([path])
 
     def _lost(self, path: str) -> None:
         """A file of which a power cut left nothing; what it held is counted where that is known."""
         collector = self._ledger.collector_in(os.path.dirname(path))
         if collector is not None:
-            self._ledger.recovered(collector, path, 0, 0, ours=True)
+            self._ledger.count_recovered(collector, path, 0, 0, ours=True)
         self._gone(path)
 
     def _quarantine(self, path: str, cause: str) -> None:
         held = held_in_unreadable(self._files, self._ledger, path)
         if held is not None:
-            self._ledger.recovered(held.collector, path, held.readings, 0, ours=held.ours)
+            self._ledger.count_recovered(held.collector, path, held.readings, 0, ours=held.ours)
         quarantine(self._files, self._ledger, self._capture_dir, path, cause, held=held)
-        self._ledger.completed([path])
+        self._ledger.note_completed([path])
         self.result.quarantined += 1
 
 

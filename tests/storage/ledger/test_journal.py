@@ -194,7 +194,7 @@ def test_a_journal_of_a_newer_version_is_neither_read_nor_overwritten(tmp_path: 
     path_of(tmp_path).write_bytes(data)
     ledger = open_ledger(tmp_path)
     capture(ledger, 3)
-    ledger.vanished(LIDAR, 1, ours=True)
+    ledger.count_vanished(LIDAR, 1, ours=True)
     assert ledger.readings()[LIDAR].on_disk == 2
     assert "in memory only" in ledger.state and f"version {VERSION + 1}" in ledger.state
     ledger.close()
@@ -216,18 +216,18 @@ def test_a_journal_does_not_grow_further_than_its_bound_and_loses_nothing(
     modified_ns = known.stat().st_mtime_ns
     for number in range(1, 300):
         capture(ledger, 3)
-        ledger.delivered(LIDAR, str(known), Acknowledged(number, modified_ns), 1, ours=True)
-        ledger.captured(NAMES[number % 3])
-        ledger.dropped(NAMES[number % 3], "x", 1)
-        ledger.completed(["/gone.prog"])
-        ledger.file_delivered(f"/gone/{number}", 10, 1)
-        ledger.forget(f"/gone/{number}")
+        ledger.count_delivered(LIDAR, str(known), Acknowledged(number, modified_ns), 1, ours=True)
+        ledger.count_captured(NAMES[number % 3])
+        ledger.count_dropped(NAMES[number % 3], "x", 1)
+        ledger.note_completed(["/gone.prog"])
+        ledger.count_file_delivered(f"/gone/{number}", 10, 1)
+        ledger.forget_file(f"/gone/{number}")
         largest = max(largest, path_of(tmp_path).stat().st_size)
         if number % 37 == 0:
             killed = open_ledger(tmp_path, FileSystem())
             assert killed.readings() == ledger.readings()
             assert killed.files == ledger.files
-            assert killed.acknowledged(str(known), modified_ns) == number
+            assert killed.acknowledged_of(str(known), modified_ns) == number
             ledger = open_ledger(tmp_path, files)
     assert len(files.tried("replace")) > 3, "made anew several times"
     assert largest < 2000 + 2 * 1500, "the bound, a checkpoint and a line"
@@ -237,7 +237,7 @@ def test_a_line_says_what_changed_and_no_more(tmp_path: Path) -> None:
     ledger = open_ledger(tmp_path)
     for collector in NAMES:
         capture(ledger, 1, collector=collector)
-    ledger.file_vanished()
+    ledger.count_file_vanished()
     ledger.save()
     *_, last, files = path_of(tmp_path).read_bytes().splitlines()
     assert json.loads(last[9:]) == {

@@ -17,7 +17,7 @@ from holdfast.storage.ledger import journal, known_files
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import WHOLE, Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.ledger.moves import Way
+from holdfast.storage.ledger.moves import MoveKind
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from ..ledgers import LIDAR, RADAR, capture, go, open_ledger
@@ -52,9 +52,9 @@ def a_file(folder: Path, name: str = "x") -> tuple[str, int]:
 
 def test_a_reading_is_on_disk_until_its_fate_is_known(ledger: Ledger) -> None:
     capture(ledger, 10)
-    ledger.delivered(LIDAR, "/x", Acknowledged(3, 1), 3, ours=True)
-    go(ledger, Way.QUARANTINED, 2)
-    ledger.vanished(LIDAR, 1, ours=True)
+    ledger.count_delivered(LIDAR, "/x", Acknowledged(3, 1), 3, ours=True)
+    go(ledger, MoveKind.QUARANTINED, 2)
+    ledger.count_vanished(LIDAR, 1, ours=True)
     counts = ledger.readings()[LIDAR]
     assert counts == ReadingCounts(captured=10, delivered=3, quarantined=2, vanished=1)
     assert (counts.on_disk, counts.in_files) == (4, 4)
@@ -62,20 +62,20 @@ def test_a_reading_is_on_disk_until_its_fate_is_known(ledger: Ledger) -> None:
 
 def test_a_reading_is_in_no_file_before_its_file_is_complete(ledger: Ledger) -> None:
     for _ in range(5):
-        ledger.captured(LIDAR)
-    ledger.dropped(LIDAR, "no_space", 2)
+        ledger.count_captured(LIDAR)
+    ledger.count_dropped(LIDAR, "no_space", 2)
     assert (ledger.readings()[LIDAR].on_disk, ledger.readings()[LIDAR].in_files) == (3, 0)
-    ledger.completing(LIDAR, "/x.prog", 3)
+    ledger.note_completing(LIDAR, "/x.prog", 3)
     assert (ledger.readings()[LIDAR].on_disk, ledger.readings()[LIDAR].in_files) == (3, 3)
 
 
 def test_readings_of_the_builtin_are_adopted_when_their_fate_is_known(ledger: Ledger) -> None:
     capture(ledger, 4)
-    ledger.delivered(LIDAR, "/x", Acknowledged(3, 1), 3, ours=False)
-    go(ledger, Way.QUARANTINED, 2, ours=False)
-    go(ledger, Way.DELIVERED, 0, torn=1, ours=False)
-    go(ledger, Way.DELIVERED, 0, torn=1)
-    ledger.vanished(LIDAR, 4, ours=False)
+    ledger.count_delivered(LIDAR, "/x", Acknowledged(3, 1), 3, ours=False)
+    go(ledger, MoveKind.QUARANTINED, 2, ours=False)
+    go(ledger, MoveKind.DELIVERED, 0, torn=1, ours=False)
+    go(ledger, MoveKind.DELIVERED, 0, torn=1)
+    ledger.count_vanished(LIDAR, 4, ours=False)
     counts = ledger.readings()[LIDAR]
     assert counts == ReadingCounts(
         captured=4, adopted=10, delivered=3, quarantined=2, vanished=4, dropped={"torn": 2}
@@ -86,21 +86,21 @@ def test_readings_of_the_builtin_are_adopted_when_their_fate_is_known(ledger: Le
 @pytest.mark.parametrize("fate", ["delivered", "quarantined"])
 def test_readings_from_a_time_whose_counts_are_lost_are_adopted(fate: str, ledger: Ledger) -> None:
     capture(ledger, 2)
-    ledger.captured(LIDAR)
+    ledger.count_captured(LIDAR)
     if fate == "delivered":
-        ledger.delivered(LIDAR, "/x", Acknowledged(5, 1), 5, ours=True)
+        ledger.count_delivered(LIDAR, "/x", Acknowledged(5, 1), 5, ours=True)
     else:
-        go(ledger, Way.QUARANTINED, 5)
+        go(ledger, MoveKind.QUARANTINED, 5)
     counts = ledger.readings()[LIDAR]
     assert (counts.captured, counts.adopted, counts.on_disk, counts.in_files) == (3, 3, 1, 0)
 
 
 def test_drops_are_counted_by_reason_and_collector(ledger: Ledger) -> None:
-    ledger.dropped(LIDAR, "no_space", 2)
-    ledger.dropped(LIDAR, "no_space", 3)
-    ledger.dropped(LIDAR, "stopped", 1)
-    ledger.dropped(LIDAR, "nothing", 0)
-    ledger.dropped(RADAR, "no_space", 7)
+    ledger.count_dropped(LIDAR, "no_space", 2)
+    ledger.count_dropped(LIDAR, "no_space", 3)
+    ledger.count_dropped(LIDAR, "stopped", 1)
+    ledger.count_dropped(LIDAR, "nothing", 0)
+    ledger.count_dropped(RADAR, "no_space", 7)
     assert {key: counts.dropped for key, counts in ledger.readings().items()} == {
         LIDAR: {"no_space": 5, "stopped": 1},
         RADAR: {"no_space": 7},
@@ -110,20 +110,20 @@ def test_drops_are_counted_by_reason_and_collector(ledger: Ledger) -> None:
 def test_arbitrary_files_are_counted_as_files_across_restarts(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
-    ledger.file_delivered("/a", 100, 1)
-    ledger.file_delivered("/b", 50, 1)
-    go(ledger, Way.QUARANTINED, 1, collector=None)
-    ledger.file_vanished()
+    ledger.count_file_delivered("/a", 100, 1)
+    ledger.count_file_delivered("/b", 50, 1)
+    go(ledger, MoveKind.QUARANTINED, 1, collector=None)
+    ledger.count_file_vanished()
     expected = FileCounts(delivered=2, delivered_bytes=150, quarantined=1, vanished=1)
     assert ledger.files == expected
     again = open_ledger(tmp_path, files)
     assert again.files == expected
-    again.file_vanished()
+    again.count_file_vanished()
     assert open_ledger(tmp_path, files).files == FileCounts(2, 150, 1, 2)
 
 
 def test_what_is_handed_out_is_a_copy(ledger: Ledger) -> None:
-    ledger.dropped(LIDAR, "x", 1)
+    ledger.count_dropped(LIDAR, "x", 1)
     copy, files = ledger.readings(), ledger.files
     copy[LIDAR].captured = 99
     copy[LIDAR].dropped["x"] = 99
@@ -145,29 +145,29 @@ def test_the_sum_holds_after_any_history(history: list[tuple[str, int]]) -> None
     """Invariant 1, for one process whose journal is in nobody's way."""
     ledger = Ledger(FaultyFileSystem(), FakeClock(), "/nowhere")
     in_memory = in_files = 0
-    ledger.captured(LIDAR)
-    ledger.dropped(LIDAR, "first", 1)
+    ledger.count_captured(LIDAR)
+    ledger.count_dropped(LIDAR, "first", 1)
     for event, count in history:
         if event == "captured":
-            ledger.captured(LIDAR)
+            ledger.count_captured(LIDAR)
             in_memory += 1
         elif event == "dropped":
-            ledger.dropped(LIDAR, "reason", min(count, in_memory))
+            ledger.count_dropped(LIDAR, "reason", min(count, in_memory))
             in_memory -= min(count, in_memory)
         elif event == "completing":
-            ledger.completing(LIDAR, "/x", min(count, in_memory))
+            ledger.note_completing(LIDAR, "/x", min(count, in_memory))
             in_files += min(count, in_memory)
             in_memory -= min(count, in_memory)
         elif event == "delivered":
-            ledger.delivered(LIDAR, "/x", Acknowledged(count, 1), count, ours=True)
+            ledger.count_delivered(LIDAR, "/x", Acknowledged(count, 1), count, ours=True)
             in_files = max(0, in_files - count)
         elif event == "builtin":
-            ledger.delivered(LIDAR, "/y", Acknowledged(count, 1), count, ours=False)
+            ledger.count_delivered(LIDAR, "/y", Acknowledged(count, 1), count, ours=False)
         elif event == "quarantined":
-            go(ledger, Way.QUARANTINED, count)
+            go(ledger, MoveKind.QUARANTINED, count)
             in_files = max(0, in_files - count)
         else:
-            go(ledger, Way.DELIVERED, 0, torn=count, ours=False)
+            go(ledger, MoveKind.DELIVERED, 0, torn=count, ours=False)
     counts = ledger.readings()[LIDAR]
     assert counts.on_disk == in_memory + in_files
     assert counts.in_files == in_files
@@ -177,10 +177,10 @@ def test_the_sum_holds_after_any_history(history: list[tuple[str, int]]) -> None
 def test_counting_on_many_threads_loses_nothing(ledger: Ledger) -> None:
     def count(number: int) -> None:
         for _ in range(500):
-            ledger.captured(LIDAR)
-            ledger.dropped(LIDAR, "x", 1)
+            ledger.count_captured(LIDAR)
+            ledger.count_dropped(LIDAR, "x", 1)
         for _ in range(20):
-            ledger.delivered(LIDAR, f"/{number}", Acknowledged(1, 1), 1, ours=False)
+            ledger.count_delivered(LIDAR, f"/{number}", Acknowledged(1, 1), 1, ours=False)
 
     threads = [threading.Thread(target=count, args=(number,)) for number in range(4)]
     for thread in threads:
@@ -197,10 +197,10 @@ def test_counts_from_before_the_folder_was_ours_are_added_to_the_journals(
     ledger.close()
     later = Ledger(files, FakeClock(), str(tmp_path))
     assert "lock" in later.state
-    later.captured(LIDAR)
-    later.captured(LIDAR)
-    later.completing(LIDAR, a_file(tmp_path, "early.prog")[0], 2)
-    go(later, Way.QUARANTINED, 1, collector=None)
+    later.count_captured(LIDAR)
+    later.count_captured(LIDAR)
+    later.note_completing(LIDAR, a_file(tmp_path, "early.prog")[0], 2)
+    go(later, MoveKind.QUARANTINED, 1, collector=None)
     later.save()
     told: list[bool] = []
     later.attach(lambda: told.append(True))
@@ -208,7 +208,7 @@ def test_counts_from_before_the_folder_was_ours_are_added_to_the_journals(
     assert later.readings()[LIDAR].captured == 5
     killed = open_ledger(tmp_path, files)
     assert (killed.readings()[LIDAR].captured, killed.files.quarantined) == (5, 1)
-    killed.recovered(LIDAR, str(tmp_path / "early.prog"), 2, 0, ours=True)
+    killed.count_recovered(LIDAR, str(tmp_path / "early.prog"), 2, 0, ours=True)
     assert killed.readings()[LIDAR].captured == 5, "counted before the attach, known after it"
 
 
@@ -225,11 +225,11 @@ def test_each_write_is_told_so_that_a_sync_follows(files: FaultyFileSystem, tmp_
 
 def test_nothing_is_written_after_close(files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> None:
     capture(ledger, 1)
-    ledger.dropped(LIDAR, "late", 1)
+    ledger.count_dropped(LIDAR, "late", 1)
     ledger.close()
     path = Path(layout.state_path(str(tmp_path), "ledger"))
     saved = path.read_bytes()
-    ledger.vanished(LIDAR, 1, ours=True)
+    ledger.count_vanished(LIDAR, 1, ours=True)
     ledger.close()
     assert path.read_bytes() == saved
     assert open_ledger(tmp_path, files).readings()[LIDAR].dropped == {"late": 1}, "close saves"
@@ -241,51 +241,51 @@ class TestAcknowledged:
     def test_it_survives_a_restart(self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> None:
         path, modified_ns = a_file(tmp_path, "a.capture")
         capture(ledger, 10)
-        ledger.delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
-        ledger.delivered(LIDAR, path, Acknowledged(7, modified_ns), 4, ours=True)
+        ledger.count_delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
+        ledger.count_delivered(LIDAR, path, Acknowledged(7, modified_ns), 4, ours=True)
         for known in (ledger, open_ledger(tmp_path, files), open_ledger(tmp_path, files)):
-            assert known.acknowledged(path, modified_ns) == 7
+            assert known.acknowledged_of(path, modified_ns) == 7
             assert known.readings()[LIDAR].delivered == 7
 
     def test_a_file_that_was_changed_is_another_one(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
     ) -> None:
         path, modified_ns = a_file(tmp_path)
-        ledger.delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
+        ledger.count_delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
         for known in (ledger, open_ledger(tmp_path, files)):
-            assert known.acknowledged(path, modified_ns + 1) == 0
-            assert known.acknowledged(path + "x", modified_ns) == 0
+            assert known.acknowledged_of(path, modified_ns + 1) == 0
+            assert known.acknowledged_of(path + "x", modified_ns) == 0
 
     def test_a_file_that_is_gone_is_forgotten(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
     ) -> None:
         path, modified_ns = a_file(tmp_path)
-        ledger.delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
-        ledger.forget(path)
-        assert ledger.acknowledged(path, modified_ns) == 0
-        ledger.forget(path)
+        ledger.count_delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
+        ledger.forget_file(path)
+        assert ledger.acknowledged_of(path, modified_ns) == 0
+        ledger.forget_file(path)
         os.unlink(path)
-        assert open_ledger(tmp_path, files).acknowledged(path, modified_ns) == 0
+        assert open_ledger(tmp_path, files).acknowledged_of(path, modified_ns) == 0
 
     def test_it_survives_a_power_cut_that_undid_the_files_name(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
     ) -> None:
         path, modified_ns = a_file(tmp_path, "a.capture")
         capture(ledger, 5, str(tmp_path / "a.prog"))
-        ledger.delivered(LIDAR, path, Acknowledged(5, modified_ns), 5, ours=True)
+        ledger.count_delivered(LIDAR, path, Acknowledged(5, modified_ns), 5, ours=True)
         os.rename(path, tmp_path / "a.prog")
         again = open_ledger(tmp_path, files)
         os.rename(tmp_path / "a.prog", path)
-        assert again.acknowledged(path, modified_ns) == 5
+        assert again.acknowledged_of(path, modified_ns) == 5
 
     def test_an_arbitrary_file_is_acknowledged_whole(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
     ) -> None:
         path, modified_ns = a_file(tmp_path)
-        ledger.file_delivered(path, 4, modified_ns)
+        ledger.count_file_delivered(path, 4, modified_ns)
         for known in (ledger, open_ledger(tmp_path, files)):
-            assert known.acknowledged(path, modified_ns) == WHOLE
-            assert known.acknowledged(path, modified_ns - 1) == 0
+            assert known.acknowledged_of(path, modified_ns) == WHOLE
+            assert known.acknowledged_of(path, modified_ns - 1) == 0
 
     def test_a_path_that_is_not_utf8_is_known_after_a_restart(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
@@ -293,11 +293,11 @@ class TestAcknowledged:
         name = os.fsdecode(b"caf\xe9\xff \n\xf0\x9f\x98\x80")
         path, modified_ns = a_file(tmp_path, name)
         progress, _ = a_file(tmp_path, name + ".prog")
-        ledger.delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
+        ledger.count_delivered(LIDAR, path, Acknowledged(3, modified_ns), 3, ours=True)
         capture(ledger, 2, progress)
         again = open_ledger(tmp_path, files)
-        assert again.acknowledged(path, modified_ns) == 3
-        again.recovered(LIDAR, progress, 2, 0, ours=True)
+        assert again.acknowledged_of(path, modified_ns) == 3
+        again.count_recovered(LIDAR, progress, 2, 0, ours=True)
         assert again.readings()[LIDAR].captured == 2
 
     def test_the_oldest_are_forgotten_so_that_memory_is_bounded(
@@ -307,8 +307,8 @@ class TestAcknowledged:
         ledger = open_ledger(tmp_path, files)
         known = [a_file(tmp_path, str(number)) for number in range(5)]
         for path, modified_ns in known:
-            ledger.delivered(LIDAR, path, Acknowledged(1, modified_ns), 1, ours=True)
-        assert [ledger.acknowledged(*file) for file in known] == [0, 0, 1, 1, 1]
+            ledger.count_delivered(LIDAR, path, Acknowledged(1, modified_ns), 1, ours=True)
+        assert [ledger.acknowledged_of(*file) for file in known] == [0, 0, 1, 1, 1]
 
     def test_memory_is_bounded_after_a_restart_too(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -316,23 +316,23 @@ class TestAcknowledged:
         monkeypatch.setattr(known_files, "MAX_ACKNOWLEDGED", 3)
         known = [a_file(tmp_path, str(number)) for number in range(5)]
         for path, modified_ns in known:
-            ledger.delivered(LIDAR, path, Acknowledged(1, modified_ns), 1, ours=True)
+            ledger.count_delivered(LIDAR, path, Acknowledged(1, modified_ns), 1, ours=True)
         again = open_ledger(tmp_path, files)
-        assert [again.acknowledged(*file) for file in known] == [0, 0, 1, 1, 1]
+        assert [again.acknowledged_of(*file) for file in known] == [0, 0, 1, 1, 1]
 
 
 class TestRecovered:
     """A file that a crash left counts once, whether it was counted before the crash or not."""
 
     def test_one_that_was_not_counted_is_captured_now(self, ledger: Ledger) -> None:
-        ledger.recovered(LIDAR, "/a.prog", 4, 1, ours=True)
+        ledger.count_recovered(LIDAR, "/a.prog", 4, 1, ours=True)
         assert ledger.readings()[LIDAR] == ReadingCounts(captured=5, dropped={"torn": 1})
         assert ledger.readings()[LIDAR].in_files == 4
 
     def test_one_of_the_builtin_is_adopted_with_its_fate(self, ledger: Ledger) -> None:
-        ledger.recovered(LIDAR, "/a.prog", 4, 1, ours=False)
+        ledger.count_recovered(LIDAR, "/a.prog", 4, 1, ours=False)
         assert ledger.readings()[LIDAR] == ReadingCounts(adopted=1, dropped={"torn": 1})
-        ledger.delivered(LIDAR, "/a.capture", Acknowledged(4, 1), 4, ours=False)
+        ledger.count_delivered(LIDAR, "/a.capture", Acknowledged(4, 1), 4, ours=False)
         assert ledger.readings()[LIDAR].on_disk == 0
 
     @pytest.mark.parametrize("found", [0, 3, 5, 6])
@@ -343,7 +343,7 @@ class TestRecovered:
         capture(ledger, 5, path)
         again = open_ledger(tmp_path, files)
         for _ in range(2):  # a crash of the recovery
-            again.recovered(LIDAR, path, found, 1, ours=True)
+            again.count_recovered(LIDAR, path, found, 1, ours=True)
             counts = again.readings()[LIDAR]
             assert counts.captured == max(5, found)
             assert counts.dropped == ({"torn": 5 - found} if found < 5 else {})
@@ -355,10 +355,10 @@ class TestRecovered:
     ) -> None:
         path, _ = a_file(tmp_path, "a.prog")
         capture(ledger, 5, path)
-        ledger.completed([path, "/never/heard/of.prog"])
+        ledger.note_completed([path, "/never/heard/of.prog"])
         ledger.save()
         for known in (ledger, open_ledger(tmp_path, files)):
-            known.recovered(LIDAR, path, 2, 0, ours=True)
+            known.count_recovered(LIDAR, path, 2, 0, ours=True)
             assert known.readings()[LIDAR].captured == 7, "another file of that name"
 
     def test_one_that_is_gone_is_not_known_any_more(
@@ -368,7 +368,7 @@ class TestRecovered:
         capture(ledger, 5, path)
         os.unlink(path)
         again = open_ledger(tmp_path, files)
-        again.recovered(LIDAR, path, 2, 0, ours=True)
+        again.count_recovered(LIDAR, path, 2, 0, ours=True)
         assert again.readings()[LIDAR].captured == 7
 
 
@@ -382,10 +382,10 @@ class TestWaiting:
 
         def count() -> None:
             for _ in range(100):
-                ledger.captured(LIDAR)
-            ledger.dropped(LIDAR, "x", 40)
+                ledger.count_captured(LIDAR)
+            ledger.count_dropped(LIDAR, "x", 40)
             assert ledger.readings()[LIDAR].captured == 101
-            assert ledger.acknowledged("/x", 1) == 0
+            assert ledger.acknowledged_of("/x", 1) == 0
             counted.set()
 
         files.stall_writes()
@@ -414,7 +414,7 @@ class TestWaiting:
         attaching.start()
         try:
             assert files.stalled.wait(JOIN_S)
-            counting = threading.Thread(target=ledger.captured, args=(LIDAR,))
+            counting = threading.Thread(target=ledger.count_captured, args=(LIDAR,))
             counting.start()
             counting.join(JOIN_S)
             assert not counting.is_alive(), "counting waited for the disk"
@@ -437,10 +437,10 @@ class TestTrouble:
             capture(ledger, 2)
         assert "in memory only" in ledger.state
         with files.failing(operation, code=errno.ENOSPC, partial_bytes=partial_bytes):
-            ledger.vanished(LIDAR, 1, ours=True)
+            ledger.count_vanished(LIDAR, 1, ours=True)
         assert "in memory only" in ledger.state
         assert open_ledger(tmp_path).readings()[LIDAR].captured >= 3, "what was saved is there"
-        ledger.vanished(LIDAR, 1, ours=True)
+        ledger.count_vanished(LIDAR, 1, ours=True)
         assert "kept in" in ledger.state
         assert open_ledger(tmp_path, files).readings()[LIDAR] == ReadingCounts(captured=5, vanished=2)
 
@@ -465,12 +465,12 @@ class TestTrouble:
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         for _ in range(3):
-            ledger.captured(LIDAR)
-        ledger.dropped(LIDAR, "x", 1)
+            ledger.count_captured(LIDAR)
+        ledger.count_dropped(LIDAR, "x", 1)
         make_line = journal._line
 
         def slow(record: journal.Record) -> bytes:
-            ledger.dropped(LIDAR, "x", 1)
+            ledger.count_dropped(LIDAR, "x", 1)
             return make_line(record)
 
         with monkeypatch.context() as patch:

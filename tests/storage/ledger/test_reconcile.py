@@ -13,7 +13,7 @@ from holdfast.storage.ledger import tally
 from holdfast.storage.ledger.counts import CollectorId, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.ledger.moves import Way
+from holdfast.storage.ledger.moves import MoveKind
 from holdfast.storage.ledger.tally import OTHERS
 from tests.fakes import FakeClock, FaultyFileSystem
 
@@ -79,8 +79,8 @@ class TestReconcile:
     def test_what_was_delivered_or_quarantined_meanwhile_has_not_vanished(
         self, ledger: Ledger, before: dict[CollectorId, ReadingCounts]
     ) -> None:
-        ledger.delivered(LIDAR, "/x", Acknowledged(6, 1), 6, ours=True)
-        go(ledger, Way.QUARANTINED, 1)
+        ledger.count_delivered(LIDAR, "/x", Acknowledged(6, 1), 6, ours=True)
+        go(ledger, MoveKind.QUARANTINED, 1)
         assert self.vanished(ledger, before) == {LIDAR: 3, RADAR: 4}
         assert ledger.readings()[LIDAR].on_disk == 0
 
@@ -88,12 +88,12 @@ class TestReconcile:
         self, ledger: Ledger, before: dict[CollectorId, ReadingCounts]
     ) -> None:
         capture(ledger, 5)
-        ledger.captured(LIDAR)
+        ledger.count_captured(LIDAR)
         assert self.vanished(ledger, before)[LIDAR] == 10
         assert (ledger.readings()[LIDAR].on_disk, ledger.readings()[LIDAR].in_files) == (6, 5)
 
     def test_unfinished_readings_have_not_vanished(self, ledger: Ledger) -> None:
-        ledger.captured(LIDAR)
+        ledger.count_captured(LIDAR)
         assert self.vanished(ledger, ledger.readings()) == {LIDAR: 0}
 
 
@@ -110,8 +110,8 @@ class TestManyCollectors:
         names = [(samples.API, str(number), "Readings") for number in range(6)]
         for collector in names:
             capture(ledger, 2, collector=collector)
-            ledger.delivered(collector, "/x", Acknowledged(1, 1), 1, ours=True)
-            ledger.dropped(collector, "x", 0)
+            ledger.count_delivered(collector, "/x", Acknowledged(1, 1), 1, ours=True)
+            ledger.count_dropped(collector, "x", 0)
         expected = dict.fromkeys(names[:3], ReadingCounts(captured=2, delivered=1))
         expected[OTHERS] = ReadingCounts(captured=6, delivered=3)
         assert ledger.readings() == expected
@@ -127,7 +127,7 @@ class TestManyCollectors:
             capture(ledger, 1, collector=(samples.API, f"old{number}", "Readings"))
         later = Ledger(files, FakeClock(), str(tmp_path))
         for number in range(2):
-            later.captured((samples.API, f"new{number}", "Readings"))
+            later.count_captured((samples.API, f"new{number}", "Readings"))
         later.attach(lambda: None)
         assert len(later.readings()) == 4
         assert sum(counts.captured for counts in later.readings().values()) == 5

@@ -53,10 +53,10 @@ class Folder:
             self.path.write_bytes(content)
         delivered = 5 - len(places)
         acknowledged = Acknowledged(5, os.stat(self.path).st_mtime_ns, tuple(numbers))
-        self.ledger.delivered(LIDAR, str(self.path), acknowledged, delivered, ours=self.checked)
+        self.ledger.count_delivered(LIDAR, str(self.path), acknowledged, delivered, ours=self.checked)
         held = Held(LIDAR, len(places), self.checked)
         failed = quarantine(self.files, self.ledger, str(self.root), str(self.path), "refused", places, held)
-        self.ledger.forget(str(self.path))
+        self.ledger.forget_file(str(self.path))
         return Path(failed)
 
     def again(self, files: FileSystem | None = None) -> Ledger:
@@ -164,8 +164,8 @@ def test_what_the_journal_knows_of_a_file_from_before_its_quarantine_does_not_ho
     modified_ns = os.stat(folder.failed[0].path).st_mtime_ns
     folder.depart("retry")
     assert os.stat(folder.path).st_mtime_ns == modified_ns
-    assert folder.ledger.acknowledged(str(folder.path), modified_ns) == 0
-    assert folder.again().acknowledged(str(folder.path), modified_ns) == 0
+    assert folder.ledger.acknowledged_of(str(folder.path), modified_ns) == 0
+    assert folder.again().acknowledged_of(str(folder.path), modified_ns) == 0
 
 
 def test_no_file_that_has_the_name_by_now_is_touched(tmp_path: Path) -> None:
@@ -247,12 +247,12 @@ def test_a_collector_of_which_a_file_is_just_going_back_is_known(tmp_path: Path)
 
     class Watching(FileSystem):
         def rename(self, source: str, target: str) -> None:
-            seen.append(folder.ledger.returning())
+            seen.append(folder.ledger.returning_collectors())
             super().rename(source, target)
 
     folder.files = Watching()
     folder.depart("retry")
-    assert seen == [{LIDAR}] and folder.ledger.returning() == set()
+    assert seen == [{LIDAR}] and folder.ledger.returning_collectors() == set()
 
 
 class TestTheList:

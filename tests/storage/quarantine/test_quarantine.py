@@ -36,7 +36,7 @@ class Folder:
         if checked:
             capture(self.ledger, 5)
         has = Acknowledged(2, os.stat(self.path).st_mtime_ns)
-        self.ledger.delivered(LIDAR, str(self.path), has, 2, ours=checked)
+        self.ledger.count_delivered(LIDAR, str(self.path), has, 2, ours=checked)
 
     def refuse(self) -> str:
         held = Held(LIDAR, 2, self.checked)
@@ -75,7 +75,7 @@ def test_wherever_the_process_dies_what_counts_as_quarantined_is_what_lies_there
         if gone:
             assert read_sidecar(folder.files, failed).held == Held(LIDAR, 2, checked)
         else:
-            assert folder.ledger.acknowledged(str(folder.path), os.stat(folder.path).st_mtime_ns) == 2
+            assert folder.ledger.acknowledged_of(str(folder.path), os.stat(folder.path).st_mtime_ns) == 2
             assert folder.refuse() == failed
         assert folder.counts == folder.expected(gone=True)
         folder.again()

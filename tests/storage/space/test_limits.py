@@ -304,7 +304,7 @@ def test_a_census_of_many_files_remembers_few(folder: Folder, monkeypatch: pytes
 def test_readings_that_the_cloud_has_already_are_not_counted_as_deleted(folder: Folder) -> None:
     (path,) = folder.fill(1)
     modified_ns = path.stat().st_mtime_ns
-    folder.ledger.delivered(LIDAR, str(path), Acknowledged(2, modified_ns), 2, ours=True)
+    folder.ledger.count_delivered(LIDAR, str(path), Acknowledged(2, modified_ns), 2, ours=True)
     full(folder)
     folder.limits.check()
     assert folder.counts == ReadingCounts(captured=3, delivered=2, deleted=1)
@@ -340,7 +340,7 @@ def test_what_the_disk_refuses_to_delete_is_not_counted_and_stays_to_be_sent(fol
         folder.limits.check()
     assert path.exists()
     assert folder.counts == ReadingCounts(captured=3)
-    assert folder.ledger.acknowledged(str(path), path.stat().st_mtime_ns) == 0
+    assert folder.ledger.acknowledged_of(str(path), path.stat().st_mtime_ns) == 0
     assert folder.claims.take(str(path))
 
 
@@ -360,7 +360,7 @@ def test_after_a_crash_before_the_removal_the_file_is_there_to_be_sent(folder: F
     after = Ledger(FaultyFileSystem(), folder.clock, str(folder.root))
     after.attach(lambda: None)
     assert after.readings()[LIDAR] == ReadingCounts(captured=3)
-    assert after.acknowledged(str(path), path.stat().st_mtime_ns) == 0
+    assert after.acknowledged_of(str(path), path.stat().st_mtime_ns) == 0
 
 
 @pytest.mark.parametrize("operation", ["usage", "open", "list_folder", "stat"])

@@ -234,7 +234,7 @@ class TestCounting:
         later = Ledger(FileSystem(), SystemClock(), str(folder / "killed"))
         later.attach(lambda: None)
         before = later.readings()[LIDAR].captured
-        later.recovered(LIDAR, path, 1, 0, ours=True)
+        later.count_recovered(LIDAR, path, 1, 0, ours=True)
         if not was_there:
             os.unlink(path)
         return later.readings()[LIDAR].captured == before
@@ -243,7 +243,7 @@ class TestCounting:
         self, files: Watched, ledger: Ledger, completion: Completion, tmp_path: Path
     ) -> None:
         file = a_file(files, tmp_path)
-        ledger.captured(LIDAR)
+        ledger.count_captured(LIDAR)
         files.calls.clear()
         completion.hand(LIDAR, file)
         await completion.settled()
@@ -259,7 +259,7 @@ class TestCounting:
         self, files: Watched, ledger: Ledger, completion: Completion, tmp_path: Path
     ) -> None:
         file = a_file(files, tmp_path)
-        ledger.captured(LIDAR)
+        ledger.count_captured(LIDAR)
         completion.hand(LIDAR, file)
         await completion.settled()
         await completion.settled()
@@ -272,7 +272,7 @@ class TestCounting:
     async def test_a_file_that_is_tried_again_is_counted_once(
         self, files: Watched, ledger: Ledger, completion: Completion, tmp_path: Path
     ) -> None:
-        ledger.captured(LIDAR)
+        ledger.count_captured(LIDAR)
         completion.hand(LIDAR, a_file(files, tmp_path))
         with files.failing("rename", code=errno.EIO):
             for _ in range(3):
@@ -287,7 +287,7 @@ class TestCounting:
         self, files: Watched, ledger: Ledger, completion: Completion, tmp_path: Path
     ) -> None:
         file = a_file(files, tmp_path)
-        ledger.recovered(LIDAR, file.path, 1, 0, ours=True)
+        ledger.count_recovered(LIDAR, file.path, 1, 0, ours=True)
         completion.hand(LIDAR, file, counted=True)
         await completion.settled()
         assert ledger.readings()[LIDAR] == ReadingCounts(captured=1)
@@ -297,7 +297,7 @@ class TestCounting:
         self, files: Watched, ledger: Ledger, completion: Completion, tmp_path: Path
     ) -> None:
         file = a_file(files, tmp_path)
-        ledger.captured(LIDAR)
+        ledger.count_captured(LIDAR)
         os.unlink(file.path)
         completion.hand(LIDAR, file)
         await completion.settled()
@@ -307,7 +307,7 @@ class TestCounting:
     async def test_a_file_of_the_builtin_that_somebody_removed_hides_no_other(
         self, files: Watched, ledger: Ledger, completion: Completion, tmp_path: Path
     ) -> None:
-        ledger.captured(LIDAR)
+        ledger.count_captured(LIDAR)
         completion.hand(LIDAR, a_file(files, tmp_path))
         await completion.settled()
         path = tmp_path / "2023-11-14T22_13_20.123456Z.prog"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from holdfast.storage.ledger.counts import CollectorId
-from holdfast.storage.ledger.moves import Move, Way
+from holdfast.storage.ledger.moves import Move, MoveKind
 from holdfast.sync.walk.audit import Audit
 from holdfast.sync.walk.walk import Walk
 from tests.fakes import FakeClock
@@ -24,18 +24,18 @@ async def test_readings_that_are_just_put_back_when_the_walk_begins_have_not_van
     await eventually(lambda: world.store.recovered_all)
     ledger = world.ledger
     for _ in range(5):
-        ledger.captured(LIDAR)
-    ledger.completing(LIDAR, "/x.prog", 5)
-    with ledger.counting("/x.capture", Move(Way.QUARANTINED, LIDAR, 5)):
+        ledger.count_captured(LIDAR)
+    ledger.note_completing(LIDAR, "/x.prog", 5)
+    with ledger.counting("/x.capture", Move(MoveKind.QUARANTINED, LIDAR, 5)):
         pass
     failed = str(world.folder / "failed" / "x.capture")
-    ledger.leaving(failed, Move(Way.PUT_BACK, LIDAR, 5))
+    ledger.begin_move(failed, Move(MoveKind.PUT_BACK, LIDAR, 5))
     if not in_the_middle:
-        ledger.left([failed])
+        ledger.end_moves([failed])
     clock = FakeClock()
     audit = Audit(world.store)
     if in_the_middle:
-        ledger.left([failed])
+        ledger.end_moves([failed])
     walk = Walk(world.files, clock, [str(world.folder)], 0.0)
     assert list(walk) == []
     audit.finish(walk, [])

@@ -43,7 +43,7 @@ class KnownFiles:
         self._changes: Record = {}
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> KnownFiles:
+    def from_records(cls, records: Iterable[Record]) -> KnownFiles:
         """What an earlier process's records say. Their values are absolute: the last one of each path holds."""
         completing: dict[str, Any] = {}
         acknowledged: dict[str, Any] = {}
@@ -60,7 +60,7 @@ class KnownFiles:
         known._moving = {path: from_record(move) for path, move in moving.items() if move is not None}
         return known
 
-    def take_stayed(self, disk: FileSystem) -> list[Move]:
+    def take_undone_moves(self, disk: FileSystem) -> list[Move]:
         """Forgets what is not there any more, and all moves; returns those whose file is where it was."""
         self._completing = {path: n for path, n in self._completing.items() if disk.exists(path)}
         for path in list(self._acknowledged):
@@ -73,60 +73,60 @@ class KnownFiles:
         self._completing.update(other._completing)
         self._moving.update(other._moving)
         for path, acknowledged in other._acknowledged.items():
-            self.acknowledge(path, acknowledged)
+            self.note_acknowledged(path, acknowledged)
 
-    def complete(self, path: str, readings: int) -> None:
+    def note_completing(self, path: str, readings: int) -> None:
         """The file in progress at `path` is whole, and its readings count."""
         self._completing[path] = readings
         self._note("completing", path, readings)
 
-    def completing(self, path: str) -> int | None:
+    def completing_readings(self, path: str) -> int | None:
         """How many readings of a file in progress count; None where it is not known to be whole."""
         return self._completing.get(path)
 
-    def completed(self, path: str) -> None:
+    def note_completed(self, path: str) -> None:
         """There is no file in progress at `path` any more."""
         if self._completing.pop(path, None) is not None:
             self._note("completing", path, None)
 
-    def acknowledge(self, path: str, acknowledged: Acknowledged) -> None:
+    def note_acknowledged(self, path: str, acknowledged: Acknowledged) -> None:
         self._acknowledged[path] = acknowledged
         self._note("acknowledged", path, acknowledged)
 
-    def acknowledged(self, path: str, modified_ns: int) -> Acknowledged:
+    def acknowledged_of(self, path: str, modified_ns: int) -> Acknowledged:
         """What the cloud has of the file that was last changed then."""
         known = self._acknowledged.get(path, _NOTHING)
         return known if known.modified_ns == modified_ns else _NOTHING
 
-    def forget(self, path: str) -> None:
+    def forget_file(self, path: str) -> None:
         """The file is gone. The journal's next reader sees that for itself."""
         self._acknowledged.pop(path, None)
 
-    def expect(self, path: str) -> None:
+    def note_arriving(self, path: str) -> None:
         """A file comes to `path` of which the cloud has nothing, whatever the journal knows of one before."""
         self._acknowledged.pop(path, None)
         self._note("acknowledged", path, _NOTHING)
 
-    def move(self, path: str, move: Move) -> None:
+    def note_move(self, path: str, move: Move) -> None:
         """The file at `path` is on the move, and `move` is counted."""
         self._moving[path] = move
         self._note("moving", path, to_record(move))
 
-    def moved(self, path: str) -> Move:
+    def end_move(self, path: str) -> Move:
         """The move of the file at `path` is over."""
         self._note("moving", path, None)
         return self._moving.pop(path)
 
     @property
-    def moving(self) -> Iterable[Move]:
+    def moves(self) -> Iterable[Move]:
         return self._moving.values()
 
-    def changes(self) -> Record:
+    def take_changes(self) -> Record:
         """What changed since the last time."""
         changes, self._changes = self._changes, {}
         return changes
 
-    def everything(self) -> Record:
+    def checkpoint(self) -> Record:
         return {
             "completing": dict(self._completing),
             "acknowledged": dict(self._acknowledged),

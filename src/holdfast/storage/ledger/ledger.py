@@ -4,11 +4,12 @@ Two things under one lock, so that one record of the journal tells of both: the 
 of single files (`KnownFiles`), by which a count and what happens to its file are one. A captured reading counts in
 the journal when its file is complete, before the file gets its final name; a delivered one before its file is
 deleted; what goes with a file into quarantine, out of it or for good, before the file goes. So after a crash at any
-instruction each reading counts once: recovery asks `recovered`, which knows the files that count already, and
-`attach` takes back what was counted of a file that has not gone. No backlog is ever read for it: what is on disk
-follows from the sum, and `reconcile` mends it when a collector's folder turns out to be empty. Invariants:
+instruction each reading counts once: recovery calls `count_recovered`, which knows the files that count already,
+and `attach` takes back what was counted of a file that has not gone. No backlog is ever read for it: what is on
+disk follows from the sum, and `reconcile` mends it when a collector's folder turns out to be empty. Invariants:
 
-- `captured` and `dropped` take a lock for a few additions and never wait for a disk: they belong to the event loop.
+- `count_captured` and `count_dropped` take a lock for a few additions and never wait for a disk: they belong to the
+  event loop.
   Everything else may block while it writes to the journal: it belongs on a worker thread or a storage thread.
 - A journal that can't be written or read costs counters, never data.
 - Until `attach`, which needs the folder's lock, counting goes on in memory alone.
@@ -31,14 +32,14 @@ from .. import layout
 from .counts import CollectorId, FileCounts, ReadingCounts
 from .journal import Journal, Record
 from .known_files import WHOLE, Acknowledged, KnownFiles
-from .moves import Move, Way
+from .moves import Move, MoveKind
 from .tally import OTHERS, Tally
 
 logger = logging.getLogger(__name__)
 
 
 class Delivered(NamedTuple):
-    """The part of a call that is in one capture file; see `Ledger.delivered`."""
+    """The part of a call that is in one capture file; see `Ledger.count_delivered`."""
 
     collector: CollectorId
     path: str
@@ -76,50 +77,50 @@ class Ledger:
             self.state = f"in memory only: {error}"
             logger.error("%s; until then counts are kept in memory only", error)
             return
-        tally, known = Tally.of(records), KnownFiles.of(records)
-        for move in known.take_stayed(self._disk):
-            tally.take_back(move)
+        tally, known = Tally.from_records(records), KnownFiles.from_records(records)
+        for move in known.take_undone_moves(self._disk):
+            tally.take_back_move(move)
         with self._lock:
             self._tally.add(tally)
             self._known.add(known)
             self._journal, self._wrote = journal, wrote
-            self._tally.changing_files()  # so that there is something to write: the journal is made anew
+            self._tally.file_counts_to_change()  # so that there is something to write: the journal is made anew
         self.save()
 
-    def captured(self, collector: CollectorId) -> None:
+    def count_captured(self, collector: CollectorId) -> None:
         """One reading was taken; it is unfinished until its file is complete."""
         with self._lock:
-            counts = self._tally.named(collector)
+            counts = self._tally.counts_of(collector)
             counts.captured += 1
             counts.unfinished += 1
 
-    def dropped(self, collector: CollectorId, reason: str, readings: int) -> None:
+    def count_dropped(self, collector: CollectorId, reason: str, readings: int) -> None:
         """Unfinished readings that are lost. In the journal with the next `save`."""
         with self._lock:
-            counts = self._tally.changing(collector)
+            counts = self._tally.counts_to_change(collector)
             counts.unfinished -= readings
             counts.drop(reason, readings)
 
-    def completing(self, collector: CollectorId, path: str, readings: int) -> None:
+    def note_completing(self, collector: CollectorId, path: str, readings: int) -> None:
         """The file in progress at `path` is whole and gets its final name after the next `save`."""
         with self._lock:
-            self._tally.changing(collector).unfinished -= readings
-            self._known.complete(path, readings)
+            self._tally.counts_to_change(collector).unfinished -= readings
+            self._known.note_completing(path, readings)
 
-    def completed(self, paths: Iterable[str]) -> None:
+    def note_completed(self, paths: Iterable[str]) -> None:
         """The final names of files that were in progress at `paths` are safe: they need not be known any more."""
         with self._lock:
             for path in paths:
-                self._known.completed(path)
+                self._known.note_completed(path)
 
-    def recovered(self, collector: CollectorId, path: str, readings: int, torn: int, *, ours: bool) -> None:
+    def count_recovered(self, collector: CollectorId, path: str, readings: int, torn: int, *, ours: bool) -> None:
         """A file in progress that a crash left holds `readings` good readings and `torn` unfinished ones.
 
         Files of the builtin (`ours` false) are adopted when their readings' fate is known.
         """
         with self._lock:
-            counts = self._tally.changing(collector)
-            counted = self._known.completing(path)
+            counts = self._tally.counts_to_change(collector)
+            counted = self._known.completing_readings(path)
             if counted is not None:
                 counts.captured += max(0, readings - counted)
                 counts.drop("torn", max(0, counted - readings))
@@ -129,63 +130,63 @@ class Ledger:
             else:
                 counts.adopted += torn
                 counts.drop("torn", torn)
-            self._known.complete(path, readings)
+            self._known.note_completing(path, readings)
         self.save()
 
-    def vanished(self, collector: CollectorId, readings: int, *, ours: bool = True) -> None:
+    def count_vanished(self, collector: CollectorId, readings: int, *, ours: bool = True) -> None:
         """Readings of complete files that somebody took away."""
         with self._lock:
-            counts = self._tally.changing(collector)
+            counts = self._tally.counts_to_change(collector)
             counts.vanished += readings
             counts.adopted += 0 if ours else readings
             counts.adopt_what_is_missing()
         self.save()
 
-    def acknowledged(self, path: str, modified_ns: int) -> int:
+    def acknowledged_of(self, path: str, modified_ns: int) -> int:
         """How many readings of a file the cloud has, from its beginning; `WHOLE` for all of an arbitrary file."""
         with self._lock:
-            return self._known.acknowledged(path, modified_ns).readings
+            return self._known.acknowledged_of(path, modified_ns).readings
 
-    def refused(self, path: str, modified_ns: int) -> tuple[int, ...]:
-        """The numbers of the readings, among those that are `acknowledged`, that the cloud refused."""
+    def refused_of(self, path: str, modified_ns: int) -> tuple[int, ...]:
+        """The numbers of the readings, among those that are acknowledged, that the cloud refused."""
         with self._lock:
-            return self._known.acknowledged(path, modified_ns).refused
+            return self._known.acknowledged_of(path, modified_ns).refused
 
-    def delivered(
+    def count_delivered(
         self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
     ) -> None:
         """The cloud took `readings` more of the capture file at `path`; `acknowledged` is what it has by now."""
-        self.delivered_together([Delivered(collector, path, acknowledged, readings, ours)])
+        self.count_delivered_together([Delivered(collector, path, acknowledged, readings, ours)])
 
-    def delivered_together(self, files: Iterable[Delivered]) -> None:
+    def count_delivered_together(self, files: Iterable[Delivered]) -> None:
         """What one call brought to the cloud, of however many files: one write of the journal."""
         for file in files:
             with self._lock:
-                counts = self._tally.changing(file.collector)
+                counts = self._tally.counts_to_change(file.collector)
                 counts.delivered += file.readings
                 counts.adopted += 0 if file.ours else file.readings
                 counts.adopt_what_is_missing()
-                self._known.acknowledge(file.path, file.acknowledged)
+                self._known.note_acknowledged(file.path, file.acknowledged)
         self.save()
 
-    def file_delivered(self, path: str, size_bytes: int, modified_ns: int) -> None:
+    def count_file_delivered(self, path: str, size_bytes: int, modified_ns: int) -> None:
         """The cloud took an arbitrary file."""
         with self._lock:
-            files = self._tally.changing_files()
+            files = self._tally.file_counts_to_change()
             files.delivered += 1
             files.delivered_bytes += size_bytes
-            self._known.acknowledge(path, Acknowledged(WHOLE, modified_ns))
+            self._known.note_acknowledged(path, Acknowledged(WHOLE, modified_ns))
         self.save()
 
-    def file_vanished(self) -> None:
+    def count_file_vanished(self) -> None:
         with self._lock:
-            self._tally.changing_files().vanished += 1
+            self._tally.file_counts_to_change().vanished += 1
         self.save()
 
-    def forget(self, path: str) -> None:
+    def forget_file(self, path: str) -> None:
         """The file is gone: nothing about it need be known."""
         with self._lock:
-            self._known.forget(path)
+            self._known.forget_file(path)
 
     @contextmanager
     def counting(self, path: str, move: Move) -> Iterator[None]:
@@ -194,39 +195,39 @@ class Ledger:
         if move.counts_nothing:
             yield
             return
-        self.leaving(path, move)
+        self.begin_move(path, move)
         self.save()
         try:
             yield
         except StorageError:
-            self.left([path])
+            self.end_moves([path])
             raise
-        self._over({path: False})
+        self._end_moves({path: False})
 
-    def leaving(self, path: str, move: Move, target: str = "") -> None:
-        """The file at `path` goes, to `target` where it is put back, after the next `save`. `left` must follow."""
+    def begin_move(self, path: str, move: Move, target: str = "") -> None:
+        """The file at `path` goes, to `target` where it is put back, after the next `save`; then `end_moves`."""
         with self._lock:
-            self._known.move(path, self._tally.counting(move))
+            self._known.note_move(path, self._tally.count_move(move))
             if target:
-                self._known.expect(target)
+                self._known.note_arriving(target)
 
-    def left(self, paths: Iterable[str]) -> None:
-        """These files went as `leaving` said, or stay after all where they still exist."""
-        self._over({path: self._disk.exists(path) for path in paths})
+    def end_moves(self, paths: Iterable[str]) -> None:
+        """These files went as `begin_move` said, or stay after all where they still exist."""
+        self._end_moves({path: self._disk.exists(path) for path in paths})
 
-    def _over(self, moves: Mapping[str, bool]) -> None:
+    def _end_moves(self, moves: Mapping[str, bool]) -> None:
         """Of moves by their paths, with whether the file stayed."""
         with self._lock:
             for path, stayed in moves.items():
-                move = self._known.moved(path)
+                move = self._known.end_move(path)
                 if stayed:
-                    self._tally.take_back(move)
+                    self._tally.take_back_move(move)
         self.save()
 
-    def returning(self) -> set[CollectorId]:
+    def returning_collectors(self) -> set[CollectorId]:
         """Those of which a file is just being put back."""
         with self._lock:
-            back = [move for move in self._known.moving if move.way is Way.PUT_BACK]
+            back = [move for move in self._known.moves if move.kind is MoveKind.PUT_BACK]
             return {move.collector for move in back if move.collector is not None}
 
     def readings(self) -> dict[CollectorId, ReadingCounts]:
@@ -266,7 +267,7 @@ class Ledger:
                 collector[1],
                 collector[2],
             )
-            self.vanished(collector, readings)
+            self.count_vanished(collector, readings)
 
     def collector_in(self, folder: str) -> CollectorId | None:
         """Whose files lie in `folder`, as far as that is known without reading one."""
@@ -279,14 +280,14 @@ class Ledger:
         """Brings what changed into the journal. Never raises."""
         with self._saving:
             with self._lock:
-                journal, record = self._journal, {**self._tally.changes(), **self._known.changes()}
+                journal, record = self._journal, {**self._tally.take_changes(), **self._known.take_changes()}
             if journal is None or not record:
                 return
             try:
                 journal.append(record)
             except StorageError as error:
                 with self._lock:
-                    self._tally.changing_files()  # the next save tries again, and makes the journal anew
+                    self._tally.file_counts_to_change()  # the next save tries again, and makes the journal anew
                 self.state = f"in memory only: {error}"
                 logger.error(
                     "%s; counts since then are lost if the process is killed",
@@ -308,4 +309,4 @@ class Ledger:
     def _everything(self) -> Record:
         """For a new beginning of the journal."""
         with self._lock:
-            return {**self._tally.everything(), **self._known.everything()}
+            return {**self._tally.checkpoint(), **self._known.checkpoint()}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 from .counts import CollectorId, FileCounts, ReadingCounts
 
 
-class Way(Enum):
+class MoveKind(Enum):
     """Where a file goes."""
 
     DELIVERED = "delivered"
@@ -29,13 +29,13 @@ class Way(Enum):
     """Out of quarantine and for good, to free space."""
 
 
-OUT_OF_QUARANTINE = frozenset({Way.PUT_BACK, Way.DISCARDED, Way.FREED})
+OUT_OF_QUARANTINE = frozenset({MoveKind.PUT_BACK, MoveKind.DISCARDED, MoveKind.FREED})
 
 
 class Move(NamedTuple):
     """What goes with a file: readings of a collector, or an arbitrary file (`collector` None)."""
 
-    way: Way
+    kind: MoveKind
     collector: CollectorId | None
     readings: int = 1
     """Whose fate becomes known, or open again; the delivered ones count before."""
@@ -48,46 +48,46 @@ class Move(NamedTuple):
         return not self.readings and not self.torn
 
 
-def nothing(way: Way) -> Move:
+def uncounted(kind: MoveKind) -> Move:
     """The move of a file that is in no count."""
-    return Move(way, None, 0)
+    return Move(kind, None, 0)
 
 
-def count(counts: ReadingCounts, move: Move, sign: int = 1) -> None:
+def count_readings(counts: ReadingCounts, move: Move, sign: int = 1) -> None:
     """Counts a move of readings, or takes that back (`sign` -1)."""
     readings, torn = sign * move.readings, sign * move.torn
-    if move.way in OUT_OF_QUARANTINE:
+    if move.kind in OUT_OF_QUARANTINE:
         counts.quarantined -= readings
-    match move.way:
-        case Way.QUARANTINED:
+    match move.kind:
+        case MoveKind.QUARANTINED:
             counts.quarantined += readings
-        case Way.DELETED | Way.FREED:
+        case MoveKind.DELETED | MoveKind.FREED:
             counts.deleted += readings
-        case Way.DISCARDED:
+        case MoveKind.DISCARDED:
             counts.drop("discarded", readings)
-        case Way.PUT_BACK:
+        case MoveKind.PUT_BACK:
             counts.returned += readings
     counts.drop("torn", torn)
-    if move.way not in OUT_OF_QUARANTINE:
+    if move.kind not in OUT_OF_QUARANTINE:
         counts.adopted += 0 if move.ours else readings + torn
-    elif move.way is Way.PUT_BACK:
+    elif move.kind is MoveKind.PUT_BACK:
         counts.adopted -= 0 if move.ours else readings
 
 
-def count_file(counts: FileCounts, move: Move, sign: int = 1) -> None:
+def count_files(counts: FileCounts, move: Move, sign: int = 1) -> None:
     """Counts the move of an arbitrary file, or takes that back."""
     files = sign * move.readings
-    if move.way is Way.QUARANTINED:
+    if move.kind is MoveKind.QUARANTINED:
         counts.quarantined += files
-    elif move.way in OUT_OF_QUARANTINE:
+    elif move.kind in OUT_OF_QUARANTINE:
         counts.quarantined -= files
-        counts.discarded += files if move.way is not Way.PUT_BACK else 0
+        counts.discarded += files if move.kind is not MoveKind.PUT_BACK else 0
 
 
 def to_record(move: Move) -> list[Any]:
-    return [move.way.value, *move[1:]]
+    return [move.kind.value, *move[1:]]
 
 
 def from_record(value: list[Any]) -> Move:
-    way, collector, *rest = value
-    return Move(Way(way), None if collector is None else (*collector,), *rest)
+    kind, collector, *rest = value
+    return Move(MoveKind(kind), None if collector is None else (*collector,), *rest)

@@ -10,7 +10,7 @@ from typing import Any
 
 from .counts import CollectorId, FileCounts, ReadingCounts
 from .journal import Record
-from .moves import OUT_OF_QUARANTINE, Move, count, count_file
+from .moves import OUT_OF_QUARANTINE, Move, count_files, count_readings
 
 OTHERS: CollectorId = ("", "others", "")
 MAX_COLLECTORS = 2_000
@@ -29,7 +29,7 @@ class Tally:
         self._files_changed = False
 
     @classmethod
-    def of(cls, records: Iterable[Record]) -> Tally:
+    def from_records(cls, records: Iterable[Record]) -> Tally:
         """What an earlier process's records say. Their values are absolute: the last one of each name holds."""
         tally = cls()
         for record in records:
@@ -41,14 +41,14 @@ class Tally:
 
     def add(self, other: Tally) -> None:
         for collector, counts in other.readings.items():
-            self.named(collector).add(counts)
+            self.counts_of(collector).add(counts)
         self.files.add(other.files)
 
-    def named(self, collector: CollectorId) -> ReadingCounts:
+    def counts_of(self, collector: CollectorId) -> ReadingCounts:
         """The counts of a collector, or those of `OTHERS` where there are too many."""
-        return self.readings[self.name(collector)]
+        return self.readings[self.counted_name(collector)]
 
-    def name(self, collector: CollectorId) -> CollectorId:
+    def counted_name(self, collector: CollectorId) -> CollectorId:
         """The collector under which `collector` is counted; there is an entry for it."""
         if collector not in self.readings:
             if len(self.readings) >= MAX_COLLECTORS:
@@ -56,39 +56,39 @@ class Tally:
             self.readings.setdefault(collector, ReadingCounts())
         return collector
 
-    def changing(self, collector: CollectorId) -> ReadingCounts:
-        collector = self.name(collector)
+    def counts_to_change(self, collector: CollectorId) -> ReadingCounts:
+        collector = self.counted_name(collector)
         self._changed.add(collector)
         return self.readings[collector]
 
-    def changing_files(self) -> FileCounts:
+    def file_counts_to_change(self) -> FileCounts:
         self._files_changed = True
         return self.files
 
-    def counting(self, move: Move) -> Move:
+    def count_move(self, move: Move) -> Move:
         """Counts a move, and returns it as it is to be taken back: under the name of its collector, and of what
         was never counted as quarantined without what would come out of there."""
         if move.collector is not None:
-            move = move._replace(collector=self.name(move.collector))
-        if move.way in OUT_OF_QUARANTINE:
+            move = move._replace(collector=self.counted_name(move.collector))
+        if move.kind in OUT_OF_QUARANTINE:
             there = self.files if move.collector is None else self.readings[move.collector]
             move = move._replace(readings=min(move.readings, there.quarantined))
         self._count(move, 1)
         return move
 
-    def take_back(self, move: Move) -> None:
+    def take_back_move(self, move: Move) -> None:
         """The file of a move that was counted is where it was."""
         self._count(move, -1)
 
     def _count(self, move: Move, sign: int) -> None:
         if move.collector is None:
-            count_file(self.changing_files(), move, sign)
+            count_files(self.file_counts_to_change(), move, sign)
         else:
-            counts = self.changing(move.collector)
-            count(counts, move, sign)
+            counts = self.counts_to_change(move.collector)
+            count_readings(counts, move, sign)
             counts.adopt_what_is_missing()
 
-    def changes(self) -> Record:
+    def take_changes(self) -> Record:
         """The rows of what changed since the last time."""
         record: Record = {}
         if self._changed:
@@ -99,7 +99,7 @@ class Tally:
         self._files_changed = False
         return record
 
-    def everything(self) -> Record:
+    def checkpoint(self) -> Record:
         rows = [_row(collector, counts) for collector, counts in self.readings.items()]
         return {"collectors": rows, "files": vars(self.files).copy()}
 

@@ -22,7 +22,7 @@ from ..capture_files.reader import CaptureReader
 from ..layout import FileKind
 from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
-from ..ledger.moves import Move, Way
+from ..ledger.moves import Move, MoveKind
 from .listing import FailedFile
 from .quarantine import NAMES, Held, Sidecar, read_sidecar, write_sidecar
 
@@ -75,11 +75,11 @@ class Departures:
 
     def discard(self, batch: Sequence[FailedFile]) -> list[Result]:
         """Deletes a batch for good."""
-        return self._depart(batch, lambda file: self._way_out(file, Way.DISCARDED))
+        return self._depart(batch, lambda file: self._way_out(file, MoveKind.DISCARDED))
 
     def free(self, batch: Sequence[FailedFile]) -> list[Result]:
         """Deletes a batch to free space."""
-        return self._depart(batch, lambda file: self._way_out(file, Way.FREED))
+        return self._depart(batch, lambda file: self._way_out(file, MoveKind.FREED))
 
     def _depart(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Departure]) -> list[Result]:
         with _DEPARTING:
@@ -95,7 +95,7 @@ class Departures:
                 results.append(Result(file, why=str(error)))
         ledgers = {self._ledger_of(departure.file) for departure in departures}
         for departure in departures:
-            self._ledger_of(departure.file).leaving(departure.source, departure.counts, departure.target)
+            self._ledger_of(departure.file).begin_move(departure.source, departure.counts, departure.target)
         for ledger in ledgers:
             ledger.save()
         for departure in departures:
@@ -106,7 +106,9 @@ class Departures:
             else:
                 results.append(Result(departure.file, departure.counts.readings, departure.size_bytes))
         for ledger in ledgers:
-            ledger.left(departure.source for departure in departures if self._ledger_of(departure.file) is ledger)
+            ledger.end_moves(
+                departure.source for departure in departures if self._ledger_of(departure.file) is ledger
+            )
         return results
 
     def _carry_out(self, departure: _Departure) -> None:
@@ -136,9 +138,9 @@ class Departures:
         self._files.remove_if_there(failed)
         self._files.remove_if_there(layout.cause_path(failed))
 
-    def _way_out(self, file: FailedFile, way: Way) -> _Departure:
+    def _way_out(self, file: FailedFile, kind: MoveKind) -> _Departure:
         sidecar, size_bytes = self._known(file), self._files.stat(file.path).st_size
-        return _Departure(file, file.path, "", sidecar.counts_as(way, file.origin(sidecar)), size_bytes)
+        return _Departure(file, file.path, "", sidecar.counts_as(kind, file.origin(sidecar)), size_bytes)
 
     def _way_back(self, file: FailedFile, taken: set[str]) -> _Departure:
         sidecar = self._known(file)
@@ -155,10 +157,10 @@ class Departures:
         if sidecar.taken_out:
             assert sidecar.held is not None
             source, after = layout.taken_out_path(file.path), replace(sidecar, taken_out=0)
-            counts = Move(Way.PUT_BACK, sidecar.held.collector, sidecar.taken_out, sidecar.held.ours)
+            counts = Move(MoveKind.PUT_BACK, sidecar.held.collector, sidecar.taken_out, sidecar.held.ours)
         else:
             source, after = file.path, None
-            counts = sidecar.counts_as(Way.PUT_BACK, file.origin(sidecar))
+            counts = sidecar.counts_as(MoveKind.PUT_BACK, file.origin(sidecar))
         taken.add(target)
         return _Departure(file, source, target, counts, self._files.stat(source).st_size, after)
 

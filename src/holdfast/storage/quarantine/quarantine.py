@@ -22,7 +22,7 @@ from ..capture_files.reader import count_checks
 from ..layout import FileKind
 from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
-from ..ledger.moves import Move, Way, nothing
+from ..ledger.moves import Move, MoveKind, uncounted
 
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
@@ -55,13 +55,13 @@ class Sidecar:
     taken_out: int = 0
     """Readings that lie in a file of their own beside it, ready to be put back; `held` has them no more."""
 
-    def counts_as(self, way: Way, origin: str) -> Move:
+    def counts_as(self, kind: MoveKind, origin: str) -> Move:
         """What goes with the whole of the file that is, or was, at `origin`: its readings, where they are known; an
         arbitrary file counts as one, unless it was the builtin that put it there."""
         if self.held is not None:
-            return Move(way, self.held.collector, self.held.readings + self.taken_out, self.held.ours)
+            return Move(kind, self.held.collector, self.held.readings + self.taken_out, self.held.ours)
         is_counted = self.cause and layout.kind_of(origin) is FileKind.ARBITRARY
-        return Move(way, None) if is_counted else nothing(way)
+        return Move(kind, None) if is_counted else uncounted(kind)
 
 
 def quarantine(
@@ -81,7 +81,7 @@ def quarantine(
     that were not delivered, `torn` further ones at its end, which nobody can read.
     """
     sidecar = _sidecar(path, cause, tuple(damaged), held)
-    with ledger.counting(path, sidecar.counts_as(Way.QUARANTINED, path)._replace(torn=torn)):
+    with ledger.counting(path, sidecar.counts_as(MoveKind.QUARANTINED, path)._replace(torn=torn)):
         return _move(files, capture_dir, path, sidecar)
 
 

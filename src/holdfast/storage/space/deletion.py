@@ -17,7 +17,7 @@ from ..capture_files.reader import CaptureReader
 from ..claims import Claims
 from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
-from ..ledger.moves import Move, Way
+from ..ledger.moves import Move, MoveKind
 from .census import Amount, StoredFile
 
 logger = logging.getLogger(__name__)
@@ -74,11 +74,11 @@ class Deletion:
             readings = sum(1 for _ in reader) + reader.damaged_readings
         finally:
             reader.close()
-        had = self._ledger.acknowledged(file.path, file.modified_ns)
+        had = self._ledger.acknowledged_of(file.path, file.modified_ns)
         lost = max(0, readings + reader.torn_readings - had)
         with self._ledger.counting(
-            file.path, Move(Way.DELETED, collector_of(reader.metadata), lost, reader.checked)
+            file.path, Move(MoveKind.DELETED, collector_of(reader.metadata), lost, reader.checked)
         ):
             self._files.remove(file.path)
-        self._ledger.forget(file.path)
+        self._ledger.forget_file(file.path)
         return Freed(1, file.size_bytes, lost, 1)

@@ -194,7 +194,7 @@ class Completion:
         """Counts the readings of the files at hand, before any of them can be found by sync."""
         for finished in self._working:
             if not finished.counted:
-                self._ledger.completing(finished.collector, finished.file.path, finished.file.readings)
+                self._ledger.note_completing(finished.collector, finished.file.path, finished.file.readings)
                 finished.counted = True
         self._ledger.save()
 
@@ -211,7 +211,7 @@ class Completion:
                 error,
                 extra=once(f"{self._capture_dir} {error.reason}"),
             )
-        self._ledger.completed(renamed)
+        self._ledger.note_completed(renamed)
 
     def _name(self, finished: _Finished) -> None:
         file = finished.file
@@ -220,7 +220,7 @@ class Completion:
         except StorageError as error:
             self.last_error = str(error)
             if error.reason == "no_such_file":
-                self._ledger.vanished(finished.collector, file.readings, ours=finished.ours)
+                self._ledger.count_vanished(finished.collector, file.readings, ours=finished.ours)
                 self._renamed.append(file.path)
                 logger.error("%s: somebody removed it; its %d readings are lost", error, file.readings)
                 return

@@ -155,7 +155,7 @@ class DiskWriter:
 
     def take(self, appender: Appender, reading: bytes | _Payload) -> None:
         """Buffers a frame or a payload for the next flush, or drops and counts it when the buffers are full."""
-        self._ledger.captured(appender.collector)
+        self._ledger.count_captured(appender.collector)
         size_bytes = len(reading)
         with self._condition:
             full = self._pending_bytes + size_bytes > MAX_PENDING_BYTES
@@ -175,7 +175,7 @@ class DiskWriter:
         if refused:
             reason = "disk_too_slow" if full else "stopped"
             appender.refused += 1
-            self._ledger.dropped(appender.collector, reason, 1)
+            self._ledger.count_dropped(appender.collector, reason, 1)
             if full:
                 logger.error(
                     "the disk takes readings too slowly: %d MiB wait in memory, readings are dropped and counted "
@@ -343,7 +343,7 @@ class DiskWriter:
             appender.file = None
 
     def _report(self, appender: Appender, error: StorageError, lost: int) -> None:
-        self._ledger.dropped(appender.collector, error.reason, lost)
+        self._ledger.count_dropped(appender.collector, error.reason, lost)
         appender.lost += lost
         self._last_error = str(error)
         logger.error(

@@ -19,7 +19,7 @@ from ...storage.capture_files.reader import CaptureReader, places_of
 from ...storage.ledger.counts import CollectorId, collector_of
 from ...storage.ledger.known_files import WHOLE, Acknowledged
 from ...storage.ledger.ledger import Delivered
-from ...storage.ledger.moves import Move, Way
+from ...storage.ledger.moves import Move, MoveKind
 from ...storage.quarantine.quarantine import Held, held_in_unreadable, quarantine
 from ...storage.store import Store
 from ..found import Found, Outcome
@@ -73,28 +73,28 @@ class Settlement:
 
     def acknowledged(self, found: Found) -> int:
         """How many of its readings the cloud has, or `WHOLE`."""
-        return self.store_of(found).ledger.acknowledged(found.path, found.modified_ns)
+        return self.store_of(found).ledger.acknowledged_of(found.path, found.modified_ns)
 
     def begun(self, founds: Sequence[Found]) -> set[str]:
         """The paths of those, all of one folder, of which the cloud has something."""
         ledger = self.store_of(founds[0]).ledger
-        return {found.path for found in founds if ledger.acknowledged(found.path, found.modified_ns)}
+        return {found.path for found in founds if ledger.acknowledged_of(found.path, found.modified_ns)}
 
     def refused(self, found: Found) -> tuple[int, ...]:
         """The numbers of those among them that the cloud refused for good."""
-        return self.store_of(found).ledger.refused(found.path, found.modified_ns)
+        return self.store_of(found).ledger.refused_of(found.path, found.modified_ns)
 
     def took(
         self, found: Found, collector: CollectorId, acknowledged: Acknowledged, readings: int, *, ours: bool
     ) -> None:
         """The cloud has `readings` more of a capture file, `acknowledged` in all."""
-        self.store_of(found).ledger.delivered(collector, found.path, acknowledged, readings, ours=ours)
+        self.store_of(found).ledger.count_delivered(collector, found.path, acknowledged, readings, ours=ours)
 
     def took_whole(self, files: Sequence[tuple[Found, Scanned]]) -> list[tuple[Found, Outcome | StorageError]]:
         """The cloud has all good readings of capture files of one folder, by one call: one write of the journal,
         then they go."""
         store = self.store_of(files[0][0])
-        store.ledger.delivered_together(
+        store.ledger.count_delivered_together(
             Delivered(
                 scanned.collector,
                 found.path,
@@ -133,10 +133,10 @@ class Settlement:
             held = Held(scanned.collector, scanned.damaged_readings + len(refused), scanned.checked)
             quarantine(self._files, store.ledger, store.root, found.path, cause, bad, held, scanned.torn_readings)
         else:
-            what = Move(Way.DELIVERED, scanned.collector, 0, scanned.checked, scanned.torn_readings)
+            what = Move(MoveKind.DELIVERED, scanned.collector, 0, scanned.checked, scanned.torn_readings)
             with store.ledger.counting(found.path, what):
                 store.let_go(found.path, found.size_bytes)
-        store.ledger.forget(found.path)
+        store.ledger.forget_file(found.path)
         return Outcome.QUARANTINED if bad else Outcome.DELIVERED
 
     def unreadable(self, found: Found, cause: str) -> Outcome:
@@ -157,9 +157,9 @@ class Settlement:
         """The cloud has all of an arbitrary file."""
         store = self.store_of(found)
         if self.acknowledged(found) != WHOLE:
-            store.ledger.file_delivered(found.path, found.size_bytes, found.modified_ns)
+            store.ledger.count_file_delivered(found.path, found.size_bytes, found.modified_ns)
         store.let_go(found.path, found.size_bytes)
-        store.ledger.forget(found.path)
+        store.ledger.forget_file(found.path)
         self._note_end(found)
         return Outcome.DELIVERED
 
@@ -171,7 +171,7 @@ class Settlement:
     def vanished(self, found: Found) -> None:
         """An arbitrary file is not there any more: somebody removed it, unless we did a moment ago."""
         if (found.path, found.modified_ns) not in self._ended:
-            self.store_of(found).ledger.file_vanished()
+            self.store_of(found).ledger.count_file_vanished()
 
     def _note_end(self, found: Found) -> None:
         self._ended[found.path, found.modified_ns] = None

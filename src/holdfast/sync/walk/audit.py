@@ -21,7 +21,7 @@ class Audit:
         self._round = store.begin_round()
         self._before = store.ledger.readings()
         # after the counts: what has its name by now is found
-        self._waiting = {*store.writer.completion.collectors(), *store.ledger.returning()}
+        self._waiting = {*store.writer.completion.collectors(), *store.ledger.returning_collectors()}
 
     def finish(self, walk: Walk, uploading: Collection[str]) -> None:
         """`walk` of everything is exhausted; `uploading` are the files that are being sent. Blocks."""
