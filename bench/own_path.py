@@ -69,7 +69,7 @@ async def cost_us(readings: int, profile: cProfile.Profile | None = None) -> flo
     """Returns the CPU microseconds of the event loop's thread per reading, with 20 collectors at 100 Hz."""
     clock, client = SimulatedClock(), InstantClient()
     with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
-        ledger = Ledger(FileSystem(), clock, folder)
+        ledger = Ledger(FileSystem(), folder)
         writer = DiskWriter(FileSystem(), clock, ledger, folder, 3600.0)
         table = lookup(API, "Readings")
         assert table is not None

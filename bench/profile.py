@@ -53,7 +53,7 @@ async def profiled(binary: Path, profile: cProfile.Profile, seconds: float) -> N
 
 async def _capture(socket: str, folder: str, profile: cProfile.Profile, seconds: float) -> None:
     clock, client, files = SystemClock(), GrpcioClient(socket), FileSystem()
-    ledger = Ledger(files, clock, folder)
+    ledger = Ledger(files, folder)
     writer = DiskWriter(files, clock, ledger, folder, 1.0)
     capture = Capture(clock, MongoCapture(files, clock))
     table = lookup(API, "Readings")

@@ -45,7 +45,7 @@ async def cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr(answer_memory, "MAX_BYTES", MAX_BYTES)
     monkeypatch.setattr("holdfast.capture.collector.UNKNOWN_BYTES", 2 * IMAGE_BYTES)
     clock = FakeClock()
-    writer = DiskWriter(FileSystem(), clock, Ledger(FileSystem(), clock, str(tmp_path)), str(tmp_path), 3600.0)
+    writer = DiskWriter(FileSystem(), clock, Ledger(FileSystem(), str(tmp_path)), str(tmp_path), 3600.0)
     capture = Capture(clock, MongoCapture(FileSystem(), clock))
     answer = GetImagesResponse(images=[Image(source_name="a", image=bytes(IMAGE_BYTES), mime_type="image/png")])
     made = Cameras(clock, capture, FakeClient(answer.SerializeToString()))

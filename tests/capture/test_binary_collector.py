@@ -206,7 +206,7 @@ class LargeImages(FakeClient):
 
 
 async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_path: Path) -> None:
-    ledger = Ledger(FileSystem(), SystemClock(), str(tmp_path))
+    ledger = Ledger(FileSystem(), str(tmp_path))
     writer = DiskWriter(FileSystem(), SystemClock(), ledger, str(tmp_path), 0.01)
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)

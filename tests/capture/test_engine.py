@@ -43,7 +43,7 @@ class Setup:
 @pytest.fixture
 async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     clock = FakeClock(start_s=1000.013)  # off the grid
-    ledger = Ledger(FileSystem(), clock, str(tmp_path))
+    ledger = Ledger(FileSystem(), str(tmp_path))
     writer = DiskWriter(FileSystem(), clock, ledger, str(tmp_path), 3600.0)
     setup = Setup(
         clock,

@@ -62,7 +62,7 @@ class Setup:
 @pytest.fixture
 async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     clock, files = FakeClock(), FaultyFileSystem()
-    writer = DiskWriter(files, clock, Ledger(FileSystem(), clock, str(tmp_path)), str(tmp_path), 3600.0)
+    writer = DiskWriter(files, clock, Ledger(FileSystem(), str(tmp_path)), str(tmp_path), 3600.0)
     cpu = Cpu(clock)
     setup = Setup(
         clock,

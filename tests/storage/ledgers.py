@@ -9,7 +9,6 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.storage.ledger.counts import CollectorId
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.ledger.moves import Move, MoveKind
-from tests.fakes import FakeClock
 
 from . import samples
 
@@ -19,7 +18,7 @@ RADAR: CollectorId = (samples.API, "radar", "Readings")
 
 def open_ledger(folder: Path, files: FileSystem | None = None) -> Ledger:
     """As a process begins with it."""
-    ledger = Ledger(files or FileSystem(), FakeClock(), str(folder))
+    ledger = Ledger(files or FileSystem(), str(folder))
     ledger.attach(lambda: None)
     return ledger
 

@@ -154,7 +154,7 @@ class Life:
     def __init__(self, world: World, files: MortalFileSystem) -> None:
         self.world = world
         self.files = files
-        self.ledger = Ledger(files, SystemClock(), str(world.folder))
+        self.ledger = Ledger(files, str(world.folder))
         self.writer = DiskWriter(files, SystemClock(), self.ledger, str(world.folder), NEVER_S, NEVER_S)
         self._appender: Appender = self.writer.open(samples.metadata(), MAX_BYTES)
 

@@ -15,7 +15,6 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.storage.capture_files import frames, reader
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import Recovered
-from tests.fakes import FakeClock
 
 from . import samples
 from .crashes import STEM, leave, run
@@ -39,7 +38,7 @@ def memory_below(size_bytes: int) -> Iterator[None]:
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(FileSystem(), FakeClock(), str(tmp_path))
+    return Ledger(FileSystem(), str(tmp_path))
 
 
 @pytest.fixture

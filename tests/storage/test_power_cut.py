@@ -60,7 +60,7 @@ class Played:
 async def history(files: ForgetfulFileSystem, root: Path, steps: list[tuple[str, int]], seed: int) -> Played:
     """Plays `steps` and cuts the power."""
     clock, played, written = SystemClock(), Played(), 0
-    ledger = Ledger(files, clock, str(root))
+    ledger = Ledger(files, str(root))
     writer = DiskWriter(files, clock, ledger, str(root), NEVER_S, NEVER_S)
     ledger.attach(writer.completion.wrote)
     appender = writer.open(samples.metadata(), 600)
@@ -104,7 +104,7 @@ def deliver(files: ForgetfulFileSystem, root: Path, ledger: Ledger, played: Play
 def start(root: Path) -> Ledger:
     """As the next start does."""
     files = ForgetfulFileSystem(root)
-    ledger = Ledger(files, SystemClock(), str(root))
+    ledger = Ledger(files, str(root))
     ledger.attach(lambda: None)
     for left in Recovery(files, Later(), ledger, str(root), lambda path: False):
         left.complete()

@@ -16,7 +16,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import QUIET_S, Recovered
-from tests.fakes import FakeClock, FaultyFileSystem
+from tests.fakes import FaultyFileSystem
 
 from . import samples
 from .crashes import STEM, leave, run
@@ -25,7 +25,7 @@ from .ledgers import LIDAR, open_ledger
 
 @pytest.fixture
 def ledger(tmp_path: Path) -> Ledger:
-    return Ledger(FileSystem(), FakeClock(), str(tmp_path))
+    return Ledger(FileSystem(), str(tmp_path))
 
 
 @pytest.fixture

@@ -62,7 +62,7 @@ class Store:
         self._left_over = asyncio.Event()
         self._empty = asyncio.Event()
         self._rounds = self._empty_round = 0
-        self.ledger = Ledger(files, clock, capture_dir)
+        self.ledger = Ledger(files, capture_dir)
         self.writer = DiskWriter(files, clock, self.ledger, capture_dir, flush_interval_s, fsync_interval_s)
         self.claims = Claims()
         """The files that sync or the limits have in hand."""

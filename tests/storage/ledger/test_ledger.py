@@ -18,7 +18,7 @@ from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import WHOLE, Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.ledger.moves import MoveKind
-from tests.fakes import FakeClock, FaultyFileSystem
+from tests.fakes import FaultyFileSystem
 
 from ..ledgers import LIDAR, RADAR, capture, go, open_ledger
 
@@ -143,7 +143,7 @@ def test_what_is_handed_out_is_a_copy(ledger: Ledger) -> None:
 )
 def test_the_sum_holds_after_any_history(history: list[tuple[str, int]]) -> None:
     """Invariant 1, for one process whose journal is in nobody's way."""
-    ledger = Ledger(FaultyFileSystem(), FakeClock(), "/nowhere")
+    ledger = Ledger(FaultyFileSystem(), "/nowhere")
     in_memory = in_files = 0
     ledger.count_captured(LIDAR)
     ledger.count_dropped(LIDAR, "first", 1)
@@ -195,7 +195,7 @@ def test_counts_from_before_the_folder_was_ours_are_added_to_the_journals(
 ) -> None:
     capture(ledger, 3)
     ledger.close()
-    later = Ledger(files, FakeClock(), str(tmp_path))
+    later = Ledger(files, str(tmp_path))
     assert "lock" in later.state
     later.count_captured(LIDAR)
     later.count_captured(LIDAR)
@@ -214,7 +214,7 @@ def test_counts_from_before_the_folder_was_ours_are_added_to_the_journals(
 
 def test_each_write_is_told_so_that_a_sync_follows(files: FaultyFileSystem, tmp_path: Path) -> None:
     told: list[bool] = []
-    ledger = Ledger(files, FakeClock(), str(tmp_path))
+    ledger = Ledger(files, str(tmp_path))
     ledger.attach(lambda: told.append(True))
     told.clear()
     ledger.save()
@@ -408,7 +408,7 @@ class TestWaiting:
     def test_counting_goes_on_while_the_first_write_is_stalled(
         self, files: FaultyFileSystem, tmp_path: Path
     ) -> None:
-        ledger = Ledger(files, FakeClock(), str(tmp_path))
+        ledger = Ledger(files, str(tmp_path))
         files.stall_writes()
         attaching = threading.Thread(target=ledger.attach, args=(lambda: None,))
         attaching.start()

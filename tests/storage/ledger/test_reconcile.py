@@ -15,7 +15,7 @@ from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.ledger.moves import MoveKind
 from holdfast.storage.ledger.tally import OTHERS
-from tests.fakes import FakeClock, FaultyFileSystem
+from tests.fakes import FaultyFileSystem
 
 from .. import samples
 from ..ledgers import LIDAR, RADAR, capture, go, open_ledger
@@ -125,7 +125,7 @@ class TestManyCollectors:
     ) -> None:
         for number in range(3):
             capture(ledger, 1, collector=(samples.API, f"old{number}", "Readings"))
-        later = Ledger(files, FakeClock(), str(tmp_path))
+        later = Ledger(files, str(tmp_path))
         for number in range(2):
             later.count_captured((samples.API, f"new{number}", "Readings"))
         later.attach(lambda: None)

@@ -21,7 +21,7 @@ from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.quarantine.departures import Departures, Result
 from holdfast.storage.quarantine.listing import FailedFile, failed_files, list_page
 from holdfast.storage.quarantine.quarantine import Held, quarantine, read_sidecar
-from tests.fakes import FakeClock, FaultyFileSystem
+from tests.fakes import FaultyFileSystem
 
 from ..crashes import deaths
 from ..ledgers import LIDAR, capture, open_ledger
@@ -225,7 +225,7 @@ def test_with_a_sidecar_that_makes_no_sense_a_file_stays(tmp_path: Path, note: s
 
 def test_more_than_was_counted_is_never_taken_back(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
-    lost = Ledger(folder.files, FakeClock(), str(tmp_path))
+    lost = Ledger(folder.files, str(tmp_path))
     quarantine(folder.files, lost, str(tmp_path), str(folder.path), "refused", held=Held(LIDAR, 5, True))
     (result,) = folder.depart("retry")
     assert not result.why and folder.counts == ReadingCounts(captured=5)

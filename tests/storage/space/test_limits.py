@@ -62,7 +62,7 @@ class Folder:
         self.disk = Disk()
         self.clock = FakeClock()
         self.claims = Claims()
-        self.ledger = Ledger(self.disk, self.clock, str(root))
+        self.ledger = Ledger(self.disk, str(root))
         self.ledger.attach(lambda: None)
         self.finished_bytes = 0
         self.space = Space(self.disk, self.clock, lambda: str(root), lambda: self.finished_bytes)
@@ -357,7 +357,7 @@ def test_after_a_crash_before_the_removal_the_file_is_there_to_be_sent(folder: F
     folder.disk.remove = crash  # type: ignore[method-assign]
     with pytest.raises(Crash):
         folder.limits.check()
-    after = Ledger(FaultyFileSystem(), folder.clock, str(folder.root))
+    after = Ledger(FaultyFileSystem(), str(folder.root))
     after.attach(lambda: None)
     assert after.readings()[LIDAR] == ReadingCounts(captured=3)
     assert after.acknowledged_of(str(path), path.stat().st_mtime_ns) == 0

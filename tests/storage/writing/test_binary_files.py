@@ -44,7 +44,7 @@ def files() -> FaultyFileSystem:
 
 @pytest.fixture
 def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
-    return Ledger(files, SystemClock(), str(tmp_path))
+    return Ledger(files, str(tmp_path))
 
 
 @pytest.fixture
@@ -240,7 +240,7 @@ async def test_a_payload_that_a_crash_tore_is_removed_and_counted_and_a_whole_on
     encoder = frames.FrameEncoder(HEADER)
     parts = encoder.encode_parts([frames.binary_head(START_NS, START_NS, b"", 50), bytes(50)])
     whole = encoder.header_frame + b"".join(parts)
-    ledger = Ledger(FileSystem(), FakeClock(), str(tmp_path))
+    ledger = Ledger(FileSystem(), str(tmp_path))
     for cut in range(len(whole) + 1):
         folder = tmp_path / str(cut)
         folder.mkdir()

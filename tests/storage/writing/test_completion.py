@@ -59,7 +59,7 @@ def files() -> Watched:
 
 def make(files: Watched, folder: Path, interval_s: float) -> Completion:
     clock = SystemClock()
-    ledger = Ledger(files, clock, str(folder))
+    ledger = Ledger(files, str(folder))
     return Completion(files, clock, ledger, str(folder), interval_s)
 
 
@@ -210,7 +210,7 @@ class TestCounting:
 
     @pytest.fixture
     def ledger(self, files: Watched, tmp_path: Path) -> Ledger:
-        ledger = Ledger(files, SystemClock(), str(tmp_path))
+        ledger = Ledger(files, str(tmp_path))
         ledger.attach(lambda: None)
         return ledger
 
@@ -231,7 +231,7 @@ class TestCounting:
         shutil.copytree(folder / ".holdfast", state)
         was_there = os.path.exists(path)
         Path(path).touch()
-        later = Ledger(FileSystem(), SystemClock(), str(folder / "killed"))
+        later = Ledger(FileSystem(), str(folder / "killed"))
         later.attach(lambda: None)
         before = later.readings()[LIDAR].captured
         later.count_recovered(LIDAR, path, 1, 0, ours=True)

@@ -33,7 +33,7 @@ def files() -> FaultyFileSystem:
 
 @pytest.fixture
 def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
-    return Ledger(files, SystemClock(), str(tmp_path))
+    return Ledger(files, str(tmp_path))
 
 
 @pytest.fixture

@@ -24,7 +24,6 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
-from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
 from ...errors import NewerStateError, StorageError
@@ -51,7 +50,7 @@ class Delivered(NamedTuple):
 class Ledger:
     """The counts of one capture folder. `close` before the folder's lock is released."""
 
-    def __init__(self, files: FileSystem, clock: Clock, capture_dir: str) -> None:
+    def __init__(self, files: FileSystem, capture_dir: str) -> None:
         self.state = "in memory, until the folder's lock is ours"
         """Where the counts are kept, in words."""
         self._disk = files
