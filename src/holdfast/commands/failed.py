@@ -21,8 +21,8 @@ from ..base.words import shown
 from ..errors import CommandError, NotReadyError, StorageError, printable
 from ..manager import Manager
 from ..storage.ledger.ledger import Ledger
-from ..storage.quarantine.departures import BATCH, Departures, Result
 from ..storage.quarantine.listing import MAX_ROWS, FailedFile, failed_files, list_page
+from ..storage.quarantine.removal import BATCH, Departures, Result
 from .command import Argument, Arguments, Command, flag, number, one_of, text, texts
 from .job import WAIT, answer_of
 

@@ -18,8 +18,8 @@ from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout
 from ..ledger.ledger import Ledger
-from .departures import BATCH, Departures
 from .listing import FailedFile, quarantine_of
+from .removal import BATCH, Departures
 
 MOST_LISTING = 0.05
 """The share of the time that may go into listings."""

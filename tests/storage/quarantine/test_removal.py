@@ -18,9 +18,9 @@ from holdfast.storage.capture_files.reader import CaptureReader, places_of
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.quarantine.departures import Departures, Result
 from holdfast.storage.quarantine.listing import FailedFile, failed_files, list_page
 from holdfast.storage.quarantine.quarantine import Held, quarantine, read_sidecar
+from holdfast.storage.quarantine.removal import Departures, Result
 from tests.fakes import FaultyFileSystem
 
 from ..crashes import deaths
