@@ -214,14 +214,14 @@ async def test_what_comes_into_quarantine_meanwhile_is_left_for_the_next_time(
     failed = world.folder / "logs" / "failed"
     failed.mkdir()
     (failed / "first.log").write_text("x")
-    found = listing.failed_files
+    found = listing.quarantined_files
 
     def and_one_more(*arguments: Any) -> Any:
         yield from found(*arguments)
         (failed / "second.log").write_text("x")
         yield from (file for file in found(*arguments) if file.path.endswith("second.log"))
 
-    monkeypatch.setattr("holdfast.commands.failed.failed_files", and_one_more)
+    monkeypatch.setattr("holdfast.commands.failed.quarantined_files", and_one_more)
     assert (await world.command("failed", action="retry"))["files"] == 1
     assert (failed / "second.log").exists()
 

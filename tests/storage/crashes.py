@@ -11,7 +11,7 @@ from pathlib import Path
 from holdfast.base.filesystem import Buffer, FileSystem
 from holdfast.errors import StorageError
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.recovery import Recovered, Recovery
+from holdfast.storage.recovery import Recovery, RecoveryReport
 from tests.fakes import START_NS, FakeClock
 
 STEM = "2023-11-14T22_13_20.123456Z"
@@ -98,7 +98,7 @@ def run(
     ledger: Ledger,
     files: FileSystem | None = None,
     is_ours: Callable[[str], bool] = lambda path: False,
-) -> Recovered:
+) -> RecoveryReport:
     recovery = Recovery(files or FileSystem(), FakeClock(), ledger, str(tmp_path), is_ours)
     for left in recovery:
         with suppress(StorageError):

@@ -15,7 +15,7 @@ from holdfast.base.filesystem import Buffer
 from holdfast.storage.layout import capture_file_stem
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.quarantine.quarantine import Held, quarantine
+from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine
 from holdfast.storage.recovery import Recovery
 from holdfast.storage.writing.disk_writer import Appender, DiskWriter
 from tests.fakes import FaultyFileSystem
@@ -220,7 +220,7 @@ class Life:
         for path in samples.files_under(self.world.folder, ".capture")[-1:]:
             found = samples.scan(path.read_bytes())
             if found.checked and not self.ledger.acknowledged_of(str(path), path.stat().st_mtime_ns):
-                held = Held(LIDAR, len(found.readings), True)
+                held = QuarantinedReadings(LIDAR, len(found.readings), True)
                 quarantine(self.files, self.ledger, str(self.world.folder), str(path), "refused", held=held)
                 self.world.lose(found.readings)
 

@@ -14,7 +14,7 @@ from viam.proto.app.datasync import DataCaptureMetadata
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.capture_files import frames, reader
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.recovery import Recovered
+from holdfast.storage.recovery import RecoveryReport
 
 from . import samples
 from .crashes import STEM, leave, run
@@ -64,7 +64,7 @@ class TestLarge:
         os.truncate(path, size_bytes)
         os.utime(path, (1, 1))
         with memory_below(8 * MIB):
-            assert run(tmp_path, ledger) == Recovered(files=1, readings=5)
+            assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=5)
         assert path.with_suffix(".capture").read_bytes() == data
 
     def test_a_large_file_of_nothing_is_removed(self, tmp_path: Path, folder: Path, ledger: Ledger) -> None:
@@ -72,7 +72,7 @@ class TestLarge:
         os.truncate(path, GIB // 8)
         os.utime(path, (1, 1))
         with memory_below(8 * MIB):
-            assert run(tmp_path, ledger) == Recovered()
+            assert run(tmp_path, ledger) == RecoveryReport()
         assert not path.exists()
 
     def test_a_large_hole_between_the_readings_costs_none_of_them(
@@ -87,7 +87,7 @@ class TestLarge:
                 file.write(encoder.encode(reading))
         os.utime(path, (1, 1))
         with memory_below(8 * MIB):
-            assert run(tmp_path, ledger) == Recovered(files=1, readings=4)
+            assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=4)
         with memory_below(8 * MIB):
             opened = reader.CaptureReader(FileSystem(), str(path.with_suffix(".capture")))
             found = [samples.number_of(reading) for reading in opened]
@@ -117,7 +117,7 @@ class TestLarge:
         assert size > GIB
         os.utime(path, (1, 1))
         with memory_below(32 * MIB):
-            assert run(tmp_path, ledger) == Recovered(files=1, readings=pictures, torn_readings=1)
+            assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=pictures, torn_readings=1)
         assert path.with_suffix(".capture").stat().st_size == size
 
     def frame(self, header: DataCaptureMetadata, message: bytes, checked: bool) -> bytes:
@@ -133,4 +133,4 @@ class TestLarge:
         os.truncate(path, 2 * reader.MAX_FRAME_BYTES)
         os.utime(path, (1, 1))
         with memory_below(8 * MIB):
-            assert run(tmp_path, ledger) == Recovered(files=1, readings=2, torn_readings=1)
+            assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=2, torn_readings=1)

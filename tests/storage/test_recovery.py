@@ -15,7 +15,7 @@ import pytest
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.recovery import QUIET_S, Recovered
+from holdfast.storage.recovery import QUIET_S, RecoveryReport
 from tests.fakes import FaultyFileSystem
 
 from . import samples
@@ -41,7 +41,7 @@ def test_a_whole_file_in_progress_becomes_complete(
 ) -> None:
     data = make(samples.metadata(), samples.messages(5))
     path = leave(folder / f"{STEM}.prog", data)
-    assert run(tmp_path, ledger) == Recovered(files=1, readings=5)
+    assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=5)
     assert not path.exists()
     assert path.with_suffix(".capture").read_bytes() == data
     assert samples.numbers_under(tmp_path) == [0, 1, 2, 3, 4]
@@ -55,7 +55,7 @@ def test_a_torn_tail_is_cut_off_and_counted_as_one_reading(
 ) -> None:
     data = make(samples.metadata(), samples.messages(5))
     leave(folder / f"{STEM}.prog", data[:-3])
-    assert run(tmp_path, ledger) == Recovered(files=1, readings=4, torn_readings=1)
+    assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=4, torn_readings=1)
     assert samples.numbers_under(tmp_path) == [0, 1, 2, 3]
     counts = ledger.readings()[LIDAR]
     if make is samples.our_file:
@@ -71,7 +71,7 @@ def test_a_zero_filled_tail_is_cut_off_and_is_no_reading(
 ) -> None:
     data = make(samples.metadata(), samples.messages(5))
     path = leave(folder / f"{STEM}.prog", data + bytes(zeros))
-    assert run(tmp_path, ledger) == Recovered(files=1, readings=5)
+    assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=5)
     assert path.with_suffix(".capture").read_bytes() == data
     assert sum(sum(c.dropped.values()) for c in ledger.readings().values()) == 0
 
@@ -89,7 +89,7 @@ def test_every_torn_end_gives_a_whole_file(tmp_path: Path, folder: Path, ledger:
 @pytest.mark.parametrize("size", [0, 1, 4096])
 def test_a_file_of_nothing_is_removed(size: int, tmp_path: Path, folder: Path, ledger: Ledger) -> None:
     leave(folder / f"{STEM}.prog", bytes(size))
-    assert run(tmp_path, ledger) == Recovered()
+    assert run(tmp_path, ledger) == RecoveryReport()
     assert list(folder.iterdir()) == []
 
 
@@ -125,7 +125,7 @@ def test_a_file_without_a_readable_header_is_kept_in_quarantine_with_its_cause(
     data: bytes, tmp_path: Path, folder: Path, ledger: Ledger
 ) -> None:
     path = leave(folder / f"{STEM}.prog", data)
-    assert run(tmp_path, ledger) == Recovered(quarantined=1)
+    assert run(tmp_path, ledger) == RecoveryReport(quarantined=1)
     assert list(folder.iterdir()) == []
     kept = tmp_path / "failed" / path.relative_to(tmp_path)
     assert kept.read_bytes() == data
@@ -180,7 +180,7 @@ def test_a_file_whose_only_reading_is_damaged_is_kept_for_sync(
     data = bytearray(samples.our_file(samples.metadata(), samples.messages(1)))
     data[-10] ^= 1
     path = leave(folder / f"{STEM}.prog", bytes(data))
-    assert run(tmp_path, ledger) == Recovered(files=1)
+    assert run(tmp_path, ledger) == RecoveryReport(files=1)
     assert path.with_suffix(".capture").read_bytes() == bytes(data)
     assert ledger.readings()[LIDAR] == ReadingCounts(captured=1)
 
@@ -198,7 +198,7 @@ def test_a_file_that_was_written_to_a_moment_ago_waits(tmp_path: Path, folder: P
     data = samples.our_file(samples.metadata(), samples.messages(2))
     fresh = leave(folder / "fresh.prog", data[:-5], age_s=QUIET_S - 0.1)
     leave(folder / "quiet.prog", data, age_s=QUIET_S + 0.1)
-    assert run(tmp_path, ledger) == Recovered(files=1, readings=2, waiting=1)
+    assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=2, waiting=1)
     assert fresh.read_bytes() == data[:-5]
 
 
@@ -225,13 +225,13 @@ def test_a_name_that_is_taken_gives_the_next_one_and_leaves_both_files(
 def test_folders_that_hold_no_captures_are_left_alone(name: str, tmp_path: Path, ledger: Ledger) -> None:
     kept = leave(tmp_path / name / "lock.prog", b"not ours to touch")
     deep = leave(tmp_path / "deep" / name / "x.prog", b"nor this")
-    assert run(tmp_path, ledger) == Recovered()
+    assert run(tmp_path, ledger) == RecoveryReport()
     assert (kept.read_bytes(), deep.read_bytes()) == (b"not ours to touch", b"nor this")
 
 
 def test_only_files_in_progress_are_touched(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
     paths = [leave(folder / name, b"garbage") for name in ("a.capture", "b.txt", "prog", "c.progseq")]
-    assert run(tmp_path, ledger) == Recovered()
+    assert run(tmp_path, ledger) == RecoveryReport()
     assert [path.read_bytes() for path in paths] == [b"garbage"] * 4
 
 
@@ -240,7 +240,7 @@ def test_links_and_pipes_are_left_alone(tmp_path: Path, folder: Path, ledger: Le
     (folder / "link.prog").symlink_to(outside)
     (folder / "linked").symlink_to(outside.parent)
     os.mkfifo(folder / "pipe.prog")
-    assert run(tmp_path, ledger) == Recovered()
+    assert run(tmp_path, ledger) == RecoveryReport()
     assert outside.read_bytes() == b"garbage"
 
 
@@ -269,7 +269,7 @@ def test_a_folder_that_may_not_be_read_does_not_stop_the_others(tmp_path: Path, 
 
 
 def test_a_capture_folder_that_is_not_there_is_nothing_to_recover(tmp_path: Path, ledger: Ledger) -> None:
-    assert run(tmp_path / "not there", ledger) == Recovered()
+    assert run(tmp_path / "not there", ledger) == RecoveryReport()
 
 
 def test_recovering_twice_changes_nothing_more(tmp_path: Path, folder: Path, ledger: Ledger) -> None:
@@ -277,7 +277,7 @@ def test_recovering_twice_changes_nothing_more(tmp_path: Path, folder: Path, led
     leave(folder / "b.prog", b"garbage")
     run(tmp_path, ledger)
     before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
-    assert run(tmp_path, ledger) == Recovered()
+    assert run(tmp_path, ledger) == RecoveryReport()
     assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
     assert ledger.readings()[LIDAR].dropped == {"torn": 1}
 
@@ -288,7 +288,7 @@ def test_a_file_with_a_living_owner_is_left_alone_however_long_it_was_quiet(tmp_
     descriptor = files.create(str(path))
     os.write(descriptor, samples.our_file(samples.metadata(), samples.messages(2)))
     os.utime(path, (1, 1))
-    assert run(tmp_path, ledger, files) == Recovered()
+    assert run(tmp_path, ledger, files) == RecoveryReport()
     files.close(descriptor, str(path))
     assert run(tmp_path, ledger, files).files == 1
 
@@ -310,13 +310,13 @@ def test_a_file_of_another_living_process_is_left_alone(tmp_path: Path, folder: 
     try:
         assert other.stdout is not None and other.stdout.readline() == b"written\n"
         os.utime(path, (1, 1))
-        assert run(tmp_path, ledger) == Recovered()
+        assert run(tmp_path, ledger) == RecoveryReport()
         assert path.read_bytes() == data[:-3]
         assert ledger.readings() == {}
     finally:
         other.kill()
         other.communicate()
-    assert run(tmp_path, ledger) == Recovered(files=1, readings=1, torn_readings=1)
+    assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=1, torn_readings=1)
 
 
 class TestCounting:
@@ -441,6 +441,6 @@ def test_a_file_with_an_error_that_nobody_foresaw_holds_up_no_other(
         leave(folder / f"{STEM}-{number}.prog", samples.our_file(samples.metadata(), samples.messages(5)))
         for number in range(3)
     ]
-    assert run(tmp_path, ledger, Unforeseen()) == Recovered(files=2, readings=10)
+    assert run(tmp_path, ledger, Unforeseen()) == RecoveryReport(files=2, readings=10)
     assert [path for path in left if path.exists()] == [left[1]]
     assert f"{left[1]}: recovery failed unexpectedly; it stays where it is until the next start" in caplog.text

@@ -21,8 +21,8 @@ from ..base.words import shown
 from ..errors import CommandError, NotReadyError, StorageError, printable
 from ..manager import Manager
 from ..storage.ledger.ledger import Ledger
-from ..storage.quarantine.listing import MAX_ROWS, FailedFile, failed_files, list_page
-from ..storage.quarantine.removal import BATCH, Departures, Result
+from ..storage.quarantine.listing import MAX_ROWS, QuarantinedFile, list_page, quarantined_files
+from ..storage.quarantine.removal import BATCH, QuarantineRemoval, RemovalResult
 from .command import Argument, Arguments, Command, flag, number, one_of, text, texts
 from .job import WAIT, answer_of
 
@@ -38,7 +38,7 @@ class _NamedFiles:
     names: tuple[str, ...]
     seen: set[str] = field(default_factory=set)
 
-    def __call__(self, file: FailedFile) -> bool:
+    def __call__(self, file: QuarantinedFile) -> bool:
         found = set(self.names).intersection(file.names()) if self.names else set()
         self.seen |= found
         return bool(found) or not self.names
@@ -59,7 +59,7 @@ class _QuarantineReport:
     readings: int = 0
     kept: Listed[dict[str, str]] = field(default_factory=Listed)
 
-    def add(self, result: Result) -> None:
+    def add(self, result: RemovalResult) -> None:
         if not result.why:
             self.files += 1
             self.bytes += result.size_bytes
@@ -96,7 +96,7 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 
 async def _list(manager: Manager, meant: _NamedFiles, after: str, limit: int) -> dict[str, Any]:
-    found = failed_files(manager.files, manager.capture_roots, manager.other_roots)
+    found = quarantined_files(manager.files, manager.capture_roots, manager.other_roots)
     page = await asyncio.to_thread(list_page, manager.files, found, meant, after, limit)
     return {"files": page.files, "rows": page.rows, "next": page.next, "not_found": meant.not_found}
 
@@ -113,22 +113,22 @@ async def _run(manager: Manager, report: _QuarantineReport) -> None:
         ledgers = {store.root: store.ledger for store in stores}
         main = manager.engine.store.ledger
 
-        def ledger_of(file: FailedFile) -> Ledger:
+        def ledger_of(file: QuarantinedFile) -> Ledger:
             return ledgers.get(file.root, main)
 
-        departures = Departures(manager.files, ledger_of)
-        depart = departures.put_back if report.action == _RETRY else departures.discard
-        found = failed_files(manager.files, list(ledgers), manager.other_roots)
+        removal = QuarantineRemoval(manager.files, ledger_of)
+        remove = removal.put_back if report.action == _RETRY else removal.discard
+        found = quarantined_files(manager.files, list(ledgers), manager.other_roots)
         meant = _there_since(manager.files, manager.clock, (file for file in found if report.meant(file)))
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(meant, BATCH))):
-            for result in await in_thread(depart, batch):
+            for result in await in_thread(remove, batch):
                 report.add(result)
     if report.files:
         what = "put back, to be sent again" if report.action == _RETRY else "discarded by command"
         logger.warning("%d files in quarantine were %s; %d stay", report.files, what, report.kept.count)
 
 
-def _there_since(files: FileSystem, clock: Clock, found: Iterator[FailedFile]) -> Iterator[FailedFile]:
+def _there_since(files: FileSystem, clock: Clock, found: Iterator[QuarantinedFile]) -> Iterator[QuarantinedFile]:
     """Leaves out files that come into quarantine from now on.
 
     The cloud may refuse a file that is put back at once, and it must not be put back again without end.

@@ -22,7 +22,7 @@ from .capture_files.capture_file import final_name
 from .capture_files.reader import CaptureReader, is_blank
 from .ledger.counts import CollectorId, collector_of
 from .ledger.ledger import Ledger
-from .quarantine.quarantine import held_in_unreadable, quarantine
+from .quarantine.quarantine import quarantine, readings_in_unreadable
 
 QUIET_S = 2.0
 
@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class Recovered:
+class RecoveryReport:
     """What one pass found. `waiting` files were written to a moment ago: another pass is due."""
 
     files: int = 0
@@ -41,7 +41,7 @@ class Recovered:
 
 
 @dataclass
-class LeftFile:
+class RecoveredFile:
     """A file that a crash left, whole again; its readings are counted."""
 
     files: FileSystem
@@ -66,14 +66,14 @@ class Recovery:
     def __init__(
         self, files: FileSystem, clock: Clock, ledger: Ledger, capture_dir: str, is_ours: Callable[[str], bool]
     ) -> None:
-        self.result = Recovered()
+        self.result = RecoveryReport()
         self._files = files
         self._clock = clock
         self._ledger = ledger
         self._capture_dir = capture_dir
         self._is_ours = is_ours
 
-    def __iter__(self) -> Iterator[LeftFile]:
+    def __iter__(self) -> Iterator[RecoveredFile]:
         for path in _in_progress(self._files, self._capture_dir):
             try:
                 if self._is_ours(path) or self._files.is_being_written(path):
@@ -94,7 +94,7 @@ class Recovery:
                 self.result.files += 1
                 yield left
 
-    def _recover(self, path: str) -> LeftFile | None:
+    def _recover(self, path: str) -> RecoveredFile | None:
         if is_blank(self._files, path):
             self._lost(path)
             return None
@@ -116,7 +116,7 @@ class Recovery:
         self.result.readings += reader.readings
         self.result.torn_readings += reader.torn_readings
         if readings:
-            return LeftFile(self._files, collector, path, readings, reader.checked)
+            return RecoveredFile(self._files, collector, path, readings, reader.checked)
         self._gone(path)
         return None
 
@@ -132,7 +132,7 @@ class Recovery:
         self._gone(path)
 
     def _quarantine(self, path: str, cause: str) -> None:
-        held = held_in_unreadable(self._files, self._ledger, path)
+        held = readings_in_unreadable(self._files, self._ledger, path)
         if held is not None:
             self._ledger.count_recovered(held.collector, path, held.readings, 0, ours=held.ours)
         quarantine(self._files, self._ledger, self._capture_dir, path, cause, held=held)

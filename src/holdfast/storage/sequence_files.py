@@ -21,7 +21,7 @@ from typing import Any
 from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, StorageError, printable
 from . import layout
-from .quarantine.quarantine import set_aside
+from .quarantine.quarantine import quarantine_sequence
 
 MAX_FILE_BYTES = 1024 * 1024
 """Of a file with one sequence; a larger one is no sequence."""
@@ -107,11 +107,11 @@ class SequenceFiles:
         try:
             sequence = read(self._files, path)
         except DamagedFileError as error:
-            set_aside(self._files, self.capture_dir, path, str(error))
+            quarantine_sequence(self._files, self.capture_dir, path, str(error))
             return 0
         if sequence.end_ns <= sequence.start_ns:
             cause = "the process that opened this sequence ended without saying when it was last alive"
-            set_aside(self._files, self.capture_dir, path, cause)
+            quarantine_sequence(self._files, self.capture_dir, path, cause)
             return 0
         self.write_ended(identity, sequence)
         logger.warning("a crash left the sequence %s open; it ends when that process was last alive", identity)

@@ -14,7 +14,7 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.intervals import rest_s
 from ..errors import StorageError
-from ..storage.quarantine.listing import failed_files
+from ..storage.quarantine.listing import quarantined_files
 from ..storage.store import Store
 
 LOOK_S = 2.0
@@ -66,7 +66,7 @@ class FailedCount:
 
     def _count(self) -> tuple[int, int]:
         files = size_bytes = 0
-        for failed in failed_files(self._disk, [store.root for store in self._stores()], self._other_paths()):
+        for failed in quarantined_files(self._disk, [store.root for store in self._stores()], self._other_paths()):
             with suppress(StorageError):
                 size_bytes += self._disk.stat(failed.path).st_size
                 files += 1

@@ -11,7 +11,7 @@ import pytest
 from holdfast.storage import layout
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.quarantine.limit import MOST_LISTING, QuarantineLimit
-from holdfast.storage.quarantine.quarantine import Held, quarantine
+from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from ..ledgers import LIDAR, capture, open_ledger
@@ -41,7 +41,7 @@ class Folder:
         path.write_bytes(our_file(metadata(), messages(READINGS)))
         if not adopted:
             capture(self.ledger, READINGS)
-        held = Held(LIDAR, READINGS, not adopted)
+        held = QuarantinedReadings(LIDAR, READINGS, not adopted)
         return self._later(quarantine(self.disk, self.ledger, str(self.root), str(path), "refused", held=held))
 
     def fail_arbitrary(self, name: str) -> Path:

@@ -13,7 +13,7 @@ from holdfast.errors import StorageError
 from holdfast.storage import layout
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
-from holdfast.storage.quarantine.quarantine import Held, quarantine, read_sidecar
+from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine, read_sidecar
 from tests.fakes import FaultyFileSystem
 
 from ..crashes import STEM, deaths, leave, run
@@ -39,7 +39,7 @@ class Folder:
         self.ledger.count_delivered(LIDAR, str(self.path), has, 2, ours=checked)
 
     def refuse(self) -> str:
-        held = Held(LIDAR, 2, self.checked)
+        held = QuarantinedReadings(LIDAR, 2, self.checked)
         return quarantine(self.files, self.ledger, str(self.root), str(self.path), "refused", held=held, torn=1)
 
     def again(self, files: FileSystem | None = None) -> None:
@@ -73,7 +73,7 @@ def test_wherever_the_process_dies_what_counts_as_quarantined_is_what_lies_there
         assert gone != folder.path.exists()
         assert folder.counts == folder.expected(gone=gone)
         if gone:
-            assert read_sidecar(folder.files, failed).held == Held(LIDAR, 2, checked)
+            assert read_sidecar(folder.files, failed).held == QuarantinedReadings(LIDAR, 2, checked)
         else:
             assert folder.ledger.acknowledged_of(str(folder.path), os.stat(folder.path).st_mtime_ns) == 2
             assert folder.refuse() == failed

@@ -18,9 +18,9 @@ from holdfast.storage.capture_files.reader import CaptureReader, places_of
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.quarantine.listing import FailedFile, failed_files, list_page
-from holdfast.storage.quarantine.quarantine import Held, quarantine, read_sidecar
-from holdfast.storage.quarantine.removal import Departures, Result
+from holdfast.storage.quarantine.listing import QuarantinedFile, list_page, quarantined_files
+from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine, read_sidecar
+from holdfast.storage.quarantine.removal import QuarantineRemoval, RemovalResult
 from tests.fakes import FaultyFileSystem
 
 from ..crashes import deaths
@@ -54,7 +54,7 @@ class Folder:
         delivered = 5 - len(places)
         acknowledged = Acknowledged(5, os.stat(self.path).st_mtime_ns, tuple(numbers))
         self.ledger.count_delivered(LIDAR, str(self.path), acknowledged, delivered, ours=self.checked)
-        held = Held(LIDAR, len(places), self.checked)
+        held = QuarantinedReadings(LIDAR, len(places), self.checked)
         failed = quarantine(self.files, self.ledger, str(self.root), str(self.path), "refused", places, held)
         self.ledger.forget_file(str(self.path))
         return Path(failed)
@@ -66,12 +66,12 @@ class Folder:
         return self.ledger
 
     @property
-    def failed(self) -> list[FailedFile]:
-        return list(failed_files(FileSystem(), [str(self.root)], []))
+    def failed(self) -> list[QuarantinedFile]:
+        return list(quarantined_files(FileSystem(), [str(self.root)], []))
 
-    def depart(self, what: str) -> list[Result]:
-        departures = Departures(self.files, lambda file: self.ledger)
-        return (departures.put_back if what == "retry" else departures.discard)(self.failed)
+    def remove(self, what: str) -> list[RemovalResult]:
+        removal = QuarantineRemoval(self.files, lambda file: self.ledger)
+        return (removal.put_back if what == "retry" else removal.discard)(self.failed)
 
     def to_send(self) -> list[bytes]:
         """The readings in complete files in the capture folder."""
@@ -94,7 +94,7 @@ def test_a_file_of_which_nothing_was_delivered_goes_back_as_it_is(tmp_path: Path
     folder = Folder(tmp_path, checked=checked)
     content = folder.path.read_bytes()
     folder.refuse(0, 1, 2, 3, 4)
-    (result,) = folder.depart("retry")
+    (result,) = folder.remove("retry")
     assert (result.why, result.readings, result.size_bytes) == ("", 5, len(content))
     assert folder.path.read_bytes() == content and folder.failed == []
     assert not list((tmp_path / "failed").rglob("*.*")), "neither file nor sidecar"
@@ -105,7 +105,7 @@ def test_a_file_of_which_nothing_was_delivered_goes_back_as_it_is(tmp_path: Path
 def test_of_a_file_that_was_delivered_in_part_only_the_rest_goes_back(tmp_path: Path, checked: bool) -> None:
     folder = Folder(tmp_path, checked=checked)
     folder.refuse(1, 3)
-    (result,) = folder.depart("retry")
+    (result,) = folder.remove("retry")
     assert (result.why, result.readings) == ("", 2)
     assert folder.to_send() == [messages(5)[1], messages(5)[3]] and folder.failed == []
     assert (folder.counts.delivered, folder.counts.quarantined) == (3, 0)
@@ -115,14 +115,14 @@ def test_what_is_damaged_stays_with_its_places_and_its_count(tmp_path: Path) -> 
     folder = Folder(tmp_path)
     failed = folder.refuse(1, damaged=[3])
     places = read_sidecar(folder.files, str(failed)).damaged
-    (result,) = folder.depart("retry")
+    (result,) = folder.remove("retry")
     assert (result.why, result.readings) == ("", 1)
     assert folder.to_send() == [messages(5)[1]]
     sidecar = read_sidecar(folder.files, str(failed))
     assert failed.exists() and sidecar.damaged == places[1:] and sidecar.cause == "refused"
-    assert sidecar.held == Held(LIDAR, 1, True) and sidecar.taken_out == 0
+    assert sidecar.held == QuarantinedReadings(LIDAR, 1, True) and sidecar.taken_out == 0
     assert (folder.counts.quarantined, folder.counts.on_disk) == (1, 1)
-    (kept,) = folder.depart("retry")
+    (kept,) = folder.remove("retry")
     assert "damaged" in kept.why and folder.counts.quarantined == 1 and len(folder.to_send()) == 1
 
 
@@ -138,7 +138,7 @@ def test_wherever_the_process_dies_each_reading_is_in_one_place_and_counts_once(
         folder.refuse(*refused, damaged=damaged)
         folder.again(mortal)
         with mortal.life():
-            folder.depart(what)
+            folder.remove(what)
         folder.again()
         at_once = sorted(folder.to_send())
         assert at_once in ([], sorted(messages(5)[n] for n in refused))
@@ -146,7 +146,7 @@ def test_wherever_the_process_dies_each_reading_is_in_one_place_and_counts_once(
         gone = sum(folder.counts.dropped.values())
         assert folder.counts.on_disk == len(at_once), "what is to be sent is what counts as on disk"
         assert folder.counts.quarantined == in_quarantine - len(at_once) - gone
-        folder.depart(what)
+        folder.remove(what)
         if what == "retry":
             assert sorted(folder.to_send()) == sorted(messages(5)[n] for n in refused), "once"
             assert (folder.counts.quarantined, folder.counts.on_disk) == (len(damaged), len(refused))
@@ -162,7 +162,7 @@ def test_what_the_journal_knows_of_a_file_from_before_its_quarantine_does_not_ho
     folder = Folder(tmp_path)
     folder.refuse(0, 1, 2, 3, 4)
     modified_ns = os.stat(folder.failed[0].path).st_mtime_ns
-    folder.depart("retry")
+    folder.remove("retry")
     assert os.stat(folder.path).st_mtime_ns == modified_ns
     assert folder.ledger.acknowledged_of(str(folder.path), modified_ns) == 0
     assert folder.again().acknowledged_of(str(folder.path), modified_ns) == 0
@@ -172,7 +172,7 @@ def test_no_file_that_has_the_name_by_now_is_touched(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.refuse(0, 1, 2, 3, 4)
     folder.path.write_bytes(b"another")
-    (result,) = folder.depart("retry")
+    (result,) = folder.remove("retry")
     assert not result.why and folder.path.read_bytes() == b"another"
     assert folder.path.with_name("9999-a~2.capture").exists()
 
@@ -183,7 +183,7 @@ def test_two_files_of_one_name_go_back_under_two_names(tmp_path: Path) -> None:
         (tmp_path / "note.txt").write_bytes(content)
         quarantine(folder.files, folder.ledger, str(tmp_path), str(tmp_path / "note.txt"), "refused by the cloud")
     assert sorted(os.path.basename(file.path) for file in folder.failed) == ["note.txt", "note.txt~2"]
-    assert [result.why for result in folder.depart("retry")] == ["", ""]
+    assert [result.why for result in folder.remove("retry")] == ["", ""]
     contents = {(tmp_path / name).read_bytes() for name in ("note.txt", "note~2.txt")}
     assert contents == {b"first", b"second"} and folder.ledger.files == FileCounts()
 
@@ -192,12 +192,12 @@ def test_a_file_that_can_not_be_read_stays_until_somebody_has_mended_it(tmp_path
     folder = Folder(tmp_path)
     content = folder.path.read_bytes()
     folder.path.write_bytes(b"\xff" + content[1:])
-    held = Held(LIDAR, 5, True)
+    held = QuarantinedReadings(LIDAR, 5, True)
     failed = quarantine(folder.files, folder.ledger, str(tmp_path), str(folder.path), "unreadable", held=held)
-    (result,) = folder.depart("retry")
+    (result,) = folder.remove("retry")
     assert "header" in result.why and folder.counts.quarantined == 5
     Path(failed).write_bytes(content)
-    assert [again.why for again in folder.depart("retry")] == [""]
+    assert [again.why for again in folder.remove("retry")] == [""]
     assert folder.to_send() == messages(5) and (folder.counts.quarantined, folder.counts.on_disk) == (0, 5)
 
 
@@ -206,7 +206,7 @@ def test_a_file_in_progress_goes_back_complete(tmp_path: Path) -> None:
     left = tmp_path / FOLDER / "9999-b.prog"
     left.write_bytes(our_file(metadata(), messages(1)))
     quarantine(folder.files, folder.ledger, str(tmp_path), str(left), "unreadable")
-    folder.depart("retry")
+    folder.remove("retry")
     assert left.with_suffix(".capture").exists() and not left.exists()
 
 
@@ -217,7 +217,7 @@ def test_with_a_sidecar_that_makes_no_sense_a_file_stays(tmp_path: Path, note: s
     folder = Folder(tmp_path)
     failed = folder.refuse(1)
     Path(layout.cause_path(str(failed))).write_text(note)
-    (result,) = folder.depart("retry")
+    (result,) = folder.remove("retry")
     assert "can't be understood" in result.why and failed.exists() and folder.to_send() == []
     (row,) = list_page(folder.files, folder.failed, lambda file: True, "", 10).rows
     assert "can't be understood" in row["cause"]
@@ -226,8 +226,10 @@ def test_with_a_sidecar_that_makes_no_sense_a_file_stays(tmp_path: Path, note: s
 def test_more_than_was_counted_is_never_taken_back(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     lost = Ledger(folder.files, str(tmp_path))
-    quarantine(folder.files, lost, str(tmp_path), str(folder.path), "refused", held=Held(LIDAR, 5, True))
-    (result,) = folder.depart("retry")
+    quarantine(
+        folder.files, lost, str(tmp_path), str(folder.path), "refused", held=QuarantinedReadings(LIDAR, 5, True)
+    )
+    (result,) = folder.remove("retry")
     assert not result.why and folder.counts == ReadingCounts(captured=5)
 
 
@@ -235,7 +237,7 @@ def test_what_goes_back_during_a_walk_has_not_vanished(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     folder.refuse(0, 1, 2, 3, 4)
     before = folder.ledger.readings()
-    folder.depart("retry")
+    folder.remove("retry")
     folder.ledger.reconcile(before, [], [])
     assert (folder.counts.vanished, folder.counts.on_disk) == (0, 5)
 
@@ -251,7 +253,7 @@ def test_a_collector_of_which_a_file_is_just_going_back_is_known(tmp_path: Path)
             super().rename(source, target)
 
     folder.files = Watching()
-    folder.depart("retry")
+    folder.remove("retry")
     assert seen == [{LIDAR}] and folder.ledger.returning_collectors() == set()
 
 
@@ -273,7 +275,7 @@ class TestTheList:
         roots = [str(tmp_path / "capture")], [str(tmp_path / "logs"), str(tmp_path / "logs/today"), "/nowhere"]
 
         def listed(after: str = "", limit: int = 100, meant: str = "") -> list[dict[str, Any]]:
-            found = failed_files(FileSystem(), *roots)
+            found = quarantined_files(FileSystem(), *roots)
             page = list_page(FileSystem(), found, lambda file: not meant or meant in file.names(), after, limit)
             self.page = page
             return page.rows

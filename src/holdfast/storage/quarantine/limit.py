@@ -18,8 +18,8 @@ from ...base.log_limit import once
 from ...errors import StorageError
 from .. import layout
 from ..ledger.ledger import Ledger
-from .listing import FailedFile, quarantine_of
-from .removal import BATCH, Departures
+from .listing import QuarantinedFile, quarantined_files_of
+from .removal import BATCH, QuarantineRemoval
 
 MOST_LISTING = 0.05
 """The share of the time that may go into listings."""
@@ -32,7 +32,7 @@ class _Failed(NamedTuple):
     path: str
     size_bytes: int
     """With the sidecar, in whole blocks."""
-    file: FailedFile
+    file: QuarantinedFile
 
 
 class QuarantineLimit:
@@ -43,7 +43,7 @@ class QuarantineLimit:
         """What was there at the last check; None until one has counted it."""
         self._files = files
         self._clock = clock
-        self._departures = Departures(files, lambda file: ledger)
+        self._removal = QuarantineRemoval(files, lambda file: ledger)
         self._root = root
         self._list_at_s = 0.0
 
@@ -52,12 +52,12 @@ class QuarantineLimit:
         begin_s = self._clock.monotonic()
         if begin_s < self._list_at_s:
             return
-        found = [known for file in quarantine_of(self._files, self._root()) if (known := self._known(file))]
+        found = [known for file in quarantined_files_of(self._files, self._root()) if (known := self._known(file))]
         self.bytes = sum(failed.size_bytes for failed in found)
         oldest_first = iter(sorted(found))
         files = readings = 0
         while self.bytes > most_bytes and (batch := self._too_much(oldest_first, self.bytes - most_bytes)):
-            for result in self._departures.free([failed.file for failed in batch]):
+            for result in self._removal.delete_for_space([failed.file for failed in batch]):
                 files += not result.why
                 readings += result.readings
             self.bytes -= sum(failed.size_bytes for failed in batch)
@@ -82,7 +82,7 @@ class QuarantineLimit:
                 break
         return batch
 
-    def _known(self, file: FailedFile) -> _Failed | None:
+    def _known(self, file: QuarantinedFile) -> _Failed | None:
         """None where it is gone meanwhile."""
         try:
             status = self._files.stat(file.path)

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class FailedFile:
+class QuarantinedFile:
     """A file in quarantine. `place` is where it was, or a name that was free beside it there."""
 
     path: str
@@ -49,9 +49,9 @@ class FailedFile:
         yield printable(self.root)
 
 
-def failed_files(
+def quarantined_files(
     files: FileSystem, capture_roots: Collection[str], other_roots: Iterable[str]
-) -> Iterator[FailedFile]:
+) -> Iterator[QuarantinedFile]:
     """Everything in quarantine under these sync paths, each file once. What can't be looked at is left out."""
     kept_whole = {os.path.realpath(root) for root in capture_roots}
     roots = dict.fromkeys((*kept_whole, *map(os.path.realpath, other_roots)))
@@ -59,7 +59,7 @@ def failed_files(
         yield from _of_folder(files, root, root, roots, whole=root in kept_whole)
 
 
-def quarantine_of(files: FileSystem, capture_root: str) -> Iterator[FailedFile]:
+def quarantined_files_of(files: FileSystem, capture_root: str) -> Iterator[QuarantinedFile]:
     """What a capture folder keeps in its own quarantine."""
     failed = os.path.join(capture_root, layout.FAILED_FOLDER)
     yield from _below(files, failed, capture_root, capture_root, deep=True)
@@ -67,7 +67,7 @@ def quarantine_of(files: FileSystem, capture_root: str) -> Iterator[FailedFile]:
 
 def _of_folder(
     files: FileSystem, folder: str, root: str, roots: Collection[str], *, whole: bool
-) -> Iterator[FailedFile]:
+) -> Iterator[QuarantinedFile]:
     for path, name in _folders(files, folder):
         if name == layout.FAILED_FOLDER:
             yield from _below(files, path, folder, root, deep=whole)
@@ -75,12 +75,12 @@ def _of_folder(
             yield from _of_folder(files, path, root, roots, whole=False)
 
 
-def _below(files: FileSystem, failed: str, place: str, root: str, *, deep: bool) -> Iterator[FailedFile]:
+def _below(files: FileSystem, failed: str, place: str, root: str, *, deep: bool) -> Iterator[QuarantinedFile]:
     try:
         for entry in files.list_folder(failed):
             there = os.path.join(place, entry.name)
             if entry.kind is EntryKind.FILE and not entry.name.endswith(_OURS):
-                yield FailedFile(entry.path, there, root)
+                yield QuarantinedFile(entry.path, there, root)
             elif entry.kind is EntryKind.FOLDER and deep:
                 yield from _below(files, entry.path, there, root, deep=True)
     except StorageError as error:
@@ -112,12 +112,16 @@ class Page:
 
 
 def list_page(
-    files: FileSystem, found: Iterable[FailedFile], is_meant: Callable[[FailedFile], bool], after: str, limit: int
+    files: FileSystem,
+    found: Iterable[QuarantinedFile],
+    is_meant: Callable[[QuarantinedFile], bool],
+    after: str,
+    limit: int,
 ) -> Page:
     """The first `limit` of those that are meant, behind the one at `after`."""
     count = 0
 
-    def behind() -> Iterator[FailedFile]:
+    def behind() -> Iterator[QuarantinedFile]:
         nonlocal count
         for file in found:
             if is_meant(file):
@@ -130,7 +134,7 @@ def list_page(
     return Page(rows, count, printable(first[limit - 1].path) if len(first) > limit else "")
 
 
-def _row(files: FileSystem, file: FailedFile) -> dict[str, Any] | None:
+def _row(files: FileSystem, file: QuarantinedFile) -> dict[str, Any] | None:
     """None where it is gone meanwhile."""
     try:
         status = files.stat(file.path)

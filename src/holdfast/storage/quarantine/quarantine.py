@@ -26,14 +26,14 @@ from ..ledger.moves import Move, MoveKind, uncounted
 
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
-NAMES = threading.Lock()
+NAMES_LOCK = threading.Lock()
 """Held by whoever puts a file and its sidecar into quarantine, or takes them out: the two change as one."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Held:
+class QuarantinedReadings:
     """What of a capture file counts as quarantined."""
 
     collector: CollectorId
@@ -51,7 +51,7 @@ class Sidecar:
     time: str = ""
     damaged: tuple[tuple[int, int], ...] = ()
     """The byte ranges [from, to) that were not delivered, where the rest was."""
-    held: Held | None = None
+    held: QuarantinedReadings | None = None
     taken_out: int = 0
     """Readings that lie in a file of their own beside it, ready to be put back; `held` has them no more."""
 
@@ -71,7 +71,7 @@ def quarantine(
     path: str,
     cause: str,
     damaged: Sequence[tuple[int, int]] = (),
-    held: Held | None = None,
+    held: QuarantinedReadings | None = None,
     torn: int = 0,
 ) -> str:
     """Counts `path` as quarantined, moves it into `failed/`, and writes its cause beside it; returns the new path.
@@ -85,24 +85,26 @@ def quarantine(
         return _move(files, capture_dir, path, sidecar)
 
 
-def held_in_unreadable(files: FileSystem, ledger: Ledger, path: str) -> Held | None:
+def readings_in_unreadable(files: FileSystem, ledger: Ledger, path: str) -> QuarantinedReadings | None:
     """What a file of ours with a damaged header holds, by its folder and its checks; None where nobody knows whose
     it is."""
     collector = ledger.collector_in(os.path.dirname(path))
-    return None if collector is None else Held(collector, count_checks(files, path), True)
+    return None if collector is None else QuarantinedReadings(collector, count_checks(files, path), True)
 
 
-def set_aside(files: FileSystem, capture_dir: str, path: str, cause: str) -> str:
+def quarantine_sequence(files: FileSystem, capture_dir: str, path: str, cause: str) -> str:
     """As `quarantine`, of what counts nowhere: a sequence."""
     return _move(files, capture_dir, path, _sidecar(path, cause))
 
 
-def _sidecar(path: str, cause: str, damaged: tuple[tuple[int, int], ...] = (), held: Held | None = None) -> Sidecar:
+def _sidecar(
+    path: str, cause: str, damaged: tuple[tuple[int, int], ...] = (), held: QuarantinedReadings | None = None
+) -> Sidecar:
     return Sidecar(printable(path), cause, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), damaged, held)
 
 
 def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> str:
-    with NAMES:
+    with NAMES_LOCK:
         target = layout.free_name(layout.failed_path(path, capture_dir), files.exists)
         files.make_folder(os.path.dirname(target))
         write_sidecar(files, target, sidecar)
@@ -139,7 +141,9 @@ def _parsed(note: dict[str, Any]) -> Sidecar:
         str(note.get("cause", "")),
         str(note.get("time", "")),
         tuple((int(start), int(end)) for start, end in note.get("damaged", ())),
-        None if held is None else Held(_collector(held["collector"]), int(held["readings"]), bool(held["ours"])),
+        None
+        if held is None
+        else QuarantinedReadings(_collector(held["collector"]), int(held["readings"]), bool(held["ours"])),
         int(note.get("taken_out", 0)),
     )
 

@@ -23,32 +23,32 @@ from ..layout import FileKind
 from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
 from ..ledger.moves import Move, MoveKind
-from .listing import FailedFile
-from .quarantine import NAMES, Held, Sidecar, read_sidecar, write_sidecar
+from .listing import QuarantinedFile
+from .quarantine import NAMES_LOCK, QuarantinedReadings, Sidecar, read_sidecar, write_sidecar
 
 BATCH = 64
 _COPY_BYTES = 1024 * 1024
-_DEPARTING = threading.Lock()
+_REMOVAL_LOCK = threading.Lock()
 _CAPTURED = (FileKind.CAPTURE, FileKind.IN_PROGRESS)
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Result:
+class RemovalResult:
     """What became of one file. `why` it stays where it is; empty when it went."""
 
-    file: FailedFile
+    file: QuarantinedFile
     readings: int = 0
     size_bytes: int = 0
     why: str = ""
 
 
 @dataclass(frozen=True)
-class _Departure:
+class _Removal:
     """`source` goes to `target`, or for good where that is empty; `after` is what is then said of what stays."""
 
-    file: FailedFile
+    file: QuarantinedFile
     source: str
     target: str
     counts: Move
@@ -60,73 +60,75 @@ class _Stays(Exception):
     """A file can't be put back; the message says why."""
 
 
-class Departures:
+class QuarantineRemoval:
     """Takes files out of quarantine; `ledger_of` tells where one counts. Thread-safe: whoever comes second finds
     that a file is gone."""
 
-    def __init__(self, files: FileSystem, ledger_of: Callable[[FailedFile], Ledger]) -> None:
+    def __init__(self, files: FileSystem, ledger_of: Callable[[QuarantinedFile], Ledger]) -> None:
         self._files = files
         self._ledger_of = ledger_of
 
-    def put_back(self, batch: Sequence[FailedFile]) -> list[Result]:
+    def put_back(self, batch: Sequence[QuarantinedFile]) -> list[RemovalResult]:
         """Puts a batch back, so that the next sync sends it."""
         taken: set[str] = set()
-        return self._depart(batch, lambda file: self._way_back(file, taken))
+        return self._remove(batch, lambda file: self._plan_put_back(file, taken))
 
-    def discard(self, batch: Sequence[FailedFile]) -> list[Result]:
+    def discard(self, batch: Sequence[QuarantinedFile]) -> list[RemovalResult]:
         """Deletes a batch for good."""
-        return self._depart(batch, lambda file: self._way_out(file, MoveKind.DISCARDED))
+        return self._remove(batch, lambda file: self._plan_deletion(file, MoveKind.DISCARDED))
 
-    def free(self, batch: Sequence[FailedFile]) -> list[Result]:
+    def delete_for_space(self, batch: Sequence[QuarantinedFile]) -> list[RemovalResult]:
         """Deletes a batch to free space."""
-        return self._depart(batch, lambda file: self._way_out(file, MoveKind.FREED))
+        return self._remove(batch, lambda file: self._plan_deletion(file, MoveKind.FREED))
 
-    def _depart(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Departure]) -> list[Result]:
-        with _DEPARTING:
-            return self._depart_alone(batch, plan)
+    def _remove(
+        self, batch: Sequence[QuarantinedFile], plan: Callable[[QuarantinedFile], _Removal]
+    ) -> list[RemovalResult]:
+        with _REMOVAL_LOCK:
+            return self._remove_locked(batch, plan)
 
-    def _depart_alone(self, batch: Sequence[FailedFile], plan: Callable[[FailedFile], _Departure]) -> list[Result]:
-        departures: list[_Departure] = []
-        results: list[Result] = []
+    def _remove_locked(
+        self, batch: Sequence[QuarantinedFile], plan: Callable[[QuarantinedFile], _Removal]
+    ) -> list[RemovalResult]:
+        removals: list[_Removal] = []
+        results: list[RemovalResult] = []
         for file in batch:
             try:
-                departures.append(plan(file))
+                removals.append(plan(file))
             except (_Stays, DamagedFileError, StorageError) as error:
-                results.append(Result(file, why=str(error)))
-        ledgers = {self._ledger_of(departure.file) for departure in departures}
-        for departure in departures:
-            self._ledger_of(departure.file).begin_move(departure.source, departure.counts, departure.target)
+                results.append(RemovalResult(file, why=str(error)))
+        ledgers = {self._ledger_of(removal.file) for removal in removals}
+        for removal in removals:
+            self._ledger_of(removal.file).begin_move(removal.source, removal.counts, removal.target)
         for ledger in ledgers:
             ledger.save()
-        for departure in departures:
+        for removal in removals:
             try:
-                self._carry_out(departure)
+                self._carry_out(removal)
             except StorageError as error:
-                results.append(Result(departure.file, why=str(error)))
+                results.append(RemovalResult(removal.file, why=str(error)))
             else:
-                results.append(Result(departure.file, departure.counts.readings, departure.size_bytes))
+                results.append(RemovalResult(removal.file, removal.counts.readings, removal.size_bytes))
         for ledger in ledgers:
-            ledger.end_moves(
-                departure.source for departure in departures if self._ledger_of(departure.file) is ledger
-            )
+            ledger.end_moves(removal.source for removal in removals if self._ledger_of(removal.file) is ledger)
         return results
 
-    def _carry_out(self, departure: _Departure) -> None:
-        failed = departure.file.path
-        with NAMES:
-            if not departure.target:
+    def _carry_out(self, removal: _Removal) -> None:
+        failed = removal.file.path
+        with NAMES_LOCK:
+            if not removal.target:
                 self._files.remove_if_there(layout.taken_out_path(failed))
                 self._files.remove(failed)
                 self._files.remove_if_there(layout.cause_path(failed))
                 return
-            self._files.make_folder(os.path.dirname(departure.target))
-            if self._files.exists(departure.target):
+            self._files.make_folder(os.path.dirname(removal.target))
+            if self._files.exists(removal.target):
                 raise StorageError(
-                    "put back", departure.target, FileExistsError(17, "another file has its name by now")
+                    "put back", removal.target, FileExistsError(17, "another file has its name by now")
                 )
-            self._files.rename(departure.source, departure.target)
+            self._files.rename(removal.source, removal.target)
             try:
-                self._settle(failed, departure.after)
+                self._settle(failed, removal.after)
             except StorageError as error:
                 logger.warning("%s; what was put back stays put back, the rest is counted next time", error)
 
@@ -138,11 +140,11 @@ class Departures:
         self._files.remove_if_there(failed)
         self._files.remove_if_there(layout.cause_path(failed))
 
-    def _way_out(self, file: FailedFile, kind: MoveKind) -> _Departure:
+    def _plan_deletion(self, file: QuarantinedFile, kind: MoveKind) -> _Removal:
         sidecar, size_bytes = self._known(file), self._files.stat(file.path).st_size
-        return _Departure(file, file.path, "", sidecar.counts_as(kind, file.origin(sidecar)), size_bytes)
+        return _Removal(file, file.path, "", sidecar.counts_as(kind, file.origin(sidecar)), size_bytes)
 
-    def _way_back(self, file: FailedFile, taken: set[str]) -> _Departure:
+    def _plan_put_back(self, file: QuarantinedFile, taken: set[str]) -> _Removal:
         sidecar = self._known(file)
         origin = file.origin(sidecar)
         kind = layout.kind_of(origin)
@@ -162,9 +164,9 @@ class Departures:
             source, after = file.path, None
             counts = sidecar.counts_as(MoveKind.PUT_BACK, file.origin(sidecar))
         taken.add(target)
-        return _Departure(file, source, target, counts, self._files.stat(source).st_size, after)
+        return _Removal(file, source, target, counts, self._files.stat(source).st_size, after)
 
-    def _known(self, file: FailedFile) -> Sidecar:
+    def _known(self, file: QuarantinedFile) -> Sidecar:
         """The sidecar. What it says was taken out and is not there was put back, and the crash came then."""
         sidecar = read_sidecar(self._files, file.path)
         if sidecar.taken_out and not self._files.exists(layout.taken_out_path(file.path)):
@@ -174,7 +176,7 @@ class Departures:
                 raise _Stays("it was put back already")
         return sidecar
 
-    def _without_what_is_damaged(self, file: FailedFile, sidecar: Sidecar) -> Sidecar:
+    def _without_what_is_damaged(self, file: QuarantinedFile, sidecar: Sidecar) -> Sidecar:
         """Takes what can be sent out of a file that is not to be sent as a whole."""
         reader = CaptureReader(self._files, file.path)
         try:
@@ -189,7 +191,7 @@ class Departures:
             places = [place for place, readings in good.items() if readings]
             self._take_out(file.path, [(0, reader.header_end), *places])
             readings = sum(good.values())
-            held = sidecar.held or Held(collector_of(reader.metadata), readings, reader.checked)
+            held = sidecar.held or QuarantinedReadings(collector_of(reader.metadata), readings, reader.checked)
             sidecar = replace(
                 sidecar,
                 damaged=tuple(place for place, found in good.items() if not found),

@@ -16,7 +16,7 @@ from ...base.filesystem import FileSystem
 from ...base.newest import Newest
 from ...base.tasks import in_thread
 from ...errors import DamagedFileError
-from ...storage.quarantine.quarantine import set_aside
+from ...storage.quarantine.quarantine import quarantine_sequence
 from ...storage.sequence_files import Sequence, read
 from ..cloud.cloud import Cloud
 from ..cloud.link import Link
@@ -61,7 +61,7 @@ class SequenceDelivery:
 
     def refuse(self, found: Found, root: str, cause: str) -> None:
         """The sequence will never be taken: it goes to quarantine. Raises StorageError. Blocks."""
-        set_aside(self._files, root, found.path, cause)
+        quarantine_sequence(self._files, root, found.path, cause)
         self.quarantined += 1
 
 

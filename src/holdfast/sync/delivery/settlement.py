@@ -20,7 +20,7 @@ from ...storage.ledger.counts import CollectorId, collector_of
 from ...storage.ledger.known_files import WHOLE, Acknowledged
 from ...storage.ledger.ledger import Delivered
 from ...storage.ledger.moves import Move, MoveKind
-from ...storage.quarantine.quarantine import Held, held_in_unreadable, quarantine
+from ...storage.quarantine.quarantine import QuarantinedReadings, quarantine, readings_in_unreadable
 from ...storage.store import Store
 from ..found import Found, Outcome
 
@@ -130,7 +130,7 @@ class Settlement:
                 causes.append("damaged")
             places = ", ".join(f"{start} to {end}" for start, end in bad[:_MOST_PLACES])
             cause = f"{'; '.join(causes)} at bytes {places}; the {good} readings around it are delivered"
-            held = Held(scanned.collector, scanned.damaged_readings + len(refused), scanned.checked)
+            held = QuarantinedReadings(scanned.collector, scanned.damaged_readings + len(refused), scanned.checked)
             quarantine(self._files, store.ledger, store.root, found.path, cause, bad, held, scanned.torn_readings)
         else:
             what = Move(MoveKind.DELIVERED, scanned.collector, 0, scanned.checked, scanned.torn_readings)
@@ -142,7 +142,7 @@ class Settlement:
     def unreadable(self, found: Found, cause: str) -> Outcome:
         """A capture file whose header is damaged."""
         store = self.store_of(found)
-        held = held_in_unreadable(self._files, store.ledger, found.path)
+        held = readings_in_unreadable(self._files, store.ledger, found.path)
         quarantine(self._files, store.ledger, store.root, found.path, cause, held=held)
         return Outcome.QUARANTINED
 
