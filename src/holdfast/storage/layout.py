@@ -116,7 +116,8 @@ def without_number(name: str) -> str:
 
 
 CAUSE_EXTENSION = ".cause.json"
-TAKEN_OUT_EXTENSION = ".taken_out.prog"
+REWRITTEN_EXTENSION = ".new.prog"
+"""Ends the name of what is to replace a file; `FileSystem.replace` uses the same."""
 
 
 def cause_path(failed: str) -> str:
@@ -124,9 +125,9 @@ def cause_path(failed: str) -> str:
     return failed + CAUSE_EXTENSION
 
 
-def taken_out_path(failed: str) -> str:
-    """What of a file in quarantine is ready to be put back, while the rest of it stays."""
-    return failed + TAKEN_OUT_EXTENSION
+def rewritten_path(failed: str) -> str:
+    """What is about to replace a file in quarantine; a crash may leave it."""
+    return failed + REWRITTEN_EXTENSION
 
 
 def state_path(capture_dir: str, name: str) -> str:

@@ -153,8 +153,8 @@ def test_a_listing_that_took_long_is_not_made_again_at_once(folder: Folder) -> N
     assert folder.left == []
 
 
-def test_what_was_taken_out_and_waits_to_be_put_back_counts_and_goes_with_its_file(folder: Folder) -> None:
+def test_what_a_crash_left_of_a_rewrite_counts_and_goes_with_its_file(folder: Folder) -> None:
     failed = folder.fail("a")
-    Path(layout.taken_out_path(str(failed))).write_bytes(bytes(5 * BLOCK))
+    Path(layout.rewritten_path(str(failed))).write_bytes(bytes(5 * BLOCK))
     folder.limit.check(6 * BLOCK)
     assert folder.left == []

@@ -19,7 +19,7 @@ from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.quarantine.listing import QuarantinedFile, list_page, quarantined_files
-from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine, read_sidecar
+from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine
 from holdfast.storage.quarantine.removal import QuarantineRemoval, RemovalResult
 from tests.fakes import FaultyFileSystem
 
@@ -111,24 +111,50 @@ def test_of_a_file_that_was_delivered_in_part_only_the_rest_goes_back(tmp_path: 
     assert (folder.counts.delivered, folder.counts.quarantined) == (3, 0)
 
 
-def test_what_is_damaged_stays_with_its_places_and_its_count(tmp_path: Path) -> None:
+@pytest.mark.parametrize("refused", [(), (1,), (0, 1, 2, 4)], ids=["none", "one", "all others"])
+def test_a_file_with_damage_in_it_stays_as_it_is(tmp_path: Path, refused: tuple[int, ...]) -> None:
     folder = Folder(tmp_path)
-    failed = folder.refuse(1, damaged=[3])
-    places = read_sidecar(folder.files, str(failed)).damaged
+    failed = folder.refuse(*refused, damaged=[3])
+    before = {path: path.read_bytes() for path in (tmp_path / "failed").rglob("*.*")}
     (result,) = folder.remove("retry")
-    assert (result.why, result.readings) == ("", 1)
-    assert folder.to_send() == [messages(5)[1]]
-    sidecar = read_sidecar(folder.files, str(failed))
-    assert failed.exists() and sidecar.damaged == places[1:] and sidecar.cause == "refused"
-    assert sidecar.held == QuarantinedReadings(LIDAR, 1, True) and sidecar.taken_out == 0
-    assert (folder.counts.quarantined, folder.counts.on_disk) == (1, 1)
-    (kept,) = folder.remove("retry")
-    assert "damaged" in kept.why and folder.counts.quarantined == 1 and len(folder.to_send()) == 1
+    assert "damaged" in result.why and folder.to_send() == []
+    assert {path: path.read_bytes() for path in failed.parent.iterdir()} == before
+    assert (folder.counts.quarantined, folder.counts.on_disk) == (len(refused) + 1, 0)
 
 
-@pytest.mark.parametrize("what", ["retry", "discard"])
+def test_a_file_that_could_not_go_back_after_it_was_rewritten_goes_back_the_next_time(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    failed = str(folder.refuse(3, 1))
+
+    class Stuck(FileSystem):
+        def rename(self, source: str, target: str) -> None:
+            if source == failed:
+                raise StorageError("rename", source, OSError(errno.EIO, "the disk failed"))
+            super().rename(source, target)
+
+    folder.files = Stuck()
+    (stays,) = folder.remove("retry")
+    assert "the disk failed" in stays.why
+    assert (folder.counts.quarantined, folder.counts.on_disk) == (2, 0)
+    folder.files = FileSystem()
+    (result,) = folder.remove("retry")
+    assert (result.why, result.readings) == ("", 2)
+    assert folder.to_send() == [messages(5)[1], messages(5)[3]] and folder.failed == []
+    assert (folder.counts.quarantined, folder.counts.on_disk) == (0, 2)
+
+
+def test_what_a_crash_leaves_of_a_write_is_no_file_in_quarantine(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    failed = str(folder.refuse(1))
+    for path in (layout.cause_path(failed), failed):
+        Path(layout.rewritten_path(path)).write_bytes(b"half")
+    assert [file.path for file in folder.failed] == [failed]
+    (result,) = folder.remove("retry")
+    assert not result.why and folder.to_send() == [messages(5)[1]]
+
+
 @pytest.mark.parametrize("refused", [(0, 1, 2, 3, 4), (1, 3)], ids=["whole", "in part"])
-@pytest.mark.parametrize("damaged", [(), (2,)], ids=["good", "damaged"])
+@pytest.mark.parametrize(("what", "damaged"), [("retry", ()), ("discard", ()), ("discard", (2,))])
 def test_wherever_the_process_dies_each_reading_is_in_one_place_and_counts_once(
     tmp_path: Path, what: str, refused: tuple[int, ...], damaged: tuple[int, ...]
 ) -> None:
@@ -141,16 +167,17 @@ def test_wherever_the_process_dies_each_reading_is_in_one_place_and_counts_once(
             folder.remove(what)
         folder.again()
         at_once = sorted(folder.to_send())
-        assert at_once in ([], sorted(messages(5)[n] for n in refused))
+        to_send = sorted(messages(5)[n] for n in refused)
+        assert at_once in ([], to_send)
         in_quarantine = len(refused) + len(damaged)
         gone = sum(folder.counts.dropped.values())
         assert folder.counts.on_disk == len(at_once), "what is to be sent is what counts as on disk"
         assert folder.counts.quarantined == in_quarantine - len(at_once) - gone
         folder.remove(what)
         if what == "retry":
-            assert sorted(folder.to_send()) == sorted(messages(5)[n] for n in refused), "once"
-            assert (folder.counts.quarantined, folder.counts.on_disk) == (len(damaged), len(refused))
-            assert bool(folder.failed) == bool(damaged)
+            assert sorted(folder.to_send()) == to_send, "once"
+            assert folder.counts.quarantined == 0
+            assert folder.counts.on_disk == len(to_send) and folder.failed == []
         else:
             assert folder.to_send() == [] and folder.failed == []
             assert folder.counts.dropped == {"discarded": in_quarantine} and folder.counts.quarantined == 0
@@ -211,7 +238,15 @@ def test_a_file_in_progress_goes_back_complete(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "note", ["{", "[]", '{"held": {"collector": [1]}}', '{"damaged": [[1]]}', '{"taken_out": 1e999}']
+    "note",
+    [
+        "{",
+        "[]",
+        '{"held": {"collector": [1]}}',
+        '{"damaged": [[1]]}',
+        '{"damaged": [[0, 1e999]]}',
+        '{"taken_out": 1}',
+    ],
 )
 def test_with_a_sidecar_that_makes_no_sense_a_file_stays(tmp_path: Path, note: str) -> None:
     folder = Folder(tmp_path)

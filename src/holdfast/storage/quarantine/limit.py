@@ -89,7 +89,7 @@ class QuarantineLimit:
         except StorageError:
             return None
         size_bytes = occupied_bytes(status.st_size)
-        for beside in (layout.cause_path(file.path), layout.taken_out_path(file.path)):
+        for beside in (layout.cause_path(file.path), layout.rewritten_path(file.path)):
             try:
                 size_bytes += occupied_bytes(self._files.stat(beside).st_size)
             except StorageError:

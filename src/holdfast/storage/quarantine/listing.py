@@ -20,7 +20,7 @@ from .. import layout
 from .quarantine import Sidecar, read_sidecar
 
 MAX_ROWS = 1_000
-_OURS = (layout.CAUSE_EXTENSION, layout.TAKEN_OUT_EXTENSION)
+_OURS = (layout.CAUSE_EXTENSION, layout.REWRITTEN_EXTENSION)
 
 logger = logging.getLogger(__name__)
 
@@ -150,5 +150,5 @@ def _row(files: FileSystem, file: QuarantinedFile) -> dict[str, Any] | None:
         "cause": sidecar.cause,
         "time": sidecar.time or moved,
         "size_bytes": status.st_size,
-        "readings": None if sidecar.held is None else sidecar.held.readings + sidecar.taken_out,
+        "readings": None if sidecar.held is None else sidecar.held.readings,
     }

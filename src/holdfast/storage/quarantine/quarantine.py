@@ -52,14 +52,12 @@ class Sidecar:
     damaged: tuple[tuple[int, int], ...] = ()
     """The byte ranges [from, to) that were not delivered, where the rest was."""
     held: QuarantinedReadings | None = None
-    taken_out: int = 0
-    """Readings that lie in a file of their own beside it, ready to be put back; `held` has them no more."""
 
     def counts_as(self, kind: MoveKind, origin: str) -> Move:
         """What goes with the whole of the file that is, or was, at `origin`: its readings, where they are known; an
         arbitrary file counts as one, unless it was the builtin that put it there."""
         if self.held is not None:
-            return Move(kind, self.held.collector, self.held.readings + self.taken_out, self.held.ours)
+            return Move(kind, self.held.collector, self.held.readings, self.held.ours)
         is_counted = self.cause and layout.kind_of(origin) is FileKind.ARBITRARY
         return Move(kind, None) if is_counted else uncounted(kind)
 
@@ -136,6 +134,8 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
 
 def _parsed(note: dict[str, Any]) -> Sidecar:
     held = note.get("held")
+    if note.get("taken_out"):  # its ranges would be sent twice
+        raise ValueError("a version before 0.1.0 was interrupted while it put the file back")
     return Sidecar(
         str(note.get("file", "")),
         str(note.get("cause", "")),
@@ -144,7 +144,6 @@ def _parsed(note: dict[str, Any]) -> Sidecar:
         None
         if held is None
         else QuarantinedReadings(_collector(held["collector"]), int(held["readings"]), bool(held["ours"])),
-        int(note.get("taken_out", 0)),
     )
 
 

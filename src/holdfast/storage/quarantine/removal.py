@@ -1,10 +1,16 @@
-"""Out of quarantine: put back, to be sent again, or discarded. Batch by batch; blocks.
+"""Removal takes files out of quarantine: it puts them back to be sent again, or deletes them.
 
-Of a file whose other readings are delivered only those are sent again that were not and that can be read: they are
-taken out into a file of their own, and what is damaged stays. At any moment a crash leaves each reading in one
-place: first the file of its own is written, then the sidecar says that it is there, then the ledger counts, then it
-gets its name; the next time goes on from there. What was counted as leaving and is still there after a crash is
-taken back by the ledger (`moves`).
+Invariants:
+
+- A reading is sent again at most once. A capture file of which the cloud has part is first rewritten in place, so
+  that it holds only what was not delivered, and then goes back as a whole.
+- A capture file with damage among what was not delivered stays as it is.
+- The ledger counts a file before it goes, and takes that back after a crash if the file is still there (`moves`).
+  So each reading counts once, wherever a crash comes.
+- No file that exists outside of quarantine is overwritten.
+
+Files are taken a batch at a time: one batch costs two writes of the journal.
+Blocks on the disk: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -13,18 +19,17 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from .. import layout
 from ..capture_files.reader import CaptureReader
 from ..layout import FileKind
-from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
 from ..ledger.moves import Move, MoveKind
 from .listing import QuarantinedFile
-from .quarantine import NAMES_LOCK, QuarantinedReadings, Sidecar, read_sidecar, write_sidecar
+from .quarantine import NAMES_LOCK, read_sidecar
 
 BATCH = 64
 _COPY_BYTES = 1024 * 1024
@@ -36,24 +41,24 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class RemovalResult:
-    """What became of one file. `why` it stays where it is; empty when it went."""
+    """What became of one file."""
 
     file: QuarantinedFile
     readings: int = 0
     size_bytes: int = 0
     why: str = ""
+    """Why the file is still in quarantine; empty if it has left."""
 
 
 @dataclass(frozen=True)
 class _Removal:
-    """`source` goes to `target`, or for good where that is empty; `after` is what is then said of what stays."""
+    """One file that is going to leave quarantine."""
 
     file: QuarantinedFile
-    source: str
     target: str
+    """Where it is put back; empty if it is deleted."""
     counts: Move
     size_bytes: int
-    after: Sidecar | None = None
 
 
 class _Stays(Exception):
@@ -61,20 +66,23 @@ class _Stays(Exception):
 
 
 class QuarantineRemoval:
-    """Takes files out of quarantine; `ledger_of` tells where one counts. Thread-safe: whoever comes second finds
-    that a file is gone."""
+    """Takes files out of quarantine. `ledger_of` returns the ledger in which a file counts.
+
+    Safe to call from any thread: batches run one after the other, and a file that another batch took is reported as
+    an error.
+    """
 
     def __init__(self, files: FileSystem, ledger_of: Callable[[QuarantinedFile], Ledger]) -> None:
         self._files = files
         self._ledger_of = ledger_of
 
     def put_back(self, batch: Sequence[QuarantinedFile]) -> list[RemovalResult]:
-        """Puts a batch back, so that the next sync sends it."""
+        """Moves a batch back to where it was, so that the next sync sends it."""
         taken: set[str] = set()
         return self._remove(batch, lambda file: self._plan_put_back(file, taken))
 
     def discard(self, batch: Sequence[QuarantinedFile]) -> list[RemovalResult]:
-        """Deletes a batch for good."""
+        """Deletes a batch by the user's command."""
         return self._remove(batch, lambda file: self._plan_deletion(file, MoveKind.DISCARDED))
 
     def delete_for_space(self, batch: Sequence[QuarantinedFile]) -> list[RemovalResult]:
@@ -99,7 +107,7 @@ class QuarantineRemoval:
                 results.append(RemovalResult(file, why=str(error)))
         ledgers = {self._ledger_of(removal.file) for removal in removals}
         for removal in removals:
-            self._ledger_of(removal.file).begin_move(removal.source, removal.counts, removal.target)
+            self._ledger_of(removal.file).begin_move(removal.file.path, removal.counts, removal.target)
         for ledger in ledgers:
             ledger.save()
         for removal in removals:
@@ -110,43 +118,35 @@ class QuarantineRemoval:
             else:
                 results.append(RemovalResult(removal.file, removal.counts.readings, removal.size_bytes))
         for ledger in ledgers:
-            ledger.end_moves(removal.source for removal in removals if self._ledger_of(removal.file) is ledger)
+            ledger.end_moves(removal.file.path for removal in removals if self._ledger_of(removal.file) is ledger)
         return results
 
     def _carry_out(self, removal: _Removal) -> None:
-        failed = removal.file.path
+        failed, target = removal.file.path, removal.target
         with NAMES_LOCK:
-            if not removal.target:
-                self._files.remove_if_there(layout.taken_out_path(failed))
+            if target:
+                self._files.make_folder(os.path.dirname(target))
+                if self._files.exists(target):
+                    raise StorageError("put back", target, FileExistsError(17, "another file has its name by now"))
+                self._files.rename(failed, target)
+            else:
+                self._files.remove_if_there(layout.rewritten_path(failed))
                 self._files.remove(failed)
-                self._files.remove_if_there(layout.cause_path(failed))
-                return
-            self._files.make_folder(os.path.dirname(removal.target))
-            if self._files.exists(removal.target):
-                raise StorageError(
-                    "put back", removal.target, FileExistsError(17, "another file has its name by now")
-                )
-            self._files.rename(removal.source, removal.target)
             try:
-                self._settle(failed, removal.after)
+                self._files.remove_if_there(layout.cause_path(failed))
             except StorageError as error:
-                logger.warning("%s; what was put back stays put back, the rest is counted next time", error)
-
-    def _settle(self, failed: str, after: Sidecar | None) -> None:
-        """Something was put back: the rest of it stays with what is then said of it, or goes when there is none."""
-        if after is not None and after.damaged:
-            write_sidecar(self._files, failed, after)
-            return
-        self._files.remove_if_there(failed)
-        self._files.remove_if_there(layout.cause_path(failed))
+                logger.warning("%s; its file is no longer in quarantine", error)
 
     def _plan_deletion(self, file: QuarantinedFile, kind: MoveKind) -> _Removal:
-        sidecar, size_bytes = self._known(file), self._files.stat(file.path).st_size
-        return _Removal(file, file.path, "", sidecar.counts_as(kind, file.origin(sidecar)), size_bytes)
+        sidecar, size_bytes = read_sidecar(self._files, file.path), self._files.stat(file.path).st_size
+        return _Removal(file, "", sidecar.counts_as(kind, file.origin(sidecar)), size_bytes)
 
     def _plan_put_back(self, file: QuarantinedFile, taken: set[str]) -> _Removal:
-        sidecar = self._known(file)
+        """Raises _Stays, DamagedFileError or StorageError if the file has to stay. `taken` are the targets of the
+        batch so far."""
+        sidecar = read_sidecar(self._files, file.path)
         origin = file.origin(sidecar)
+        counts = sidecar.counts_as(MoveKind.PUT_BACK, origin)
         kind = layout.kind_of(origin)
         if kind is FileKind.SEQUENCE:
             raise _Stays("it is a sequence that never ended")
@@ -154,70 +154,47 @@ class QuarantineRemoval:
             origin = os.path.splitext(origin)[0] + layout.CAPTURE_EXTENSION
         stem, extension = os.path.splitext(origin)
         target = layout.free_name(stem, lambda path: path in taken or self._files.exists(path), extension)
-        if kind in _CAPTURED and not sidecar.taken_out:
-            sidecar = self._without_what_is_damaged(file, sidecar)
-        if sidecar.taken_out:
-            assert sidecar.held is not None
-            source, after = layout.taken_out_path(file.path), replace(sidecar, taken_out=0)
-            counts = Move(MoveKind.PUT_BACK, sidecar.held.collector, sidecar.taken_out, sidecar.held.ours)
-        else:
-            source, after = file.path, None
-            counts = sidecar.counts_as(MoveKind.PUT_BACK, file.origin(sidecar))
+        if kind in _CAPTURED:
+            self._drop_what_is_delivered(file.path, sidecar.damaged)
         taken.add(target)
-        return _Removal(file, source, target, counts, self._files.stat(source).st_size, after)
+        return _Removal(file, target, counts, self._files.stat(file.path).st_size)
 
-    def _known(self, file: QuarantinedFile) -> Sidecar:
-        """The sidecar. What it says was taken out and is not there was put back, and the crash came then."""
-        sidecar = read_sidecar(self._files, file.path)
-        if sidecar.taken_out and not self._files.exists(layout.taken_out_path(file.path)):
-            sidecar = replace(sidecar, taken_out=0)
-            self._settle(file.path, sidecar)
-            if not sidecar.damaged:
-                raise _Stays("it was put back already")
-        return sidecar
+    def _drop_what_is_delivered(self, failed: str, undelivered: Sequence[tuple[int, int]]) -> None:
+        """Rewrites a capture file so that it holds only these byte ranges; none means that nothing was delivered.
 
-    def _without_what_is_damaged(self, file: QuarantinedFile, sidecar: Sidecar) -> Sidecar:
-        """Takes what can be sent out of a file that is not to be sent as a whole."""
-        reader = CaptureReader(self._files, file.path)
+        A crash may leave the file rewritten with the ranges of before in its sidecar. Their total length still is
+        that of the readings, so the next attempt finds that the file is as it has to be.
+        """
+        reader = CaptureReader(self._files, failed)
         try:
-            if not sidecar.damaged:
-                return sidecar
-            good = {place: reader.good_readings(*place) for place in sidecar.damaged}
-            if not any(good.values()):
-                raise _Stays("what is left of it is damaged")
-            undelivered = sum(end - start for start, end in sidecar.damaged)
-            if all(good.values()) and reader.header_end + undelivered == reader.size_bytes:
-                return sidecar
-            places = [place for place, readings in good.items() if readings]
-            self._take_out(file.path, [(0, reader.header_end), *places])
-            readings = sum(good.values())
-            held = sidecar.held or QuarantinedReadings(collector_of(reader.metadata), readings, reader.checked)
-            sidecar = replace(
-                sidecar,
-                damaged=tuple(place for place, found in good.items() if not found),
-                held=replace(held, readings=max(0, held.readings - readings)),
-                taken_out=readings,
-            )
-            write_sidecar(self._files, file.path, sidecar)
-            return sidecar
+            header_end, size_bytes = reader.header_end, reader.size_bytes
+            if not undelivered:
+                return
+            is_reduced = header_end + sum(end - start for start, end in undelivered) == size_bytes
+            places = [(header_end, size_bytes)] if is_reduced else sorted(undelivered)
+            if not all(reader.good_readings(*place) for place in places):
+                raise _Stays("some of it is damaged")
         finally:
             reader.close()
+        if not is_reduced:
+            self._rewrite(failed, [(0, header_end), *places])
 
-    def _take_out(self, failed: str, places: Sequence[tuple[int, int]]) -> None:
-        """Copies parts of a file into one of its own."""
-        path = layout.taken_out_path(failed)
-        self._files.remove_if_there(path)  # of a crash before the sidecar said that it is there
-        source = self._files.open(failed)
+    def _rewrite(self, path: str, places: Sequence[tuple[int, int]]) -> None:
+        """Replaces a file by these parts of it, atomically."""
+        new = layout.rewritten_path(path)
+        self._files.remove_if_there(new)  # a crash may have left one
+        source = self._files.open(path)
         try:
-            target = self._files.create(path)
+            target = self._files.create(new)
             try:
-                for chunk in self._chunks(source, failed, places):
-                    self._files.write(target, path, chunk)
+                for chunk in self._chunks(source, path, places):
+                    self._files.write(target, new, chunk)
             finally:
-                self._files.close(target, path)
+                self._files.close(target, new)
         finally:
-            self._files.close(source, failed)
-        self._files.sync(os.path.dirname(path))
+            self._files.close(source, path)
+        self._files.sync(os.path.dirname(new))
+        self._files.rename(new, path)
 
     def _chunks(self, source: int, path: str, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         for start, end in places:
