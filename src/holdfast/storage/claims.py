@@ -13,7 +13,7 @@ class Claims:
         self._lock = threading.Lock()
         self._taken: set[str] = set()
 
-    def take(self, path: str) -> bool:
+    def try_claim(self, path: str) -> bool:
         """Whether `path` is the caller's from now on, until `free`."""
         with self._lock:
             if path in self._taken:
@@ -21,13 +21,13 @@ class Claims:
             self._taken.add(path)
             return True
 
-    def take_all(self, paths: Iterable[str]) -> set[str]:
+    def claim_all(self, paths: Iterable[str]) -> set[str]:
         """Those of `paths` that are the caller's from now on."""
         with self._lock:
             free = set(paths) - self._taken
             self._taken |= free
         return free
 
-    def free(self, *paths: str) -> None:
+    def release(self, *paths: str) -> None:
         with self._lock:
             self._taken.difference_update(paths)

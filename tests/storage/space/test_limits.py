@@ -186,7 +186,7 @@ def test_only_complete_capture_files_that_nobody_has_in_hand_are_deleted(folder:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(other.read_bytes())
     (folder.root / "link.capture").symlink_to(sent)
-    assert folder.claims.take(str(sent))
+    assert folder.claims.try_claim(str(sent))
     full(folder, every_nth=1)
     folder.limits.check()
     assert folder.left() == [sent]
@@ -341,7 +341,7 @@ def test_what_the_disk_refuses_to_delete_is_not_counted_and_stays_to_be_sent(fol
     assert path.exists()
     assert folder.counts == ReadingCounts(captured=3)
     assert folder.ledger.acknowledged_of(str(path), path.stat().st_mtime_ns) == 0
-    assert folder.claims.take(str(path))
+    assert folder.claims.try_claim(str(path))
 
 
 def test_after_a_crash_before_the_removal_the_file_is_there_to_be_sent(folder: Folder) -> None:

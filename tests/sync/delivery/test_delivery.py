@@ -284,12 +284,12 @@ async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended
             assert await asyncio.to_thread(begun.wait, 10)
             task.cancel()
             await asyncio.sleep(0)
-            assert not task.done() and not world.store.claims.take(str(path))
+            assert not task.done() and not world.store.claims.try_claim(str(path))
         finally:
             go_on.set()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert not path.exists() and world.store.claims.take(str(path))
+        assert not path.exists() and world.store.claims.try_claim(str(path))
 
 
 async def test_a_claim_is_given_back_where_it_was_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -305,7 +305,7 @@ async def test_a_claim_is_given_back_where_it_was_taken(world: World, monkeypatc
     task = asyncio.create_task(attempt(world))
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert world.store.claims.take(str(path))
+    assert world.store.claims.try_claim(str(path))
 
 
 def test_the_request_of_the_parts_test_is_what_the_cloud_reads() -> None:
@@ -318,10 +318,10 @@ def test_the_request_of_the_parts_test_is_what_the_cloud_reads() -> None:
 
 async def test_a_file_that_the_limits_have_in_hand_is_not_sent(world: World) -> None:
     path = world.capture_file("9999-a", [1, 2, 3])
-    assert world.store.claims.take(str(path))
+    assert world.store.claims.try_claim(str(path))
     assert await attempt(world) is Outcome.GONE
     assert world.arrived.numbers == []
-    world.store.claims.free(str(path))
+    world.store.claims.release(str(path))
     assert await attempt(world) is Outcome.DELIVERED
 
 
@@ -330,12 +330,12 @@ async def test_a_file_that_is_sent_is_in_hand_until_it_is_gone(world: World) -> 
     taken: list[bool] = []
 
     async def look() -> None:
-        taken.append(world.store.claims.take(str(path)))
+        taken.append(world.store.claims.try_claim(str(path)))
 
     world.cloud.before_answer = look
     assert await attempt(world) is Outcome.DELIVERED
     assert taken == [False]
-    assert world.store.claims.take(str(path))
+    assert world.store.claims.try_claim(str(path))
 
 
 async def test_what_is_delivered_is_taken_off_what_the_folder_holds(world: World) -> None:

@@ -117,5 +117,5 @@ async def test_a_sequence_that_is_just_going_is_nobody_elses_before_it_has_gone(
         if content is not None:
             path.write_text(content)
         task = asyncio.create_task(attempt(world))
-        await files.cancelled(task, task.cancel, lambda: world.store.claims.take(str(path)))
+        await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(str(path)))
         assert not path.exists()

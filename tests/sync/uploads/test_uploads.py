@@ -343,7 +343,7 @@ async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has
         caller = asyncio.create_task(uploads.data(world.store, b"abc", ".jpeg", Labels()))
         await eventually(lambda: uploads._sending)
         (task,) = uploads._sending.values()
-        await files.cancelled(task, task.cancel, lambda: world.store.claims.take(path))
+        await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(path))
         with pytest.raises(NotConnectedError):
             await caller
 
@@ -354,7 +354,7 @@ async def test_a_file_that_just_goes_is_claimed_until_it_has_gone(tmp_path: Path
         uploads, candidate = of(world, world.sync.until_resumed), synced(world)
         await world.link.connected()
         task = asyncio.create_task(uploads.file(candidate, Labels()))
-        await files.cancelled(task, task.cancel, lambda: world.store.claims.take(candidate.path))
+        await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(candidate.path))
         assert not os.path.exists(candidate.path)
 
 

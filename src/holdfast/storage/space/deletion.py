@@ -55,7 +55,7 @@ class Deletion:
 
     def delete(self, file: StoredFile) -> Freed:
         """Deletes `file`, unless it is being sent or the disk refuses; never raises for these."""
-        if not self._claims.take(file.path):
+        if not self._claims.try_claim(file.path):
             return Freed(tried=1)
         try:
             return self._delete(file)
@@ -66,7 +66,7 @@ class Deletion:
                 logger.warning("%s; it was to be deleted to free space", error, extra=once(error.reason))
             return Freed(tried=1)
         finally:
-            self._claims.free(file.path)
+            self._claims.release(file.path)
 
     def _delete(self, file: StoredFile) -> Freed:
         reader = CaptureReader(self._files, file.path)

@@ -127,11 +127,11 @@ class Delivery:
     def _claimed(self, founds: Sequence[Found]) -> Iterator[Sequence[Found]]:
         """Those of `founds` that are not just being deleted to free space, and are not while this lasts."""
         claims = self.settlement.store_of(founds[0]).claims  # whose they are may change with the configuration
-        claimed = claims.take_all(found.path for found in founds)
+        claimed = claims.claim_all(found.path for found in founds)
         try:
             yield [found for found in founds if found.path in claimed]
         finally:
-            claims.free(*claimed)
+            claims.release(*claimed)
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool, outcomes: Outcomes) -> None:
         """Fills `outcomes` as far as it comes."""

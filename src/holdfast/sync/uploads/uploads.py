@@ -117,7 +117,7 @@ class Uploads:
         unheard(task)
 
     async def _keep_and_send(self, store: Store, path: str, data: bytes) -> Uploaded:
-        if not store.claims.take(path):
+        if not store.claims.try_claim(path):
             raise NotConnectedError(_later(path, "sync is sending the same data"))
         try:
             async with self._writing:
@@ -135,7 +135,7 @@ class Uploads:
                 await in_thread(self._settlement.refused_file, error.found, str(error))
                 raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
         finally:
-            store.claims.free(path)
+            store.claims.release(path)
 
     def _keep(self, store: Store, path: str, data: bytes) -> None:
         if store.root not in self._tidy:
@@ -199,12 +199,12 @@ class Uploads:
     @contextmanager
     def _claimed(self, found: Found) -> Iterator[None]:
         claims = self._settlement.store_of(found).claims
-        if not claims.take(found.path):
+        if not claims.try_claim(found.path):
             raise NotUploadedError("sync is sending it")
         try:
             yield
         finally:
-            claims.free(found.path)
+            claims.release(found.path)
 
 
 class _FailedError(NotUploadedError):
