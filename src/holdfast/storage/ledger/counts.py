@@ -1,6 +1,7 @@
-"""What is counted, and for whom: readings per collector, arbitrary files.
+"""The counters: `ReadingCounts` for the readings of one collector, `FileCounts` for arbitrary files.
 
-The sum: captured + adopted = delivered + quarantined + vanished + deleted + dropped + on disk.
+The sum holds for each collector: captured + adopted = delivered + quarantined + vanished + deleted + dropped + on
+disk. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -10,44 +11,45 @@ from dataclasses import dataclass, field
 from viam.proto.app.datasync import DataCaptureMetadata
 
 CollectorId = tuple[str, str, str]
-"""API, resource and method, as in the header of a capture file."""
+"""The API, resource and method of a collector, as in the header of a capture file."""
 
 
 def collector_of(metadata: DataCaptureMetadata) -> CollectorId:
-    """Whose readings a capture file with this header holds."""
+    """Returns the collector whose readings a capture file with this header holds."""
     return metadata.component_type, metadata.component_name, metadata.method_name
 
 
 @dataclass
 class ReadingCounts:
-    """Readings of one collector."""
+    """The counts of one collector's readings."""
 
     captured: int = 0
-    """Taken by our collectors."""
+    """Readings that our collectors took."""
     adopted: int = 0
-    """Found in the folder and not captured by us, or at a time whose counts are lost."""
+    """Readings in the folder that we did not capture, or whose counts are lost."""
     delivered: int = 0
     quarantined: int = 0
+    """Readings that are in quarantine now."""
     vanished: int = 0
-    """Taken away by somebody else."""
+    """Readings that another program or a person removed."""
     deleted: int = 0
-    """In complete files that were deleted to free space."""
+    """Readings in complete files that were deleted to free space."""
     dropped: dict[str, int] = field(default_factory=dict)
-    """Lost, by reason."""
+    """Readings that are lost, by reason."""
     unfinished: int = field(default=0, compare=False)
-    """Of the captured ones, those in memory or in a file that is not complete yet."""
+    """Captured readings that are in memory, or in a file that is not complete yet."""
 
     returned: int = field(default=0, compare=False)
-    """Put back from quarantine since the process started: as often as readings that were gone are there again."""
+    """Readings that were put back from quarantine since the process started, each as often as that happened."""
 
     @property
     def on_disk(self) -> int:
-        """Readings whose fate is open: in a file, or on their way into one."""
+        """Readings whose fate is open: they are in a file, or on their way into one."""
         return self.captured + self.adopted - self.gone
 
     @property
     def in_files(self) -> int:
-        """Readings in complete files."""
+        """Readings that are in complete files."""
         return self.on_disk - self.unfinished
 
     @property
@@ -56,13 +58,14 @@ class ReadingCounts:
         return self.delivered + self.quarantined + self.vanished + self.deleted + sum(self.dropped.values())
 
     def drop(self, reason: str, readings: int) -> None:
+        """Counts readings as lost, or takes that back if `readings` is negative."""
         if readings:
             self.dropped[reason] = self.dropped.get(reason, 0) + readings
         if not self.dropped.get(reason, 1):
             del self.dropped[reason]
 
     def adopt_what_is_missing(self) -> None:
-        """More is gone from the files than we know to have come in: it is from a time whose counts are lost."""
+        """Counts as adopted what is gone from the files and was never counted as captured or adopted."""
         self.adopted += max(0, -self.in_files)
 
     def add(self, other: ReadingCounts) -> None:
@@ -83,14 +86,16 @@ class ReadingCounts:
 
 @dataclass
 class FileCounts:
-    """Arbitrary files. `vanished` were removed by somebody else between the walk and the upload."""
+    """The counts of arbitrary files."""
 
     delivered: int = 0
     delivered_bytes: int = 0
     quarantined: int = 0
+    """Files that are in quarantine now."""
     vanished: int = 0
+    """Files that another program or a person removed between the walk and the upload."""
     discarded: int = 0
-    """Deleted out of quarantine, as somebody said or to free space."""
+    """Files that were deleted from quarantine, by a command or to free space."""
 
     def add(self, other: FileCounts) -> None:
         self.delivered += other.delivered

@@ -1,14 +1,14 @@
-"""The journal: the ledger's memory on the disk, in `.holdfast/ledger.prog`.
+"""The journal is the ledger on the disk, in `.holdfast/ledger.prog`.
 
-A text file of lines that check themselves (`checked_line`), each a JSON object. The first line is a checkpoint
-and says the version; each further one says what changed since. Its values are absolute, so reading the lines in
-order gives the last state, and a further line that is damaged costs itself alone. Invariants:
+It is a text file. Each line is a JSON object with a checksum (`checked_line`). The first line is a checkpoint: it
+has the version and all that is known. Each further line has what changed since. Values are absolute, so that the
+last one of each name holds, and a damaged line costs only what it says itself. Invariants:
 
-- The file is made anew as a whole, by an atomic replacement, when it is opened and when it has grown by
-  `MAX_BYTES`. So it stays bounded, and no line is ever applied twice.
+- The file is replaced as a whole, atomically, at the first `append` after it was opened, and when it has grown by
+  `MAX_BYTES` since the last checkpoint. So it stays bounded, and no line is applied twice.
 - A journal of a newer version is neither read nor overwritten.
 
-Blocks: belongs on a worker thread or the sync thread.
+Not thread-safe. Blocks on the disk: belongs on a worker thread or the sync thread.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ Record = dict[str, Any]
 
 
 class Journal:
-    """One open journal. `checkpoint` gives everything that is known, for a new beginning of the file."""
+    """One open journal. `checkpoint` returns everything that is known, for the first line of a new file."""
 
     def __init__(self, files: FileSystem, capture_dir: str, checkpoint: Callable[[], Record]) -> None:
         self.path = layout.state_path(capture_dir, "ledger")
@@ -47,9 +47,9 @@ class Journal:
         self._last_checkpoint_bytes = 0
 
     def read(self) -> list[Record]:
-        """What the file holds, in order; nothing where it is missing or damaged, which costs counters only.
+        """Returns the records in the file, in order; none if it is missing or damaged, which costs only counts.
 
-        Raises NewerStateError.
+        A damaged file is renamed to `ledger-damaged.prog`. Raises NewerStateError if a newer version wrote it.
         """
         try:
             if self._files.stat(self.path).st_size > _MAX_READ_BYTES:
@@ -72,7 +72,10 @@ class Journal:
             return []
 
     def append(self, record: Record) -> None:
-        """Hands one change to the operating system. Raises StorageError; then the next call makes the file anew."""
+        """Hands one change to the operating system, or begins a new file instead, whose checkpoint has the change.
+
+        Raises StorageError; the next call then begins a new file.
+        """
         if self._descriptor is None or self._size_bytes > MAX_BYTES + self._last_checkpoint_bytes:
             self._begin()
             return
@@ -85,6 +88,7 @@ class Journal:
         self._size_bytes += len(line)
 
     def close(self) -> None:
+        """Closes the file. The next `append` begins a new one."""
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
             with suppress(StorageError):
@@ -104,7 +108,7 @@ def _line(record: Record) -> bytes:
 
 
 def _parse(line: bytes) -> Record | None:
-    """The record in a line, or None where its check does not fit."""
+    """Returns the record in a line, or None if its check does not match."""
     text = checked_line.decode(line)
     if text is None:
         return None

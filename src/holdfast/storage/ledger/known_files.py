@@ -1,7 +1,7 @@
-"""What the ledger knows of single files, by their paths; and what of that changed.
+"""What the ledger knows of single files, by path, and what of that changed since the journal was written.
 
-Which are whole and counted and wait for their final names, what of which the cloud has, and which are on the move.
-Not thread-safe: whoever has one holds a lock around it.
+It knows which files are whole and counted and wait for their final names, what the cloud has of a file, and which
+files are about to leave their paths (`moves`). Not thread-safe: the ledger holds a lock around it.
 """
 
 from __future__ import annotations
@@ -16,25 +16,27 @@ from .journal import Record
 from .moves import Move, from_record, to_record
 
 WHOLE = -1
-"""Acknowledged: all of an arbitrary file."""
+"""Stands in `Acknowledged.readings` for all of an arbitrary file."""
 MAX_ACKNOWLEDGED = 10_000
-"""Files of which it is remembered what the cloud has."""
+"""How many files are remembered with what the cloud has of them."""
 
 
 class Acknowledged(NamedTuple):
-    """What the cloud has of a file that was last changed at `modified_ns`: its first `readings`, or `WHOLE`, but
-    for those that it `refused` for good, by their numbers in the file."""
+    """What the cloud has of one file."""
 
     readings: int
+    """How many readings from the beginning are settled: delivered or refused. `WHOLE` for an arbitrary file."""
     modified_ns: int
+    """When the file was last changed. All this says nothing about a file that was changed at another time."""
     refused: tuple[int, ...] = ()
+    """The numbers of those of these readings that the cloud refused for good."""
 
 
 _NOTHING = Acknowledged(0, 0)
 
 
 class KnownFiles:
-    """Empty at first."""
+    """Everything known of single files; empty at first. What changes is in the next `take_changes`."""
 
     def __init__(self) -> None:
         self._completing: dict[str, int] = {}
@@ -44,7 +46,7 @@ class KnownFiles:
 
     @classmethod
     def from_records(cls, records: Iterable[Record]) -> KnownFiles:
-        """What an earlier process's records say. Their values are absolute: the last one of each path holds."""
+        """Returns what an earlier process's records say. Values are absolute: the last one of each path holds."""
         completing: dict[str, Any] = {}
         acknowledged: dict[str, Any] = {}
         moving: dict[str, Any] = {}
@@ -61,7 +63,10 @@ class KnownFiles:
         return known
 
     def take_undone_moves(self, disk: FileSystem) -> list[Move]:
-        """Forgets what is not there any more, and all moves; returns those whose file is where it was."""
+        """Forgets files that no longer exist, and all moves. Returns the moves whose file is still where it was.
+
+        Blocks on the disk.
+        """
         self._completing = {path: n for path, n in self._completing.items() if disk.exists(path)}
         for path in list(self._acknowledged):
             if not disk.exists(path) and not disk.exists(layout.in_progress_path(path)):
@@ -70,63 +75,70 @@ class KnownFiles:
         return [move for path, move in moving.items() if disk.exists(path)]
 
     def add(self, other: KnownFiles) -> None:
+        """Adds all that `other` knows."""
         self._completing.update(other._completing)
         self._moving.update(other._moving)
         for path, acknowledged in other._acknowledged.items():
             self.note_acknowledged(path, acknowledged)
 
     def note_completing(self, path: str, readings: int) -> None:
-        """The file in progress at `path` is whole, and its readings count."""
+        """Notes that the file in progress at `path` is whole, and that its readings are counted."""
         self._completing[path] = readings
         self._note("completing", path, readings)
 
     def completing_readings(self, path: str) -> int | None:
-        """How many readings of a file in progress count; None where it is not known to be whole."""
+        """Returns how many readings of a file in progress are counted; None if it is not known to be whole."""
         return self._completing.get(path)
 
     def note_completed(self, path: str) -> None:
-        """There is no file in progress at `path` any more."""
+        """Notes that there is no file in progress at `path` any more."""
         if self._completing.pop(path, None) is not None:
             self._note("completing", path, None)
 
     def note_acknowledged(self, path: str, acknowledged: Acknowledged) -> None:
+        """Notes what the cloud has of the file at `path`."""
         self._acknowledged[path] = acknowledged
         self._note("acknowledged", path, acknowledged)
 
     def acknowledged_of(self, path: str, modified_ns: int) -> Acknowledged:
-        """What the cloud has of the file that was last changed then."""
+        """Returns what the cloud has of the file, nothing if it was last changed at another time."""
         known = self._acknowledged.get(path, _NOTHING)
         return known if known.modified_ns == modified_ns else _NOTHING
 
     def forget_file(self, path: str) -> None:
-        """The file is gone. The journal's next reader sees that for itself."""
+        """Forgets a file that is gone. That needs no record: the next reader of the journal finds no such file."""
         self._acknowledged.pop(path, None)
 
     def note_arriving(self, path: str) -> None:
-        """A file comes to `path` of which the cloud has nothing, whatever the journal knows of one before."""
+        """Notes that a file comes to `path` of which the cloud has nothing.
+
+        The journal may still know a former file of that path.
+        """
         self._acknowledged.pop(path, None)
         self._note("acknowledged", path, _NOTHING)
 
     def note_move(self, path: str, move: Move) -> None:
-        """The file at `path` is on the move, and `move` is counted."""
+        """Notes that the file at `path` is about to leave it, and that `move` is counted."""
         self._moving[path] = move
         self._note("moving", path, to_record(move))
 
     def end_move(self, path: str) -> Move:
-        """The move of the file at `path` is over."""
+        """Forgets the move of the file at `path`, and returns it."""
         self._note("moving", path, None)
         return self._moving.pop(path)
 
     @property
     def moves(self) -> Iterable[Move]:
+        """The moves that have begun and not ended."""
         return self._moving.values()
 
     def take_changes(self) -> Record:
-        """What changed since the last time."""
+        """Returns what changed since the last call."""
         changes, self._changes = self._changes, {}
         return changes
 
     def checkpoint(self) -> Record:
+        """Returns everything that is known, for a new journal."""
         return {
             "completing": dict(self._completing),
             "acknowledged": dict(self._acknowledged),

@@ -1,18 +1,19 @@
-"""The ledger: what became of every reading of a capture folder, and of every arbitrary file, across restarts.
+"""The ledger counts what became of every reading and every arbitrary file of a capture folder, across restarts.
 
-Two things under one lock, so that one record of the journal tells of both: the counts (`Tally`), and what is known
-of single files (`KnownFiles`), by which a count and what happens to its file are one. A captured reading counts in
-the journal when its file is complete, before the file gets its final name; a delivered one before its file is
-deleted; what goes with a file into quarantine, out of it or for good, before the file goes. So after a crash at any
-instruction each reading counts once: recovery calls `count_recovered`, which knows the files that count already,
-and `attach` takes back what was counted of a file that has not gone. No backlog is ever read for it: what is on
-disk follows from the sum, and `reconcile` mends it when a collector's folder turns out to be empty. Invariants:
+It has two parts under one lock, so that one record of the journal has both: the counts (`Tally`), and what is known
+of single files (`KnownFiles`), by which a count and what happens to its file are one. A captured reading is counted
+in the journal when its file is complete, before the file gets its final name. A delivered one is counted before its
+file is deleted. What goes with a file into quarantine, out of it or for good is counted before the file goes.
 
-- `count_captured` and `count_dropped` take a lock for a few additions and never wait for a disk: they belong to the
-  event loop.
-  Everything else may block while it writes to the journal: it belongs on a worker thread or a storage thread.
-- A journal that can't be written or read costs counters, never data.
-- Until `attach`, which needs the folder's lock, counting goes on in memory alone.
+So after a crash at any instruction each reading counts once: recovery calls `count_recovered`, which knows the
+files that are counted already, and `attach` takes back what was counted of a file that has not gone. No backlog is
+read for this: what is on disk follows from the sum, and `reconcile` corrects it when a collector's folder turns out
+to be empty. Invariants:
+
+- `count_captured` and `count_dropped` take a lock for a few additions and never wait for a disk: the event loop may
+  call them. The methods that say "Blocks" write to the journal: they belong on a worker thread or a storage thread.
+- A journal that can't be written or read costs counts, never data.
+- Until `attach`, which needs the folder's lock, counts are in memory only.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ logger = logging.getLogger(__name__)
 
 
 class Delivered(NamedTuple):
-    """The part of a call that is in one capture file; see `Ledger.count_delivered`."""
+    """What one call delivered of one capture file; the fields are the arguments of `Ledger.count_delivered`."""
 
     collector: CollectorId
     path: str
@@ -48,24 +49,28 @@ class Delivered(NamedTuple):
 
 
 class Ledger:
-    """The counts of one capture folder. `close` before the folder's lock is released."""
+    """The counts of one capture folder. The owner calls `close` before it releases the folder's lock.
+
+    Safe to use from any thread.
+    """
 
     def __init__(self, files: FileSystem, capture_dir: str) -> None:
         self.state = "in memory, until the folder's lock is ours"
-        """Where the counts are kept, in words."""
+        """Where the counts are kept, in words for the status."""
         self._disk = files
         self._capture_dir = capture_dir
         self._lock = threading.Lock()
         self._saving = threading.Lock()
         self._journal: Journal | None = None
-        self._wrote: Callable[[], None] = lambda: None
+        self._on_write: Callable[[], None] = lambda: None
         self._tally = Tally()
         self._known = KnownFiles()
 
-    def attach(self, wrote: Callable[[], None]) -> None:
-        """Adds what the folder's journal says, and keeps it from here on; the folder's lock must be ours.
+    def attach(self, on_write: Callable[[], None]) -> None:
+        """Adds what the folder's journal says, and writes to the journal from here on.
 
-        `wrote` is told of each write. Never raises: the state says what is wrong. A second time does nothing.
+        The folder's lock must be ours. `on_write` is called after each write. Never raises: `state` says what is
+        wrong. A second call does nothing. Blocks on the disk.
         """
         if self._journal is not None:
             return
@@ -82,40 +87,50 @@ class Ledger:
         with self._lock:
             self._tally.add(tally)
             self._known.add(known)
-            self._journal, self._wrote = journal, wrote
+            self._journal, self._on_write = journal, on_write
             self._tally.file_counts_to_change()  # so that there is something to write: the journal is made anew
         self.save()
 
     def count_captured(self, collector: CollectorId) -> None:
-        """One reading was taken; it is unfinished until its file is complete."""
+        """Counts one captured reading, which is unfinished until its file is complete. Never blocks on the disk."""
         with self._lock:
             counts = self._tally.counts_of(collector)
             counts.captured += 1
             counts.unfinished += 1
 
     def count_dropped(self, collector: CollectorId, reason: str, readings: int) -> None:
-        """Unfinished readings that are lost. In the journal with the next `save`."""
+        """Counts unfinished readings as lost. They are in the journal after the next `save`. Never blocks on the
+        disk."""
         with self._lock:
             counts = self._tally.counts_to_change(collector)
             counts.unfinished -= readings
             counts.drop(reason, readings)
 
     def note_completing(self, collector: CollectorId, path: str, readings: int) -> None:
-        """The file in progress at `path` is whole and gets its final name after the next `save`."""
+        """Counts the readings of a file in progress that is whole, and notes that they are counted.
+
+        The caller gives it its final name after the next `save`.
+        """
         with self._lock:
             self._tally.counts_to_change(collector).unfinished -= readings
             self._known.note_completing(path, readings)
 
     def note_completed(self, paths: Iterable[str]) -> None:
-        """The final names of files that were in progress at `paths` are safe: they need not be known any more."""
+        """Forgets what `note_completing` noted. This is in the journal after the next `save`.
+
+        The caller calls it when the files that were at `paths` are gone, or their final names are safe from a power
+        cut.
+        """
         with self._lock:
             for path in paths:
                 self._known.note_completed(path)
 
     def count_recovered(self, collector: CollectorId, path: str, readings: int, torn: int, *, ours: bool) -> None:
-        """A file in progress that a crash left holds `readings` good readings and `torn` unfinished ones.
+        """Counts a file in progress that a crash left, with `readings` whole readings and `torn` unfinished ones.
 
-        Files of the builtin (`ours` false) are adopted when their readings' fate is known.
+        Readings that the journal knows as counted do not count again; those that are missing count as torn. The
+        readings of the builtin's files (`ours` false) are adopted later, when their fate is known. Blocks on the
+        disk.
         """
         with self._lock:
             counts = self._tally.counts_to_change(collector)
@@ -133,7 +148,7 @@ class Ledger:
         self.save()
 
     def count_vanished(self, collector: CollectorId, readings: int, *, ours: bool = True) -> None:
-        """Readings of complete files that somebody took away."""
+        """Counts readings of complete files that another program or a person removed. Blocks on the disk."""
         with self._lock:
             counts = self._tally.counts_to_change(collector)
             counts.vanished += readings
@@ -142,23 +157,29 @@ class Ledger:
         self.save()
 
     def acknowledged_of(self, path: str, modified_ns: int) -> int:
-        """How many readings of a file the cloud has, from its beginning; `WHOLE` for all of an arbitrary file."""
+        """Returns how many readings of a file, from its beginning, the cloud took or refused.
+
+        `WHOLE` stands for all of an arbitrary file. The answer is 0 if the file was changed since.
+        """
         with self._lock:
             return self._known.acknowledged_of(path, modified_ns).readings
 
     def refused_of(self, path: str, modified_ns: int) -> tuple[int, ...]:
-        """The numbers of the readings, among those that are acknowledged, that the cloud refused."""
+        """Returns the numbers of those of these readings that the cloud refused for good."""
         with self._lock:
             return self._known.acknowledged_of(path, modified_ns).refused
 
     def count_delivered(
         self, collector: CollectorId, path: str, acknowledged: Acknowledged, readings: int, *, ours: bool
     ) -> None:
-        """The cloud took `readings` more of the capture file at `path`; `acknowledged` is what it has by now."""
+        """Counts `readings` more that the cloud took of the capture file at `path`. Blocks on the disk.
+
+        `acknowledged` is what the cloud has of the file by now.
+        """
         self.count_delivered_together([Delivered(collector, path, acknowledged, readings, ours)])
 
     def count_delivered_together(self, files: Iterable[Delivered]) -> None:
-        """What one call brought to the cloud, of however many files: one write of the journal."""
+        """Counts what one call delivered of several files, with one write of the journal. Blocks on the disk."""
         for file in files:
             with self._lock:
                 counts = self._tally.counts_to_change(file.collector)
@@ -169,7 +190,7 @@ class Ledger:
         self.save()
 
     def count_file_delivered(self, path: str, size_bytes: int, modified_ns: int) -> None:
-        """The cloud took an arbitrary file."""
+        """Counts an arbitrary file that the cloud took. Blocks on the disk."""
         with self._lock:
             files = self._tally.file_counts_to_change()
             files.delivered += 1
@@ -178,19 +199,23 @@ class Ledger:
         self.save()
 
     def count_file_vanished(self) -> None:
+        """Counts an arbitrary file that another program or a person removed. Blocks on the disk."""
         with self._lock:
             self._tally.file_counts_to_change().vanished += 1
         self.save()
 
     def forget_file(self, path: str) -> None:
-        """The file is gone: nothing about it need be known."""
+        """Forgets what the cloud has of a file that is gone."""
         with self._lock:
             self._known.forget_file(path)
 
     @contextmanager
     def counting(self, path: str, move: Move) -> Iterator[None]:
-        """Counts `move` before the file at `path` goes, which happens inside. A StorageError passes through; what
-        was counted is then taken back, unless the file is gone."""
+        """Counts `move`, then runs the body of the `with` statement, in which the file at `path` goes.
+
+        A StorageError of the body passes through; the count is then taken back, unless the file is gone. Blocks on
+        the disk.
+        """
         if move.counts_nothing:
             yield
             return
@@ -204,18 +229,21 @@ class Ledger:
         self._end_moves({path: False})
 
     def begin_move(self, path: str, move: Move, target: str = "") -> None:
-        """The file at `path` goes, to `target` where it is put back, after the next `save`; then `end_moves`."""
+        """Counts `move`. The caller then calls `save`, lets the file at `path` go, and calls `end_moves`.
+
+        `target` is the path to which a file is put back.
+        """
         with self._lock:
             self._known.note_move(path, self._tally.count_move(move))
             if target:
                 self._known.note_arriving(target)
 
     def end_moves(self, paths: Iterable[str]) -> None:
-        """These files went as `begin_move` said, or stay after all where they still exist."""
+        """Ends what `begin_move` began: takes back the count of each file that still exists. Blocks on the disk."""
         self._end_moves({path: self._disk.exists(path) for path in paths})
 
     def _end_moves(self, moves: Mapping[str, bool]) -> None:
-        """Of moves by their paths, with whether the file stayed."""
+        """Ends moves, given by path with whether the file is still there."""
         with self._lock:
             for path, stayed in moves.items():
                 move = self._known.end_move(path)
@@ -224,19 +252,19 @@ class Ledger:
         self.save()
 
     def returning_collectors(self) -> set[CollectorId]:
-        """Those of which a file is just being put back."""
+        """Returns the collectors of which a file is just being put back."""
         with self._lock:
             back = [move for move in self._known.moves if move.kind is MoveKind.PUT_BACK]
             return {move.collector for move in back if move.collector is not None}
 
     def readings(self) -> dict[CollectorId, ReadingCounts]:
-        """A copy that the caller may keep."""
+        """Returns a copy of the counts by collector."""
         with self._lock:
             return {collector: counts.copy() for collector, counts in self._tally.readings.items()}
 
     @property
     def files(self) -> FileCounts:
-        """A copy that the caller may keep."""
+        """A copy of the counts of arbitrary files."""
         with self._lock:
             return FileCounts(**vars(self._tally.files))
 
@@ -246,10 +274,11 @@ class Ledger:
         folders: Collection[str],
         waiting: Collection[CollectorId],
     ) -> None:
-        """Counts as vanished what a walk of everything did not find.
+        """Counts as vanished the readings of each collector in whose folder a full walk found no file.
 
-        `before` is what `readings` told before the walk; `folders` are those in which it found capture files or
-        some were being sent; files of `waiting` waited for their final names.
+        `before` is what `readings` returned before the walk. `folders` are those in which the walk found capture
+        files, or from which some were being sent. Collectors in `waiting` are left out: their files were about to
+        appear. Blocks on the disk.
         """
         root = os.path.realpath(self._capture_dir)
         now = self.readings()
@@ -261,7 +290,8 @@ class Ledger:
             if layout.collector_folder(root, *collector) in folders:
                 continue
             logger.warning(
-                "%d readings of %s %s are no longer in the folder: somebody removed them; they count as vanished",
+                "%d readings of %s %s are no longer in the folder: another program or a person removed them; they "
+                "count as vanished",
                 readings,
                 collector[1],
                 collector[2],
@@ -269,14 +299,17 @@ class Ledger:
             self.count_vanished(collector, readings)
 
     def collector_in(self, folder: str) -> CollectorId | None:
-        """Whose files lie in `folder`, as far as that is known without reading one."""
+        """Returns the collector whose files lie in `folder`, or None if no file of that folder was ever counted.
+
+        Blocks on the disk: symbolic links are resolved.
+        """
         with self._lock:
             collectors = list(self._tally.readings)
         root, folder = os.path.realpath(self._capture_dir), os.path.realpath(folder)
         return next((c for c in collectors if layout.collector_folder(root, *c) == folder), None)
 
     def save(self) -> None:
-        """Brings what changed into the journal. Never raises."""
+        """Writes what changed to the journal. Never raises. Blocks on the disk."""
         with self._saving:
             with self._lock:
                 journal, record = self._journal, {**self._tally.take_changes(), **self._known.take_changes()}
@@ -295,10 +328,10 @@ class Ledger:
                 )
             else:
                 self.state = f"kept in {journal.path}"
-        self._wrote()
+        self._on_write()
 
     def close(self) -> None:
-        """Saves and lets the journal go; nothing is written from here on."""
+        """Saves, and closes the journal; nothing is written to it from here on. Blocks on the disk."""
         self.save()
         with self._saving, self._lock:
             journal, self._journal = self._journal, None
@@ -306,6 +339,6 @@ class Ledger:
             journal.close()
 
     def _everything(self) -> Record:
-        """For a new beginning of the journal."""
+        """Returns everything that is known, for a new journal."""
         with self._lock:
             return {**self._tally.checkpoint(), **self._known.checkpoint()}

@@ -1,8 +1,8 @@
-"""A capture file, or an arbitrary one, that leaves its path: what counts with that.
+"""A move is what counts when a file leaves its path: into quarantine, out of it, or because it is deleted.
 
-Into quarantine, out of it, or for good. The ledger counts a move before the file goes, with a note in the journal,
-and takes that back where the file is there still: the disk refused, or a crash came first. So each reading counts
-once, whenever the process dies.
+The ledger counts a move before the file goes, and notes it in the journal. It takes the count back if the file is
+still there afterwards, because the disk refused or a crash came first. So each reading counts once, whenever the
+process dies.
 """
 
 from __future__ import annotations
@@ -14,47 +14,51 @@ from .counts import CollectorId, FileCounts, ReadingCounts
 
 
 class MoveKind(Enum):
-    """Where a file goes."""
+    """Why a file leaves its path. The values are in journals."""
 
     DELIVERED = "delivered"
-    """For good: the cloud has every reading of it that is whole."""
+    """It is deleted, since the cloud has every reading of it that is whole."""
     DELETED = "deleted"
-    """For good, to free space."""
+    """It is deleted to free space."""
     QUARANTINED = "quarantined"
+    """It is moved into quarantine."""
     PUT_BACK = "put_back"
-    """Out of quarantine, to be sent again."""
+    """It is moved out of quarantine, to be sent again."""
     DISCARDED = "discarded"
-    """Out of quarantine and for good, as somebody said."""
+    """It is deleted from quarantine by a command."""
     FREED = "freed"
-    """Out of quarantine and for good, to free space."""
+    """It is deleted from quarantine to free space."""
 
 
 OUT_OF_QUARANTINE = frozenset({MoveKind.PUT_BACK, MoveKind.DISCARDED, MoveKind.FREED})
 
 
 class Move(NamedTuple):
-    """What goes with a file: readings of a collector, or an arbitrary file (`collector` None)."""
+    """What counts with one file: readings of a collector, or one arbitrary file if `collector` is None."""
 
     kind: MoveKind
     collector: CollectorId | None
     readings: int = 1
-    """Whose fate becomes known, or open again; the delivered ones count before."""
+    """How many readings, or files, change their count. Delivered readings were counted before: then it is 0."""
     ours: bool = True
+    """Whether we captured the readings; others are adopted with the move."""
     torn: int = 0
-    """Unfinished readings at its end, which nobody can read: of the builtin, or of a disk that failed."""
+    """Unfinished readings at the end of the file, left by the builtin or by a disk that failed. They are
+    dropped."""
 
     @property
     def counts_nothing(self) -> bool:
+        """Whether the ledger need not know of this move."""
         return not self.readings and not self.torn
 
 
 def uncounted(kind: MoveKind) -> Move:
-    """The move of a file that is in no count."""
+    """Returns the move of a file that is in no count."""
     return Move(kind, None, 0)
 
 
 def count_readings(counts: ReadingCounts, move: Move, sign: int = 1) -> None:
-    """Counts a move of readings, or takes that back (`sign` -1)."""
+    """Counts a move of readings, or takes that back if `sign` is -1."""
     readings, torn = sign * move.readings, sign * move.torn
     if move.kind in OUT_OF_QUARANTINE:
         counts.quarantined -= readings
@@ -75,7 +79,7 @@ def count_readings(counts: ReadingCounts, move: Move, sign: int = 1) -> None:
 
 
 def count_files(counts: FileCounts, move: Move, sign: int = 1) -> None:
-    """Counts the move of an arbitrary file, or takes that back."""
+    """Counts the move of an arbitrary file, or takes that back if `sign` is -1."""
     files = sign * move.readings
     if move.kind is MoveKind.QUARANTINED:
         counts.quarantined += files
@@ -85,9 +89,11 @@ def count_files(counts: FileCounts, move: Move, sign: int = 1) -> None:
 
 
 def to_record(move: Move) -> list[Any]:
+    """Returns a move as the journal has it."""
     return [move.kind.value, *move[1:]]
 
 
 def from_record(value: list[Any]) -> Move:
+    """Returns the move of a journal's entry."""
     kind, collector, *rest = value
     return Move(MoveKind(kind), None if collector is None else (*collector,), *rest)

@@ -1,6 +1,6 @@
-"""The counts of one capture folder: readings by collector, and arbitrary files; and what of them changed.
+"""The tally is all counts of one capture folder, and knows which of them changed since the journal was written.
 
-Not thread-safe: whoever has one holds a lock around it.
+Not thread-safe: the ledger holds a lock around it.
 """
 
 from __future__ import annotations
@@ -13,14 +13,18 @@ from .journal import Record
 from .moves import OUT_OF_QUARANTINE, Move, count_files, count_readings
 
 OTHERS: CollectorId = ("", "others", "")
+"""The name under which all collectors beyond `MAX_COLLECTORS` count together."""
 MAX_COLLECTORS = 2_000
-"""Collectors that are counted by name; further ones, whose files somebody put there, count as `OTHERS`."""
+"""How many collectors are counted by name. More exist only if another program fills the folder with files."""
 _OF_NOW = ("unfinished", "returned")
-"""What means nothing to a later process."""
+"""Fields that are not in the journal: they mean nothing to a later process."""
 
 
 class Tally:
-    """Empty at first. What `changing` and `changing_files` hand out is in the next `changes`."""
+    """The counts by collector, and those of arbitrary files; empty at first.
+
+    What `counts_to_change` and `file_counts_to_change` return is in the next `take_changes`.
+    """
 
     def __init__(self) -> None:
         self.files = FileCounts()
@@ -30,7 +34,7 @@ class Tally:
 
     @classmethod
     def from_records(cls, records: Iterable[Record]) -> Tally:
-        """What an earlier process's records say. Their values are absolute: the last one of each name holds."""
+        """Returns what an earlier process's records say. Values are absolute: the last one of each name holds."""
         tally = cls()
         for record in records:
             for api, resource, method, counts in record.get("collectors", ()):
@@ -40,16 +44,20 @@ class Tally:
         return tally
 
     def add(self, other: Tally) -> None:
+        """Adds the counts of `other` to these."""
         for collector, counts in other.readings.items():
             self.counts_of(collector).add(counts)
         self.files.add(other.files)
 
     def counts_of(self, collector: CollectorId) -> ReadingCounts:
-        """The counts of a collector, or those of `OTHERS` where there are too many."""
+        """Returns the counts of a collector, or those of `OTHERS` if there are too many collectors.
+
+        A change to them is not in the next `take_changes`.
+        """
         return self.readings[self.counted_name(collector)]
 
     def counted_name(self, collector: CollectorId) -> CollectorId:
-        """The collector under which `collector` is counted; there is an entry for it."""
+        """Returns the name under which a collector counts, and makes an entry for it."""
         if collector not in self.readings:
             if len(self.readings) >= MAX_COLLECTORS:
                 collector = OTHERS
@@ -57,17 +65,22 @@ class Tally:
         return collector
 
     def counts_to_change(self, collector: CollectorId) -> ReadingCounts:
+        """Returns the counts of a collector, which the caller changes."""
         collector = self.counted_name(collector)
         self._changed.add(collector)
         return self.readings[collector]
 
     def file_counts_to_change(self) -> FileCounts:
+        """Returns the counts of arbitrary files, which the caller changes."""
         self._files_changed = True
         return self.files
 
     def count_move(self, move: Move) -> Move:
-        """Counts a move, and returns it as it is to be taken back: under the name of its collector, and of what
-        was never counted as quarantined without what would come out of there."""
+        """Counts a move, and returns what `take_back_move` needs to undo exactly this.
+
+        The move returned has the name under which its collector counts. A move out of quarantine has at most the
+        readings that count as quarantined: the counts of the others are lost.
+        """
         if move.collector is not None:
             move = move._replace(collector=self.counted_name(move.collector))
         if move.kind in OUT_OF_QUARANTINE:
@@ -77,7 +90,7 @@ class Tally:
         return move
 
     def take_back_move(self, move: Move) -> None:
-        """The file of a move that was counted is where it was."""
+        """Undoes `count_move`: the file is still where it was."""
         self._count(move, -1)
 
     def _count(self, move: Move, sign: int) -> None:
@@ -89,7 +102,7 @@ class Tally:
             counts.adopt_what_is_missing()
 
     def take_changes(self) -> Record:
-        """The rows of what changed since the last time."""
+        """Returns what changed since the last call."""
         record: Record = {}
         if self._changed:
             record["collectors"] = [_row(collector, self.readings[collector]) for collector in self._changed]
@@ -100,12 +113,16 @@ class Tally:
         return record
 
     def checkpoint(self) -> Record:
+        """Returns all counts, for a new journal."""
         rows = [_row(collector, counts) for collector, counts in self.readings.items()]
         return {"collectors": rows, "files": vars(self.files).copy()}
 
 
 def _row(collector: CollectorId, counts: ReadingCounts) -> list[Any]:
-    """A collector in a record. Unfinished readings are not in it: a crash loses them, or recovery finds them."""
+    """Returns a collector's counts as the journal has them, without unfinished readings.
+
+    A crash loses those, or recovery finds them and counts them.
+    """
     known = {name: value for name, value in vars(counts.copy()).items() if value and name not in _OF_NOW}
     if counts.unfinished:
         known["captured"] = counts.captured - counts.unfinished
