@@ -1,8 +1,8 @@
-"""Names: where things lie in a capture folder, and what a file's name says of it.
+"""The layout of a capture folder: where files lie, and what a file's name says about it.
 
 The names are RDK's (data/capture_file.go, sync/sync.go), so that the builtin data manager finds what we leave and
-we find what it leaves. Ours alone is `.holdfast/`; the builtin would upload and delete any other file, so
-everything in there ends in `.prog`, which it leaves alone.
+we find what it leaves. Only `.holdfast/` is our own. All files in there end in `.prog`, which the builtin leaves
+alone; it would upload and delete others.
 """
 
 from __future__ import annotations
@@ -20,37 +20,37 @@ FAILED_FOLDER = "failed"
 DATASET_FOLDER = "datasetUpload"
 SEQUENCES_FOLDER = "sequences"
 UPLOADS_FOLDER = "uploads"
-"""Data that somebody handed us to upload, until it is delivered. Its tags and datasets are folders `tag=…` and
+"""Data that a user gave us to upload, until it is delivered. Its tags and datasets are folders `tag=…` and
 `dataset=…`, as in any sync path, so that the builtin delivers it as well."""
 OPEN_SEQUENCE_EXTENSION = ".progseq"
 ENDED_SEQUENCE_EXTENSION = ".seq"
 
 SKIPPED_FOLDERS = frozenset({STATE_FOLDER, FAILED_FOLDER, DATASET_FOLDER})
-"""Folders into which the walk does not go, at any depth."""
-
+"""Folders that the walk does not enter, at any depth."""
 
 _NUMBERED = re.compile(r"(.+)~\d+")
 
 
 class FileKind(Enum):
-    """What a file under a sync path is, by its name alone."""
+    """What a file under a sync path is, judged by its name alone."""
 
     CAPTURE = "capture"
-    """A complete capture file: captured data, sent at once."""
+    """A complete capture file. Sync sends it at once."""
     IN_PROGRESS = "in_progress"
-    """Being written, or left by a crash: never sent; recovery makes it complete."""
+    """A capture file that is being written, or that a crash left. Sync never sends it; recovery completes it."""
     SEQUENCE = "sequence"
-    """Whatever else lies in a folder named `sequences`: the data manager's own, no user's file."""
+    """Any other file in a folder named `sequences`, such as an open sequence. Sync never sends it."""
     ENDED_SEQUENCE = "ended_sequence"
-    """A sequence that has ended: sent by a call of its own, behind the data."""
+    """A sequence that has ended. Sync sends it by a call of its own, after the data."""
     ARBITRARY = "arbitrary"
-    """Any other file: sent when it has been left alone for a while."""
+    """Any other file. Sync sends it when it has not been changed for a while."""
 
 
 def kind_of(path: str) -> FileKind:
+    """Returns the kind of the file at `path`, without a look at the disk."""
     if path.endswith(CAPTURE_EXTENSION):
         return FileKind.CAPTURE
-    if path.endswith(IN_PROGRESS_EXTENSION):  # as to Go's Ext, to which a file named ".prog" is one too
+    if path.endswith(IN_PROGRESS_EXTENSION):  # like Go's Ext, for which a file named ".prog" has this extension
         return FileKind.IN_PROGRESS
     if os.path.basename(os.path.dirname(path)) == SEQUENCES_FOLDER:
         return FileKind.ENDED_SEQUENCE if path.endswith(ENDED_SEQUENCE_EXTENSION) else FileKind.SEQUENCE
@@ -58,13 +58,14 @@ def kind_of(path: str) -> FileKind:
 
 
 def collector_folder(capture_dir: str, api: str, resource: str, method: str) -> str:
-    """The folder of one collector's files: `<capture_dir>/<api>/<resource>/<method>`, `:` and `/` replaced."""
+    """Returns the folder of one collector's files: `<capture_dir>/<api>/<resource>/<method>`, `:` and `/`
+    replaced."""
     parts = (part.replace(":", "_").replace("/", "_") for part in (api, resource, method))
     return os.path.join(capture_dir, *parts)
 
 
 def capture_file_stem(time_ns: int) -> str:
-    """A capture file's name without its extension: local time to the microsecond, as RDK writes it."""
+    """Returns a capture file's name without its extension: local time to the microsecond, as RDK writes it."""
     seconds, nanoseconds = divmod(time_ns, 1_000_000_000)
     moment = datetime.fromtimestamp(seconds).astimezone().replace(microsecond=nanoseconds // 1000)
     offset = moment.isoformat(timespec="microseconds")
@@ -72,7 +73,7 @@ def capture_file_stem(time_ns: int) -> str:
 
 
 def capture_file_time_ns(path: str) -> int | None:
-    """The time in a capture file's name, in ns since the epoch; None when it has none."""
+    """Returns the time in a capture file's name, in ns since the epoch, or None if there is none."""
     stem = os.path.basename(path).partition(".")
     fraction = stem[2].partition(".")[0]
     try:
@@ -83,15 +84,15 @@ def capture_file_time_ns(path: str) -> int | None:
 
 
 def in_progress_path(path: str) -> str:
-    """Where the capture file that is to be at `path` lies until it is complete."""
+    """Returns where the capture file that will be at `path` lies until it is complete."""
     return os.path.splitext(path)[0] + IN_PROGRESS_EXTENSION
 
 
 def failed_path(path: str, capture_dir: str) -> str:
-    """Where `path` goes when it can't be delivered.
+    """Returns where the file at `path` goes when it can't be delivered.
 
-    Under the capture folder: `<capture_dir>/failed/` with the path kept below it. Elsewhere: `failed/` beside the
-    file, as the builtin does for arbitrary files, since its folder may be on another file system.
+    A file in the capture folder goes to `<capture_dir>/failed/` and keeps its path below it. Any other file goes to
+    `failed/` beside it, as with the builtin, since its folder may be on another file system.
     """
     relative = os.path.relpath(path, capture_dir)
     if relative == os.pardir or relative.startswith(os.pardir + os.sep):
@@ -101,7 +102,7 @@ def failed_path(path: str, capture_dir: str) -> str:
 
 
 def free_name(path: str, is_taken: Callable[[str], bool], extension: str = "") -> str:
-    """`path` with its `extension`, or the first of `path~2`, `path~3`, … with it that is not taken."""
+    """Returns `path` with `extension`, or the first of `path~2`, `path~3`, … with it that is not taken."""
     number, free = 1, path + extension
     while is_taken(free):
         number += 1
@@ -110,26 +111,26 @@ def free_name(path: str, is_taken: Callable[[str], bool], extension: str = "") -
 
 
 def without_number(name: str) -> str:
-    """The name for which `free_name` found `name`, if it is one of these; else `name`."""
+    """Returns the name from which `free_name` made `name`, or `name` itself if it has no number."""
     numbered = _NUMBERED.fullmatch(name)
     return numbered[1] if numbered else name
 
 
 CAUSE_EXTENSION = ".cause.json"
 REWRITTEN_EXTENSION = ".new.prog"
-"""Ends the name of what is to replace a file; `FileSystem.replace` uses the same."""
+"""Ends the name of a file that is going to replace another; `FileSystem.replace` uses the same."""
 
 
 def cause_path(failed: str) -> str:
-    """The sidecar that says why a file is in quarantine."""
+    """Returns the path of the sidecar, which says why a file is in quarantine."""
     return failed + CAUSE_EXTENSION
 
 
 def rewritten_path(failed: str) -> str:
-    """What is about to replace a file in quarantine; a crash may leave it."""
+    """Returns the path of what is about to replace a file in quarantine. A crash may leave such a file."""
     return failed + REWRITTEN_EXTENSION
 
 
 def state_path(capture_dir: str, name: str) -> str:
-    """A file of ours that is no data: `<capture_dir>/.holdfast/<name>.prog`."""
+    """Returns the path of a file of our state: `<capture_dir>/.holdfast/<name>.prog`."""
     return os.path.join(capture_dir, STATE_FOLDER, name + IN_PROGRESS_EXTENSION)

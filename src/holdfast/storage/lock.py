@@ -1,7 +1,9 @@
-"""One data manager to a capture folder: an advisory lock on `.holdfast/lock.prog`.
+"""The lock that keeps two data managers out of one capture folder: an advisory lock on `.holdfast/lock.prog`.
 
-The kernel frees it when its owner dies, however it dies; so a lock is never stale. The file stays and holds the
+The kernel releases it when its owner dies, however it dies, so it is never stale. The file stays; it has the
 owner's process id, for people and for the status.
+
+Blocks on the disk. Not thread-safe.
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from . import layout
 
 
 class FolderLock:
-    """At most one process holds it. `release` is safe to call when it is not held."""
+    """The lock of one capture folder, which at most one process holds."""
 
     def __init__(self, files: FileSystem, capture_dir: str) -> None:
         self._files = files
@@ -24,7 +26,10 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def try_acquire(self) -> bool:
-        """Takes the lock if it is free; StorageError when the folder can't be written."""
+        """Takes the lock if it is free, and returns whether it is ours. Never waits for another process.
+
+        Raises StorageError if the folder can't be written or its file system has no locks.
+        """
         if self._descriptor is not None:
             return True
         self._files.make_folder(os.path.dirname(self._path))
@@ -41,19 +46,20 @@ class FolderLock:
             os.close(descriptor)
             raise StorageError("lock", self._path, error) from error
         self._descriptor = descriptor
-        with suppress(OSError):  # a full disk must not keep us from the lock: sync is what frees it
+        with suppress(OSError):  # a full disk must not keep us from the lock, since sync frees the disk
             os.ftruncate(descriptor, 0)
             os.write(descriptor, f"{os.getpid()}\n".encode())
         return True
 
     def owner(self) -> str:
-        """The process that holds the lock, as it wrote itself down; "unknown" when that can't be read."""
+        """Returns the process id of the last owner, from the file; "unknown" if that can't be read."""
         try:
             return self._files.read(self._path).decode("ascii", "replace").strip() or "unknown"
         except StorageError:
             return "unknown"
 
     def release(self) -> None:
+        """Releases the lock; does nothing if it is not held."""
         if self._descriptor is not None:
             os.close(self._descriptor)
             self._descriptor = None

@@ -1,10 +1,14 @@
-"""Recovery: makes the `.prog` files that a crash left ready for their final names, so that sync takes them.
+"""Recovery makes the `.prog` files that a crash left ready for their final names, so that sync sends them.
 
-Runs under the folder's lock, beside capture. It never touches a file that this process or another of ours writes,
-and leaves one of the builtin's alone until nobody has written to it for `QUIET_S`. A torn end is cut off and
-counted; a file without a readable header is quarantined; damage inside a file is left for sync, which delivers the
-good readings around it. A file is read a window at a time, whatever its size.
-Blocks: belongs on a worker thread.
+It runs while we hold the folder's lock, beside capture. Invariants:
+
+- It never touches a file that a process of ours is writing, this one included, nor one of the builtin that was
+  written to within the last `QUIET_S`.
+- An unfinished reading at the end of a file is cut off and counted. A file without a readable header is
+  quarantined. Damage inside a file is left for sync, which delivers the good readings around it.
+- A file is read a window at a time, whatever its size.
+
+Blocks on the disk: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -25,24 +29,29 @@ from .ledger.ledger import Ledger
 from .quarantine.quarantine import quarantine, readings_in_unreadable
 
 QUIET_S = 2.0
+"""How long a file must not have been written to, so that no other program is still writing it."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
 class RecoveryReport:
-    """What one pass found. `waiting` files were written to a moment ago: another pass is due."""
+    """What one pass found."""
 
     files: int = 0
+    """Files that are ready for their final names."""
     readings: int = 0
     torn_readings: int = 0
+    """Unfinished readings that were cut off."""
     quarantined: int = 0
+    """Files that were moved into quarantine."""
     waiting: int = 0
+    """Files that were written to a moment ago, for which another pass is needed."""
 
 
 @dataclass
 class RecoveredFile:
-    """A file that a crash left, whole again; its readings are counted."""
+    """A file that a crash left, which is whole again and whose readings are counted."""
 
     files: FileSystem
     collector: CollectorId
@@ -51,16 +60,17 @@ class RecoveredFile:
     ours: bool
 
     def complete(self) -> str:
-        """Gives it its final name. On StorageError it may be called again."""
+        """Gives the file its final name, and returns it. Raises StorageError; the caller may then try again."""
         final = final_name(self.files, self.path)
         self.files.rename(self.path, final)
         return final
 
 
 class Recovery:
-    """One pass over the `.prog` files under `capture_dir`; `is_ours` tells which this process is writing.
+    """One pass over the `.prog` files under `capture_dir`. `is_ours` says whether this process is writing a file.
 
-    Iterate it for the files that are to get their final names.
+    Iterating over it runs the pass, and yields the files that are ready for their final names. It never raises: a
+    file that can't be recovered is logged and stays where it is.
     """
 
     def __init__(
@@ -85,7 +95,7 @@ class Recovery:
             except StorageError as error:
                 logger.error("%s; it stays where it is until the next start", error)
                 continue
-            except Exception:  # the last resort: everything foreseen is a StorageError, or damage
+            except Exception:  # one file never stops the others; everything foreseen is a StorageError, or damage
                 logger.exception(
                     "%s: recovery failed unexpectedly; it stays where it is until the next start", printable(path)
                 )
@@ -125,7 +135,7 @@ class Recovery:
         self._ledger.note_completed([path])
 
     def _lost(self, path: str) -> None:
-        """A file of which a power cut left nothing; what it held is counted where that is known."""
+        """Removes a file of which a power cut left nothing, and counts as torn what the journal says it held."""
         collector = self._ledger.collector_in(os.path.dirname(path))
         if collector is not None:
             self._ledger.count_recovered(collector, path, 0, 0, ours=True)
@@ -141,7 +151,7 @@ class Recovery:
 
 
 def _in_progress(files: FileSystem, folder: str) -> Iterator[str]:
-    """The `.prog` files under a folder, `.holdfast/`, `failed/` and symbolic links left out."""
+    """Yields the `.prog` files under a folder, except in `SKIPPED_FOLDERS` and behind symbolic links."""
     try:
         for entry in files.list_folder(folder):
             if entry.kind is EntryKind.FOLDER:

@@ -1,11 +1,11 @@
-"""Sequences on the disk: `<capture_dir>/sequences/<id>.progseq` while one is open, `<id>.seq` when it has ended.
+"""Sequences on the disk: `<capture_dir>/sequences/<id>.progseq` for an open one, `<id>.seq` for one that has ended.
 
-The names and the JSON are RDK's (data/sequence_file.go), so that either data manager takes over what the other
-left. RDK's files say nothing of when an open sequence was last alive, so that a crash leaves one without an end.
-Ours are written again each few seconds with the `end_time` so far: after a crash the sequence ends there. The
-builtin does not read it. One without an end goes to `failed/sequences/`, as with the builtin.
+The names and the JSON are RDK's (data/sequence_file.go), so that each data manager takes over what the other left.
+RDK's file of an open sequence does not say when the sequence was last alive, so after a crash it has no end. We
+write the file again every few seconds with the `end_time` so far, and after a crash the sequence ends at that time.
+The builtin ignores it. A sequence without an end goes to `failed/sequences/`, as with the builtin.
 
-`.tmp` files are what a crash left of a write. Blocks: belongs on a worker thread.
+A file is replaced atomically; a crash may leave a `.tmp` file. Blocks on the disk: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from . import layout
 from .quarantine.quarantine import quarantine_sequence
 
 MAX_FILE_BYTES = 1024 * 1024
-"""Of a file with one sequence; a larger one is no sequence."""
+"""The largest file that is read as a sequence."""
 _TEMPORARY_EXTENSION = ".tmp"
 _LEFT = (layout.OPEN_SEQUENCE_EXTENSION, _TEMPORARY_EXTENSION)
 _NS = 1_000_000_000
@@ -34,12 +34,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Sequence:
-    """A stretch of time of some pairs of resource and method. `end_ns` is 0 where nobody knows it."""
+    """A span of time in which some collectors belong together. Times are in ns since the epoch."""
 
     resources: tuple[tuple[str, str], ...]
+    """Pairs of resource name and method name."""
     tags: tuple[str, ...]
     start_ns: int
     end_ns: int = 0
+    """0 if it is not known."""
 
 
 class SequenceFiles:
@@ -51,32 +53,34 @@ class SequenceFiles:
         self.capture_dir = capture_dir
 
     def write_open(self, identity: str, sequence: Sequence) -> None:
-        """Makes `<id>.progseq` say `sequence`, whose `end_ns` is now. Raises StorageError."""
+        """Writes `<id>.progseq`. The `end_ns` of `sequence` is the present time. Raises StorageError."""
         self._write(self._open_path(identity), sequence)
 
     def write_ended(self, identity: str, sequence: Sequence) -> None:
-        """Leaves `<id>.seq`, ready for sync, and no `<id>.progseq`. Raises StorageError."""
+        """Writes `<id>.seq`, ready for sync, and removes `<id>.progseq`. Raises StorageError."""
         self._write(self._ended_path(identity), sequence)
         self._files.remove_if_there(self._open_path(identity))
 
     def has_ended(self, identity: str) -> bool:
-        """Whether `<id>.seq` is there."""
+        """Whether `<id>.seq` exists."""
         return self._files.exists(self._ended_path(identity))
 
     def forget_end(self, identity: str) -> None:
-        """Removes `<id>.seq`, if it is there."""
+        """Removes `<id>.seq` if it exists. Raises StorageError."""
         self._files.remove_if_there(self._ended_path(identity))
 
     def forget(self, identity: str) -> None:
-        """Removes what is there of the sequence."""
+        """Removes both files of the sequence, if they exist. Raises StorageError."""
         self._files.remove_if_there(self._open_path(identity))
         self.forget_end(identity)
 
     def finish_left(self, is_open: Callable[[str], bool]) -> int:
-        """Ends every open sequence that an earlier process left, or keeps it in quarantine; returns how many ended.
+        """Ends each open sequence that an earlier process left, or moves it into quarantine if its end is not
+        known.
 
-        `is_open` tells the sequences of this process. The folder's lock must be ours. What can't be read or written
-        is logged, and left for the next start.
+        Returns how many were ended. `is_open` says whether a sequence is one of this process. The folder's lock
+        must be ours. Never raises StorageError: what can't be read or written is logged, and left for the next
+        start.
         """
         ended = 0
         try:
@@ -137,7 +141,8 @@ class SequenceFiles:
 
 
 def read(files: FileSystem, path: str) -> Sequence:
-    """The sequence in a file, whoever wrote it. Raises StorageError, or DamagedFileError for what is none."""
+    """Returns the sequence in a file, of ours or the builtin's. Raises StorageError, or DamagedFileError if the
+    file holds no sequence."""
     try:
         if files.stat(path).st_size > MAX_FILE_BYTES:
             raise ValueError("it is too large")
@@ -173,7 +178,7 @@ def _text(value: object) -> str:
 
 
 def rfc3339(time_ns: int) -> str:
-    """A time as Go writes it in JSON, in UTC; 0 is Go's zero time."""
+    """Returns a time as Go writes it in JSON, in UTC. 0 becomes Go's zero time."""
     if time_ns == 0:
         return "0001-01-01T00:00:00Z"
     seconds, nanoseconds = divmod(time_ns, _NS)
@@ -183,7 +188,10 @@ def rfc3339(time_ns: int) -> str:
 
 
 def _time_ns(text: object) -> int:
-    """A time as Go writes it, to the nanosecond; Go's zero time, or none, is 0."""
+    """Returns a time that Go wrote, to the nanosecond. Go's zero time, and None, become 0.
+
+    Raises ValueError.
+    """
     if text is None:
         return 0
     if not isinstance(text, str):

@@ -1,6 +1,9 @@
-"""A bound for the quarantine of one capture folder, where it would fill memory: what failed first goes first.
+"""The limit of a quarantine that is kept in memory: beyond it, the files that failed first are deleted.
 
-Readings that go count as deleted to free space, files as discarded. Blocks: belongs on a worker thread.
+Their readings count as deleted to free space, arbitrary files as discarded. Listing the quarantine takes at most
+`MOST_LISTING` of the time.
+
+Blocks on the disk: belongs on one worker thread at a time.
 """
 
 from __future__ import annotations
@@ -22,25 +25,27 @@ from .listing import QuarantinedFile, quarantined_files_of
 from .removal import BATCH, QuarantineRemoval
 
 MOST_LISTING = 0.05
-"""The share of the time that may go into listings."""
+"""The largest share of the time that may go into listings."""
 
 logger = logging.getLogger(__name__)
 
 
 class _Failed(NamedTuple):
+    """A file in quarantine. These sort by when they were moved there."""
+
     moved_ns: int
     path: str
     size_bytes: int
-    """With the sidecar, in whole blocks."""
+    """The size on disk, in whole blocks, with what lies beside the file."""
     file: QuarantinedFile
 
 
 class QuarantineLimit:
-    """`root` is the capture folder without symbolic links."""
+    """The limit for one capture folder. `root` returns its path without symbolic links."""
 
     def __init__(self, files: FileSystem, clock: Clock, ledger: Ledger, root: Callable[[], str]) -> None:
         self.bytes: int | None = None
-        """What was there at the last check; None until one has counted it."""
+        """How much was in quarantine after the last check, in bytes on the disk; None before the first one."""
         self._files = files
         self._clock = clock
         self._removal = QuarantineRemoval(files, lambda file: ledger)
@@ -48,7 +53,8 @@ class QuarantineLimit:
         self._list_at_s = 0.0
 
     def check(self, most_bytes: int) -> None:
-        """Gives up what is too much. Never raises StorageError."""
+        """Deletes what exceeds `most_bytes`, unless the last listing was too short a time ago. Never raises
+        StorageError: what can't be deleted stays."""
         begin_s = self._clock.monotonic()
         if begin_s < self._list_at_s:
             return
@@ -73,7 +79,7 @@ class QuarantineLimit:
 
     @staticmethod
     def _too_much(oldest_first: Iterator[_Failed], excess_bytes: int) -> list[_Failed]:
-        """The next that go, as many as it takes, or a batch."""
+        """Returns the next files to delete: as many as are needed, at most a batch."""
         batch: list[_Failed] = []
         for failed in itertools.islice(oldest_first, BATCH):
             batch.append(failed)
@@ -83,7 +89,7 @@ class QuarantineLimit:
         return batch
 
     def _known(self, file: QuarantinedFile) -> _Failed | None:
-        """None where it is gone meanwhile."""
+        """Returns the file with its size and time, or None if it is gone."""
         try:
             status = self._files.stat(file.path)
         except StorageError:

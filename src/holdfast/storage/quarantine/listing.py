@@ -1,7 +1,10 @@
-"""What lies in quarantine: found by a walk over the sync paths, listed a page at a time. Streams; blocks.
+"""Finds the files in quarantine by a walk over the sync paths, and lists them a page at a time.
 
-A capture folder has one quarantine, with the paths kept below it. Everywhere else it is a folder `failed` beside
-the files, as the builtin has it: what lies deeper in such a folder is nobody's business.
+A capture folder has one quarantine, in which files keep their paths. Elsewhere quarantine is a folder `failed`
+beside the files, as with the builtin; folders in such a `failed` are not ours and are left out. Files are yielded
+as they are found, so memory does not grow with their number.
+
+Blocks on the disk: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -27,21 +30,23 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class QuarantinedFile:
-    """A file in quarantine. `place` is where it was, or a name that was free beside it there."""
+    """A file in quarantine."""
 
     path: str
+    """Where it is now."""
     place: str
+    """Where it was, perhaps with a number in its name, if another file of that name was in quarantine already."""
     root: str
     """The sync path in which it was found."""
 
     def origin(self, sidecar: Sidecar) -> str:
-        """Where it was."""
+        """Returns the path where the file was."""
         folder, name = os.path.split(self.place)
         plain = layout.without_number(name)
         return os.path.join(folder, plain) if plain == os.path.basename(sidecar.file) else self.place
 
     def names(self) -> Iterator[str]:
-        """All by which it may be meant: itself, where it was, and the folders of either."""
+        """Yields the paths by which a user may name it: where it is, where it was, and the folders of both."""
         for path in (self.path, self.place):
             while path != self.root and path != os.path.dirname(path):
                 yield printable(path)
@@ -52,7 +57,10 @@ class QuarantinedFile:
 def quarantined_files(
     files: FileSystem, capture_roots: Collection[str], other_roots: Iterable[str]
 ) -> Iterator[QuarantinedFile]:
-    """Everything in quarantine under these sync paths, each file once. What can't be looked at is left out."""
+    """Yields all files in quarantine under these sync paths, each once.
+
+    A folder that can't be read is logged and left out.
+    """
     kept_whole = {os.path.realpath(root) for root in capture_roots}
     roots = dict.fromkeys((*kept_whole, *map(os.path.realpath, other_roots)))
     for root in roots:
@@ -60,7 +68,7 @@ def quarantined_files(
 
 
 def quarantined_files_of(files: FileSystem, capture_root: str) -> Iterator[QuarantinedFile]:
-    """What a capture folder keeps in its own quarantine."""
+    """Yields the files in the quarantine of one capture folder. What can't be read is logged and left out."""
     failed = os.path.join(capture_root, layout.FAILED_FOLDER)
     yield from _below(files, failed, capture_root, capture_root, deep=True)
 
@@ -103,12 +111,13 @@ def _left_out(error: StorageError) -> None:
 
 @dataclass(frozen=True)
 class Page:
-    """Some of what is in quarantine, in the order of the paths. `next` is where to go on; empty at the end."""
+    """A part of the list of files in quarantine, in the order of their paths."""
 
     rows: list[dict[str, Any]]
     files: int
-    """All that there is."""
+    """How many files the whole list has."""
     next: str
+    """The path after which the next page begins; empty on the last page."""
 
 
 def list_page(
@@ -118,7 +127,7 @@ def list_page(
     after: str,
     limit: int,
 ) -> Page:
-    """The first `limit` of those that are meant, behind the one at `after`."""
+    """Returns the first `limit` of the files that `is_meant` accepts and whose paths come after `after`."""
     count = 0
 
     def behind() -> Iterator[QuarantinedFile]:
@@ -135,7 +144,7 @@ def list_page(
 
 
 def _row(files: FileSystem, file: QuarantinedFile) -> dict[str, Any] | None:
-    """None where it is gone meanwhile."""
+    """Returns what the command shows of a file, or None if it is gone."""
     try:
         status = files.stat(file.path)
         sidecar = read_sidecar(files, file.path)

@@ -1,7 +1,9 @@
-"""Quarantine: files that can't be delivered, kept in `failed/` with the reason beside them.
+"""Quarantine keeps files that can't be delivered, in `failed/`, with the cause of each beside it.
 
-The reason is a JSON file of its own, the sidecar. It also says what of the file counts as quarantined, so that this
-can be taken back (`put_back`). The ledger counts before the file is moved. Blocks: belongs on a worker thread.
+The cause is in a JSON file of its own, the sidecar. The sidecar also says what of the file counts as quarantined,
+for `removal` to take that back. The ledger counts before the file is moved.
+
+Blocks on the disk: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -27,35 +29,41 @@ from ..ledger.moves import Move, MoveKind, uncounted
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
 NAMES_LOCK = threading.Lock()
-"""Held by whoever puts a file and its sidecar into quarantine, or takes them out: the two change as one."""
+"""Held while a file and its sidecar are moved into quarantine or out of it: the two change as one."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class QuarantinedReadings:
-    """What of a capture file counts as quarantined."""
+    """The readings of a capture file that count as quarantined."""
 
     collector: CollectorId
     readings: int
     ours: bool
+    """Whether we captured them."""
 
 
 @dataclass(frozen=True)
 class Sidecar:
-    """Why a file is in quarantine. Without a sidecar it was the builtin that put it there."""
+    """Why a file is in quarantine. If a file has none, the builtin put it there."""
 
     file: str = ""
-    """Where it was, printable."""
+    """The path where the file was, printable."""
     cause: str = ""
     time: str = ""
+    """When the file was moved here, in UTC."""
     damaged: tuple[tuple[int, int], ...] = ()
-    """The byte ranges [from, to) that were not delivered, where the rest was."""
+    """The byte ranges [from, to) that were not delivered, damaged or refused, if the rest was. A crash during a
+    retry may leave ranges of before the file was rewritten; their total length is right (`removal`)."""
     held: QuarantinedReadings | None = None
+    """What counts as quarantined; None for an arbitrary file, or if it is not known whose readings these are."""
 
     def counts_as(self, kind: MoveKind, origin: str) -> Move:
-        """What goes with the whole of the file that is, or was, at `origin`: its readings, where they are known; an
-        arbitrary file counts as one, unless it was the builtin that put it there."""
+        """Returns what counts when the file that is, or was, at `origin` moves: its readings, if they are known.
+
+        An arbitrary file counts as one file, unless the builtin put it here.
+        """
         if self.held is not None:
             return Move(kind, self.held.collector, self.held.readings, self.held.ours)
         is_counted = self.cause and layout.kind_of(origin) is FileKind.ARBITRARY
@@ -72,11 +80,12 @@ def quarantine(
     held: QuarantinedReadings | None = None,
     torn: int = 0,
 ) -> str:
-    """Counts `path` as quarantined, moves it into `failed/`, and writes its cause beside it; returns the new path.
-    On StorageError it is where it was, and counts as it did.
+    """Counts `path` as quarantined, moves it into `failed/`, and writes its cause beside it. Returns the new path.
 
-    `damaged` are the byte ranges [from, to) that are not good, where the rest is delivered; `held` are the readings
-    that were not delivered, `torn` further ones at its end, which nobody can read.
+    `damaged` are the byte ranges [from, to) that were not delivered, if the rest was. `held` are the readings that
+    were not delivered. `torn` is the number of unfinished readings at the end of the file, which count as dropped.
+
+    Raises StorageError; then the file is where it was, and counts as before. Blocks on the disk.
     """
     sidecar = _sidecar(path, cause, tuple(damaged), held)
     with ledger.counting(path, sidecar.counts_as(MoveKind.QUARANTINED, path)._replace(torn=torn)):
@@ -84,14 +93,20 @@ def quarantine(
 
 
 def readings_in_unreadable(files: FileSystem, ledger: Ledger, path: str) -> QuarantinedReadings | None:
-    """What a file of ours with a damaged header holds, by its folder and its checks; None where nobody knows whose
-    it is."""
+    """Returns what a file of ours with a damaged header holds, judged by its folder and its checksums.
+
+    Returns None if no file of that folder was ever counted. The number of readings is an estimate. Raises
+    StorageError. Blocks on the disk.
+    """
     collector = ledger.collector_in(os.path.dirname(path))
     return None if collector is None else QuarantinedReadings(collector, count_checks(files, path), True)
 
 
 def quarantine_sequence(files: FileSystem, capture_dir: str, path: str, cause: str) -> str:
-    """As `quarantine`, of what counts nowhere: a sequence."""
+    """Moves the file of a sequence into `failed/`, and writes its cause beside it. Returns the new path.
+
+    A sequence is in no count. Raises StorageError; then the file is where it was. Blocks on the disk.
+    """
     return _move(files, capture_dir, path, _sidecar(path, cause))
 
 
@@ -112,13 +127,16 @@ def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> s
 
 
 def write_sidecar(files: FileSystem, failed: str, sidecar: Sidecar) -> None:
-    """Says why the file at `failed` is there. Raises StorageError."""
+    """Writes the sidecar of the file at `failed`, atomically. Raises StorageError."""
     note = {name: value for name, value in asdict(sidecar).items() if value}
     files.replace(layout.cause_path(failed), json.dumps(note, indent=1).encode())
 
 
 def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
-    """What is said of the file at `failed`. Raises StorageError, or DamagedFileError where it makes no sense."""
+    """Returns the sidecar of the file at `failed`, an empty one if it has none.
+
+    Raises StorageError, or DamagedFileError if the sidecar can't be understood.
+    """
     path = layout.cause_path(failed)
     try:
         if files.stat(path).st_size > MAX_SIDECAR_BYTES:
