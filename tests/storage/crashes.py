@@ -1,4 +1,4 @@
-"""A crash at any operation on the disk; what it leaves, and a pass of recovery over it."""
+"""Crashes for the tests: a death at any change to the disk, the file that it leaves, and a pass of recovery."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ STEM = "2023-11-14T22_13_20.123456Z"
 
 
 class Killed(BaseException):
-    """The process ends here."""
+    """The end of the process."""
 
 
 class Mortal(FileSystem):
-    """A file system on which the process dies, in its `life`, instead of the change of that number."""
+    """A file system on which the process dies during `life`, instead of the change with the number `dies_at`."""
 
     def __init__(self, dies_at: int) -> None:
         self.dies_at = dies_at
@@ -31,7 +31,7 @@ class Mortal(FileSystem):
 
     @contextmanager
     def life(self) -> Iterator[None]:
-        """The process dies in here, if it comes so far."""
+        """The body of the `with` statement is the process's life. If it makes enough changes, it dies in there."""
         self._done = 0
         try:
             yield
@@ -75,7 +75,7 @@ class Mortal(FileSystem):
 
 
 def deaths() -> Iterator[Mortal]:
-    """One for a death at each change to the disk, and a last one for a life without."""
+    """Yields a file system for a death at each change to the disk, and a last one on which nobody dies."""
     for dies_at in itertools.count(1):
         mortal = Mortal(dies_at)
         yield mortal
@@ -85,7 +85,7 @@ def deaths() -> Iterator[Mortal]:
 
 
 def leave(path: Path, data: bytes, age_s: float = 60.0) -> Path:
-    """A file that a crash left, `age_s` ago on the FakeClock's wall time."""
+    """Writes a file that a crash left `age_s` ago, by the wall time of FakeClock."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(data)
     written_ns = START_NS - round(age_s * 1e9)
@@ -99,6 +99,7 @@ def run(
     files: FileSystem | None = None,
     is_ours: Callable[[str], bool] = lambda path: False,
 ) -> RecoveryReport:
+    """Runs one pass of recovery, and gives the files their final names."""
     recovery = Recovery(files or FileSystem(), FakeClock(), ledger, str(tmp_path), is_ours)
     for left in recovery:
         with suppress(StorageError):

@@ -1,4 +1,4 @@
-"""Ledgers for the tests: of a process that begins, and with readings in complete files."""
+"""Ledgers for the tests, and what happens to readings in them."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ RADAR: CollectorId = (samples.API, "radar", "Readings")
 
 
 def open_ledger(folder: Path, files: FileSystem | None = None) -> Ledger:
-    """As a process begins with it."""
+    """Returns the ledger with which a process begins."""
     ledger = Ledger(files or FileSystem(), str(folder))
     ledger.attach(lambda: None)
     return ledger
 
 
 def capture(ledger: Ledger, readings: int, path: str = "", collector: CollectorId = LIDAR) -> None:
-    """Readings that are in a complete file."""
+    """Counts readings that are in a complete file."""
     for _ in range(readings):
         ledger.count_captured(collector)
     ledger.note_completing(collector, path or f"/capture/{collector[1]}.prog", readings)
@@ -34,6 +34,6 @@ def capture(ledger: Ledger, readings: int, path: str = "", collector: CollectorI
 def go(
     ledger: Ledger, kind: MoveKind, readings: int, *, collector: CollectorId | None = LIDAR, **what: Any
 ) -> None:
-    """A file goes, and its readings count so; without a collector an arbitrary file."""
+    """Counts the move of a file with this many readings, or of an arbitrary file if there is no collector."""
     with ledger.counting("/gone", Move(kind, collector, readings, **what)):
         pass

@@ -1,5 +1,12 @@
-"""The lives of a process and its successors on one capture folder, each ended by a kill at any of its changes to
-the disk, and what is true of the folder whatever the ledger says of it."""
+"""Processes that follow each other on one capture folder, each killed at any of its changes to the disk.
+
+A `Life` is one process. It begins as a start does, plays a list of steps, and ends. A step is the name of a method
+of `Life` and a number: `("read", 3)` captures three readings, `("flush", 0)` writes them, `("rm", 0)` empties the
+folder. `MortalFileSystem` decides how many changes to the disk the process makes before the kill.
+
+The `World` is what is outside of the process: the folder, the cloud, a person with `rm`, the builtin. It counts
+what really happened, and `World.check` compares that with the ledger.
+"""
 
 from __future__ import annotations
 
@@ -24,21 +31,22 @@ from . import samples
 from .ledgers import LIDAR
 
 Step = tuple[str, int]
+"""The name of a method of `Life`, and its argument."""
 NEVER_S = 3600.0
 MAX_BYTES = 700
 
 
 class Later(SystemClock):
-    """The time of the next start: files are not from a moment ago."""
+    """A clock that is an hour ahead, so that recovery finds no file that was written to a moment ago."""
 
     def time_ns(self) -> int:
         return SystemClock.time_ns() + 3600 * 1_000_000_000
 
 
 class MortalFileSystem(FaultyFileSystem):
-    """What the process changes on the disk after its `life` changes goes nowhere, as after SIGKILL.
+    """A file system on which only the first `life` changes happen; later ones do nothing, as after SIGKILL.
 
-    The change with which it dies is one that was not begun; of a write, `torn_bytes` were.
+    The change at which the process dies is not begun, but of a write `torn_bytes` are written.
     """
 
     def __init__(self, life: int | None, torn_bytes: int = 0) -> None:
@@ -92,27 +100,28 @@ class MortalFileSystem(FaultyFileSystem):
 
 @dataclass
 class World:
-    """A capture folder, a cloud, somebody with `rm`, and a builtin data manager that was there before."""
+    """What is outside of the process, and what really happened there."""
 
     folder: Path
     made: int = 0
-    """Readings, ours and the builtin's; each has its number."""
+    """Readings that were made, ours and the builtin's. They are numbered from 0."""
     kills: int = 0
     refused: int = 0
+    """Readings for which the disk was full."""
     builtin_torn: int = 0
     """Files of the builtin with a torn end."""
     taken: int = 0
-    """Readings of ours that somebody removed and the cloud had not."""
+    """Readings of ours that the person removed before the cloud had them."""
     delivered: int = 0
-    """Readings that the cloud took, and the ledger was told so by a process that lived on."""
+    """Readings that the cloud took and that are in the ledger of a process that lived on."""
     in_doubt: int = 0
-    """Readings that the cloud took when the process was killed."""
+    """Readings that the cloud took at the moment of the kill; they may be in the journal or not."""
     elsewhere: set[int] = field(default_factory=set)
-    """Readings of those that then went into quarantine or were removed: the cloud has them too."""
+    """Numbers of readings that the cloud has and that were then quarantined or removed."""
     cloud: list[int] = field(default_factory=list)
 
-    def left(self, ledger: Ledger) -> int:
-        """Readings of ours in complete files that the cloud does not have, as far as the ledger knows."""
+    def undelivered(self, ledger: Ledger) -> int:
+        """Returns the number of our readings in complete files that the ledger does not know as delivered."""
         count = 0
         for path in samples.files_under(self.folder, ".capture"):
             found = samples.scan(path.read_bytes())
@@ -121,26 +130,26 @@ class World:
                 count += len(found.readings) - ledger.acknowledged_of(str(path), path.stat().st_mtime_ns)
         return count
 
-    def moved(self) -> int:
-        """Readings in quarantine."""
+    def quarantined(self) -> int:
+        """Returns the number of readings in quarantine."""
         paths = (self.folder / "failed").rglob("*.capture")
         return sum(len(samples.scan(path.read_bytes()).readings) for path in paths)
 
     def lose(self, readings: Iterable[bytes]) -> None:
-        """Readings that the cloud does not have, as far as the ledger knows, will not be delivered."""
+        """Notes readings that will not be delivered, though the cloud may have some of them."""
         self.elsewhere |= set(map(samples.number_of, readings)) & set(self.cloud)
 
     def check(self, ledger: Ledger) -> None:
-        """Invariant 1 as the folder and the cloud see it, when nothing is unfinished."""
+        """Checks invariant 1 against the folder and the cloud, when nothing is unfinished."""
         counts = ledger.readings().get(LIDAR)
         if counts is None:
-            assert (self.left(ledger), self.moved(), self.taken, self.delivered) == (0, 0, 0, 0)
+            assert (self.undelivered(ledger), self.quarantined(), self.taken, self.delivered) == (0, 0, 0, 0)
             return
         assert counts.unfinished == 0
         assert counts.delivered - self.delivered in (0, self.in_doubt)
         self.delivered, self.in_doubt = counts.delivered, 0
-        assert counts.quarantined == self.moved()
-        assert counts.on_disk + counts.vanished == self.left(ledger) + self.taken
+        assert counts.quarantined == self.quarantined()
+        assert counts.on_disk + counts.vanished == self.undelivered(ledger) + self.taken
         assert counts.captured + counts.adopted <= self.made
         assert counts.dropped.get("no_space", 0) <= self.refused
         assert counts.dropped.get("torn", 0) <= self.kills + self.builtin_torn
@@ -149,7 +158,7 @@ class World:
 
 
 class Life:
-    """One process. `begin` as a start does, `play` steps until it is killed, `end`."""
+    """One process: `begin`, then `play` steps until it is killed, then `end`."""
 
     def __init__(self, world: World, files: MortalFileSystem) -> None:
         self.world = world
@@ -192,14 +201,14 @@ class Life:
         await self.writer.complete()
 
     async def refuse(self, count: int) -> None:
-        """The disk is full for a moment; the journal's write may fail as well."""
+        """Captures readings while the disk is full for a moment. A write of the journal may fail as well."""
         await self.read(count)
         with self.files.failing("write", code=errno.ENOSPC, partial_bytes=count * 10):
             await self.writer.flush()
         self.world.refused += sum(c.dropped.get("no_space", 0) for c in self.ledger.readings().values())
 
     async def deliver(self, count: int) -> None:
-        """As `sync.delivery`: the cloud's yes is in the ledger before anything else happens."""
+        """Delivers part of the oldest file as `sync.delivery` does: the ledger is written before the file goes."""
         for path in samples.files_under(self.world.folder, ".capture")[:1]:
             found, modified_ns = samples.scan(path.read_bytes()), path.stat().st_mtime_ns
             known = self.ledger.acknowledged_of(str(path), modified_ns)
@@ -225,7 +234,7 @@ class Life:
                 self.world.lose(found.readings)
 
     async def builtin(self, count: int) -> None:
-        """The builtin leaves a complete file, or one that a crash tore."""
+        """Leaves a file of the builtin, complete or torn by a crash."""
         readings = samples.messages(count, first=self.world.made)
         self.world.made += count
         data = samples.builtin_file(samples.metadata(), readings)
@@ -237,7 +246,7 @@ class Life:
         (folder / (stem + (".prog" if torn else ".capture"))).write_bytes(data[:-1] if torn else data)
 
     async def rm(self, _: int) -> None:
-        """Somebody empties the folder; a walk of everything finds that out."""
+        """Removes all complete files, as a person does, and lets a full walk find that out."""
         waiting = self.writer.completion.collectors()
         for path in samples.files_under(self.world.folder, ".capture"):
             found = samples.scan(path.read_bytes())

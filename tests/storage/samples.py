@@ -26,7 +26,7 @@ VALUES: st.SearchStrategy[Any] = st.recursive(
     max_leaves=12,
 )
 READINGS = st.dictionaries(st.text(max_size=10), VALUES, max_size=6)
-"""What sensors answer."""
+"""Readings as sensors answer them."""
 BOTH = pytest.mark.parametrize("checked", [True, False], ids=["ours", "the builtin's"])
 START_NS = 1_700_000_000_123_456_789
 API = "rdk:component:sensor"
@@ -53,19 +53,19 @@ def pictures_header() -> DataCaptureMetadata:
 
 
 def picture(payload: bytes) -> bytes:
-    """A serialized `SensorData` with a payload."""
+    """Returns a serialized `SensorData` with a payload."""
     return SensorData(metadata=SensorMetadata(), binary=payload).SerializeToString()
 
 
 def response(values: Mapping[str, Any]) -> bytes:
-    """What a sensor answers, serialized."""
+    """Returns a sensor's answer, serialized."""
     struct = Struct()
     struct.update(dict(values))
     return GetReadingsResponse(readings=struct.fields).SerializeToString()
 
 
 def message(number: int, values: Mapping[str, Any] | None = None) -> bytes:
-    """The serialized `SensorData` number `number` of a collector at 10 Hz."""
+    """Returns the serialized `SensorData` with this number, of a collector at 10 Hz."""
     requested_ns = START_NS + number * 100_000_000
     payload = frames.readings_payload(response({"number": number} if values is None else values))
     return frames.tabular_message(requested_ns, requested_ns + 1_000_000, payload)
@@ -81,13 +81,13 @@ def our_file(header: DataCaptureMetadata, readings: Iterable[bytes]) -> bytes:
 
 
 def builtin_file(header: DataCaptureMetadata, readings: Iterable[bytes]) -> bytes:
-    """As RDK's pbutil.WriteDelimited writes it: length and message, no checks."""
+    """Returns a capture file as RDK's pbutil.WriteDelimited writes it: lengths and messages, no checks."""
     parts = (header.SerializeToString(), *readings)
     return b"".join(frames.varint(len(part)) + part for part in parts)
 
 
 def old_images_header(**changes: Any) -> DataCaptureMetadata:
-    """Of a file of camera.GetImages from before each image had a file of its own."""
+    """Returns the header of a file of camera.GetImages from before each image had a file of its own."""
     values: dict[str, Any] = {
         "component_type": "rdk:component:camera",
         "component_name": "eye",
@@ -98,7 +98,7 @@ def old_images_header(**changes: Any) -> DataCaptureMetadata:
 
 
 def old_images_reading(images: Mapping[str, bytes], number: int = 0) -> bytes:
-    """A reading of such a file, as RDK's StructToStructPb makes a struct of a GetImagesResponse."""
+    """Returns a reading of such a file, as RDK's StructToStructPb makes it of a GetImagesResponse."""
     answer = Struct()
     answer.update(
         {
@@ -118,12 +118,12 @@ def file_of(checked: bool) -> Callable[[DataCaptureMetadata, list[bytes]], bytes
 
 
 def ends(header: DataCaptureMetadata, readings: list[bytes], *, checked: bool) -> list[int]:
-    """The offsets behind the header and behind each reading."""
+    """Returns the offsets behind the header and behind each reading."""
     return [len(file_of(checked)(header, readings[:count])) for count in range(len(readings) + 1)]
 
 
 def plain_messages(data: bytes) -> list[bytes]:
-    """The messages of a whole capture file as protobuf's own reader cuts them."""
+    """Returns the messages of a whole capture file as protobuf's own reader cuts them."""
     found, offset = [], 0
     while offset < len(data):
         size, offset = _DecodeVarint(data, offset)
@@ -133,7 +133,7 @@ def plain_messages(data: bytes) -> list[bytes]:
 
 
 class InMemory(FileSystem):
-    """One file, and it is `data`."""
+    """A file system with one file, whose content is `data`."""
 
     def __init__(self, data: bytes) -> None:
         self._data = data
@@ -148,7 +148,7 @@ class InMemory(FileSystem):
         return self._data[offset : offset + size_bytes]
 
     def close(self, descriptor: int, path: str) -> None:
-        """Nothing to close."""
+        """Does nothing."""
 
 
 @dataclass
@@ -185,7 +185,7 @@ def scan(data: bytes) -> Scan:
 
 
 def scan_or_refuse(data: bytes) -> Scan | None:
-    """None for a file whose header is not good: the only error that a scan may end with."""
+    """Returns what a scan finds, or None if the header is not good: the only error that a scan may raise."""
     try:
         return scan(data)
     except DamagedFileError:
@@ -214,19 +214,19 @@ def _assert_covered(data: bytes, found: Scan) -> None:
 
 
 def number_of(reading: bytes) -> int:
-    """The number that `message` was given."""
+    """Returns the number of a `message`."""
     fields = SensorData.FromString(reading).struct.fields["readings"].struct_value.fields
     return int(fields["number"].number_value)
 
 
 def files_under(folder: str | os.PathLike[str], extension: str) -> list[Path]:
-    """The files with this extension, oldest name first; quarantine and state left out."""
+    """Returns the files with this extension, oldest name first, except those in quarantine and our state."""
     found = sorted(Path(folder).rglob(f"*{extension}"))
     return [path for path in found if not {"failed", ".holdfast"} & set(path.relative_to(folder).parts)]
 
 
 def readings_under(folder: str | os.PathLike[str], extension: str = ".capture") -> list[bytes]:
-    """All readings of all files, in the order of the files' names; fails when a file is not wholly good."""
+    """Returns all readings of all files, in the order of the files' names. Fails if a file is not wholly good."""
     found = []
     for path in files_under(folder, extension):
         result = scan(path.read_bytes())

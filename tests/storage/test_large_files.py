@@ -1,4 +1,4 @@
-"""Recovery of large files: memory does not grow with them."""
+"""Recovery of large files takes no more memory than that of small ones."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 class TestLarge:
-    """A file is never read as a whole."""
+    """A file is read a window at a time, never as a whole."""
 
     @pytest.mark.parametrize(
         ("make", "size_bytes"),
@@ -83,7 +83,7 @@ class TestLarge:
         hole = path.stat().st_size
         os.truncate(path, GIB // 8)
         with path.open("ab") as file:
-            for reading in samples.messages(3, first=2):  # the first one's beginning is not found again
+            for reading in samples.messages(3, first=2):  # the beginning of the first one is lost in the damage
                 file.write(encoder.encode(reading))
         os.utime(path, (1, 1))
         with memory_below(8 * MIB):
@@ -104,7 +104,7 @@ class TestLarge:
         path = leave(folder / f"{STEM}.prog", (samples.our_file if checked else samples.builtin_file)(header, []))
         pictures = GIB // len(frame) + 1
         beginning, end = frame[:64], frame[-64:]
-        with path.open("r+b") as file:  # the pictures are black: holes in the file
+        with path.open("r+b") as file:  # the black pictures are holes in the file
             size = path.stat().st_size
             for _ in range(pictures):
                 file.seek(size)

@@ -1,4 +1,4 @@
-"""Names: RDK's, so that the builtin finds what we leave and we find what it leaves."""
+"""The layout has RDK's names, so that the builtin finds what we leave and we find what it leaves."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NS = 1_000_000_000
 
 @pytest.fixture
 def zone(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Iterator[str]:
-    """The process's time zone, as the test's parameter says."""
+    """Sets the process's time zone to the test's parameter."""
     with monkeypatch.context() as patch:
         patch.setenv("TZ", request.param)
         time.tzset()
@@ -42,7 +42,7 @@ def zone(monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> Ite
     indirect=["zone"],
 )
 def test_a_capture_file_is_named_as_go_formats_its_time(zone: str, time_ns: int, stem: str) -> None:
-    """Go's layout 2006-01-02T15:04:05.000000Z07:00, with ':' replaced."""
+    """The name is Go's layout 2006-01-02T15:04:05.000000Z07:00, with ':' replaced."""
     assert layout.capture_file_stem(time_ns) == stem
 
 
@@ -102,7 +102,7 @@ def test_quarantine_keeps_the_path_below_the_capture_folder(path: str, expected:
 
 
 def test_whatever_is_ours_and_no_data_is_left_alone_by_the_builtin() -> None:
-    """It uploads and deletes all that does not end in .prog and does not lie in failed/."""
+    """The builtin uploads and deletes all that does not end in .prog and is not in failed/."""
     assert layout.state_path("/c", "lock") == "/c/.holdfast/lock.prog"
     assert layout.kind_of(layout.state_path("/c", "ledger")) is FileKind.IN_PROGRESS
     assert layout.cause_path(layout.failed_path("/c/a.txt", "/c")).startswith("/c/failed/a.txt.")

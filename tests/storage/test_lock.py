@@ -29,7 +29,7 @@ sys.stdin.read()
 
 @contextmanager
 def another_process(folder: Path) -> Iterator[tuple[subprocess.Popen[str], bool]]:
-    """A process that tries to take the lock and lives until it is ended, and whether it got it."""
+    """Starts a process that tries to take the lock and then sleeps; yields it, and whether it got the lock."""
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     with subprocess.Popen(
         [sys.executable, "-c", _HOLD, str(folder)],

@@ -1,5 +1,5 @@
-"""After a power cut: what was synced is there, nothing is altered or invented, nothing is counted twice, and the
-start works."""
+"""After a power cut what was synced is there, nothing is altered, invented or counted twice, and the start
+works."""
 
 from __future__ import annotations
 
@@ -42,23 +42,23 @@ STEPS = st.lists(
 
 @pytest.fixture(autouse=True)
 def small_journal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It is made anew again and again, so that power is cut then too."""
+    """Makes the journal begin a new file often, so that power is cut then too."""
     monkeypatch.setattr(journal, "MAX_BYTES", 300)
 
 
 @dataclass
 class Played:
-    """Readings that were made, synced, and taken by the cloud; their numbers are counted from 0."""
+    """How many readings were made, synced, and taken by the cloud. They are numbered from 0."""
 
     made: int = 0
     synced: int = 0
     delivered: int = 0
     gone: int = 0
-    """Of the delivered ones, those whose file was removed: the oldest."""
+    """Delivered readings whose file was removed; they are the oldest."""
 
 
 async def history(files: ForgetfulFileSystem, root: Path, steps: list[tuple[str, int]], seed: int) -> Played:
-    """Plays `steps` and cuts the power."""
+    """Plays `steps`, and cuts the power at the end."""
     clock, played, written = SystemClock(), Played(), 0
     ledger = Ledger(files, str(root))
     writer = DiskWriter(files, clock, ledger, str(root), NEVER_S, NEVER_S)
@@ -87,7 +87,7 @@ async def history(files: ForgetfulFileSystem, root: Path, steps: list[tuple[str,
 
 
 def deliver(files: ForgetfulFileSystem, root: Path, ledger: Ledger, played: Played, count: int) -> None:
-    """The cloud takes up to `count` readings of the oldest file."""
+    """Lets the cloud take up to `count` readings of the oldest file."""
     for path in samples.files_under(root, ".capture")[:1]:
         readings, modified_ns = samples.scan(path.read_bytes()).readings, path.stat().st_mtime_ns
         known = ledger.acknowledged_of(str(path), modified_ns)
@@ -102,7 +102,7 @@ def deliver(files: ForgetfulFileSystem, root: Path, ledger: Ledger, played: Play
 
 
 def start(root: Path) -> Ledger:
-    """As the next start does."""
+    """Opens the folder as the next start does."""
     files = ForgetfulFileSystem(root)
     ledger = Ledger(files, str(root))
     ledger.attach(lambda: None)
@@ -122,7 +122,7 @@ def readable(root: Path) -> list[int]:
 
 
 def unacknowledged(root: Path, ledger: Ledger) -> int:
-    """Readings in the folder that the cloud does not have, as far as the ledger knows."""
+    """Returns how many readings in the folder the ledger does not know as delivered."""
     return sum(
         len(samples.scan(path.read_bytes()).readings) - ledger.acknowledged_of(str(path), path.stat().st_mtime_ns)
         for path in samples.files_under(root, ".capture")
@@ -147,7 +147,7 @@ def test_a_power_cut_costs_what_was_not_synced_and_nothing_else(
     assert counts.captured <= played.made and counts.adopted == 0, "nothing is counted twice"
     assert counts.delivered <= played.delivered
     assert counts.unfinished == 0
-    # A file whose removal was undone is forgotten when the journal was made anew meanwhile: it is sent again.
+    # If the cut undid the removal of a file, and the journal began a new file since, the file is sent again.
     back = sum(number < played.gone for number in found)
     assert counts.on_disk + back >= lying, "what lies there is known"
     assert counts.captured - counts.dropped.get("torn", 0) >= played.synced

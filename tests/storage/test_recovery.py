@@ -254,7 +254,7 @@ def test_one_bad_file_or_folder_does_not_stop_the_others(operation: str, tmp_pat
         run(tmp_path, ledger, files)
     assert len(samples.readings_under(tmp_path)) == 4
     bad = tmp_path / "bad" / f"{STEM}.prog"
-    leave(bad, bad.read_bytes())  # quiet again, should it have been cut
+    leave(bad, bad.read_bytes())  # sets the time back, which a cut would have changed
     assert run(tmp_path, ledger).files == 1
     assert len(samples.readings_under(tmp_path)) == 6
     assert ledger.readings()[LIDAR] == ReadingCounts(captured=9, dropped={"torn": 3}), "each reading once"
@@ -320,7 +320,7 @@ def test_a_file_of_another_living_process_is_left_alone(tmp_path: Path, folder: 
 
 
 class TestCounting:
-    """With the ledger of the process that was killed: each reading counts once."""
+    """Recovery with the ledger of the process that was killed: each reading counts once."""
 
     PATH = f"rdk_component_sensor/lidar/Readings/{STEM}.prog"
 
@@ -329,7 +329,7 @@ class TestCounting:
         return open_ledger(tmp_path)
 
     def counted(self, tmp_path: Path, ledger: Ledger, readings: int) -> Ledger:
-        """The file is counted, and the process killed before the file got its final name."""
+        """Counts a file whose process is killed before the file gets its final name."""
         path = leave(tmp_path / self.PATH, samples.our_file(samples.metadata(), samples.messages(readings)))
         for _ in range(readings):
             ledger.count_captured(LIDAR)
@@ -426,7 +426,7 @@ class TestCounting:
 
 
 class Unforeseen(FileSystem):
-    """Reading the first file meets an error that nobody foresaw."""
+    """A file system on which reading the first file raises an unforeseen error."""
 
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
         if path.endswith("-1.prog"):

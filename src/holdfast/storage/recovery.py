@@ -2,7 +2,7 @@
 
 It runs while we hold the folder's lock, beside capture. Invariants:
 
-- It never touches a file that a process of ours is writing, this one included, nor one of the builtin that was
+- It never touches a file that a process of ours is writing, this one included, nor one that any program has
   written to within the last `QUIET_S`.
 - An unfinished reading at the end of a file is cut off and counted. A file without a readable header is
   quarantined. Damage inside a file is left for sync, which delivers the good readings around it.

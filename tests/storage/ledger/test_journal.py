@@ -36,13 +36,13 @@ def line_of(record: Any) -> bytes:
 
 @pytest.fixture(autouse=True)
 def no_fsync(monkeypatch: pytest.MonkeyPatch) -> None:
-    """It costs these tests their time and tells them nothing; see test_power_cut."""
+    """Turns syncing off: it takes time, and what it guarantees is tested in test_power_cut."""
     monkeypatch.setattr("os.fsync", lambda descriptor: None)
 
 
 @pytest.fixture
 def history(tmp_path: Path) -> tuple[bytes, list[dict[CollectorId, ReadingCounts]]]:
-    """A journal of a checkpoint and a line for each further state, and the states after each line."""
+    """Writes a journal with a checkpoint and a line for each further state; returns it, and the states."""
     ledger = open_ledger(tmp_path)
     states = [ledger.readings()]
     for round_number in range(2):
@@ -55,7 +55,7 @@ def history(tmp_path: Path) -> tuple[bytes, list[dict[CollectorId, ReadingCounts
 
 
 def read_back(folder: Path, data: bytes) -> dict[CollectorId, ReadingCounts]:
-    """What a start finds; it goes on counting, and the next one knows it all."""
+    """Returns what a start finds. That process goes on counting, and the next start knows it all."""
     path_of(folder).parent.mkdir(exist_ok=True)
     path_of(folder).write_bytes(data)
     ledger = open_ledger(folder)
@@ -100,7 +100,7 @@ def test_zeros_at_the_end_cost_the_last_line_at_most(
 def test_a_flipped_byte_costs_its_line_alone(
     history: tuple[bytes, list[dict[CollectorId, ReadingCounts]]], tmp_path: Path
 ) -> None:
-    """The lines of each collector's second round alone say all of it, so one damaged line costs one collector."""
+    """The lines of the second round say all about each collector, so one damaged line costs one collector."""
     data, states = history
     first_line = data.index(b"\n")
     for place in range(len(data)):

@@ -38,13 +38,13 @@ def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
 
 
 def sum_of(counts: ReadingCounts) -> tuple[int, int]:
-    """The two sides of the sum."""
+    """Returns the two sides of the sum."""
     gone = counts.delivered + counts.quarantined + counts.vanished + counts.deleted + sum(counts.dropped.values())
     return counts.captured + counts.adopted, gone + counts.on_disk
 
 
 def a_file(folder: Path, name: str = "x") -> tuple[str, int]:
-    """A file that exists, and when it was changed."""
+    """Makes a file, and returns its path and when it was changed."""
     path = folder / name
     path.write_bytes(b"data")
     return str(path), path.stat().st_mtime_ns
@@ -142,7 +142,7 @@ def test_what_is_handed_out_is_a_copy(ledger: Ledger) -> None:
     )
 )
 def test_the_sum_holds_after_any_history(history: list[tuple[str, int]]) -> None:
-    """Invariant 1, for one process whose journal is in nobody's way."""
+    """This is invariant 1 for one process without a journal."""
     ledger = Ledger(FaultyFileSystem(), "/nowhere")
     in_memory = in_files = 0
     ledger.count_captured(LIDAR)
@@ -236,7 +236,7 @@ def test_nothing_is_written_after_close(files: FaultyFileSystem, ledger: Ledger,
 
 
 class TestAcknowledged:
-    """What the cloud has of a file is not sent again, after a restart neither."""
+    """What the cloud has of a file is not sent again, not even after a restart."""
 
     def test_it_survives_a_restart(self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> None:
         path, modified_ns = a_file(tmp_path, "a.capture")
@@ -342,7 +342,7 @@ class TestRecovered:
         path, _ = a_file(tmp_path, "a.prog")
         capture(ledger, 5, path)
         again = open_ledger(tmp_path, files)
-        for _ in range(2):  # a crash of the recovery
+        for _ in range(2):  # again, as after a crash of recovery
             again.count_recovered(LIDAR, path, found, 1, ours=True)
             counts = again.readings()[LIDAR]
             assert counts.captured == max(5, found)
@@ -373,7 +373,7 @@ class TestRecovered:
 
 
 class TestWaiting:
-    """Capture never waits for the disk: invariant 2."""
+    """Capture never waits for the disk (invariant 2)."""
 
     def test_counting_goes_on_while_a_write_is_stalled(
         self, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
@@ -425,7 +425,7 @@ class TestWaiting:
 
 
 class TestTrouble:
-    """A journal that can't be written costs nothing once the disk is well again."""
+    """A journal that can't be written costs nothing once the disk works again."""
 
     @pytest.mark.parametrize("partial_bytes", [0, 1, 30, 10_000])
     @pytest.mark.parametrize("operation", ["write", "rename", "replace", "open_to_append", "make_folder"])

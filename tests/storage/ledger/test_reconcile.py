@@ -1,4 +1,4 @@
-"""The ledger and a walk of everything: what nobody finds any more has vanished, and collectors have a bound."""
+"""The ledger after a full walk: what was not found has vanished. The number of collectors has a bound."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
 
 
 class TestReconcile:
-    """What a walk of everything did not find has vanished; what it may have missed has not."""
+    """What a full walk did not find has vanished; what it may have missed has not."""
 
     @pytest.fixture
     def before(self, ledger: Ledger) -> dict[CollectorId, ReadingCounts]:

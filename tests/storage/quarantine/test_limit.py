@@ -1,4 +1,4 @@
-"""The bound of quarantine in memory: what failed first goes first, and every reading is counted."""
+"""The limit of a quarantine in memory: the oldest files are deleted first, and every reading is counted."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from ..samples import messages, metadata, our_file
 
 BLOCK = 4096
 FILE = 2 * BLOCK
-"""What a small file and its sidecar take up."""
+"""The space that a small file and its sidecar take."""
 READINGS = 3
 
 
 class Folder:
-    """A capture folder whose files come into quarantine one after the other."""
+    """A capture folder whose files are moved into quarantine one after the other."""
 
     def __init__(self, root: Path) -> None:
         self.root = root
@@ -35,7 +35,7 @@ class Folder:
         self._newest_ns = 0
 
     def fail(self, name: str, *, adopted: bool = False) -> Path:
-        """A capture file of that name is refused."""
+        """Quarantines a capture file of that name, and returns its new path."""
         path = self.root / "rdk_component_sensor" / "lidar" / "Readings" / f"{name}.capture"
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(our_file(metadata(), messages(READINGS)))
@@ -50,7 +50,7 @@ class Folder:
         return self._later(quarantine(self.disk, self.ledger, str(self.root), str(path), "refused"))
 
     def _later(self, failed: str) -> Path:
-        """Returns when the file came into quarantine later than all before, as its file system tells it."""
+        """Waits until the time of the file system shows that the file came into quarantine after all others."""
         while os.stat(failed).st_ctime_ns <= self._newest_ns:
             os.chmod(failed, 0o600)
         self._newest_ns = os.stat(failed).st_ctime_ns

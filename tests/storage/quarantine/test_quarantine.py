@@ -1,4 +1,4 @@
-"""Into quarantine: a file, its cause and its count are one, wherever a crash comes."""
+"""Moving a file into quarantine: the file, its cause and its count change as one, wherever a crash comes."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FOLDER = "rdk_component_sensor/lidar/Readings"
 
 
 class Folder:
-    """A capture folder with a file of five readings, of which the cloud has two; the last one of them is torn."""
+    """A capture folder with a file of five readings. The cloud has two of them, and the last one is torn."""
 
     def __init__(self, root: Path, files: FileSystem, *, checked: bool = True) -> None:
         self.root = root
@@ -43,7 +43,7 @@ class Folder:
         return quarantine(self.files, self.ledger, str(self.root), str(self.path), "refused", held=held, torn=1)
 
     def again(self, files: FileSystem | None = None) -> None:
-        """The next process."""
+        """Begins the next process, and returns its ledger."""
         self.files = files or FileSystem()
         self.ledger = open_ledger(self.root, self.files)
 

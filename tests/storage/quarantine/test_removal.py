@@ -1,4 +1,4 @@
-"""Out of quarantine: each reading is sent again once or stays, and the sum is right, wherever a crash comes."""
+"""Removal from quarantine: each reading is sent again once or stays, and the sum holds, wherever a crash comes."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ FOLDER = "rdk_component_sensor/lidar/Readings"
 
 
 class Folder:
-    """A capture folder with five captured readings in one file, of which some come into quarantine."""
+    """A capture folder with one file of five readings, some of which are quarantined."""
 
     def __init__(self, root: Path, *, checked: bool = True) -> None:
         self.root = root
@@ -45,7 +45,7 @@ class Folder:
         self.path.write_bytes(file_of(checked)(metadata(), messages(5)))
 
     def refuse(self, *numbers: int, damaged: Sequence[int] = ()) -> Path:
-        """The cloud took all but these readings; of those that are `damaged` a byte is altered."""
+        """Quarantines the file: the cloud took all readings but these. In each `damaged` one a byte is altered."""
         places = places_of(self.files, str(self.path), [*numbers, *damaged])
         for start, end in places_of(self.files, str(self.path), damaged):
             content = bytearray(self.path.read_bytes())
@@ -60,7 +60,7 @@ class Folder:
         return Path(failed)
 
     def again(self, files: FileSystem | None = None) -> Ledger:
-        """The next process."""
+        """Begins the next process, and returns its ledger."""
         self.files = files or FileSystem()
         self.ledger = open_ledger(self.root, self.files)
         return self.ledger
@@ -74,7 +74,7 @@ class Folder:
         return (removal.put_back if what == "retry" else removal.discard)(self.failed)
 
     def to_send(self) -> list[bytes]:
-        """The readings in complete files in the capture folder."""
+        """Returns the readings in complete files in the capture folder."""
         found: list[bytes] = []
         for path in self.root.rglob("*.capture"):
             if "failed" not in path.parts:
@@ -185,7 +185,7 @@ def test_wherever_the_process_dies_each_reading_is_in_one_place_and_counts_once(
 
 
 def test_what_the_journal_knows_of_a_file_from_before_its_quarantine_does_not_hold_any_more(tmp_path: Path) -> None:
-    """Without that a restart would take it for delivered, and delete it unsent."""
+    """Otherwise a restart would take the file for delivered, and delete it unsent."""
     folder = Folder(tmp_path)
     folder.refuse(0, 1, 2, 3, 4)
     modified_ns = os.stat(folder.failed[0].path).st_mtime_ns
