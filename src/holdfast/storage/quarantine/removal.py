@@ -9,6 +9,9 @@ Invariants:
   So each reading counts once, wherever a crash comes.
 - No file that exists outside of quarantine is overwritten.
 
+The rewriting is needed since most files come here for one refused reading among many that were delivered. To send
+such a file as it is would deliver those twice; to keep it would leave the refused one no way to the cloud.
+
 Files are taken a batch at a time: one batch costs two writes of the journal.
 Blocks on the disk: belongs on a worker thread.
 """
