@@ -34,9 +34,9 @@ from .summary import Summary
 from .under_way import UnderWay, Upload
 from .walk.audit import Audit
 from .walk.backlog import Backlog
-from .walk.feed import Known, feed
 from .walk.listings import Listings
 from .walk.order import Order
+from .walk.round_files import Known, feed
 from .walk.walk import Walk
 
 _MAX_SUSPECTS = 1000
