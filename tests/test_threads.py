@@ -25,7 +25,7 @@ MAY_GO_ON = {
     "storage/space/limits.py": {"self.check"},  # `close` waits for it
     "storage/store.py": {"os.path.realpath", "self._lock.owner"},
     "base/tasks.py": {"function"},  # `in_thread`
-    "sync/walk/round_files.py": {"next", "self._look_at", "walk.look_at"},
+    "sync/walk/round_files.py": {"next", "self._look_at_all", "walk.look_at"},
     "sync/rounds.py": {"select", "walk.look_at"},
     "sync/delivery/sequence_delivery.py": {"read"},
     "sync/summary.py": {"_real"},

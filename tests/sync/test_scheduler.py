@@ -457,7 +457,7 @@ async def test_what_is_pending_is_what_the_walk_found_and_has_not_gone_since(wor
 
 async def test_what_goes_together_is_accounted_for_file_by_file(world: World) -> None:
     left: list[tuple[str, int, int]] = []
-    world.sync._listings.left = lambda *what: left.append(what)  # type: ignore[method-assign]
+    world.sync._listings.subtract_departed = lambda *what: left.append(what)  # type: ignore[method-assign]
     size_bytes = sum(world.capture_file(f"9999-{number}", [number]).stat().st_size for number in range(3))
     world.sync.configure(world.settings(disabled=True))
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)

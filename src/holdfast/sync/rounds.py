@@ -36,7 +36,7 @@ from .walk.audit import Audit
 from .walk.backlog import Backlog
 from .walk.listings import Listings
 from .walk.order import Order
-from .walk.round_files import Known, feed
+from .walk.round_files import AnnouncedFiles, files_of_round
 from .walk.walk import Walk
 
 _MAX_SUSPECTS = 1000
@@ -87,7 +87,7 @@ class Rounds:
         self._under_way = UnderWay()
         self._lanes = Lanes()
         self._listings = Listings()
-        self._known = Known(files, stores, delivery.retries)
+        self._announced = AnnouncedFiles(files, stores, delivery.retries)
         self._changed = asyncio.Event()
         self._paused = False
         self._resumed = asyncio.Event()
@@ -250,16 +250,16 @@ class Rounds:
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
         order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
         walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order)
-        known = None
+        announced = None
         if report is None:
-            walk.retries, walk.listings, known = retries, self._listings, self._known
-            known.gather_due(order)
+            walk.retries, walk.listings, announced = retries, self._listings, self._announced
+            announced.gather_due(order)
         mark = self.backlog.begin()
         asked_s = began_s = self._clock.monotonic()
         bundler = Bundler(retries.most_together)
         suspects: list[Found] = []
         sequences: list[Found] = []
-        async for found in feed(walk, part.files, known, lambda: self._is_idle(began_s)):
+        async for found in files_of_round(walk, part.files, announced, lambda: self._is_idle(began_s)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
                     break
@@ -355,8 +355,8 @@ class Rounds:
             files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
             self.summary.add(founds[0].path, outcome, files, size_bytes)
             if outcome is not Outcome.WAITING:
-                self.backlog.left(files, size_bytes)
-                self._listings.left(founds[0].folder, files, size_bytes)
+                self.backlog.subtract_departed(files, size_bytes)
+                self._listings.subtract_departed(founds[0].folder, files, size_bytes)
         self._under_way.end(upload)
         self._lanes.leave(room)
 

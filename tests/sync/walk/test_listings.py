@@ -16,7 +16,7 @@ from holdfast.sync.retries import Retries
 from holdfast.sync.walk import listings as listings_module
 from holdfast.sync.walk import walk
 from holdfast.sync.walk.listings import MOST_LISTING, MOST_LISTING_TO_SEND, RACY_S, RELIST_S, Listings
-from holdfast.sync.walk.order import Window
+from holdfast.sync.walk.order import KeyWindow
 from holdfast.sync.walk.walk import Walk
 
 from ..conftest import write_old_file
@@ -214,7 +214,7 @@ def test_a_large_folder_with_more_to_send_is_listed_sooner(rig: Rig) -> None:
     rig.clock.now_s += 5 * (1 / MOST_LISTING_TO_SEND - 1)
     rig.walk()
     assert "large" in rig.disk.listed and len(rig.names) == 10
-    rig.listings.left(str(rig.root / "large"), 10, 10)  # sent
+    rig.listings.subtract_departed(str(rig.root / "large"), 10, 10)  # sent
     rig.clock.now_s += 5 * (1 / MOST_LISTING_TO_SEND - 1)
     rig.walk()
     assert "large" not in rig.disk.listed
@@ -247,7 +247,7 @@ def test_folders_that_are_gone_are_forgotten(rig: Rig) -> None:
 def test_a_further_pass_lists_no_folder_that_was_passed_over(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.wait(write_old_file(rig.root / "quiet" / "1.capture", b"x"))
     rig.settle()
-    monkeypatch.setattr(walk, "Window", partial(Window, most=2))
+    monkeypatch.setattr(walk, "KeyWindow", partial(KeyWindow, most=2))
     for number in range(9):
         write_old_file(rig.root / "busy" / f"{number}.capture", b"x")
     rig.walk()

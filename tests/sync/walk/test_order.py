@@ -12,7 +12,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.layout import FileKind, capture_file_stem
 from holdfast.sync.walk import walk
-from holdfast.sync.walk.order import Key, Order, Window
+from holdfast.sync.walk.order import Key, KeyWindow, Order
 from holdfast.sync.walk.walk import Walk
 
 from ..conftest import write_old_file
@@ -23,7 +23,7 @@ KEYS = st.lists(st.builds(Key, st.integers(-9, 1), st.text("ab", max_size=3), st
 @given(KEYS, st.booleans(), st.integers(1, 5))
 def test_passes_show_every_key_once_in_order_and_remember_few(keys: list[Key], newest: bool, most: int) -> None:
     keys = list(dict.fromkeys(keys))
-    window = Window(newest, most)
+    window = KeyWindow(newest, most)
     taken: list[Key] = []
     while True:
         for key in keys:
@@ -31,7 +31,7 @@ def test_passes_show_every_key_once_in_order_and_remember_few(keys: list[Key], n
         some = window.take_all()
         assert len(some) < 2 * most
         taken += some
-        if not window.go_on():
+        if not window.begin_next_pass():
             break
     assert taken == sorted(keys, reverse=newest)
 
@@ -39,12 +39,12 @@ def test_passes_show_every_key_once_in_order_and_remember_few(keys: list[Key], n
 @given(KEYS, st.booleans())
 def test_what_was_taken_early_does_not_come_again(keys: list[Key], newest: bool) -> None:
     keys = list(dict.fromkeys(keys))
-    window = Window(newest, 4)
+    window = KeyWindow(newest, 4)
     taken: list[Key] = []
     for key in keys:
         window.add(key)
-        taken += window.take(1)
-    assert sorted(taken) == sorted(keys) and window.take_all() == [] and not window.go_on()
+        taken += window.take_first(1)
+    assert sorted(taken) == sorted(keys) and window.take_all() == [] and not window.begin_next_pass()
 
 
 def walked(folder: Path, order: Order) -> list[str]:
@@ -63,7 +63,7 @@ def capture(folder: Path, second: int) -> str:
 def test_files_of_a_folder_go_by_the_time_in_their_names(
     tmp_path: Path, newest: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(walk, "Window", partial(Window, most=3))
+    monkeypatch.setattr(walk, "KeyWindow", partial(KeyWindow, most=3))
     names = [capture(tmp_path / "a", second) for second in (5, 3, 9, 1, 7, 30, 2, 8, 4, 6)]
     assert walked(tmp_path, Order(newest)) == sorted(names, reverse=newest)
 

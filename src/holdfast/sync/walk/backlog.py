@@ -40,7 +40,7 @@ class Backlog:
         self._found_files, self._found_bytes, self._before = walk.found, walk.found_bytes, mark
         self._oldest_ns = walk.oldest_ns
 
-    def left(self, files: int, size_bytes: int) -> None:
+    def subtract_departed(self, files: int, size_bytes: int) -> None:
         """So many files wait no more, whatever became of them."""
         self._gone_files += files
         self._gone_bytes += size_bytes

@@ -84,7 +84,7 @@ class Listing:
 
 
 class Listings:
-    """Of all folders. `left` may be called from any thread, the rest by one walk at a time."""
+    """Of all folders. `subtract_departed` may be called from any thread, the rest by one walk at a time."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -147,7 +147,7 @@ class Listings:
     def knows(self, folder: str) -> bool:
         return folder in self._known
 
-    def left(self, folder: str, files: int, size_bytes: int) -> None:
+    def subtract_departed(self, folder: str, files: int, size_bytes: int) -> None:
         """So many files that were found in the folder are not there any more."""
         with self._lock:
             known = self._known.get(folder)

@@ -47,7 +47,7 @@ class Order:
         return Key(priority if self.newest_first else -priority, when, folder, name)
 
 
-class Window:
+class KeyWindow:
     """The first of the keys that passes show, in order. Each pass has to show the same, and may show more."""
 
     def __init__(self, newest_first: bool, most: int = MAX_WINDOW) -> None:
@@ -71,7 +71,7 @@ class Window:
             del self._keys[self._most :]
             self._last = self._keys[-1]
 
-    def take(self, count: int) -> list[Key]:
+    def take_first(self, count: int) -> list[Key]:
         """The first of those that the pass has shown so far."""
         self._sort()
         first, self._keys = self._keys[:count], self._keys[count:]
@@ -83,7 +83,7 @@ class Window:
         keys, self._keys = self._keys, []
         return keys
 
-    def go_on(self) -> bool:
+    def begin_next_pass(self) -> bool:
         """Before a further pass: whether there is something for one."""
         self._done, self._last = self._last, None
         return self._done is not None

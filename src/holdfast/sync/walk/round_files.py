@@ -1,8 +1,11 @@
-"""The files of a round, one after the other: those that a walk finds, and those that are known without one.
+"""The files of one round, in the order in which sync handles them.
 
-Known are files of ours that have just been completed, and files whose retry is due. They need not wait for a
-listing of their folder. In the middle of a backlog those of a higher priority than what is next go first, and with
-`newest_first` those of the same one; the rest goes behind what the walk finds. Belongs to the event loop.
+Most are found by a walk. `AnnouncedFiles` has those that need no listing of their folder: capture files that were
+completed just now, and files whose retry is due. While the walk yields a backlog, announced files of a higher
+priority than the next found file go before it, and with `newest_first` also those of the same priority. The others
+follow when the walk has ended.
+
+Runs on the event loop; the disk is read on worker threads. Bound: `MAX_ANNOUNCED` files of each priority.
 """
 
 from __future__ import annotations
@@ -20,18 +23,18 @@ from ..retries import Retries
 from .order import Order
 from .walk import Walk
 
-MAX_KNOWN = 4_000
+MAX_ANNOUNCED = 4_000
 """Of each priority; a walk finds those beyond."""
 
 
-class Known:
+class AnnouncedFiles:
     """Files that sync knows of without a walk, from round to round."""
 
     def __init__(self, files: FileSystem, stores: Callable[[], Sequence[Store]], retries: Retries) -> None:
         self._files = files
         self._stores = stores
         self._retries = retries
-        self._paths: list[Newest[str, None]] = [Newest(MAX_KNOWN) for _ in range(HIGHEST_PRIORITY + 1)]
+        self._paths: list[Newest[str, None]] = [Newest(MAX_ANNOUNCED) for _ in range(HIGHEST_PRIORITY + 1)]
         self._highest = -1
         """The highest priority of which there may be some."""
 
@@ -58,21 +61,21 @@ class Known:
         self._highest = above
         if not paths:
             return []
-        founds, gone = await asyncio.to_thread(self._look_at, walk, paths)
+        founds, gone = await asyncio.to_thread(self._look_at_all, walk, paths)
         self._retries.forget(gone)
         return founds
 
     def _add(self, paths: Iterable[str], order: Order) -> None:
         for path in paths:
             priority = order.priority_of(os.path.dirname(path))
-            known, self._highest = self._paths[priority], max(priority, self._highest)
-            if path not in known:
-                known[path] = None
+            waiting, self._highest = self._paths[priority], max(priority, self._highest)
+            if path not in waiting:
+                waiting[path] = None
 
-    def _look_at(self, walk: Walk, paths: Iterable[str]) -> tuple[list[Found], list[str]]:
+    def _look_at_all(self, walk: Walk, paths: Iterable[str]) -> tuple[list[Found], list[str]]:
         founds, gone = [], []
         for path in paths:
-            found = walk.look_again_at(path) if walk.covers(path) else None
+            found = walk.look_at_resolved(path) if walk.covers(path) else None
             if found is not None:
                 founds.append(found)
             elif not self._files.exists(path):
@@ -80,16 +83,16 @@ class Known:
         return founds, gone
 
 
-async def feed(
-    walk: Walk, single: Iterable[str], known: Known | None, is_idle: Callable[[], bool]
+async def files_of_round(
+    walk: Walk, single: Iterable[str], announced: AnnouncedFiles | None, is_idle: Callable[[], bool]
 ) -> AsyncIterator[Found | None]:
-    """Everything that `walk` finds, then the files of `single` that are there and ready; and what is `known`. A
+    """Everything that `walk` finds, then the files of `single` that are there and ready; and what is `announced`. A
     file may come twice. None says that the next may be long in coming."""
     batches = walk.batches(is_idle)
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
         for found in batch:
-            if known is not None and known.has(walk.order, above := _above(walk.order, found)):
-                for first in await known.take(walk, above):
+            if announced is not None and announced.has(walk.order, above := _above(walk.order, found)):
+                for first in await announced.take(walk, above):
                     yield first
             yield found
         if batch and not walk.surveyed:
@@ -98,11 +101,11 @@ async def feed(
         one = await asyncio.to_thread(walk.look_at, path)
         if one is not None:
             yield one
-    if known is not None:
-        for found in await known.take(walk, -1):
+    if announced is not None:
+        for found in await announced.take(walk, -1):
             yield found
 
 
 def _above(order: Order, found: Found) -> int:
-    """What is known goes before `found` where its priority is higher than this."""
+    """What is announced goes before `found` where its priority is higher than this."""
     return order.priority_of(found.folder) - order.newest_first

@@ -1,10 +1,11 @@
-"""The walk: what lies under the sync paths and is ready to go, in the order in which it goes.
+"""The walk: finds the files under the sync paths that are ready to be sent, in the order in which sync sends them.
 
-A survey of all folders, but for those that `Listings` says to pass over, counts what is there and keeps the first
-`Window` of it; while more is left than that, further passes over the names find the next. So memory does not grow
-with the backlog. Where the survey takes long and nothing is being sent, the first of what it has seen goes already.
+First a survey visits every folder, except those that `Listings` lets it pass over. It counts the files and keeps
+the first of them in a `KeyWindow`. If there are more, further passes over the folders find the next ones, so memory
+does not grow with the backlog. If the survey takes long and no upload is under way, the first files that it has
+seen are sent before it ends.
 
-Blocks; belongs on a worker thread, on which each step takes some milliseconds.
+Blocks on the disk; runs on a worker thread. Each step of an iteration takes some milliseconds.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..found import Found
 from ..retries import Retries
 from .listings import RELIST_S, Listing, Listings, Stamp
-from .order import Key, Order, Window
+from .order import Key, KeyWindow, Order
 
 logger = logging.getLogger(__name__)
 
@@ -36,7 +37,7 @@ _STEP = 4096
 _MAX_FOLDERS = 10_000
 
 
-Visit = Callable[[str, str, list[str], Window], Iterator[None]]
+Visit = Callable[[str, str, list[str], KeyWindow], Iterator[None]]
 """Of a folder, under a root, when other roots were seen."""
 
 
@@ -82,16 +83,16 @@ class Walk:
         """Each file once, though roots may lie in each other, in some order in which files of a folder go together:
         at most `BATCH_FILES` and little more than `BATCH_BYTES`, or nothing for now. While `is_idle`, what is known
         so far is given at once. What can't be read is logged and passed over."""
-        window = Window(self.order.newest_first)
+        window = KeyWindow(self.order.newest_first)
         if self.listings is not None:
             self._leaves_out_others = self.listings.begin(self.clock.monotonic())
         for _ in self._timed(self._pass(window, self._survey)):
-            yield [found for key in window.take(BATCH_FILES) if (found := self._at(key))] if is_idle() else []
+            yield [found for key in window.take_first(BATCH_FILES) if (found := self._at(key))] if is_idle() else []
         self.surveyed = True
         if self.listings is not None:
             self.listings.end(self.clock.monotonic())
         yield from self._in_order(window)
-        while window.go_on():
+        while window.begin_next_pass():
             for _ in self._pass(window, self._pass_again):
                 yield []
             yield from self._in_order(window)
@@ -106,13 +107,13 @@ class Walk:
 
     def look_at(self, path: str) -> Found | None:
         """One file without a walk; None when it is not there, or not ready."""
-        return self.look_again_at(os.path.realpath(path))
+        return self.look_at_resolved(os.path.realpath(path))
 
-    def look_again_at(self, path: str) -> Found | None:
+    def look_at_resolved(self, path: str) -> Found | None:
         """As `look_at`, of a path as a walk finds it: a link as itself."""
         return self._file(Entry(path, os.path.basename(path), EntryKind.FILE))
 
-    def _pass(self, window: Window, visit: Visit) -> Iterator[None]:
+    def _pass(self, window: KeyWindow, visit: Visit) -> Iterator[None]:
         seen: list[str] = []
         for root in self.roots:
             real = os.path.realpath(root)
@@ -120,7 +121,7 @@ class Walk:
                 yield from visit(real, real, seen, window)
             seen.append(real)
 
-    def _survey(self, folder: str, root: str, seen: list[str], window: Window) -> Iterator[None]:
+    def _survey(self, folder: str, root: str, seen: list[str], window: KeyWindow) -> Iterator[None]:
         """Looks at everything in `folder`."""
         if folder in seen:
             return
@@ -160,7 +161,7 @@ class Walk:
             listing.ended_s = self.clock.monotonic()
             self.listings.put(folder, listing)
 
-    def _pass_again(self, folder: str, root: str, seen: list[str], window: Window) -> Iterator[None]:
+    def _pass_again(self, folder: str, root: str, seen: list[str], window: KeyWindow) -> Iterator[None]:
         """Shows the window once more what is to be sent from `folder`."""
         if folder in seen:
             return
@@ -184,7 +185,7 @@ class Walk:
         except StorageError as error:
             self._unreadable(error)
 
-    def _look_into(self, entry: Entry, folder: str, root: str, listing: Listing, window: Window) -> None:
+    def _look_into(self, entry: Entry, folder: str, root: str, listing: Listing, window: KeyWindow) -> None:
         kind = kind_of(entry.path)
         if kind is FileKind.IN_PROGRESS:
             self.in_progress.add(entry.path)
@@ -212,7 +213,9 @@ class Walk:
         else:
             listing.due_s = min(listing.due_s, due_s)
 
-    def _offer(self, entry: Entry, folder: str, kind: FileKind, modified_ns: int, window: Window) -> float | None:
+    def _offer(
+        self, entry: Entry, folder: str, kind: FileKind, modified_ns: int, window: KeyWindow
+    ) -> float | None:
         """Hands a file to the window, unless it waits: then returns until when."""
         due_s = self.retries.until(entry.path, folder) if self.retries is not None else None
         if due_s is None:
@@ -248,7 +251,7 @@ class Walk:
             self.oldest_ns = min(self.oldest_ns, known.oldest_ns)
         return True
 
-    def _in_order(self, window: Window) -> Iterator[list[Found]]:
+    def _in_order(self, window: KeyWindow) -> Iterator[list[Found]]:
         """What a pass has kept: a slice after the other, and in each the files of a folder together."""
         keys = window.take_all()
         keys.reverse()
