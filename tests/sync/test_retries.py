@@ -65,7 +65,7 @@ def test_after_three_cuts_in_a_row_a_file_is_suspect_until_it_arrives(clock: Fak
 
 def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() -> None:
     stop = SafetyStop()
-    assert [stop.believes(name) for name in ("a", "a", "b", "b", "c", "a")] == [
+    assert [stop.judge_refusal(name) for name in ("a", "a", "b", "b", "c", "a")] == [
         True,
         True,
         True,
@@ -73,10 +73,10 @@ def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() 
         False,
         False,
     ]
-    stop.accepted()
-    assert [stop.believes(name) for name in "abcd"] == [True] * 4
-    stop.connected()
-    assert [stop.believes(name) for name in "abc"] == [True, True, False]
+    stop.note_acceptance()
+    assert [stop.judge_refusal(name) for name in "abcd"] == [True] * 4
+    stop.note_connection()
+    assert [stop.judge_refusal(name) for name in "abc"] == [True, True, False]
 
 
 async def test_when_the_time_of_a_folder_comes_the_file_that_failed_last_is_enough_to_try(clock: FakeClock) -> None:

@@ -110,7 +110,7 @@ async def test_a_manual_sync_waits_for_an_upload_that_is_under_way_already(world
 
 async def test_without_a_link_a_manual_sync_fails_and_says_why(world: World) -> None:
     world.sync.configure(world.settings(disabled=True))
-    await world.link.connected()
+    await world.link.ensure_usable()
     await world.cable.cut()
     world.capture_file("9999-a", [1])
     assert (await world.sync.sync_now()).failed.count == 1, "the cut is noticed by the first call"
@@ -120,7 +120,7 @@ async def test_without_a_link_a_manual_sync_fails_and_says_why(world: World) -> 
 
 async def test_after_a_cut_everything_arrives_by_itself_once(world: World) -> None:
     world.sync.configure(world.settings())
-    await world.link.connected()
+    await world.link.ensure_usable()
     await world.cable.cut()
     for number in range(20):
         world.capture_file(f"9999-{number}", [number])
@@ -348,7 +348,7 @@ async def test_a_stop_ends_an_upload_that_takes_its_cancellation_for_a_closed_co
 
 
 async def test_a_stop_does_not_wait_for_uploads_that_have_no_link(world: World) -> None:
-    await world.link.connected()
+    await world.link.ensure_usable()
     world.capture_file("9999-a", [1])
     world.sync.configure(world.settings())
     await world.cable.cut()

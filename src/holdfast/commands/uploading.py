@@ -116,7 +116,7 @@ async def _path_job(manager: Manager, path: str, labels: Labels, report: _Upload
             report.fail(candidate.path, str(error))
 
     async def run() -> None:
-        await engine.uplink.link.connected()
+        await engine.uplink.link.ensure_usable()
         while batch := await asyncio.to_thread(lambda: list(itertools.islice(found, _BATCH))):
             done = await asyncio.gather(*map(one, batch), return_exceptions=True)
             for error in done:

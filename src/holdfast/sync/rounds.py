@@ -197,7 +197,7 @@ class Rounds:
         started_s = self._clock.monotonic()
         report.begin()
         try:
-            await self._link.connected()
+            await self._link.ensure_usable()
             yield
             report.end()
             await report.done.wait()

@@ -23,47 +23,47 @@ NO_CONNECTION = CloudError("UNAVAILABLE", "reset", connected=False)
 
 
 async def test_it_comes_up(world: World) -> None:
-    await world.link.connected()
+    await world.link.ensure_usable()
     assert world.link.up
-    await world.link.admit(wait=False)
+    await world.link.admit_call(wait=False)
 
 
 async def test_one_failing_unit_is_its_own_fault_and_a_second_one_is_the_clouds(world: World) -> None:
-    await world.link.connected()
-    assert world.link.failed("a", UNAVAILABLE) is Verdict.RETRY
-    assert world.link.failed("a", UNAVAILABLE) is Verdict.RETRY
+    await world.link.ensure_usable()
+    assert world.link.judge_failure("a", UNAVAILABLE) is Verdict.RETRY
+    assert world.link.judge_failure("a", UNAVAILABLE) is Verdict.RETRY
     assert world.link.up
-    assert world.link.failed("b", UNAVAILABLE) is Verdict.LINK
+    assert world.link.judge_failure("b", UNAVAILABLE) is Verdict.LINK
     assert world.link.state is LinkState.UNWELL
 
 
 async def test_a_success_between_two_failures_acquits_the_cloud(world: World) -> None:
-    await world.link.connected()
-    world.link.failed("a", UNAVAILABLE)
-    world.link.succeeded()
-    assert world.link.failed("b", UNAVAILABLE) is Verdict.RETRY
+    await world.link.ensure_usable()
+    world.link.judge_failure("a", UNAVAILABLE)
+    world.link.note_success()
+    assert world.link.judge_failure("b", UNAVAILABLE) is Verdict.RETRY
     assert world.link.up
 
 
 async def test_while_the_cloud_is_unwell_one_call_at_a_time_may_try(world: World) -> None:
-    await world.link.connected()
-    world.link.failed("a", UNAVAILABLE)
-    world.link.failed("b", UNAVAILABLE)
-    waiting = [asyncio.create_task(world.link.admit(wait=True)) for _ in range(3)]
+    await world.link.ensure_usable()
+    world.link.judge_failure("a", UNAVAILABLE)
+    world.link.judge_failure("b", UNAVAILABLE)
+    waiting = [asyncio.create_task(world.link.admit_call(wait=True)) for _ in range(3)]
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     assert len(done) == 1
-    world.link.succeeded()
+    world.link.note_success()
     await asyncio.gather(*waiting)
     assert world.link.up
 
 
 async def test_a_cut_is_noticed_and_the_link_returns_by_itself(world: World) -> None:
-    await world.link.connected()
+    await world.link.ensure_usable()
     await world.cable.cut()
-    assert world.link.failed("a", NO_CONNECTION) is Verdict.LINK
+    assert world.link.judge_failure("a", NO_CONNECTION) is Verdict.LINK
     assert not world.link.usable
     with pytest.raises(NotConnectedError):
-        await world.link.admit(wait=False)
+        await world.link.admit_call(wait=False)
     await eventually(lambda: "can't connect" in world.link.why)
     assert world.link.state is LinkState.DOWN
     await world.cable.restore()
@@ -71,9 +71,9 @@ async def test_a_cut_is_noticed_and_the_link_returns_by_itself(world: World) -> 
 
 
 async def test_calls_of_the_old_connection_do_not_bring_down_the_new_one(world: World) -> None:
-    await world.link.connected()
-    world.link.failed("a", NO_CONNECTION)
-    world.link.failed("b", NO_CONNECTION)
+    await world.link.ensure_usable()
+    world.link.judge_failure("a", NO_CONNECTION)
+    world.link.judge_failure("b", NO_CONNECTION)
     await eventually(lambda: world.link.up)
     logins = world.cloud.calls["Authenticate"]
     await world.connection.upload_capture(b"")
@@ -84,16 +84,16 @@ async def test_a_refused_login_waits_and_says_so(tmp_path: Path, caplog: pytest.
     async with make_world(tmp_path, key="wrong") as world:
         await eventually(lambda: world.link.state is LinkState.REFUSED)
         with pytest.raises(NotConnectedError, match=r"UNAUTHENTICATED|PERMISSION_DENIED"):
-            await world.link.connected()
+            await world.link.ensure_usable()
         assert "login refused" in caplog.text and "wrong" not in caplog.text
 
 
 async def test_a_call_that_is_not_let_in_takes_the_link_down_loudly(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await world.link.connected()
+    await world.link.ensure_usable()
     error = CloudError("PERMISSION_DENIED", "no", connected=True)
-    assert world.link.failed("a", error) is Verdict.LINK
+    assert world.link.judge_failure("a", error) is Verdict.LINK
     assert world.link.state is LinkState.REFUSED
     assert [record.levelname for record in caplog.records if "login refused" in record.message] == ["ERROR"]
 
@@ -106,7 +106,7 @@ async def test_without_credentials_nothing_is_tried_and_the_log_says_what_is_mis
     task = asyncio.create_task(link.run())
     await eventually(lambda: link.state is LinkState.NO_CREDENTIALS)
     with pytest.raises(NotConnectedError, match="VIAM_API_KEY"):
-        await link.connected()
+        await link.ensure_usable()
     assert caplog.text.count("VIAM_API_KEY_ID") == 1
     task.cancel()
     with suppress(asyncio.CancelledError):
@@ -114,16 +114,16 @@ async def test_without_credentials_nothing_is_tried_and_the_log_says_what_is_mis
 
 
 async def test_a_cloud_that_answers_with_errors_stays_connected(world: World) -> None:
-    await world.link.connected()
+    await world.link.ensure_usable()
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
     with pytest.raises(CloudError) as caught:
         await world.connection.upload_capture(b"")
-    assert world.link.failed("a", caught.value) is Verdict.RETRY
+    assert world.link.judge_failure("a", caught.value) is Verdict.RETRY
     assert world.link.up
 
 
 async def test_a_cut_is_noticed_while_nobody_uses_the_link(world: World) -> None:
-    await world.link.connected()
+    await world.link.ensure_usable()
     calls = world.cloud.calls.total()
     await world.cable.cut()
     await eventually(lambda: world.link.state is LinkState.DOWN)
@@ -137,7 +137,7 @@ async def test_a_way_that_is_gone_without_a_sign_is_noticed_while_nobody_uses_it
 ) -> None:
     monkeypatch.setattr(links, "_IDLE_LOOK_S", 0.1)
     async with RawCloud() as cloud, make_world(tmp_path, address=cloud.address) as world:
-        await world.link.connected()
+        await world.link.ensure_usable()
         cloud.stop_listening()
         await eventually(lambda: world.link.state is LinkState.DOWN)
         assert "can't connect" in world.link.why and cloud.calls == []
@@ -145,7 +145,7 @@ async def test_a_way_that_is_gone_without_a_sign_is_noticed_while_nobody_uses_it
 
 async def test_a_connection_that_the_cloud_ends_is_no_cut_while_the_way_is_there(tmp_path: Path) -> None:
     async with RawCloud() as cloud, make_world(tmp_path, address=cloud.address) as world:
-        await world.link.connected()
+        await world.link.ensure_usable()
         probes = world.connection.probe
         tried = asyncio.Event()
 

@@ -249,7 +249,7 @@ async def test_what_does_not_let_in_is_waited_for_and_nothing_is_given_up(
             assert world.link.state is (LinkState.REFUSED if "40" in row and row[-1] in "13" else LinkState.DOWN)
             assert cloud.calls == [] and len(list(world.folder.glob("*/*.capture"))) == 2
             cloud.log_in = let_in
-            await world.link.connected()
+            await world.link.ensure_usable()
             world.sync.configure(world.settings())
             await eventually(lambda: len(cloud.taken) == 4 and not world.sync.in_flight)
             the_sum_holds(world, cloud)

@@ -27,7 +27,7 @@ def old_file(world: World, *readings: bytes, **header: object) -> Found:
 
 
 async def attempt(world: World, found: Found) -> Outcome:
-    await world.link.connected()
+    await world.link.ensure_usable()
     return await world.delivery.attempt(found, wait=False)
 
 

@@ -32,7 +32,7 @@ async def uploads(world: World) -> AsyncIterator[Uploads]:
     world.sync.configure(world.settings(disabled=True))
     world.delivery.tags = ("of-the-config",)
     made = of(world, world.sync.until_resumed)
-    await world.link.connected()
+    await world.link.ensure_usable()
     yield made
     await made.stop()
 
@@ -177,7 +177,7 @@ async def test_between_close_and_successor_none_begins(world: World) -> None:
     world.sync.pause()
     sending = asyncio.create_task(of(world, may_begin).file(elsewhere(world), Labels()))
     await asyncio.wait_for(asked.wait(), 20)
-    await world.link.connected()
+    await world.link.ensure_usable()
     assert world.cloud.calls["FileUpload"] == 0 and not sending.done()
     world.sync.configure(world.settings(disabled=True))
     await sending
@@ -352,7 +352,7 @@ async def test_a_file_that_just_goes_is_claimed_until_it_has_gone(tmp_path: Path
     files = HeldUp("remove", "photo.jpeg")
     async with make_world(tmp_path, files) as world:
         uploads, candidate = of(world, world.sync.until_resumed), synced(world)
-        await world.link.connected()
+        await world.link.ensure_usable()
         task = asyncio.create_task(uploads.file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(candidate.path))
         assert not os.path.exists(candidate.path)
@@ -370,6 +370,6 @@ async def test_a_file_that_was_just_being_opened_is_closed_again(tmp_path: Path)
     files.close = noted  # type: ignore[method-assign]
     async with make_world(tmp_path, files) as world:
         uploads, candidate = of(world, world.sync.until_resumed), elsewhere(world)
-        await world.link.connected()
+        await world.link.ensure_usable()
         task = asyncio.create_task(uploads.file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: closed == [candidate.path])

@@ -12,13 +12,13 @@ import asyncio
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+from .streams import Messages
 
 _BURST_S = 0.25
 """How much of the limit an idle link may save up."""
 _LOOK_EVERY_S = 0.2
-
-Messages = Callable[[], Iterator[bytes]]
 
 
 class Bandwidth:

@@ -102,7 +102,7 @@ class Cloud:
             self._streams = Connections(lambda: grpc.secure_channel(target, credentials, options=options))
         await self._authenticate()
 
-    async def lost(self) -> None:
+    async def until_lost(self) -> None:
         """Returns when the connection breaks: at once when the other side, or this computer, ends it."""
         channel, before = self._connections().channels[0], None
         while True:
@@ -206,17 +206,17 @@ class Cloud:
         with connections.one_for(len(request)) as channel:
             stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             call = stub(request, timeout=timeout_s, metadata=token.metadata)
-            watch = _Watch(call, Patience(self._movement, len(request)))
+            timer = _StallTimer(call, Patience(self._movement, len(request)))
             try:
                 return await call
             except grpc.aio.AioRpcError as error:
                 raise await self._translated(error.code().name, error.details() or "no details", token) from error
             except asyncio.CancelledError:
-                if watch.gave_up:
+                if timer.gave_up:
                     raise await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token) from None
                 raise self._cancelled(connections) from None
             finally:
-                watch.end()
+                timer.stop()
 
     async def _stream(self, method: str, messages: streams.Messages) -> bytes:
         self._connections()
@@ -249,7 +249,7 @@ class Cloud:
         return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
 
 
-class _Watch:
+class _StallTimer:
     """Cancels a call when there is no point in waiting for it any more."""
 
     def __init__(self, call: grpc.aio.UnaryUnaryCall[bytes, bytes], waiting: Patience) -> None:
@@ -258,7 +258,7 @@ class _Watch:
         self.gave_up = False
         self._later()
 
-    def end(self) -> None:
+    def stop(self) -> None:
         self._timer.cancel()
 
     def _later(self) -> None:

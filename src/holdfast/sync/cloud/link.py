@@ -80,7 +80,7 @@ class Link:
             except CloudError as error:
                 self._set(LinkState.REFUSED if verdict(error) is Verdict.LOGIN else LinkState.DOWN, str(error))
             else:
-                self._safety.connected()
+                self._safety.note_connection()
                 self._trouble.clear()  # calls of the connection before this one may have reported until now
                 self._set(LinkState.UP, "")
                 await first_done(self._trouble.wait(), self._watch())
@@ -88,7 +88,7 @@ class Link:
                     continue  # a connection that broke is often back at once
             await self._pause(self._backoff.next_s())
 
-    async def admit(self, *, wait: bool) -> None:
+    async def admit_call(self, *, wait: bool) -> None:
         """Returns when a call may be made; with `wait` false, raises NotConnectedError instead of waiting long."""
         while not self.up:
             if not wait and (not self.usable or self._probing.locked()):
@@ -100,7 +100,7 @@ class Link:
                         await self._clock.sleep(self._unwell_backoff.next_s())
                         return
 
-    async def connected(self) -> None:
+    async def ensure_usable(self) -> None:
         """Returns when the link is usable; NotConnectedError when trying now does not help."""
         if not self.usable and not self._settings.missing:
             self._tried.clear()
@@ -116,24 +116,24 @@ class Link:
     def explanation(self) -> str:
         return f"not connected to the cloud: {self.why or self.state.value}"
 
-    def succeeded(self) -> None:
+    def note_success(self) -> None:
         """A call went well."""
         self._last_unwell_unit = None
         self._backoff.reset()
         self._succeeded_s = self._clock.monotonic()
-        self._safety.accepted()
+        self._safety.note_acceptance()
         if self.state in _UNWELL:
             self._unwell_backoff.reset()
             self._set(LinkState.UP, "")
 
-    def refused(self, collector: str, error: CloudError) -> bool:
+    def judge_refusal(self, collector: str, error: CloudError) -> bool:
         """A unit of `collector` is refused for good; whether to believe it. If not, everything waits."""
-        if self._safety.believes(collector):
+        if self._safety.judge_refusal(collector):
             return True
         self._set(LinkState.REFUSING, f"{error}; nothing is accepted, so nothing more is given up")
         return False
 
-    def failed(self, unit: str, error: CloudError) -> Verdict:
+    def judge_failure(self, unit: str, error: CloudError) -> Verdict:
         """A call for `unit` failed; returns what that means, and changes the link's state where it concerns it."""
         found = verdict(error)
         if found is Verdict.LINK:
@@ -170,7 +170,7 @@ class Link:
         """Notices a connection that breaks while nobody uses it. Returns when the link is down."""
         while self.state is not LinkState.DOWN:
             looked_s = self._clock.monotonic()
-            await first_done(self._cloud.lost(), self._clock.sleep(_IDLE_LOOK_S))
+            await first_done(self._cloud.until_lost(), self._clock.sleep(_IDLE_LOOK_S))
             if self._succeeded_s < looked_s:
                 try:
                     await self._cloud.probe()
@@ -199,15 +199,15 @@ class SafetyStop:
         self._accepted = False
         self._refused: set[str] = set()
 
-    def connected(self) -> None:
+    def note_connection(self) -> None:
         """A new connection: nothing was accepted by whoever answers there."""
         self._accepted = False
 
-    def accepted(self) -> None:
+    def note_acceptance(self) -> None:
         self._accepted = True
         self._refused.clear()
 
-    def believes(self, collector: str) -> bool:
+    def judge_refusal(self, collector: str) -> bool:
         """A unit of `collector` is refused for good: False when units of three collectors in a row were, and none
         was accepted since the last connect."""
         if self._accepted:

@@ -21,7 +21,7 @@ Metadata = tuple[tuple[str, str], ...]
 Messages = Callable[[], Iterator[bytes]]
 
 
-class _Source:
+class _CountedMessages:
     """The messages on their way. `asked` is how often gRPC asked for one, `answered` how often it got one or heard
     that there is none; `error` is what reading them raised."""
 
@@ -52,7 +52,7 @@ async def upload(
     Raises CloudError, which takes the connection to stand, or what `messages` raised.
     When cancelled, the call is cancelled and the cloud has nothing.
     """
-    source = _Source(messages())
+    source = _CountedMessages(messages())
     loop = asyncio.get_running_loop()
     ended = asyncio.Event()
     opened: grpc.StreamUnaryMultiCallable[bytes, bytes] = channel.stream_unary(method)

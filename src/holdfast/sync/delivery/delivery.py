@@ -183,7 +183,7 @@ class Delivery:
                 return await in_thread(self.settlement.unreadable, found, str(error))
             progress = Progress(self._clock, found.path, found.size_bytes)
             send = partial(self._send, wait=wait, progress=progress)
-            is_refused = partial(self._link.refused, " ".join(transfer.collector))
+            is_refused = partial(self._link.judge_refusal, " ".join(transfer.collector))
             while part is not None:
                 await transfer.deliver(part, send, is_refused, in_thread)
                 part = await in_thread(transfer.next_part)
@@ -198,21 +198,21 @@ class Delivery:
 
     async def _send(self, part: Call, wait: bool, progress: Progress) -> None:
         for call in part.calls if isinstance(part, ImagesCalls) else (part,):
-            await self._link.admit(wait=wait)
+            await self._link.admit_call(wait=wait)
             if isinstance(call, UnaryCall):
                 await self._cloud.upload_capture(call.request)
                 progress.took(len(call.request))
             else:
                 await self._cloud.upload_stream("StreamingDataCaptureUpload", progress.counted(call.messages))
                 progress.took()
-            self._link.succeeded()
+            self._link.note_success()
 
     async def _sequence(self, found: Found, wait: bool) -> Outcome:
         root = self.settlement.store_of(found).root
         try:
             return await self.sequences.deliver(found, root, wait=wait)
         except CloudError as error:
-            if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(root, error):
+            if verdict(error) is not Verdict.QUARANTINE or not self._link.judge_refusal(root, error):
                 raise
             self.last_error = f"{printable(found.path)}: {error}"
             await in_thread(self.sequences.refuse, found, root, f"refused by the cloud: {error}")
@@ -220,17 +220,17 @@ class Delivery:
 
     async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
         if self.settlement.acknowledged(found) != WHOLE:
-            await self._link.admit(wait=wait)
+            await self._link.admit_call(wait=wait)
             progress = Progress(self._clock, found.path, found.size_bytes)
             try:
                 messages = progress.counted(partial(self._file_messages, found))
                 await self._cloud.upload_stream("FileUpload", messages)
             except CloudError as error:
-                if verdict(error) is not Verdict.QUARANTINE or not self._link.refused(found.folder, error):
+                if verdict(error) is not Verdict.QUARANTINE or not self._link.judge_refusal(found.folder, error):
                     raise
                 self.last_error = f"{printable(found.path)}: {error}"
                 return await in_thread(self.settlement.refused_file, found, str(error))
-            self._link.succeeded()
+            self._link.note_success()
             progress.done()
             if not await in_thread(self.settlement.is_unchanged, found):
                 logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
@@ -249,7 +249,7 @@ class Delivery:
         what = first if len(founds) == 1 else f"{first} and {len(founds) - 1} more"
         self.last_error = f"{what}: {error}"
         paths = [found.path for found in founds]
-        found = self._link.failed(founds[0].path, error)
+        found = self._link.judge_failure(founds[0].path, error)
         if error.is_cut:
             self.retries.cut(paths)
         if found is not Verdict.LINK or (alone and error.is_cut):

@@ -50,9 +50,9 @@ class SequenceDelivery:
             except DamagedFileError as error:
                 await in_thread(self.refuse, found, root, str(error))
                 return Outcome.QUARANTINED
-            await self._link.admit(wait=wait)
+            await self._link.admit_call(wait=wait)
             await self._cloud.create_sequence(_request(sequence, self._cloud.part_id))
-            self._link.succeeded()
+            self._link.note_success()
             self.delivered += 1
             self._delivered[key] = None
         await in_thread(self._files.remove, found.path)

@@ -124,7 +124,7 @@ class Uploads:
                 await in_thread(self._keep, store, path, data)
             del data  # it is on the disk now, and may wait there for long
             try:
-                await self._link.connected()
+                await self._link.ensure_usable()
                 async with self._slots, self._opened(store.root, path) as source:
                     uploaded = await self._send(source, Labels())
                     await in_thread(self._settle, source)
@@ -156,7 +156,7 @@ class Uploads:
     async def _send(self, source: Source, labels: Labels) -> Uploaded:
         """One call; NotUploadedError says why it did not succeed."""
         await self._may_begin()
-        await self._link.admit(wait=False)
+        await self._link.admit_call(wait=False)
         progress = Progress(self._clock, source.found.path, source.found.size_bytes)
 
         def messages() -> Iterator[bytes]:
@@ -167,13 +167,13 @@ class Uploads:
         try:
             answer = await self._cloud.upload_stream("FileUpload", progress.counted(messages))
         except CloudError as error:
-            self._link.failed(source.found.path, error)
+            self._link.judge_failure(source.found.path, error)
             if verdict(error) is Verdict.QUARANTINE:
                 raise _RefusedError(source.found, str(error)) from error
             raise _FailedError(str(error)) from error
         except StorageError as error:
             raise _FailedError(str(error)) from error
-        self._link.succeeded()
+        self._link.note_success()
         progress.done()
         if not await asyncio.to_thread(source.is_unchanged):
             raise _FailedError("it changed while it was sent")
