@@ -4,7 +4,6 @@ import itertools
 
 import pytest
 
-from holdfast.sync.cloud.link import SafetyStop
 from holdfast.sync.retries import MAX_FILES, MAX_FILES_PER_CALL, MAX_UNITS, SUSPECT_AFTER_CUTS, Retries
 from tests.fakes import FakeClock
 
@@ -61,22 +60,6 @@ def test_after_three_cuts_in_a_row_a_file_is_suspect_until_it_arrives(clock: Fak
     assert retries.is_suspect("/a") and retries.is_suspect("/b")
     retries.succeeded(["/a"])
     assert not retries.is_suspect("/a") and retries.is_suspect("/b")
-
-
-def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() -> None:
-    stop = SafetyStop()
-    assert [stop.judge_refusal(name) for name in ("a", "a", "b", "b", "c", "a")] == [
-        True,
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
-    stop.note_acceptance()
-    assert [stop.judge_refusal(name) for name in "abcd"] == [True] * 4
-    stop.note_connection()
-    assert [stop.judge_refusal(name) for name in "abc"] == [True, True, False]
 
 
 async def test_when_the_time_of_a_folder_comes_the_file_that_failed_last_is_enough_to_try(clock: FakeClock) -> None:

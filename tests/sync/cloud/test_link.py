@@ -11,7 +11,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.errors import CloudError, NotConnectedError
 from holdfast.sync.cloud import link as links
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
-from holdfast.sync.cloud.link import Link, LinkState
+from holdfast.sync.cloud.link import Link, LinkState, SafetyStop
 from holdfast.sync.cloud.verdicts import Verdict
 from tests.waiting import eventually
 
@@ -159,3 +159,19 @@ async def test_a_connection_that_the_cloud_ends_is_no_cut_while_the_way_is_there
         assert world.link.up and cloud.logins == 1
         world.capture_file("9999-a", [1])
         assert (await world.sync.sync_now()).files == 1
+
+
+def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() -> None:
+    stop = SafetyStop()
+    assert [stop.judge_refusal(name) for name in ("a", "a", "b", "b", "c", "a")] == [
+        True,
+        True,
+        True,
+        True,
+        False,
+        False,
+    ]
+    stop.note_acceptance()
+    assert [stop.judge_refusal(name) for name in "abcd"] == [True] * 4
+    stop.note_connection()
+    assert [stop.judge_refusal(name) for name in "abc"] == [True, True, False]

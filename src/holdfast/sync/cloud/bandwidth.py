@@ -19,6 +19,7 @@ from .streams import Messages
 _BURST_S = 0.25
 """How much of the limit an idle link may save up."""
 _LOOK_EVERY_S = 0.2
+WINDOW_S = 60
 
 
 class Bandwidth:
@@ -86,9 +87,6 @@ class Bandwidth:
         else:
             self._paid = self._asked
         self._at_s = now_s
-
-
-WINDOW_S = 60
 
 
 class Meter:

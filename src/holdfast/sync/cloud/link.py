@@ -22,6 +22,8 @@ _FIRST_CONNECT_TIMEOUT_S = 15.0
 _IDLE_LOOK_S = 60.0
 """A way that nobody has used for so long is tried."""
 
+COLLECTORS_UNTIL_STOP = 3
+
 logger = logging.getLogger(__name__)
 
 
@@ -38,6 +40,31 @@ class LinkState(Enum):
 
 
 _UNWELL = (LinkState.UNWELL, LinkState.REFUSING)
+
+
+class SafetyStop:
+    """Told of each unit that is accepted or refused for good, and by whom; says whether to believe a refusal."""
+
+    def __init__(self) -> None:
+        self._accepted = False
+        self._refused: set[str] = set()
+
+    def note_connection(self) -> None:
+        """A new connection: nothing was accepted by whoever answers there."""
+        self._accepted = False
+
+    def note_acceptance(self) -> None:
+        self._accepted = True
+        self._refused.clear()
+
+    def judge_refusal(self, collector: str) -> bool:
+        """A unit of `collector` is refused for good: False when units of three collectors in a row were, and none
+        was accepted since the last connect."""
+        if self._accepted:
+            return True
+        if len(self._refused) < COLLECTORS_UNTIL_STOP:
+            self._refused.add(collector)
+        return len(self._refused) < COLLECTORS_UNTIL_STOP
 
 
 class Link:
@@ -187,31 +214,3 @@ class Link:
         while True:
             self._set(LinkState.NO_CREDENTIALS, self._settings.missing)
             await self._clock.sleep(_SAY_AGAIN_S)
-
-
-COLLECTORS_UNTIL_STOP = 3
-
-
-class SafetyStop:
-    """Told of each unit that is accepted or refused for good, and by whom; says whether to believe a refusal."""
-
-    def __init__(self) -> None:
-        self._accepted = False
-        self._refused: set[str] = set()
-
-    def note_connection(self) -> None:
-        """A new connection: nothing was accepted by whoever answers there."""
-        self._accepted = False
-
-    def note_acceptance(self) -> None:
-        self._accepted = True
-        self._refused.clear()
-
-    def judge_refusal(self, collector: str) -> bool:
-        """A unit of `collector` is refused for good: False when units of three collectors in a row were, and none
-        was accepted since the last connect."""
-        if self._accepted:
-            return True
-        if len(self._refused) < COLLECTORS_UNTIL_STOP:
-            self._refused.add(collector)
-        return len(self._refused) < COLLECTORS_UNTIL_STOP
