@@ -19,7 +19,7 @@ from ..base.mime_types import EXTENSIONS, extension_of
 from ..base.words import shown
 from ..errors import CommandError, NotUploadedError, printable
 from ..manager import Manager
-from ..sync.uploads.sources import Candidate, Sources
+from ..sync.uploads.candidates import Candidate, Sources
 from ..sync.uploads.uploads import Labels, Uploaded
 from .command import Argument, Arguments, Command, did_you_mean, text, texts
 from .job import WAIT, answer_of

@@ -17,7 +17,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
 from holdfast.storage.ledger.counts import FileCounts
 from holdfast.sync.uploads import kept
-from holdfast.sync.uploads.sources import Candidate
+from holdfast.sync.uploads.candidates import Candidate
 from holdfast.sync.uploads.uploads import AT_ONCE, Labels, Uploads
 from tests.waiting import eventually
 

@@ -31,8 +31,8 @@ from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
 from ..delivery.progress import Progress
 from ..delivery.settlement import Settlement
 from ..found import Found
+from .candidates import Candidate, Source
 from .kept import forget_unfinished, keep, path_for
-from .sources import Candidate, Source
 
 AT_ONCE = 4
 

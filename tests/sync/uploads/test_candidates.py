@@ -10,7 +10,7 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import CommandError, StorageError
-from holdfast.sync.uploads.sources import Candidate, Source, Sources
+from holdfast.sync.uploads.candidates import Candidate, Source, Sources
 
 
 @pytest.fixture
