@@ -15,7 +15,7 @@ SOURCES = Path(__file__).parent.parent / "src" / "holdfast"
 MAY_GO_ON = {
     "commands/failed.py": {"list_page", "lambda: list(itertools.islice(meant, BATCH))"},
     "commands/syncing.py": {"list", "selected"},
-    "commands/uploading.py": {"sources.find", "lambda: list(itertools.islice(found, _BATCH))"},
+    "commands/uploading.py": {"candidates.find", "lambda: list(itertools.islice(found, _BATCH))"},
     "stores.py": {"left_behind"},
     "steering/open_sequences.py": {"function"},  # what follows it waits for it, and nobody else
     "steering/user_settings.py": {"settings_file.read"},
@@ -29,7 +29,7 @@ MAY_GO_ON = {
     "sync/rounds.py": {"select", "walk.look_at"},
     "sync/delivery/sequence_delivery.py": {"read"},
     "sync/summary.py": {"_real"},
-    "sync/uploads/uploads.py": {"source.is_unchanged"},
+    "sync/uploads/uploads.py": {"file.is_unchanged"},
 }
 """By file: what neither changes the disk nor counts, or what somebody else waits for."""
 

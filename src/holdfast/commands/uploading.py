@@ -19,7 +19,7 @@ from ..base.mime_types import EXTENSIONS, extension_of
 from ..base.words import shown
 from ..errors import CommandError, NotUploadedError, printable
 from ..manager import Manager
-from ..sync.uploads.candidates import Candidate, Sources
+from ..sync.uploads.candidates import Candidate, Candidates
 from ..sync.uploads.uploads import Labels, Uploaded
 from .command import Argument, Arguments, Command, did_you_mean, text, texts
 from .job import WAIT, answer_of
@@ -103,8 +103,8 @@ async def _data_job(manager: Manager, data: bytes, extension: str, labels: Label
 
 async def _path_job(manager: Manager, path: str, labels: Labels, report: _UploadReport) -> Job:
     engine = await manager.ready_engine()
-    sources = Sources(manager.files, manager.upload_roots, [*manager.capture_roots, *manager.other_roots])
-    found = await asyncio.to_thread(sources.find, path)
+    candidates = Candidates(manager.files, manager.upload_roots, [*manager.capture_roots, *manager.other_roots])
+    found = await asyncio.to_thread(candidates.find, path)
 
     async def one(candidate: Candidate) -> None:
         if candidate.why:

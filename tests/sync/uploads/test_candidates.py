@@ -10,7 +10,8 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import CommandError, StorageError
-from holdfast.sync.uploads.candidates import Candidate, Source, Sources
+from holdfast.sync.uploads.candidates import Candidate, Candidates
+from holdfast.sync.uploads.open_file import OpenFile
 
 
 @pytest.fixture
@@ -22,16 +23,16 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def sources(folder: Path, *roots: str) -> Sources:
+def candidates(folder: Path, *roots: str) -> Candidates:
     named = [str(folder / root) for root in roots or ("capture",)]
-    return Sources(FileSystem(), named, [str(folder / "capture")])
+    return Candidates(FileSystem(), named, [str(folder / "capture")])
 
 
 def found(folder: Path, path: str, *roots: str) -> dict[str, str]:
     """Paths below `folder`, and why each is passed over."""
     return {
         os.path.relpath(candidate.path, folder): candidate.why
-        for candidate in sources(folder, *roots).find(str(folder / path))
+        for candidate in candidates(folder, *roots).find(str(folder / path))
     }
 
 
@@ -56,14 +57,14 @@ def test_what_may_not_be_read_is_an_error_that_says_why(folder: Path, path: str,
     (folder / "capture/state").symlink_to(folder / "capture/.holdfast")
     (folder / "capture2").mkdir()
     with pytest.raises(CommandError) as refused:
-        sources(folder).find(str(folder / path))
+        candidates(folder).find(str(folder / path))
     assert told.format(root=folder) in str(refused.value)
 
 
 def test_a_relative_path_is_no_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder / "capture")
     with pytest.raises(CommandError, match="upload_roots"):
-        sources(folder).find("deep/a.txt")
+        candidates(folder).find("deep/a.txt")
 
 
 def test_a_folder_is_what_is_in_it_but_for_what_is_captured_and_what_leads_out(folder: Path) -> None:
@@ -88,30 +89,30 @@ def test_a_folder_is_what_is_in_it_but_for_what_is_captured_and_what_leads_out(f
 def test_a_link_to_a_file_in_another_root_is_that_file(folder: Path) -> None:
     (folder / "outside/note.txt").write_text("x")
     (folder / "capture/note").symlink_to(folder / "outside/note.txt")
-    (candidate,) = sources(folder, "capture", "outside").find(str(folder / "capture/note"))
+    (candidate,) = candidates(folder, "capture", "outside").find(str(folder / "capture/note"))
     assert candidate == Candidate(str(folder / "outside/note.txt"), str(folder / "outside"), is_synced=False)
     assert found(folder, "capture", "capture", "outside")["outside/note.txt"] == ""
 
 
 def test_a_root_may_be_a_link_and_a_file_under_a_sync_path_is_known_as_such(folder: Path) -> None:
     (folder / "short").symlink_to(folder / "capture")
-    (candidate,) = sources(folder, "short").find(str(folder / "short/deep/a.txt"))
+    (candidate,) = candidates(folder, "short").find(str(folder / "short/deep/a.txt"))
     assert candidate == Candidate(str(folder / "capture/deep/a.txt"), str(folder / "capture"), is_synced=True)
 
 
 def test_a_link_that_is_put_there_after_the_check_is_not_followed(folder: Path) -> None:
     root, secret = folder / "capture", folder / "secret"
-    (candidate,) = sources(folder).find(str(root / "deep/a.txt"))
+    (candidate,) = candidates(folder).find(str(root / "deep/a.txt"))
     (root / "deep/a.txt").unlink()
     (root / "deep/a.txt").symlink_to(secret / "shadow")
     with pytest.raises(StorageError):
-        Source(FileSystem(), candidate.root, candidate.path)
+        OpenFile(FileSystem(), candidate.root, candidate.path)
     (root / "deep/a.txt").unlink()
     (root / "deep").rmdir()
     (secret / "a.txt").write_text("a secret")
     (root / "deep").symlink_to(secret)
     with pytest.raises(StorageError):
-        Source(FileSystem(), candidate.root, candidate.path)
+        OpenFile(FileSystem(), candidate.root, candidate.path)
 
 
 @pytest.mark.parametrize("path", ["../secret/shadow", "deep/../../secret/shadow", "."])
@@ -132,24 +133,3 @@ def test_a_pipe_and_a_socket_are_no_files_and_block_nobody(folder: Path, monkeyp
             FileSystem().open_beneath(str(root), str(root / name))
     assert len(os.listdir("/proc/self/fd")) == before, "nothing stays open"
     listening.close()
-
-
-def test_an_open_file_knows_whether_it_changed_and_whether_it_has_its_name(folder: Path) -> None:
-    path = folder / "capture/deep/a.txt"
-    source = Source(FileSystem(), str(folder / "capture"), str(path))
-    assert source.is_unchanged() and source.has_its_name()
-    assert b"".join(source.chunks(3)) == b"capture/deep/a.txt"
-    (folder / "other").write_text("capture/deep/a.txt")
-    os.rename(folder / "other", path)
-    assert source.is_unchanged() and not source.has_its_name()
-    path.unlink()
-    assert not source.has_its_name()
-    source.close()
-    with pytest.raises(StorageError):
-        next(source.chunks(3))
-    again = folder / "capture/again.txt"
-    again.write_text("x")
-    changing = Source(FileSystem(), str(folder / "capture"), str(again))
-    again.write_text("xy")
-    assert not changing.is_unchanged()
-    changing.close()

@@ -1,15 +1,16 @@
-"""Files that somebody asks to upload: which may be read at all, and a file that is open while it is sent.
+"""Which files a user may upload by command.
 
-Read is only what lies below one of the roots, symbolic links resolved, and nothing of the data manager's own: no
-state, no quarantine. The check is by the path; what holds is the way in which the file is then opened, link by link
-from the root (`FileSystem.open_beneath`). Blocks: belongs on a worker thread.
+A file may be uploaded if it lies below one of the upload roots after symbolic links are resolved, and is not one of
+the data manager's own files (its state, its quarantine, captured data). The check here looks at paths, so it can be
+outdated when the file is opened. What enforces the rule is `OpenFile`, which opens the file from its root without
+following a link.
+
+Blocks on the disk; runs on a worker thread.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -17,9 +18,6 @@ from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
 from ...errors import CommandError, StorageError, printable
 from ...storage import layout
 from ...storage.layout import FileKind
-from ..found import Found
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -34,7 +32,7 @@ class Candidate:
     why: str = ""
 
 
-class Sources:
+class Candidates:
     """What may be uploaded, with the `roots` and the sync paths as they are now."""
 
     def __init__(self, files: FileSystem, roots: Sequence[str], sync_paths: Sequence[str]) -> None:
@@ -96,52 +94,3 @@ class Sources:
         if is_in(real, top):
             return Candidate(entry.path, why="it is a link to a file in the same folder")
         return self._candidate(real)
-
-
-class Source:
-    """An open file on its way to the cloud. `close` when done; a read by gRPC's thread after that fails."""
-
-    def __init__(self, files: FileSystem, root: str, path: str) -> None:
-        """Raises StorageError."""
-        self._files = files
-        self._path = path
-        self._lock = threading.Lock()
-        self._descriptor: int | None = files.open_beneath(root, path)
-        self._status = status = files.status(self._descriptor, path)
-        self.found = Found(path, FileKind.ARBITRARY, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-    def chunks(self, chunk_bytes: int) -> Iterator[bytes]:
-        """The content from its beginning."""
-        offset = 0
-        while data := self._read(offset, chunk_bytes):
-            yield data
-            offset += len(data)
-
-    def is_unchanged(self) -> bool:
-        """Whether the open file is as it was when it was opened."""
-        with self._lock:
-            status = self._files.status(self._open(), self._path)
-        return (status.st_size, status.st_mtime_ns) == (self.found.size_bytes, self.found.modified_ns)
-
-    def has_its_name(self) -> bool:
-        """Whether it is this file that stands at the path still."""
-        try:
-            there = self._files.stat(self._path)
-        except StorageError:
-            return False
-        return (there.st_dev, there.st_ino) == (self._status.st_dev, self._status.st_ino)
-
-    def close(self) -> None:
-        with self._lock:
-            descriptor, self._descriptor = self._descriptor, None
-            if descriptor is not None:
-                self._files.close(descriptor, self._path)
-
-    def _read(self, offset: int, size_bytes: int) -> bytes:
-        with self._lock:
-            return self._files.read_at(self._open(), self._path, offset, size_bytes)
-
-    def _open(self) -> int:
-        if self._descriptor is None:
-            raise self._files.shortened(self._path)
-        return self._descriptor

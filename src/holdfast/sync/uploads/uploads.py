@@ -31,8 +31,9 @@ from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
 from ..delivery.progress import Progress
 from ..delivery.settlement import Settlement
 from ..found import Found
-from .candidates import Candidate, Source
+from .candidates import Candidate
 from .kept import forget_unfinished, keep, path_for
+from .open_file import OpenFile
 
 AT_ONCE = 4
 
@@ -80,14 +81,14 @@ class Uploads:
 
     async def file(self, candidate: Candidate, labels: Labels) -> Uploaded:
         """Uploads a file that may be read. Raises NotUploadedError, and NotConnectedError without a link."""
-        async with self._slots, self._opened(candidate.root, candidate.path) as source:
-            if not source.found.size_bytes:
+        async with self._slots, self._opened(candidate.root, candidate.path) as file:
+            if not file.found.size_bytes:
                 raise NotUploadedError("it is empty")
             if not candidate.is_synced:
-                return await self._send(source, labels)
-            with self._claimed(source.found):
-                uploaded = await self._send(source, labels)
-                await in_thread(self._settle, source)
+                return await self._send(file, labels)
+            with self._claimed(file.found):
+                uploaded = await self._send(file, labels)
+                await in_thread(self._settle, file)
                 return uploaded
 
     async def data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
@@ -125,9 +126,9 @@ class Uploads:
             del data  # it is on the disk now, and may wait there for long
             try:
                 await self._link.ensure_usable()
-                async with self._slots, self._opened(store.root, path) as source:
-                    uploaded = await self._send(source, Labels())
-                    await in_thread(self._settle, source)
+                async with self._slots, self._opened(store.root, path) as file:
+                    uploaded = await self._send(file, Labels())
+                    await in_thread(self._settle, file)
                     return uploaded
             except (NotConnectedError, _FailedError) as error:
                 raise NotConnectedError(_later(path, str(error))) from error
@@ -144,57 +145,57 @@ class Uploads:
         keep(self._files, store.root, path, data, store.limits.limits.most_bytes)
         store.writer.completion.wrote()
 
-    def _settle(self, source: Source) -> None:
+    def _settle(self, file: OpenFile) -> None:
         """The cloud has it: it goes, unless another file has its name by now."""
-        if not source.has_its_name():
+        if not file.has_its_name():
             return
         try:
-            self._settlement.close_file(source.found)
+            self._settlement.close_file(file.found)
         except StorageError as error:
-            logger.warning("%s: it is uploaded, and stays: %s", printable(source.found.path), error)
+            logger.warning("%s: it is uploaded, and stays: %s", printable(file.found.path), error)
 
-    async def _send(self, source: Source, labels: Labels) -> Uploaded:
+    async def _send(self, file: OpenFile, labels: Labels) -> Uploaded:
         """One call; NotUploadedError says why it did not succeed."""
         await self._may_begin()
         await self._link.admit_call(wait=False)
-        progress = Progress(self._clock, source.found.path, source.found.size_bytes)
+        progress = Progress(self._clock, file.found.path, file.found.size_bytes)
 
         def messages() -> Iterator[bytes]:
-            yield file_metadata(source.found, self._cloud.part_id, labels.tags, labels.dataset_ids)
-            for chunk in source.chunks(CHUNK_BYTES):
+            yield file_metadata(file.found, self._cloud.part_id, labels.tags, labels.dataset_ids)
+            for chunk in file.chunks(CHUNK_BYTES):
                 yield file_contents(chunk)
 
         try:
             answer = await self._cloud.upload_stream("FileUpload", progress.counted(messages))
         except CloudError as error:
-            self._link.judge_failure(source.found.path, error)
+            self._link.judge_failure(file.found.path, error)
             if verdict(error) is Verdict.QUARANTINE:
-                raise _RefusedError(source.found, str(error)) from error
+                raise _RefusedError(file.found, str(error)) from error
             raise _FailedError(str(error)) from error
         except StorageError as error:
             raise _FailedError(str(error)) from error
         self._link.note_success()
         progress.done()
-        if not await asyncio.to_thread(source.is_unchanged):
+        if not await asyncio.to_thread(file.is_unchanged):
             raise _FailedError("it changed while it was sent")
-        return Uploaded(source.found.size_bytes, _identity(answer))
+        return Uploaded(file.found.size_bytes, _identity(answer))
 
     @asynccontextmanager
-    async def _opened(self, root: str, path: str) -> AsyncIterator[Source]:
+    async def _opened(self, root: str, path: str) -> AsyncIterator[OpenFile]:
         opened = ExitStack()
         try:
             try:
-                source = await in_thread(self._open, root, path, opened)
+                file = await in_thread(self._open, root, path, opened)
             except StorageError as error:
                 raise _FailedError(str(error)) from error
-            yield source
+            yield file
         finally:
             await in_thread(opened.close)
 
-    def _open(self, root: str, path: str, opened: ExitStack) -> Source:
-        source = Source(self._files, root, path)
-        opened.callback(source.close)
-        return source
+    def _open(self, root: str, path: str, opened: ExitStack) -> OpenFile:
+        file = OpenFile(self._files, root, path)
+        opened.callback(file.close)
+        return file
 
     @contextmanager
     def _claimed(self, found: Found) -> Iterator[None]:

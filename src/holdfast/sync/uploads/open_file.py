@@ -1,0 +1,66 @@
+"""A file that stays open while it is uploaded.
+
+It is opened below its root without following a link (`FileSystem.open_beneath`), so a link that another process
+puts there after the check cannot lead out of the root.
+
+Blocks on the disk; runs on worker threads and on gRPC's threads.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from ...base.filesystem import FileSystem
+from ...errors import StorageError
+from ...storage.layout import FileKind
+from ..found import Found
+
+
+class OpenFile:
+    """An open file on its way to the cloud. `close` when done; a read by gRPC's thread after that fails."""
+
+    def __init__(self, files: FileSystem, root: str, path: str) -> None:
+        """Raises StorageError."""
+        self._files = files
+        self._path = path
+        self._lock = threading.Lock()
+        self._descriptor: int | None = files.open_beneath(root, path)
+        self._status = status = files.status(self._descriptor, path)
+        self.found = Found(path, FileKind.ARBITRARY, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+    def chunks(self, chunk_bytes: int) -> Iterator[bytes]:
+        """The content from its beginning."""
+        offset = 0
+        while data := self._read(offset, chunk_bytes):
+            yield data
+            offset += len(data)
+
+    def is_unchanged(self) -> bool:
+        """Whether the open file is as it was when it was opened."""
+        with self._lock:
+            status = self._files.status(self._open(), self._path)
+        return (status.st_size, status.st_mtime_ns) == (self.found.size_bytes, self.found.modified_ns)
+
+    def has_its_name(self) -> bool:
+        """Whether it is this file that stands at the path still."""
+        try:
+            there = self._files.stat(self._path)
+        except StorageError:
+            return False
+        return (there.st_dev, there.st_ino) == (self._status.st_dev, self._status.st_ino)
+
+    def close(self) -> None:
+        with self._lock:
+            descriptor, self._descriptor = self._descriptor, None
+            if descriptor is not None:
+                self._files.close(descriptor, self._path)
+
+    def _read(self, offset: int, size_bytes: int) -> bytes:
+        with self._lock:
+            return self._files.read_at(self._open(), self._path, offset, size_bytes)
+
+    def _open(self) -> int:
+        if self._descriptor is None:
+            raise self._files.shortened(self._path)
+        return self._descriptor
