@@ -74,7 +74,7 @@ async def upload_data(manager: Manager, data: bytes, extension: str, labels: Lab
     engine = await manager.ready_engine()
     if not data:
         raise CommandError("there is no data to upload")
-    return await engine.uplink.uploads.data(engine.store, data, extension, labels)
+    return await engine.uplink.uploads.upload_data(engine.store, data, extension, labels)
 
 
 async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
@@ -111,7 +111,7 @@ async def _path_job(manager: Manager, path: str, labels: Labels, report: _Upload
             report.skip(candidate.path, candidate.why)
             return
         try:
-            report.uploaded(await engine.uplink.uploads.file(candidate, labels))
+            report.uploaded(await engine.uplink.uploads.upload_file(candidate, labels))
         except NotUploadedError as error:
             report.fail(candidate.path, str(error))
 

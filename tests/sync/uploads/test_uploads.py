@@ -64,7 +64,7 @@ async def test_a_file_under_a_sync_path_arrives_with_its_labels_and_goes_as_with
     world: World, uploads: Uploads
 ) -> None:
     candidate = synced(world)
-    done = await uploads.file(candidate, LABELS)
+    done = await uploads.upload_file(candidate, LABELS)
     ((metadata, content),) = world.arrived.files
     assert content == b"abc" * 100_000 and done.size_bytes == len(content) and len(done.identity) == 32
     assert labels_of(metadata) == ({"night", "left"}, {"set-1", "set-2"})
@@ -75,7 +75,7 @@ async def test_a_file_under_a_sync_path_arrives_with_its_labels_and_goes_as_with
 
 async def test_a_file_elsewhere_stays_where_it_is_and_counts_nowhere(world: World, uploads: Uploads) -> None:
     candidate = elsewhere(world)
-    await uploads.file(candidate, Labels())
+    await uploads.upload_file(candidate, Labels())
     assert [content for _, content in world.arrived.files] == [b"abc"] and os.path.exists(candidate.path)
     assert world.ledger.files == FileCounts()
 
@@ -86,7 +86,7 @@ async def test_a_refused_file_stays_where_it_is_since_its_labels_may_be_to_blame
     candidate = synced(world)
     world.cloud.fail_next(INVALID, 1)
     with pytest.raises(NotUploadedError, match="INVALID_ARGUMENT"):
-        await uploads.file(candidate, LABELS)
+        await uploads.upload_file(candidate, LABELS)
     assert os.path.exists(candidate.path) and world.ledger.files == FileCounts()
     assert (await world.sync.sync_now()).files == 1
 
@@ -95,7 +95,7 @@ async def test_no_file_is_sent_by_sync_and_by_request_at_once(world: World, uplo
     go_on = asyncio.Event()
     world.cloud.before_answer = lambda: _wait(go_on)
     candidate = synced(world)
-    sending = asyncio.create_task(uploads.file(candidate, Labels()))
+    sending = asyncio.create_task(uploads.upload_file(candidate, Labels()))
     await eventually(lambda: world.cloud.calls["FileUpload"] == 1)
     assert (await world.sync.sync_now()).files == 0
     go_on.set()
@@ -105,7 +105,7 @@ async def test_no_file_is_sent_by_sync_and_by_request_at_once(world: World, uplo
     syncing = asyncio.create_task(world.sync.sync_now())
     await eventually(lambda: world.cloud.calls["FileUpload"] == 2)
     with pytest.raises(NotUploadedError, match="sync is sending it"):
-        await uploads.file(candidate, Labels())
+        await uploads.upload_file(candidate, Labels())
     go_on.set()
     assert (await syncing).files == 1 and world.cloud.calls["FileUpload"] == 2
 
@@ -122,7 +122,7 @@ async def test_a_file_that_changes_meanwhile_is_no_success_and_stays(world: Worl
 
     world.cloud.before_answer = change
     with pytest.raises(NotUploadedError, match="changed while it was sent"):
-        await uploads.file(candidate, Labels())
+        await uploads.upload_file(candidate, Labels())
     assert Path(candidate.path).read_bytes() == b"other"
 
 
@@ -133,7 +133,7 @@ async def test_another_file_of_that_name_is_not_deleted(world: World, uploads: U
         os.rename(write_old_file(world.folder / "new", b"new"), candidate.path)
 
     world.cloud.before_answer = replace
-    assert (await uploads.file(candidate, Labels())).size_bytes == 3
+    assert (await uploads.upload_file(candidate, Labels())).size_bytes == 3
     assert Path(candidate.path).read_bytes() == b"new"
 
 
@@ -143,7 +143,7 @@ async def test_an_empty_file_a_missing_one_and_a_link_are_no_uploads(world: Worl
         Candidate(str(world.folder / "absent"), str(world.folder), is_synced=True),
     ):
         with pytest.raises(NotUploadedError):
-            await uploads.file(candidate, Labels())
+            await uploads.upload_file(candidate, Labels())
     assert world.cloud.calls["FileUpload"] == 0
 
 
@@ -162,7 +162,7 @@ async def test_few_are_sent_at_once(world: World, uploads: Uploads) -> None:
 
     world.cloud.before_answer = count
     candidates = [elsewhere(world, f"{number}.txt") for number in range(12)]
-    await asyncio.gather(*(uploads.file(candidate, Labels()) for candidate in candidates))
+    await asyncio.gather(*(uploads.upload_file(candidate, Labels()) for candidate in candidates))
     assert most == AT_ONCE and world.cloud.files_count == 12
 
 
@@ -175,7 +175,7 @@ async def test_between_close_and_successor_none_begins(world: World) -> None:
 
     world.sync.configure(world.settings(disabled=True))
     world.sync.pause()
-    sending = asyncio.create_task(of(world, may_begin).file(elsewhere(world), Labels()))
+    sending = asyncio.create_task(of(world, may_begin).upload_file(elsewhere(world), Labels()))
     await asyncio.wait_for(asked.wait(), 20)
     await world.link.ensure_usable()
     assert world.cloud.calls["FileUpload"] == 0 and not sending.done()
@@ -185,7 +185,7 @@ async def test_between_close_and_successor_none_begins(world: World) -> None:
 
 
 async def test_data_arrives_with_its_labels_alone_and_nothing_stays(world: World, uploads: Uploads) -> None:
-    done = await uploads.data(world.store, b"image", ".png", LABELS)
+    done = await uploads.upload_data(world.store, b"image", ".png", LABELS)
     ((metadata, content),) = world.arrived.files
     assert content == b"image" and done.size_bytes == 5 and done.identity
     assert labels_of(metadata) == ({"night", "left"}, {"set-1", "set-2"})
@@ -198,11 +198,11 @@ async def test_without_a_link_data_is_kept_and_sync_delivers_it_with_its_labels_
 ) -> None:
     await world.cable.cut()
     with pytest.raises(NotConnectedError, match=r"it is kept as .* do not send it again"):
-        await uploads.data(world.store, b"image", ".png", LABELS)
+        await uploads.upload_data(world.store, b"image", ".png", LABELS)
     (path,) = kept_files(world)
     assert path.read_bytes() == b"image" and path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(NotConnectedError):
-        await uploads.data(world.store, b"image", ".png", Labels(LABELS.tags[::-1], LABELS.dataset_ids))
+        await uploads.upload_data(world.store, b"image", ".png", Labels(LABELS.tags[::-1], LABELS.dataset_ids))
     assert kept_files(world) == [path], "the same again is no second file"
     await world.cable.restore()
     await eventually(lambda: world.link.usable)
@@ -217,11 +217,11 @@ async def test_data_that_the_cloud_can_not_take_now_is_kept_and_what_it_refuses_
 ) -> None:
     world.cloud.fail_next(grpc.StatusCode.RESOURCE_EXHAUSTED, 1)
     with pytest.raises(NotConnectedError, match=r"RESOURCE_EXHAUSTED.*it is kept as"):
-        await uploads.data(world.store, b"image", ".png", Labels())
+        await uploads.upload_data(world.store, b"image", ".png", Labels())
     assert len(kept_files(world)) == 1
     world.cloud.fail_next(INVALID, 1)
     with pytest.raises(CommandError, match=r"refused by the cloud: INVALID_ARGUMENT.*kept in failed/"):
-        await uploads.data(world.store, b"image", ".png", Labels())
+        await uploads.upload_data(world.store, b"image", ".png", Labels())
     assert kept_files(world) == [] and world.ledger.files == FileCounts(quarantined=1)
     assert [path.read_bytes() for path in (world.folder / "failed/uploads").rglob("*.png")] == [b"image"]
 
@@ -229,7 +229,7 @@ async def test_data_that_the_cloud_can_not_take_now_is_kept_and_what_it_refuses_
 async def test_data_is_delivered_though_its_caller_is_gone(world: World, uploads: Uploads) -> None:
     go_on = asyncio.Event()
     world.cloud.before_answer = lambda: _wait(go_on)
-    waiting = asyncio.create_task(uploads.data(world.store, b"image", ".png", Labels()))
+    waiting = asyncio.create_task(uploads.upload_data(world.store, b"image", ".png", Labels()))
     await eventually(lambda: world.cloud.calls["FileUpload"] == 1)
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
@@ -241,17 +241,17 @@ async def test_data_is_delivered_though_its_caller_is_gone(world: World, uploads
 
 async def test_the_same_data_twice_at_once_is_sent_once(world: World, uploads: Uploads) -> None:
     first, second = await asyncio.gather(
-        *(uploads.data(world.store, b"image", ".png", Labels(dataset_ids=("x",))) for _ in range(2))
+        *(uploads.upload_data(world.store, b"image", ".png", Labels(dataset_ids=("x",))) for _ in range(2))
     )
     assert first == second and world.cloud.files_count == 1
-    await uploads.data(world.store, b"image", ".png", Labels(dataset_ids=("x",)))
+    await uploads.upload_data(world.store, b"image", ".png", Labels(dataset_ids=("x",)))
     assert world.cloud.files_count == 2, "what was delivered may be asked for anew"
 
 
 async def test_a_stop_leaves_data_for_the_next_sync(world: World, uploads: Uploads) -> None:
     never = asyncio.Event()
     world.cloud.before_answer = lambda: _wait(never)
-    waiting = asyncio.create_task(uploads.data(world.store, b"image", ".png", Labels()))
+    waiting = asyncio.create_task(uploads.upload_data(world.store, b"image", ".png", Labels()))
     await eventually(lambda: world.cloud.calls["FileUpload"] == 1)
     await uploads.stop()
     with pytest.raises(NotConnectedError, match="was stopped; it is kept as"):
@@ -277,7 +277,7 @@ async def test_labels_that_can_not_be_kept_are_an_error_and_nothing_is_sent(
     world: World, uploads: Uploads, labels: Labels
 ) -> None:
     with pytest.raises(CommandError, match="tags and dataset_ids"):
-        await uploads.data(world.store, b"image", ".png", labels)
+        await uploads.upload_data(world.store, b"image", ".png", labels)
     assert kept_files(world) == [] and world.cloud.calls["FileUpload"] == 0
 
 
@@ -289,9 +289,9 @@ async def test_what_waits_is_bounded_and_beyond_that_nothing_is_kept(
     await world.cable.cut()
     for data in (b"first", b"other"):
         with pytest.raises(NotConnectedError):
-            await uploads.data(world.store, data, ".png", Labels())
+            await uploads.upload_data(world.store, data, ".png", Labels())
     with pytest.raises(BusyError, match=r"2 uploads with 10 bytes wait .* not kept"):
-        await uploads.data(world.store, b"third", ".png", Labels())
+        await uploads.upload_data(world.store, b"third", ".png", Labels())
     assert len(kept_files(world)) == 2
 
 
@@ -314,7 +314,7 @@ def test_what_a_crash_left_of_the_writing_goes_and_is_never_found_by_sync(tmp_pa
 async def test_a_disk_that_takes_nothing_is_an_error_and_nothing_is_kept(world: World, uploads: Uploads) -> None:
     (world.folder / "uploads").write_text("a file in the way")
     with pytest.raises(StorageError):
-        await uploads.data(world.store, b"image", ".png", Labels())
+        await uploads.upload_data(world.store, b"image", ".png", Labels())
     assert world.cloud.calls["FileUpload"] == 0
 
 
@@ -340,7 +340,7 @@ async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has
             world.cloud.fail_next(INVALID, 1)
         path = kept.path_for(world.store.root, b"abc", ".jpeg", (), ())
         await eventually(lambda: world.store.owned)
-        caller = asyncio.create_task(uploads.data(world.store, b"abc", ".jpeg", Labels()))
+        caller = asyncio.create_task(uploads.upload_data(world.store, b"abc", ".jpeg", Labels()))
         await eventually(lambda: uploads._sending)
         (task,) = uploads._sending.values()
         await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(path))
@@ -353,7 +353,7 @@ async def test_a_file_that_just_goes_is_claimed_until_it_has_gone(tmp_path: Path
     async with make_world(tmp_path, files) as world:
         uploads, candidate = of(world, world.sync.until_resumed), synced(world)
         await world.link.ensure_usable()
-        task = asyncio.create_task(uploads.file(candidate, Labels()))
+        task = asyncio.create_task(uploads.upload_file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(candidate.path))
         assert not os.path.exists(candidate.path)
 
@@ -371,5 +371,5 @@ async def test_a_file_that_was_just_being_opened_is_closed_again(tmp_path: Path)
     async with make_world(tmp_path, files) as world:
         uploads, candidate = of(world, world.sync.until_resumed), elsewhere(world)
         await world.link.ensure_usable()
-        task = asyncio.create_task(uploads.file(candidate, Labels()))
+        task = asyncio.create_task(uploads.upload_file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: closed == [candidate.path])

@@ -79,7 +79,7 @@ class Uploads:
         self._sending: dict[str, asyncio.Task[Uploaded]] = {}
         self._tidy: set[str] = set()
 
-    async def file(self, candidate: Candidate, labels: Labels) -> Uploaded:
+    async def upload_file(self, candidate: Candidate, labels: Labels) -> Uploaded:
         """Uploads a file that may be read. Raises NotUploadedError, and NotConnectedError without a link."""
         async with self._slots, self._opened(candidate.root, candidate.path) as file:
             if not file.found.size_bytes:
@@ -91,7 +91,7 @@ class Uploads:
                 await in_thread(self._settle, file)
                 return uploaded
 
-    async def data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
+    async def upload_data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
         """Uploads data, which is kept in `store` until the cloud has it; goes on when this is cancelled.
 
         Raises CommandError for labels that can't be and for what the cloud refuses, NotConnectedError where it is
