@@ -52,11 +52,12 @@ async def test_it_logs_in_with_the_machines_key_and_uploads(cloud: Cloud, server
 
 
 async def test_a_wrong_key_is_refused_and_stands_in_no_error(server: LocalCloud) -> None:
-    cloud = Cloud(settings(server.address, key="wrong-secret"))
+    wrong = settings(server.address, key="wrong-secret")
+    cloud = Cloud(wrong)
     with pytest.raises(CloudError) as caught:
         await cloud.connect()
     assert caught.value.code in ("UNAUTHENTICATED", "PERMISSION_DENIED")
-    assert "wrong-secret" not in repr(caught.value) + repr(cloud._settings)
+    assert "wrong-secret" not in repr(caught.value) + repr(wrong)
     await cloud.close()
 
 
@@ -301,7 +302,12 @@ async def test_a_token_is_renewed_before_it_expires_once_for_all_calls(
     cloud: Cloud, server: LocalCloud, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await cloud.connect()
-    old = cloud._token
-    monkeypatch.setattr(Token, "is_old", property(lambda token: token is old))
+    asked: list[Token] = []
+
+    def is_old(token: Token) -> bool:
+        asked.append(token)
+        return token is asked[0]
+
+    monkeypatch.setattr(Token, "is_old", property(is_old))
     await asyncio.gather(*(cloud.upload_capture(b"") for _ in range(5)))
     assert (server.calls["Authenticate"], server.calls["DataCaptureUpload"]) == (2, 5)

@@ -10,6 +10,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest
 
+from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
 from holdfast.storage.claims import Claims
@@ -24,7 +25,7 @@ COLLECTOR = (API, "lidar", "Readings")
 
 
 def all_files(world: World) -> list[Found]:
-    return list(Walk(world.files, world.link._clock, [str(world.folder)], 0.0))
+    return list(Walk(world.files, SystemClock(), [str(world.folder)], 0.0))
 
 
 def only_file(world: World) -> Found:

@@ -56,6 +56,10 @@ def labels_of(metadata: UploadMetadata) -> tuple[set[str], set[str]]:
     return set(metadata.tags), set(metadata.dataset_ids)
 
 
+def upload_tasks() -> list[asyncio.Task[object]]:
+    return [task for task in asyncio.all_tasks() if task.get_name() == "holdfast-upload"]
+
+
 def kept_files(world: World) -> list[Path]:
     return [path for path in (world.folder / "uploads").rglob("*") if path.is_file()]
 
@@ -341,8 +345,8 @@ async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has
         path = kept.path_for(world.store.root, b"abc", ".jpeg", (), ())
         await eventually(lambda: world.store.owned)
         caller = asyncio.create_task(uploads.upload_data(world.store, b"abc", ".jpeg", Labels()))
-        await eventually(lambda: uploads._sending)
-        (task,) = uploads._sending.values()
+        await eventually(upload_tasks)
+        (task,) = upload_tasks()
         await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(path))
         with pytest.raises(NotConnectedError):
             await caller

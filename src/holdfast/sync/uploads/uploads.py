@@ -100,7 +100,9 @@ class Uploads:
         path = path_for(store.root, data, extension, labels.tags, labels.dataset_ids)
         task = self._sending.get(path)
         if task is None:
-            task = asyncio.get_running_loop().create_task(self._keep_and_send(store, path, data))
+            task = asyncio.get_running_loop().create_task(
+                self._keep_and_send(store, path, data), name="holdfast-upload"
+            )
             self._sending[path] = task
             task.add_done_callback(partial(self._sent, path))
         await asyncio.wait([task])
