@@ -265,7 +265,7 @@ class Rounds:
                     break
                 await _complete(stores)
                 if walk.surveyed:
-                    self.backlog.found(mark, walk)
+                    self.backlog.note_found(mark, walk)
                 asked_s = self._clock.monotonic()
             if found is None:
                 if not await self._start_all([bundler.take()], report):
@@ -289,7 +289,7 @@ class Rounds:
                 await in_thread(audit.finish, walk, uploading)
             self._start_alone(suspects, report)
         if select is None:
-            self.backlog.found(mark, walk)
+            self.backlog.note_found(mark, walk)
         if report is not None:
             report.too_recent = walk.too_recent.first
 

@@ -311,7 +311,7 @@ def test_what_a_crash_left_of_the_writing_goes_and_is_never_found_by_sync(tmp_pa
         kept.keep(Dies(), str(tmp_path), path, b"image", None)
     (left,) = (path for path in tmp_path.rglob("*") if path.is_file())
     assert left.parent.name == ".holdfast" and left.suffix == ".prog"
-    kept.forget_unfinished(FileSystem(), str(tmp_path))
+    kept.remove_unfinished(FileSystem(), str(tmp_path))
     assert not left.exists()
 
 

@@ -101,7 +101,7 @@ def test_a_folder_that_did_not_change_and_in_which_all_waits_is_not_listed_again
     rig.clock.now_s += 1
     walk = rig.walk()
     assert rig.disk.listed == [] and rig.names == []
-    assert (walk.found, walk.found_bytes) == (before.found, before.found_bytes) == (3, 6)
+    assert (walk.found_files, walk.found_bytes) == (before.found_files, before.found_bytes) == (3, 6)
     assert walk.whole and walk.capture_folders == before.capture_folders == {str(rig.root / "a" / "b")}
     assert walk.has_files(str(rig.root))
 
@@ -122,7 +122,7 @@ def test_a_file_that_appears_or_goes_makes_its_folder_and_no_other_listed(rig: R
     rig.walk()
     assert rig.disk.listed == ["b"] and rig.names == ["new.capture"]
     waiting.unlink()
-    assert rig.walk().found == 1 and sorted(rig.disk.listed) == ["a", "b"]
+    assert rig.walk().found_files == 1 and sorted(rig.disk.listed) == ["a", "b"]
 
 
 def test_a_folder_that_was_changed_a_moment_before_it_was_listed_is_listed_again(rig: Rig) -> None:
@@ -200,7 +200,7 @@ def test_listing_a_large_folder_in_which_all_waits_takes_little_of_the_time(rig:
         walk = rig.walk()
         if "large" in rig.disk.listed:
             break
-        assert not walk.whole and walk.found == 10 and walk.has_files(str(rig.root))
+        assert not walk.whole and walk.found_files == 10 and walk.has_files(str(rig.root))
         rig.clock.now_s += 10
     listed_s = rig.clock.now_s - began_s
     assert 5 / listed_s == pytest.approx(MOST_LISTING, rel=0.1)

@@ -64,7 +64,7 @@ def keep(files: FileSystem, root: str, path: str, data: bytes, most_bytes: int |
     files.rename(new, path)
 
 
-def forget_unfinished(files: FileSystem, root: str) -> None:
+def remove_unfinished(files: FileSystem, root: str) -> None:
     """Removes what a crash left of `keep`."""
     try:
         for entry in files.list_folder(os.path.join(root, layout.STATE_FOLDER)):

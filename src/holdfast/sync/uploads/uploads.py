@@ -32,7 +32,7 @@ from ..delivery.progress import Progress
 from ..delivery.settlement import Settlement
 from ..found import Found
 from .candidates import Candidate
-from .kept import forget_unfinished, keep, path_for
+from .kept import keep, path_for, remove_unfinished
 from .open_file import OpenFile
 
 AT_ONCE = 4
@@ -142,7 +142,7 @@ class Uploads:
 
     def _keep(self, store: Store, path: str, data: bytes) -> None:
         if store.root not in self._tidy:
-            forget_unfinished(self._files, store.root)
+            remove_unfinished(self._files, store.root)
             self._tidy.add(store.root)
         keep(self._files, store.root, path, data, store.limits.limits.most_bytes)
         store.writer.completion.wrote()

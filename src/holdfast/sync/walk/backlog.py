@@ -36,8 +36,8 @@ class Backlog:
         """A mark for `found`."""
         return self._gone_files, self._gone_bytes
 
-    def found(self, mark: tuple[int, int], walk: Walk) -> None:
-        self._found_files, self._found_bytes, self._before = walk.found, walk.found_bytes, mark
+    def note_found(self, mark: tuple[int, int], walk: Walk) -> None:
+        self._found_files, self._found_bytes, self._before = walk.found_files, walk.found_bytes, mark
         self._oldest_ns = walk.oldest_ns
 
     def subtract_departed(self, files: int, size_bytes: int) -> None:

@@ -100,13 +100,13 @@ class Listings:
         self._inner = 0
         self._others_again_s = 0.0
 
-    def begin(self, now_s: float) -> bool:
+    def begin_walk(self, now_s: float) -> bool:
         """A walk begins; whether it is to leave out the folders that are not remembered."""
         self._walk += 1
         self._others_cost_s = 0.0
         return now_s < self._others_again_s
 
-    def end(self, now_s: float) -> None:
+    def end_walk(self, now_s: float) -> None:
         """The walk has come across every folder."""
         with self._lock:
             self._known = {folder: known for folder, known in self._known.items() if known.walk == self._walk}
@@ -114,7 +114,7 @@ class Listings:
         if self._others_cost_s:
             self._others_again_s = now_s + rest_s(self._others_cost_s, MOST_LISTING)
 
-    def of(self, folder: str) -> Listing | None:
+    def visit(self, folder: str) -> Listing | None:
         """What is known of a folder that the walk has come to."""
         known = self._known.get(folder)
         if known is not None:
@@ -122,7 +122,7 @@ class Listings:
             known.passed_over = False
         return known
 
-    def put(self, folder: str, listing: Listing) -> None:
+    def remember(self, folder: str, listing: Listing) -> None:
         """The folder was listed."""
         before = self._known.get(folder)
         unchanged = before is not None and before.stamp == listing.stamp
@@ -139,7 +139,7 @@ class Listings:
                 self._known[folder] = listing
                 self._inner = inner + len(listing.inner)
 
-    def passed_over(self, folder: str) -> Listing | None:
+    def done_listing(self, folder: str) -> Listing | None:
         """What is known of a folder that this walk does not list, or in which it has found nothing to send."""
         known = self._known.get(folder)
         return known if known is not None and (known.passed_over or not known.offered) else None

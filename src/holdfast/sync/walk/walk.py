@@ -55,7 +55,7 @@ class Walk:
     """What waits for its retry, and is left out; None: nothing does."""
     listings: Listings | None = None
     """None: everything is listed, and nothing remembered."""
-    found: int = 0
+    found_files: int = 0
     """Files that are ready to be sent or wait for their retry."""
     found_bytes: int = 0
     oldest_ns: float = math.inf
@@ -85,12 +85,12 @@ class Walk:
         so far is given at once. What can't be read is logged and passed over."""
         window = KeyWindow(self.order.newest_first)
         if self.listings is not None:
-            self._leaves_out_others = self.listings.begin(self.clock.monotonic())
+            self._leaves_out_others = self.listings.begin_walk(self.clock.monotonic())
         for _ in self._timed(self._pass(window, self._survey)):
             yield [found for key in window.take_first(BATCH_FILES) if (found := self._at(key))] if is_idle() else []
         self.surveyed = True
         if self.listings is not None:
-            self.listings.end(self.clock.monotonic())
+            self.listings.end_walk(self.clock.monotonic())
         yield from self._in_order(window)
         while window.begin_next_pass():
             for _ in self._pass(window, self._pass_again):
@@ -131,7 +131,7 @@ class Walk:
             self._unreadable(error)
             return
         now_s, blocked = self.clock.monotonic(), self.retries is not None and self.retries.blocks(folder)
-        known = self.listings.of(folder) if self.listings is not None else None
+        known = self.listings.visit(folder) if self.listings is not None else None
         if known is not None and self._passes_over(folder, root, known, stamp, blocked):
             for inner in known.inner or ():
                 yield from self._survey(inner, root, seen, window)
@@ -159,13 +159,13 @@ class Walk:
         if self.listings is not None:
             listing.cost_s = self._spent_s() - began_s - inner_s
             listing.ended_s = self.clock.monotonic()
-            self.listings.put(folder, listing)
+            self.listings.remember(folder, listing)
 
     def _pass_again(self, folder: str, root: str, seen: list[str], window: KeyWindow) -> Iterator[None]:
         """Shows the window once more what is to be sent from `folder`."""
         if folder in seen:
             return
-        known = self.listings.passed_over(folder) if self.listings is not None else None
+        known = self.listings.done_listing(folder) if self.listings is not None else None
         if known is not None or (self._leaves_out_others and self.listings and not self.listings.knows(folder)):
             for inner in (known.inner if known else None) or ():
                 yield from self._pass_again(inner, root, seen, window)
@@ -223,7 +223,7 @@ class Walk:
         return due_s
 
     def _count(self, folder: str, root: str, files: int, size_bytes: int, has_captures: bool) -> None:
-        self.found += files
+        self.found_files += files
         self.found_bytes += size_bytes
         self.roots_with_files.add(root)
         if has_captures:
