@@ -1,7 +1,8 @@
-"""What a walk tells of a store, beside the files to send.
+"""Draws the conclusions for a store from a walk of its whole folder.
 
-A collector's folder without a file, though the ledger knows readings there: somebody took them away. A `.prog` file
-that nobody writes: a crash left it. Nothing at all: a folder that is given up may be released.
+- A collector's folder has no file although the ledger counts readings there: another process removed them.
+- A `.prog` file is not open in this process: a crash left it, and recovery has to look at it.
+- The folder has no file to send: a former capture folder that drains may be released.
 """
 
 from __future__ import annotations
@@ -14,17 +15,21 @@ from .walk import Walk
 
 
 class Audit:
-    """Made before the walk, finished after it."""
+    """The audit of one store. It must be created before the walk begins and finished after the walk has ended."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
         self._round = store.begin_round()
         self._before = store.ledger.readings()
-        # after the counts: what has its name by now is found
+        # read after the counts: a file that waits for its final name no longer is found by the walk
         self._waiting = {*store.writer.completion.collectors(), *store.ledger.returning_collectors()}
 
     def finish(self, walk: Walk, uploading: Collection[str]) -> None:
-        """`walk` of everything is exhausted; `uploading` are the files that are being sent. Blocks."""
+        """Reports to the store what `walk` found.
+
+        The walk must have covered all sync paths and be exhausted. `uploading` are the files that are being sent.
+        Blocks on the disk; runs on a worker thread.
+        """
         store = self._store
         store.found_in_progress(walk.in_progress.first)
         if walk.whole and store.recovered_all:

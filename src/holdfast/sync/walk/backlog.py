@@ -1,6 +1,6 @@
-"""How much is ready to be sent: what the last walk found, less what went since it began.
+"""How much is ready to be sent: what the last walk found, minus the files that departed since it began.
 
-Belongs to the event loop.
+Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -11,7 +11,10 @@ from .walk import Walk
 
 
 class Backlog:
-    """`begin` before a walk, `found` with what that gave while it goes on and when it is over."""
+    """Counts the files that are ready to be sent.
+
+    Call `begin` before a walk, and `note_found` during the walk and after it.
+    """
 
     def __init__(self) -> None:
         self._found_files = self._found_bytes = 0
@@ -29,18 +32,19 @@ class Backlog:
 
     @property
     def oldest_ns(self) -> float | None:
-        """When the oldest file that waits was last changed; None when none waits."""
+        """When the oldest waiting file was last changed, in Unix time; None if no file waits."""
         return self._oldest_ns if self.files and self._oldest_ns < math.inf else None
 
     def begin(self) -> tuple[int, int]:
-        """A mark for `found`."""
+        """Notes that a walk begins. Returns the mark that `note_found` takes for this walk."""
         return self._gone_files, self._gone_bytes
 
     def note_found(self, mark: tuple[int, int], walk: Walk) -> None:
+        """Takes over what `walk` has found so far. `mark` is what `begin` returned before that walk."""
         self._found_files, self._found_bytes, self._before = walk.found_files, walk.found_bytes, mark
         self._oldest_ns = walk.oldest_ns
 
     def subtract_departed(self, files: int, size_bytes: int) -> None:
-        """So many files wait no more, whatever became of them."""
+        """Subtracts files that no longer wait: delivered, quarantined, or removed by another process."""
         self._gone_files += files
         self._gone_bytes += size_bytes

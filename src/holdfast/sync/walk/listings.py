@@ -1,15 +1,21 @@
-"""What the last listing of each folder has shown, so that a walk need not list it again.
+"""What the last listing of each folder showed, so that a walk need not list every folder again.
 
-A folder that did not change since, and in which nothing waits for its time, is passed over. A file can become ready
-without its folder's time of change saying so: when its retry is due, when it has been left alone for long enough
-(`due_s` knows both moments), or when something comes into an empty, unreadable or linked file, or into one in
-progress; a folder with such a file is never passed over for this reason. A folder that was changed in the moment
-before it was listed may have changed again with the same time: it counts as unchanged only when it had that time
-`RACY_S` before. And in case a file system tells no such times, each folder is listed every `RELIST_S`.
+A walk passes over a *quiet* folder: its time of change is the same as at its last listing, and no file in it has
+become due since.
 
-Listing a folder takes at most `MOST_LISTING` of the time, or `MOST_LISTING_TO_SEND` where there is more in it to
-send than what waits. Bounds: `MAX_FOLDERS` are remembered, with `MAX_INNER` folders in them; those beyond share one
-such limit. What a walk did not come across is forgotten.
+- A file can become ready while its folder's time of change stays the same. When its retry is due, or it has been
+  left alone for long enough, `due_s` says so. When an empty, unreadable or linked file gets content, nothing says
+  so: a folder with such a file is never quiet.
+- A folder that changed just before it was listed may change again with the same time of change. It is quiet only if
+  it already had that time `RACY_S` before.
+- Some file systems may not record the change at all, so each folder is listed every `RELIST_S`.
+
+A walk also passes over a folder if listing it again would take more than a share of the time: `MOST_LISTING`, or
+`MOST_LISTING_TO_SEND` if the folder has more files to send than wait for a retry.
+
+Bounds: `MAX_FOLDERS` folders are remembered, and `MAX_INNER` folders inside them. The folders beyond these bounds
+share one `MOST_LISTING`: between listings, walks leave all of them out. Folders that a walk did not visit are
+forgotten.
 """
 
 from __future__ import annotations
@@ -34,33 +40,39 @@ _MAX_INNER_OF_ONE = 1_000
 
 @dataclass
 class Listing:
-    """Of one folder. `files` and `size_bytes` are ready to be sent or wait for their retry; what has gone since is
-    not in them."""
+    """What one listing of a folder showed.
+
+    `files` and `size_bytes` count the files that are ready to be sent or wait for their retry. Files that departed
+    after the listing are subtracted.
+    """
 
     stamp: Stamp
     begun_s: float
     due_s: float
-    """When something in it may become ready, on the monotonic clock."""
+    """When a file in it may become ready, on the monotonic clock."""
     blocked: bool = False
-    """Whether the folder as a whole waited."""
+    """Whether the folder as a whole waited for a retry."""
     files: int = 0
     size_bytes: int = 0
     oldest_ns: float = math.inf
-    """When one of them was last changed; that one may be gone."""
+    """When the oldest of `files` was last changed, in Unix time. That file may have departed."""
     recent: int = 0
+    """Arbitrary files that had not been left alone for long enough."""
     offered: int = 0
-    """Of `files`, those that were to be sent then."""
+    """How many of `files` did not wait for a retry and were offered to the walk."""
     has_captures: bool = False
     settled: bool = True
-    """Whether it was read to its end, and only `due_s` and the folder's stamp tell of changes."""
+    """Whether the listing was complete, and every change will show in `due_s` or in the folder's stamp."""
     inner: list[str] | None = field(default_factory=list)
-    """The folders in it; None where they are too many."""
+    """The folders in it; None if there are too many to remember."""
     ended_s: float = 0.0
     cost_s: float = 0.0
+    """How long the listing took, without the folders inside."""
     unchanged_since_s: float = 0.0
     walk: int = 0
+    """The number of the last walk that visited the folder."""
     passed_over: bool = False
-    """In the walk that is under way."""
+    """Whether the current walk passed over the folder."""
 
     def add_inner(self, folder: str) -> None:
         if self.inner is not None:
@@ -69,7 +81,7 @@ class Listing:
                 self.inner = None
 
     def is_quiet(self, stamp: Stamp, blocked: bool, now_s: float) -> bool:
-        """Whether there is nothing to do in the folder that has that stamp now."""
+        """Returns whether the folder, which has this stamp now, has no new or due file."""
         return (
             self.settled
             and not self.offered
@@ -79,12 +91,15 @@ class Listing:
         )
 
     def is_too_early(self, to_send: bool, now_s: float) -> bool:
-        """Whether listing it again already would take too much of the time."""
+        """Returns whether listing the folder again now would take more than its share of the time."""
         return now_s < self.ended_s + rest_s(self.cost_s, MOST_LISTING_TO_SEND if to_send else MOST_LISTING)
 
 
 class Listings:
-    """Of all folders. `subtract_departed` may be called from any thread, the rest by one walk at a time."""
+    """The listings of all folders.
+
+    `subtract_departed` and `clear` are safe to call from any thread; the rest is called by one walk at a time.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -94,20 +109,20 @@ class Listings:
         self._others_cost_s = self._others_again_s = 0.0
 
     def clear(self) -> None:
-        """Everything is listed at the next walk."""
+        """Forgets all listings, so that the next walk lists every folder."""
         with self._lock:
             self._known = {}
         self._inner = 0
         self._others_again_s = 0.0
 
     def begin_walk(self, now_s: float) -> bool:
-        """A walk begins; whether it is to leave out the folders that are not remembered."""
+        """Notes that a walk begins. Returns whether it must leave out the folders that are not remembered."""
         self._walk += 1
         self._others_cost_s = 0.0
         return now_s < self._others_again_s
 
     def end_walk(self, now_s: float) -> None:
-        """The walk has come across every folder."""
+        """Notes that the walk has visited every folder, and forgets those that it did not visit."""
         with self._lock:
             self._known = {folder: known for folder, known in self._known.items() if known.walk == self._walk}
             self._inner = sum(len(known.inner or ()) for known in self._known.values())
@@ -115,7 +130,7 @@ class Listings:
             self._others_again_s = now_s + rest_s(self._others_cost_s, MOST_LISTING)
 
     def visit(self, folder: str) -> Listing | None:
-        """What is known of a folder that the walk has come to."""
+        """Notes that the walk is at `folder`. Returns its last listing, or None if it is not remembered."""
         known = self._known.get(folder)
         if known is not None:
             known.walk = self._walk
@@ -123,7 +138,7 @@ class Listings:
         return known
 
     def remember(self, folder: str, listing: Listing) -> None:
-        """The folder was listed."""
+        """Takes the new listing of `folder`. Beyond the bounds, only its cost is kept."""
         before = self._known.get(folder)
         unchanged = before is not None and before.stamp == listing.stamp
         listing.unchanged_since_s = before.unchanged_since_s if before and unchanged else listing.begun_s
@@ -140,15 +155,19 @@ class Listings:
                 self._inner = inner + len(listing.inner)
 
     def done_listing(self, folder: str) -> Listing | None:
-        """What is known of a folder that this walk does not list, or in which it has found nothing to send."""
+        """Returns the folder's listing if further passes of this walk need not list the folder; otherwise None.
+
+        That is so if the walk passed over the folder, or found no file in it to send.
+        """
         known = self._known.get(folder)
         return known if known is not None and (known.passed_over or not known.offered) else None
 
     def knows(self, folder: str) -> bool:
+        """Returns whether the folder's listing is remembered."""
         return folder in self._known
 
     def subtract_departed(self, folder: str, files: int, size_bytes: int) -> None:
-        """So many files that were found in the folder are not there any more."""
+        """Subtracts files that a walk found in the folder and that have departed since."""
         with self._lock:
             known = self._known.get(folder)
             if known is not None:

@@ -24,11 +24,11 @@ from .order import Order
 from .walk import Walk
 
 MAX_ANNOUNCED = 4_000
-"""Of each priority; a walk finds those beyond."""
+"""The most announced files of one priority. Files beyond that are found by a walk."""
 
 
 class AnnouncedFiles:
-    """Files that sync knows of without a walk, from round to round."""
+    """Files that sync knows of without a walk, kept from one round to the next."""
 
     def __init__(self, files: FileSystem, stores: Callable[[], Sequence[Store]], retries: Retries) -> None:
         self._files = files
@@ -36,21 +36,28 @@ class AnnouncedFiles:
         self._retries = retries
         self._paths: list[Newest[str, None]] = [Newest(MAX_ANNOUNCED) for _ in range(HIGHEST_PRIORITY + 1)]
         self._highest = -1
-        """The highest priority of which there may be some."""
+        """The highest priority that may have announced files; -1 if none has."""
 
     def gather_due(self, order: Order) -> None:
-        """Takes in what is to be tried again."""
+        """Adds the files whose retry is due."""
         self._add(self._retries.due(), order)
 
     def has(self, order: Order, above: int) -> bool:
-        """Whether there are some of a higher priority than `above`."""
+        """Returns whether there may be announced files with a priority above `above`.
+
+        Also takes over the files that the stores have completed since the last call.
+        """
         for store in self._stores():
             if store.has_fresh and store.owned:
                 self._add(store.take_fresh(), order)
         return self._highest > above
 
     async def take(self, walk: Walk, above: int) -> list[Found]:
-        """Those of a higher priority than `above`, the highest first."""
+        """Removes and returns the announced files with a priority above `above` that are ready, highest first.
+
+        Retries of files that no longer exist are forgotten. Files outside the roots of `walk`, and files that are
+        not ready, are dropped: a later walk finds them.
+        """
         if not self.has(walk.order, above):
             return []
         paths: list[str] = []
@@ -86,8 +93,11 @@ class AnnouncedFiles:
 async def files_of_round(
     walk: Walk, single: Iterable[str], announced: AnnouncedFiles | None, is_idle: Callable[[], bool]
 ) -> AsyncIterator[Found | None]:
-    """Everything that `walk` finds, then the files of `single` that are there and ready; and what is `announced`. A
-    file may come twice. None says that the next may be long in coming."""
+    """Yields what `walk` finds, then the files of `single` that exist and are ready, then the announced files.
+
+    Announced files that precede a found file by priority are yielded before it. A file may be yielded twice. None
+    means that the next file may take long to find, so the caller should start what it has.
+    """
     batches = walk.batches(is_idle)
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
         for found in batch:
@@ -107,5 +117,5 @@ async def files_of_round(
 
 
 def _above(order: Order, found: Found) -> int:
-    """What is announced goes before `found` where its priority is higher than this."""
+    """Returns the priority above which an announced file goes before `found`."""
     return order.priority_of(found.folder) - order.newest_first

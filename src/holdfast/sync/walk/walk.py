@@ -32,44 +32,48 @@ logger = logging.getLogger(__name__)
 BATCH_FILES = 256
 BATCH_BYTES = 4 * 1024 * 1024
 _SLICE_FILES = 4096
+"""So many files in their order form a slice, in which the files of one folder are given together."""
 _SLICE_BYTES = 32 * 1024 * 1024
 _STEP = 4096
+"""How many folder entries one step of an iteration reads."""
 _MAX_FOLDERS = 10_000
-
+"""The most `capture_folders` that a walk lists."""
 
 Visit = Callable[[str, str, list[str], KeyWindow], Iterator[None]]
-"""Of a folder, under a root, when other roots were seen."""
+"""Visits a folder; its arguments are the folder, its root, the roots visited before it, and the window."""
 
 
 @dataclass
 class Walk:
-    """One walk over `roots`. Its counts are complete when it is `surveyed`."""
+    """One walk over `roots`. Its counts are complete once `surveyed` is true."""
 
     files: FileSystem
     clock: Clock
     roots: Iterable[str]
     min_age_s: float
-    """How long an arbitrary file must have been left alone."""
+    """How long an arbitrary file must have stayed unchanged before it is ready."""
     order: Order = field(default_factory=Order)
     retries: Retries | None = None
-    """What waits for its retry, and is left out; None: nothing does."""
+    """The files that wait for a retry and are left out; None leaves none out."""
     listings: Listings | None = None
-    """None: everything is listed, and nothing remembered."""
+    """What earlier walks saw; None lists every folder and remembers nothing."""
     found_files: int = 0
     """Files that are ready to be sent or wait for their retry."""
     found_bytes: int = 0
     oldest_ns: float = math.inf
-    """When the one of them that was left alone for longest was last changed."""
+    """When the oldest of them was last changed, in Unix time; infinite if there are none."""
     too_recent: Listed[str] = field(default_factory=Listed)
-    """The first hundred arbitrary files that were changed less than `min_age_s` ago."""
+    """Arbitrary files that were changed less than `min_age_s` ago."""
     in_progress: Listed[str] = field(default_factory=Listed)
-    """The first hundred files in progress."""
+    """Capture files in progress (`.prog`)."""
     capture_folders: set[str] = field(default_factory=set)
-    """Where there were, or may be, complete capture files."""
+    """The folders that have, or may have, complete capture files."""
     roots_with_files: set[str] = field(default_factory=set)
+    """The roots that have, or may have, files to send, ready or not."""
     whole: bool = True
-    """Whether everything could be looked at, and `capture_folders` lists them all."""
+    """Whether every folder and file was examined, and `capture_folders` is complete."""
     surveyed: bool = False
+    """Whether the survey, the first pass, has ended."""
     _walking_s: float = 0.0
     _resumed_s: float = 0.0
     _entries: int = 0
@@ -80,9 +84,15 @@ class Walk:
             yield from batch
 
     def batches(self, is_idle: Callable[[], bool] = lambda: False) -> Iterator[list[Found]]:
-        """Each file once, though roots may lie in each other, in some order in which files of a folder go together:
-        at most `BATCH_FILES` and little more than `BATCH_BYTES`, or nothing for now. While `is_idle`, what is known
-        so far is given at once. What can't be read is logged and passed over."""
+        """Yields the files to send in batches, in the order of `order`.
+
+        A file is yielded once, even if roots lie inside each other. Close to each other in the order, files of one
+        folder are yielded together. A batch has at most `BATCH_FILES` files and little more than `BATCH_BYTES`; an
+        empty one only marks a step. While `is_idle` returns true, each step of the survey yields the first files
+        found so far; with more files than a window holds, such a file may be yielded again later.
+
+        A folder or file that can't be read is logged and passed over. Blocks on the disk.
+        """
         window = KeyWindow(self.order.newest_first)
         if self.listings is not None:
             self._leaves_out_others = self.listings.begin_walk(self.clock.monotonic())
@@ -98,19 +108,22 @@ class Walk:
             yield from self._in_order(window)
 
     def has_files(self, root: str) -> bool:
-        """Whether there may be anything to send in `root`, ready or not."""
+        """Returns whether there may be files to send in `root`, ready or not."""
         return any(is_in(root, other) or is_in(other, root) for other in self.roots_with_files)
 
     def covers(self, path: str) -> bool:
-        """Whether `path`, which has no symbolic links in it, lies under a root."""
+        """Returns whether `path`, which must have no symbolic links in it, lies under a root."""
         return any(is_in(path, os.path.realpath(root)) for root in self.roots)
 
     def look_at(self, path: str) -> Found | None:
-        """One file without a walk; None when it is not there, or not ready."""
+        """Returns one file without a walk, or None if it does not exist or is not ready. Blocks on the disk."""
         return self.look_at_resolved(os.path.realpath(path))
 
     def look_at_resolved(self, path: str) -> Found | None:
-        """As `look_at`, of a path as a walk finds it: a link as itself."""
+        """Like `look_at`, but does not resolve `path`.
+
+        If it is a link, it is found under its own name, as in a walk.
+        """
         return self._file(Entry(path, os.path.basename(path), EntryKind.FILE))
 
     def _pass(self, window: KeyWindow, visit: Visit) -> Iterator[None]:
@@ -122,7 +135,7 @@ class Walk:
             seen.append(real)
 
     def _survey(self, folder: str, root: str, seen: list[str], window: KeyWindow) -> Iterator[None]:
-        """Looks at everything in `folder`."""
+        """Counts the files in `folder` and in the folders inside, and offers them to the window."""
         if folder in seen:
             return
         try:
@@ -162,7 +175,7 @@ class Walk:
             self.listings.remember(folder, listing)
 
     def _pass_again(self, folder: str, root: str, seen: list[str], window: KeyWindow) -> Iterator[None]:
-        """Shows the window once more what is to be sent from `folder`."""
+        """Offers the files of `folder` and of the folders inside to the window once more."""
         if folder in seen:
             return
         known = self.listings.done_listing(folder) if self.listings is not None else None
@@ -216,7 +229,7 @@ class Walk:
     def _offer(
         self, entry: Entry, folder: str, kind: FileKind, modified_ns: int, window: KeyWindow
     ) -> float | None:
-        """Hands a file to the window, unless it waits: then returns until when."""
+        """Adds a file to the window and returns None; if it waits for a retry, only returns when that is due."""
         due_s = self.retries.until(entry.path, folder) if self.retries is not None else None
         if due_s is None:
             window.add(self.order.key(folder, entry.name, kind, modified_ns))
@@ -237,7 +250,10 @@ class Walk:
         return status.st_dev, status.st_ino, status.st_mtime_ns
 
     def _passes_over(self, folder: str, root: str, known: Listing, stamp: Stamp, blocked: bool) -> bool:
-        """Whether a folder need not be listed, or must not yet: then what was found in it before counts."""
+        """Returns whether a folder is not listed now, since it is quiet or it is too early.
+
+        If so, counts what its last listing found.
+        """
         now_s, waiting = self.clock.monotonic(), len(self.retries) if self.retries is not None else 0
         quiet = known.is_quiet(stamp, blocked, now_s)
         to_send = not blocked and known.files > waiting
@@ -252,7 +268,7 @@ class Walk:
         return True
 
     def _in_order(self, window: KeyWindow) -> Iterator[list[Found]]:
-        """What a pass has kept: a slice after the other, and in each the files of a folder together."""
+        """Yields what a pass left in the window: slice by slice, in each the files of one folder together."""
         keys = window.take_all()
         keys.reverse()
         while keys:
@@ -278,7 +294,7 @@ class Walk:
         return Found(entry.path, kind, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def _status(self, entry: Entry, kind: FileKind) -> os.stat_result | None:
-        """Of a file that may be sent; None when it is none, or can't be looked at."""
+        """Returns the status of a file that may be sent; None for anything else, or if it can't be read."""
         if entry.kind is EntryKind.OTHER or kind in (FileKind.IN_PROGRESS, FileKind.SEQUENCE):
             return None
         try:
@@ -293,8 +309,10 @@ class Walk:
         return status
 
     def _recent_s(self, status: os.stat_result, kind: FileKind) -> float:
-        """How long until an arbitrary file has been left alone for long enough; 0 when it has. A time of change
-        that lies in the future counts as old once it stands still: the clock was wrong."""
+        """Returns how long an arbitrary file must still stay unchanged; 0 if it is ready.
+
+        A time of change in the future does not hold a file back: the clock was wrong.
+        """
         if kind is not FileKind.ARBITRARY:
             return 0.0
         age_s = (self.clock.time_ns() - max(status.st_mtime_ns, status.st_ctime_ns)) / 1e9
@@ -310,7 +328,7 @@ class Walk:
         return self._entries % _STEP == 0
 
     def _timed(self, steps: Iterator[None]) -> Iterator[None]:
-        """The same, and `_spent_s` tells how long they took, without what happens between them."""
+        """Passes `steps` on, and keeps for `_spent_s` how long they took, without the time between them."""
         self._resumed_s = self.clock.monotonic()
         for _ in steps:
             self._walking_s = self._spent_s()
@@ -318,6 +336,7 @@ class Walk:
             self._resumed_s = self.clock.monotonic()
 
     def _spent_s(self) -> float:
+        """Returns how long the steps of the survey have taken so far."""
         return self._walking_s + self.clock.monotonic() - self._resumed_s
 
 
