@@ -1,9 +1,7 @@
-"""A cap over all uploads together.
+"""The rate of all uploads together: `Bandwidth` limits it, `Meter` measures it.
 
-A bucket that fills at the limit and whose content goes, in the order in which it was asked for, to calls on the
-event loop (`take`) and to streams on gRPC's threads (`shaped`). One may ask for more than the bucket holds: the
-next one waits until that is paid. So a call, of a mebibyte at most, goes at the speed of the link, and the average
-keeps below the limit. Thread-safe; a change of the limit acts on who waits already.
+Both count the bytes of messages, and both are safe to call from any thread: unary calls are made on the event loop,
+streams are read on gRPC's threads.
 """
 
 from __future__ import annotations
@@ -17,13 +15,21 @@ from collections.abc import Iterator
 from .streams import Messages
 
 _BURST_S = 0.25
-"""How much of the limit an idle link may save up."""
+"""How many seconds of the limit an idle link may save up."""
 _LOOK_EVERY_S = 0.2
+"""The longest sleep of a waiter, so that it notices a new limit."""
 WINDOW_S = 60
+"""`Meter` averages over so many seconds, and remembers one number for each."""
 
 
 class Bandwidth:
-    """No limit (0) until it is set."""
+    """A limit on the rate of all uploads together. 0, the default, means no limit.
+
+    It is a bucket that fills at the limit and is emptied in the order of the requests: by calls on the event loop
+    (`take`) and by streams on gRPC's threads (`shaped`). A request may exceed what the bucket holds: it passes, and
+    the next one waits until it is paid for. So a call, which has at most a mebibyte, is sent at the full speed of
+    the link, and the average stays below the limit. A new limit also applies to requests that wait already.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -43,7 +49,7 @@ class Bandwidth:
             self._limit = limit
 
     async def take(self, size_bytes: int) -> None:
-        """Returns when so many bytes may be sent. When cancelled, they are given to the next."""
+        """Returns when so many bytes may be sent. When cancelled, the next request gets them."""
         turn = self._ask(size_bytes)
         try:
             while wait_s := self._wait_s(turn):  # noqa: ASYNC110 - the limit may change meanwhile
@@ -54,7 +60,7 @@ class Bandwidth:
             raise
 
     def shaped(self, messages: Messages) -> Messages:
-        """The same messages, as fast as the limit lets them pass. Blocks whoever iterates them."""
+        """Returns the same messages, slowed down to the limit. Iterating them blocks."""
 
         def shape() -> Iterator[bytes]:
             for message in messages():
@@ -66,14 +72,14 @@ class Bandwidth:
         return shape
 
     def _ask(self, size_bytes: int) -> float:
-        """Asks for so many bytes; returns how many must be paid before it is their turn."""
+        """Requests so many bytes. Returns the turn: the total that must be paid before they may be sent."""
         with self._lock:
             self._fill()
             turn, self._asked = self._asked, self._asked + size_bytes
             return turn
 
     def _wait_s(self, turn: float) -> float:
-        """How long to wait before looking again; 0 when it is the turn."""
+        """Returns how long to wait before asking again; 0 if `turn` has come."""
         with self._lock:
             self._fill()
             missing = turn - self._paid
@@ -90,7 +96,7 @@ class Bandwidth:
 
 
 class Meter:
-    """Counts what is sent, a second at a time: it remembers `WINDOW_S` numbers."""
+    """Measures the rate at which bytes are sent, over the last `WINDOW_S` seconds."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -99,6 +105,7 @@ class Meter:
         self._sum = 0
 
     def add(self, size_bytes: int) -> None:
+        """Counts bytes that were sent now."""
         with self._lock:
             now = int(time.monotonic())
             self._forget(now)
@@ -108,6 +115,7 @@ class Meter:
 
     @property
     def bytes_per_s(self) -> float:
+        """The average rate of the last `WINDOW_S` seconds, or since the meter was created."""
         with self._lock:
             now_s = time.monotonic()
             self._forget(int(now_s))

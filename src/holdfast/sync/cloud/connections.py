@@ -1,9 +1,11 @@
-"""Several connections to one place, for when one is slower than the link.
+"""Several connections to one server, since one connection may be slower than the link.
 
-A receiver takes at most its window in one round trip over one connection, however much the link could carry. So a
-further connection is opened when each open one has `BUSY_BYTES` or more under way, at most `MAX_CONNECTIONS`; a
-call goes over the one with the least. Where a further one never carried a call it is not used again, and none is
-opened behind it: something on the way may permit no more. Belongs to the event loop.
+Over one connection, a receiver accepts at most its window in one round trip, whatever the link could carry. So a
+further connection is opened when each open one has `BUSY_BYTES` or more under way. A call uses the connection with
+the fewest bytes under way. If a further connection fails before it has carried a call, it is not used again, and no
+more are opened: something on the way may not permit them.
+
+Runs on the event loop. Bound: `MAX_CONNECTIONS`.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from ...errors import CloudError
 
 MAX_CONNECTIONS = 4
 BUSY_BYTES = 32 * 1024
-"""Half of the window that HTTP/2 begins with, and that some receivers keep: a call may be more than the rest."""
+"""Half of HTTP/2's initial window, which some receivers keep: a further call may not fit into the other half."""
 
 Channel = TypeVar("Channel")
 
@@ -31,7 +33,10 @@ class _Connection(Generic[Channel]):
 
 
 class Connections(Generic[Channel]):
-    """`open_channel` makes one more; gRPC connects it when it is first used."""
+    """A pool of channels, one for each connection.
+
+    `open_channel` creates one more; gRPC connects it when it is first used. The caller closes `channels`.
+    """
 
     def __init__(self, open_channel: Callable[[], Channel]) -> None:
         self._open_channel = open_channel
@@ -39,12 +44,12 @@ class Connections(Generic[Channel]):
 
     @property
     def channels(self) -> list[Channel]:
-        """All that were opened, to be closed by whoever gave them."""
+        """All channels that were opened, the first one first."""
         return [each.channel for each in self._open]
 
     @contextmanager
     def one_for(self, size_bytes: int) -> Iterator[Channel]:
-        """A connection for one call of that size, which raises CloudError where it fails."""
+        """Yields the channel to use for one call of that size. The call must raise CloudError if it fails."""
         connection = self._pick()
         connection.bytes_under_way += size_bytes
         try:

@@ -1,12 +1,13 @@
-"""How long a call may take: not for ever, but as long as its bytes move.
+"""How long a call may take: as long as its bytes move, but not without end.
 
-gRPC tells neither how much of a message is on its way nor whether the other side takes any of it, so a fixed
-deadline would give up what a slow link carries, again and again. The kernel knows (Linux: TCP_INFO): what the other
-side acknowledges while more of ours waits to be sent is movement. Where it can't be asked, there is the deadline.
-Time is counted in looks, so that a computer that slept, or was held up, does not take that for a stuck call.
+gRPC reports neither how much of a message was sent nor whether the receiver accepts any of it. A fixed deadline
+would give up calls that a slow link does carry, again and again. The kernel knows (Linux: TCP_INFO): if the
+receiver acknowledges bytes while more of ours wait to be sent, the call moves. Where the kernel can't be asked, a
+call that does not end is given up after a fixed time. Time is counted in looks, so a computer that slept or was
+held up does not take that for a stalled call.
 
-Belongs to the event loop, and takes little of it: all calls share a look at the kernel's figures, however many
-there are, and of the files that are open only the sockets are looked into.
+Runs on the event loop and takes little of its time: all calls share one look at the kernel's figures, and of this
+process's open files only the sockets are examined.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ from contextlib import suppress
 LOOK_S = 5.0
 """Seconds from one look to the next."""
 _STALLED_LOOKS = 12
-"""A call that has moved nothing for so long, a minute, is given up."""
+"""A call that did not move during so many looks, one minute, is given up."""
 _SLOWEST_BYTES_PER_S = 4096
-"""By what a call's size adds to its time, whether it is seen to move or not."""
+"""A call gets its size divided by this as additional time, whether it is seen to move or not."""
 _MOST_MOVED_BYTES = 64 * 1024 * 1024
-"""Far more than can be under way before a call: what moves beyond that is not this one."""
+"""Far more than can be under way before a call. Movement beyond this is not of the call that is watched."""
 
 _PROC = "/proc/self/fd"
 _TCP_INFO_BYTES, _ACKNOWLEDGED_OFFSET = 128, 120
@@ -33,7 +34,7 @@ _SIOCOUTQ = 0x5411
 
 
 class Movement:
-    """What the kernel says of all connections to `port` together, asked at most twice in `LOOK_S`."""
+    """The kernel's figures for all connections to `port` together. They are read at most twice in `LOOK_S`."""
 
     def __init__(self, port: int) -> None:
         self._port = port
@@ -41,7 +42,7 @@ class Movement:
         self._again_s = 0.0
 
     def sent(self) -> tuple[int, int]:
-        """The bytes that this process sent there and that are acknowledged, and those that are not yet."""
+        """Returns two counts of bytes that this process sent there: acknowledged ones, and unacknowledged ones."""
         now_s = time.monotonic()
         if now_s >= self._again_s:
             self._sent, self._again_s = _sent_to(self._port), now_s + LOOK_S / 2
@@ -49,7 +50,7 @@ class Movement:
 
 
 class Patience:
-    """Of one call of `size_bytes`. `look` is to be called every `LOOK_S`."""
+    """Decides whether one call of `size_bytes` is worth waiting for. The caller calls `look` every `LOOK_S`."""
 
     def __init__(self, movement: Movement, size_bytes: int = 0) -> None:
         self._movement = movement
@@ -58,7 +59,7 @@ class Patience:
         self._moved_bytes = 0
 
     def look(self, *, moved: bool = False) -> bool:
-        """Whether to go on waiting; `moved` when the caller knows that it moved."""
+        """Returns whether to keep waiting. `moved` says that the caller knows that the call moved."""
         self._looks -= 1
         if self._looks < _STALLED_LOOKS and (moved or self._moves()):
             self._looks = _STALLED_LOOKS
@@ -86,7 +87,7 @@ def _sent_to(port: int) -> tuple[int, int]:
 def _of_connection(connection: socket.socket, port: int) -> tuple[int, int]:
     if connection.family not in (socket.AF_INET, socket.AF_INET6) or connection.getpeername()[1] != port:
         return 0, 0
-    import fcntl  # not everywhere, as /proc is not
+    import fcntl  # does not exist on every system, but wherever /proc does
 
     info = connection.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES)
     (acknowledged,) = struct.unpack_from("=Q", info, _ACKNOWLEDGED_OFFSET)

@@ -1,8 +1,8 @@
-"""Client-streaming uploads: large payloads, read from disk while they are sent.
+"""Client-streaming uploads: large payloads, which are read from disk while they are sent.
 
-Connections of their own beside those for unary calls. They are grpcio's synchronous API, since its asyncio API
-replaces the cloud's answer by an INTERNAL of its own when the cloud answers before the stream has ended; the
-messages are taken by gRPC's thread, as fast as the link takes them, so reading them may block.
+They use grpcio's synchronous API: if the cloud answers before the stream has ended, the asyncio API replaces that
+answer by an INTERNAL error of its own. So streams have their own connections beside those for unary calls. gRPC's
+thread takes the messages as fast as the link carries them, and reading them may block.
 """
 
 from __future__ import annotations
@@ -19,11 +19,15 @@ from .patience import Patience
 
 Metadata = tuple[tuple[str, str], ...]
 Messages = Callable[[], Iterator[bytes]]
+"""Returns the serialized messages of a stream from its beginning."""
 
 
 class _CountedMessages:
-    """The messages on their way. `asked` is how often gRPC asked for one, `answered` how often it got one or heard
-    that there is none; `error` is what reading them raised."""
+    """The messages of one stream, as gRPC takes them.
+
+    `asked` counts how often gRPC asked for a message, `answered` how often it got one, the end or an error. `error`
+    is what reading them raised.
+    """
 
     def __init__(self, messages: Iterator[bytes]) -> None:
         self._messages = messages
@@ -47,10 +51,11 @@ class _CountedMessages:
 async def upload(
     channel: grpc.Channel, method: str, messages: Messages, metadata: Metadata, waiting: Patience
 ) -> bytes:
-    """Returns the cloud's answer when it has the whole stream.
+    """Sends a stream. Returns the cloud's answer when the cloud has all of it.
 
-    Raises CloudError, which takes the connection to stand, or what `messages` raised.
-    When cancelled, the call is cancelled and the cloud has nothing.
+    Raises CloudError, or what `messages` raised. Such a CloudError says `connected=True` although the connection
+    may be lost: only the caller can find out. When cancelled, the call is cancelled too, and the cloud keeps
+    nothing of it.
     """
     source = _CountedMessages(messages())
     loop = asyncio.get_running_loop()
@@ -59,7 +64,7 @@ async def upload(
     call = opened.future(source, metadata=metadata)
 
     def on_end(_: object) -> None:
-        with suppress(RuntimeError):  # the loop is closed already
+        with suppress(RuntimeError):  # the loop was closed already
             loop.call_soon_threadsafe(ended.set)
 
     call.add_done_callback(on_end)

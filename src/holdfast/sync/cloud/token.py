@@ -1,4 +1,4 @@
-"""The cloud's access token, and when it is to be renewed."""
+"""The cloud's access token, and when it has to be renewed."""
 
 from __future__ import annotations
 
@@ -8,13 +8,14 @@ import time
 from binascii import Error as Base64Error
 
 _RENEW_AT = 0.8
-"""Of a token's life."""
+"""A token is renewed after this share of its life."""
 
 
 class Token:
-    """An access token that was given just now. One whose life is not told is never old: the cloud refuses it.
+    """An access token that was issued just now; with an empty text, no token.
 
-    Its life is measured by the monotonic clock, since a machine's calendar may be wrong.
+    Its life is measured by the monotonic clock, since a machine's calendar may be wrong. A token that does not say
+    how long it lives is never old: it is used until the cloud refuses it.
     """
 
     def __init__(self, text: str) -> None:
@@ -24,21 +25,21 @@ class Token:
 
     @property
     def is_old(self) -> bool:
-        """Whether it expires soon."""
+        """Whether the token expires soon and has to be renewed."""
         return self._renew_s is not None and time.monotonic() >= self._renew_s
 
     def hidden_in(self, text: str) -> str:
-        """`text` without the token."""
+        """Returns `text` with the token replaced by `…`."""
         return text.replace(self._text, "…") if self._text else text
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:
-        """What a call carries."""
+        """The metadata that a call sends with this token."""
         return (("authorization", f"Bearer {self._text}"),) if self._text else ()
 
 
 def _life_s(text: str) -> float | None:
-    """The seconds between issue and expiry that a JWT tells; None where it tells none."""
+    """Returns how many seconds a JWT lives from its issue; None if it does not say."""
     try:
         payload = text.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))

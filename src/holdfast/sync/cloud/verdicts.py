@@ -1,4 +1,4 @@
-"""From an error of the cloud to what it means, for the codes that gRPC has."""
+"""What an error of the cloud means: the table from gRPC's status codes to verdicts."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ from ...errors import CloudError
 
 
 class Verdict(Enum):
+    """What an error of the cloud means for the unit that was sent, and for the link."""
+
     LINK = "link"
-    """There is no way to the cloud: everything waits, nothing is held against the unit."""
+    """The cloud can't be reached: everything waits, and the unit is not to blame."""
     UNWELL = "unwell"
-    """The cloud can't right now: the unit's fault until another unit fails the same way, then the link's."""
+    """The cloud is unavailable. The unit is to blame until another unit fails in the same way; then the link is."""
     LOGIN = "login"
-    """The cloud does not let us in, though the token is new: everything waits, loudly."""
+    """The cloud does not accept the login although the token is new: everything waits, and the log says so."""
     QUARANTINE = "quarantine"
-    """The cloud will never take this unit."""
+    """The cloud will never accept this unit."""
     TOO_LARGE = "too large"
-    """The cloud does not take so much in one call."""
+    """The cloud does not accept so much in one call."""
     RETRY = "retry"
-    """This unit again later, the others go on."""
+    """This unit is tried again later; others continue."""
 
 
 _BY_CODE = {
@@ -30,10 +32,11 @@ _BY_CODE = {
     "INVALID_ARGUMENT": Verdict.QUARANTINE,
 }
 _TOO_LARGE = "larger than max"
-"""What gRPC's servers, in Go as in C, say of a message beyond their limit: the code alone may mean a quota."""
+"""gRPC's servers, in Go and in C, say this of a message beyond their limit. Their code alone may mean a quota."""
 
 
 def verdict(error: CloudError) -> Verdict:
+    """Returns what `error` means by itself, without the state of the link."""
     if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED") and not error.connected:
         return Verdict.LINK
     if error.code == "RESOURCE_EXHAUSTED" and _TOO_LARGE in error.message.lower():

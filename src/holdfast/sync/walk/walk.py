@@ -229,7 +229,7 @@ class Walk:
     def _offer(
         self, entry: Entry, folder: str, kind: FileKind, modified_ns: int, window: KeyWindow
     ) -> float | None:
-        """Adds a file to the window and returns None; if it waits for a retry, only returns when that is due."""
+        """Adds a file to the window, unless it waits for a retry. Then returns when that is due, else None."""
         due_s = self.retries.until(entry.path, folder) if self.retries is not None else None
         if due_s is None:
             window.add(self.order.key(folder, entry.name, kind, modified_ns))
