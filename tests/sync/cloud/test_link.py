@@ -82,7 +82,7 @@ async def test_calls_of_the_old_connection_do_not_bring_down_the_new_one(world: 
 
 async def test_a_refused_login_waits_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     async with make_world(tmp_path, key="wrong") as world:
-        await eventually(lambda: world.link.state is LinkState.REFUSED)
+        await eventually(lambda: world.link.state is LinkState.LOGIN_REFUSED)
         with pytest.raises(NotConnectedError, match=r"UNAUTHENTICATED|PERMISSION_DENIED"):
             await world.link.ensure_usable()
         assert "login refused" in caplog.text and "wrong" not in caplog.text
@@ -94,7 +94,7 @@ async def test_a_call_that_is_not_let_in_takes_the_link_down_loudly(
     await world.link.ensure_usable()
     error = CloudError("PERMISSION_DENIED", "no", connected=True)
     assert world.link.judge_failure("a", error) is Verdict.LINK
-    assert world.link.state is LinkState.REFUSED
+    assert world.link.state is LinkState.LOGIN_REFUSED
     assert [record.levelname for record in caplog.records if "login refused" in record.message] == ["ERROR"]
 
 

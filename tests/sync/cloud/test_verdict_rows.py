@@ -168,7 +168,7 @@ async def test_who_is_not_let_in_waits_as_for_the_link_and_logs_in_anew(
         kind(world)
         report = await sync(world)
         assert (report.failed.count >= 1, report.quarantined) == (True, 0)
-        assert world.link.state is LinkState.REFUSED and "PERMISSION_DENIED" in world.link.why
+        assert world.link.state is LinkState.LOGIN_REFUSED and "PERMISSION_DENIED" in world.link.why
         assert world.delivery.retrying == 0, "nothing is held against the unit"
         world.sync.configure(world.settings())
         await eventually(lambda: len(cloud.taken) == 2 and not world.sync.in_flight)
@@ -246,7 +246,9 @@ async def test_what_does_not_let_in_is_waited_for_and_nothing_is_given_up(
             with pytest.raises(NotConnectedError, match=code):
                 await world.sync.sync_now()
             assert not world.link.usable and code in world.link.why
-            assert world.link.state is (LinkState.REFUSED if "40" in row and row[-1] in "13" else LinkState.DOWN)
+            assert world.link.state is (
+                LinkState.LOGIN_REFUSED if "40" in row and row[-1] in "13" else LinkState.DOWN
+            )
             assert cloud.calls == [] and len(list(world.folder.glob("*/*.capture"))) == 2
             cloud.log_in = let_in
             await world.link.ensure_usable()

@@ -278,7 +278,7 @@ async def test_a_cloud_that_refuses_everything_stops_sync_instead_of_filling_the
     for number in range(10):
         world.capture_file("9999-a", [number], f"sensor-{number}")
     world.sync.configure(world.settings(uploads=1))
-    await eventually(lambda: world.link.state is LinkState.REFUSING)
+    await eventually(lambda: world.link.state is LinkState.ALL_REFUSED)
     assert len(failed_files(world)) == 2
     assert "nothing is accepted" in world.link.explanation and "everything refused" in caplog.text
     world.cloud.fail_while = None

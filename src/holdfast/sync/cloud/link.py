@@ -33,13 +33,13 @@ class LinkState(Enum):
     CONNECTING = "connecting"
     UP = "up"
     UNWELL = "cloud unavailable"
-    REFUSING = "everything refused"
+    ALL_REFUSED = "everything refused"
     DOWN = "no connection"
-    REFUSED = "login refused"
+    LOGIN_REFUSED = "login refused"
     NO_CREDENTIALS = "no credentials"
 
 
-_UNWELL = (LinkState.UNWELL, LinkState.REFUSING)
+_UNWELL = (LinkState.UNWELL, LinkState.ALL_REFUSED)
 
 
 class SafetyStop:
@@ -105,7 +105,9 @@ class Link:
             try:
                 await self._cloud.connect()
             except CloudError as error:
-                self._set(LinkState.REFUSED if verdict(error) is Verdict.LOGIN else LinkState.DOWN, str(error))
+                self._set(
+                    LinkState.LOGIN_REFUSED if verdict(error) is Verdict.LOGIN else LinkState.DOWN, str(error)
+                )
             else:
                 self._safety.note_connection()
                 self._trouble.clear()  # calls of the connection before this one may have reported until now
@@ -157,7 +159,7 @@ class Link:
         """A unit of `collector` is refused for good; whether to believe it. If not, everything waits."""
         if self._safety.judge_refusal(collector):
             return True
-        self._set(LinkState.REFUSING, f"{error}; nothing is accepted, so nothing more is given up")
+        self._set(LinkState.ALL_REFUSED, f"{error}; nothing is accepted, so nothing more is given up")
         return False
 
     def judge_failure(self, unit: str, error: CloudError) -> Verdict:
@@ -166,7 +168,7 @@ class Link:
         if found is Verdict.LINK:
             self._set(LinkState.DOWN, str(error))
         elif found is Verdict.LOGIN:
-            self._set(LinkState.REFUSED, str(error))
+            self._set(LinkState.LOGIN_REFUSED, str(error))
         elif found is Verdict.UNWELL:
             if self._last_unwell_unit not in (None, unit) or self.state in _UNWELL:
                 self._set(LinkState.UNWELL, str(error))
@@ -175,7 +177,7 @@ class Link:
                 found = Verdict.RETRY
             self._last_unwell_unit = unit
         elif found in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
-            found = Verdict.LINK if self.state is LinkState.REFUSING else Verdict.RETRY
+            found = Verdict.LINK if self.state is LinkState.ALL_REFUSED else Verdict.RETRY
         return Verdict.LINK if found is Verdict.LOGIN else found
 
     def _set(self, state: LinkState, why: str) -> None:
@@ -190,7 +192,7 @@ class Link:
             if before is not LinkState.UP:
                 logger.info("connected to the cloud")
         else:
-            level = logging.ERROR if state in (LinkState.REFUSED, LinkState.REFUSING) else logging.WARNING
+            level = logging.ERROR if state in (LinkState.LOGIN_REFUSED, LinkState.ALL_REFUSED) else logging.WARNING
             logger.log(level, "%s: %s; data is kept, and sent when this is over", state.value, why)
 
     async def _watch(self) -> None:
