@@ -1,8 +1,11 @@
-"""The cloud: login and uploads, over a few gRPC connections for unary calls and a few for streams, with one login.
+"""The cloud: one login, and uploads over a few gRPC connections for unary calls and a few others for streams.
 
-The boundary of the link: gRPC's and the operating system's errors become `CloudError` here. TLS is verified with
-the roots that grpcio brings (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others); plaintext goes to loopback only,
-unless allowed. The key and the token appear in no error and no log.
+This is the boundary to the cloud: errors of gRPC and of the operating system become `CloudError` here. TLS
+certificates are verified with the roots that grpcio contains (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others).
+Plaintext is sent to this computer only, unless the configuration allows more. The key and the token appear in no
+error and no log.
+
+Runs on the event loop; the messages of streams are taken on gRPC's threads.
 """
 
 from __future__ import annotations
@@ -40,7 +43,7 @@ _Call = Callable[[], Coroutine[Any, Any, Answer]]
 
 @dataclass(frozen=True)
 class CloudSettings:
-    """Where the cloud is and who we are to it. An empty `api_key` means that there are no credentials."""
+    """The address of the cloud, and the machine part and key with which to log in. An empty key means none."""
 
     address: str
     allow_plaintext: bool
@@ -50,7 +53,7 @@ class CloudSettings:
 
     @property
     def missing(self) -> str:
-        """What is needed to connect and is not there, as a sentence; empty when all is there."""
+        """Which of the settings needed to connect are missing, as a text for users; empty if none is."""
         names = {
             "VIAM_API_KEY_ID": self.api_key_id,
             "VIAM_API_KEY": self.api_key,
@@ -66,14 +69,18 @@ class CloudSettings:
 
 
 class Cloud:
-    """`connect` first; every method raises CloudError. `close` ends what is under way."""
+    """The uploads to one cloud.
+
+    `connect` must have succeeded before other calls, and may be called again. Every method that makes a call raises
+    CloudError. `close` ends the calls that are under way.
+    """
 
     def __init__(self, settings: CloudSettings) -> None:
         self._settings = settings
         self._calls: Connections[grpc.aio.Channel] | None = None
         self._streams: Connections[grpc.Channel] | None = None
         self._movement: Movement
-        """Of all connections, made with the first ones."""
+        """The movement over all connections; set by `connect`."""
         self._token = Token("")
         self._login = asyncio.Lock()
         self._under_way = 0
@@ -86,7 +93,10 @@ class Cloud:
         return self._settings.part_id
 
     async def connect(self) -> None:
-        """Tries the way (TCP), then logs in; an earlier connection is closed."""
+        """Closes earlier connections, tries whether the cloud can be reached (TCP), and logs in.
+
+        Raises CloudError.
+        """
         await self.close()
         host, port, plaintext = _endpoint(self._settings)
         await _probe(host, port)
@@ -103,7 +113,10 @@ class Cloud:
         await self._authenticate()
 
     async def until_lost(self) -> None:
-        """Returns when the connection breaks: at once when the other side, or this computer, ends it."""
+        """Returns when the connection breaks: at once if either side ends it.
+
+        Raises CloudError without a connection.
+        """
         channel, before = self._connections().channels[0], None
         while True:
             state = channel.get_state()
@@ -113,12 +126,16 @@ class Cloud:
             await channel.wait_for_state_change(state)
 
     async def probe(self) -> None:
-        """Tries the way (TCP), unless calls that are under way do. Raises CloudError."""
+        """Tries whether the cloud can be reached (TCP), unless calls under way show it.
+
+        Raises CloudError if not.
+        """
         if not self._under_way:
             host, port, _ = _endpoint(self._settings)
             await _probe(host, port)
 
     async def close(self) -> None:
+        """Closes all connections. Calls that are under way raise CloudError."""
         calls, self._calls, self._token = self._calls, None, Token("")
         if self._streams is not None:
             for stream in self._streams.channels:
@@ -127,25 +144,26 @@ class Cloud:
             await asyncio.gather(*(channel.close() for channel in calls.channels))
 
     async def upload_capture(self, request: bytes) -> None:
-        """DataCaptureUpload of a serialized request; returns when the cloud has it."""
+        """Sends a serialized DataCaptureUploadRequest. Returns when the cloud has acknowledged it."""
         await self.bandwidth.take(len(request))
         await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request))
         self.meter.add(len(request))
 
     async def create_sequence(self, request: bytes) -> None:
-        """CreateSequence of a serialized request; returns when the cloud has it."""
+        """Sends a serialized CreateSequenceRequest. Returns when the cloud has acknowledged it."""
         await self._logged_in(lambda: self._unary(_CREATE_SEQUENCE, request))
 
     async def upload_stream(self, method: str, messages: streams.Messages) -> bytes:
-        """FileUpload or StreamingDataCaptureUpload; `messages` gives the serialized stream from its beginning.
+        """Sends a stream by `method`: FileUpload or StreamingDataCaptureUpload.
 
-        Returns the answer, when the cloud has all of it. What `messages` raises goes through, with the call
-        cancelled. `messages` is taken on another thread and may block.
+        Returns the cloud's serialized answer when the cloud has all of the stream. `messages` is called again if
+        the login has to be renewed. It is iterated on another thread and may block. If it raises, the call is
+        cancelled and this raises the same.
         """
         return await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self._metered(messages)))
 
     def _metered(self, messages: streams.Messages) -> streams.Messages:
-        """The same messages, within the limit and counted."""
+        """Returns the same messages, slowed down to the limit and counted."""
 
         def meter() -> Iterator[bytes]:
             for message in self.bandwidth.shaped(messages)():
@@ -155,8 +173,10 @@ class Cloud:
         return meter
 
     async def _logged_in(self, call: _Call[Answer]) -> Answer:
-        """Makes a call, with a new token when ours is about to expire, and once more with a new one when the cloud
-        does not know ours any more."""
+        """Makes a call with a valid token.
+
+        Renews the token first if it expires soon. If the cloud no longer accepts it, renews it and calls once more.
+        """
         self._under_way += 1
         try:
             return await self._with_token(call)
@@ -177,7 +197,7 @@ class Cloud:
         return await call()
 
     async def _renew(self, token: Token) -> None:
-        """Logs in again, once for all who had `token`."""
+        """Logs in again, unless another call has replaced `token` already."""
         async with self._login:
             if token is self._token:
                 await self._authenticate()
@@ -201,7 +221,7 @@ class Cloud:
     async def _unary(
         self, method: str, request: bytes, token: Token | None = None, timeout_s: float | None = None
     ) -> bytes:
-        """With a deadline, or as long as it moves."""
+        """Makes a unary call. Without `timeout_s` it may last as long as its bytes move."""
         connections, token = self._connections(), token or self._token
         with connections.one_for(len(request)) as channel:
             stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
@@ -229,8 +249,11 @@ class Cloud:
                 raise await self._translated(error.code, error.message, token) from error
 
     async def _translated(self, code: str, message: str, token: Token) -> CloudError:
-        """The error of a call with `token`. gRPC does not tell whether the cloud said UNAVAILABLE or the way to it
-        broke: the way is tried."""
+        """Returns the error of a call that was made with `token`, without secrets in its text.
+
+        gRPC does not say whether the cloud answered UNAVAILABLE or the connection broke, so this tries whether the
+        cloud can be reached.
+        """
         connected = self._calls is not None
         if connected and code in _LOST:
             host, port, _ = _endpoint(self._settings)
@@ -239,18 +262,18 @@ class Cloud:
             except CloudError:
                 connected = False
         if key := self._settings.api_key:
-            message = message.replace(key, "…")  # whoever answers may repeat what we said
+            message = message.replace(key, "…")  # the server may repeat what it got
         return CloudError(code, token.hidden_in(message), connected=connected)
 
     def _cancelled(self, connections: Connections[grpc.aio.Channel]) -> BaseException:
-        """A call is cancelled by its caller, or by the channel under it when that is closed."""
+        """Returns what a cancelled call raises: its caller cancelled it, or its channel was closed."""
         if connections is self._calls:
             return asyncio.CancelledError()
         return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
 
 
 class _StallTimer:
-    """Cancels a call when there is no point in waiting for it any more."""
+    """Cancels a call that has stalled, and then says so in `gave_up`. The caller stops it when the call ends."""
 
     def __init__(self, call: grpc.aio.UnaryUnaryCall[bytes, bytes], waiting: Patience) -> None:
         self._call = call
@@ -273,7 +296,7 @@ class _StallTimer:
 
 
 def _endpoint(settings: CloudSettings) -> tuple[str, int, bool]:
-    """Host, port and whether it is plaintext; CloudError when the address can't be used."""
+    """Returns host, port and whether it is plaintext. Raises CloudError if the address can't be used."""
     text = settings.address
     parts = urlsplit(text if "://" in text else f"https://{text}")
     try:
@@ -299,7 +322,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _probe(host: str, port: int) -> None:
-    # not asyncio.wait_for, which before Python 3.12 forgets that it was cancelled where both happen at once
+    # not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes at the moment of the result
     opening = asyncio.ensure_future(asyncio.open_connection(host, port))
     try:
         await asyncio.wait([opening], timeout=_CONNECT_TIMEOUT_S)
@@ -321,6 +344,6 @@ async def _probe(host: str, port: int) -> None:
 
 
 def _close(opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
-    """What nobody waits for any more."""
+    """Closes a connection whose probe was cancelled."""
     if not opening.cancelled() and opening.exception() is None:
         opening.result()[1].close()

@@ -1,8 +1,11 @@
 """The link: whether the cloud can be reached, why not, and when it is tried again.
 
-One task, `run`'s. Deliveries pass `admit` before each call and report how it went. While the link is down nobody
-passes; while the cloud is connected but unwell, one call passes every 1–2 s, each time of another unit since those
-that wait stand in line.
+A caller awaits `admit_call` before each call, and reports the result by `note_success`, `judge_failure` or
+`judge_refusal`. While the link is down, no call is admitted. While the cloud is connected but unavailable, or
+refuses everything, one call is admitted every 1–2 s, later up to every minute. Callers wait in line, so each such
+call is of another unit.
+
+Runs on the event loop, in one task: `run`.
 """
 
 from __future__ import annotations
@@ -20,20 +23,21 @@ from .verdicts import Verdict, verdict
 _SAY_AGAIN_S = 60.0
 _FIRST_CONNECT_TIMEOUT_S = 15.0
 _IDLE_LOOK_S = 60.0
-"""A way that nobody has used for so long is tried."""
-
+"""A connection that carried no call for so long is probed."""
 COLLECTORS_UNTIL_STOP = 3
 
 logger = logging.getLogger(__name__)
 
 
 class LinkState(Enum):
-    """In words for the status."""
+    """The state of the link. Its value is the text in the status and in the log."""
 
     CONNECTING = "connecting"
     UP = "up"
     UNWELL = "cloud unavailable"
+    """The connection stands, but calls of several units failed: one call at a time is tried."""
     ALL_REFUSED = "everything refused"
+    """The connection stands, but the safety stop does not believe the refusals: one call at a time is tried."""
     DOWN = "no connection"
     LOGIN_REFUSED = "login refused"
     NO_CREDENTIALS = "no credentials"
@@ -43,23 +47,30 @@ _UNWELL = (LinkState.UNWELL, LinkState.ALL_REFUSED)
 
 
 class SafetyStop:
-    """Told of each unit that is accepted or refused for good, and by whom; says whether to believe a refusal."""
+    """Decides whether refusals are believed, so that a wrong server does not send all data to quarantine.
+
+    Something that answers every call with a refusal, such as a proxy, is probably not the cloud.
+    """
 
     def __init__(self) -> None:
         self._accepted = False
         self._refused: set[str] = set()
 
     def note_connection(self) -> None:
-        """A new connection: nothing was accepted by whoever answers there."""
+        """Notes a new connection: the server that answers there has not accepted anything yet."""
         self._accepted = False
 
     def note_acceptance(self) -> None:
+        """Notes that a unit was accepted."""
         self._accepted = True
         self._refused.clear()
 
     def judge_refusal(self, collector: str) -> bool:
-        """A unit of `collector` is refused for good: False when units of three collectors in a row were, and none
-        was accepted since the last connect."""
+        """Notes that a unit of `collector` was refused for good. Returns whether the refusal is believed.
+
+        It is not if units of `COLLECTORS_UNTIL_STOP` collectors were refused in a row, and no unit was accepted
+        since the last connect.
+        """
         if self._accepted:
             return True
         if len(self._refused) < COLLECTORS_UNTIL_STOP:
@@ -68,11 +79,15 @@ class SafetyStop:
 
 
 class Link:
-    """Keeps one `Cloud` connected. `run` until cancelled; then close the cloud."""
+    """Keeps one `Cloud` connected.
+
+    The owner runs `run` until it cancels it, and then closes the cloud.
+    """
 
     def __init__(self, cloud: Cloud, settings: CloudSettings, clock: Clock) -> None:
         self.state = LinkState.CONNECTING
         self.why = ""
+        """Why the link is not up; empty if it is up or was not tried yet."""
         self._cloud = cloud
         self._settings = settings
         self._clock = clock
@@ -94,11 +109,11 @@ class Link:
 
     @property
     def usable(self) -> bool:
-        """Whether calls may be made at all, though perhaps one at a time."""
+        """Whether calls may be made at all, even if one at a time."""
         return self._usable.is_set()
 
     async def run(self) -> None:
-        """Connects, waits for trouble, connects again; for ever."""
+        """Connects, waits until the connection fails, and connects again. Returns only when cancelled."""
         if self._settings.missing:
             await self._without_credentials()
         while True:
@@ -110,15 +125,18 @@ class Link:
                 )
             else:
                 self._safety.note_connection()
-                self._trouble.clear()  # calls of the connection before this one may have reported until now
+                self._trouble.clear()  # calls over the connection before this one may have set it until now
                 self._set(LinkState.UP, "")
                 await first_done(self._trouble.wait(), self._watch())
                 if self.state is LinkState.DOWN:
-                    continue  # a connection that broke is often back at once
+                    continue  # often a new connection works at once
             await self._pause(self._backoff.next_s())
 
     async def admit_call(self, *, wait: bool) -> None:
-        """Returns when a call may be made; with `wait` false, raises NotConnectedError instead of waiting long."""
+        """Returns when a call may be made.
+
+        Raises NotConnectedError if `wait` is false and the link is down or another call is just trying it.
+        """
         while not self.up:
             if not wait and (not self.usable or self._probing.locked()):
                 raise NotConnectedError(self.explanation)
@@ -130,7 +148,10 @@ class Link:
                         return
 
     async def ensure_usable(self) -> None:
-        """Returns when the link is usable; NotConnectedError when trying now does not help."""
+        """Returns when the link is usable. If it is down, the next attempt to connect begins at once.
+
+        Raises NotConnectedError if that attempt fails, or takes longer than 15 s.
+        """
         if not self.usable and not self._settings.missing:
             self._tried.clear()
             self._hurry.set()
@@ -143,10 +164,11 @@ class Link:
 
     @property
     def explanation(self) -> str:
+        """Why there is no connection, as a text for users."""
         return f"not connected to the cloud: {self.why or self.state.value}"
 
     def note_success(self) -> None:
-        """A call went well."""
+        """Notes that a call succeeded."""
         self._last_unwell_unit = None
         self._backoff.reset()
         self._succeeded_s = self._clock.monotonic()
@@ -156,14 +178,20 @@ class Link:
             self._set(LinkState.UP, "")
 
     def judge_refusal(self, collector: str, error: CloudError) -> bool:
-        """A unit of `collector` is refused for good; whether to believe it. If not, everything waits."""
+        """Notes that a unit of `collector` was refused for good. Returns whether it may be given up.
+
+        If not, everything waits, and one call at a time is tried until one is accepted.
+        """
         if self._safety.judge_refusal(collector):
             return True
-        self._set(LinkState.ALL_REFUSED, f"{error}; nothing is accepted, so nothing more is given up")
+        self._set(LinkState.ALL_REFUSED, f"{error}; nothing is accepted, so no file goes to quarantine")
         return False
 
     def judge_failure(self, unit: str, error: CloudError) -> Verdict:
-        """A call for `unit` failed; returns what that means, and changes the link's state where it concerns it."""
+        """Notes that a call for `unit` failed.
+
+        Returns `Verdict.LINK` if the link is to blame, else `Verdict.RETRY`.
+        """
         found = verdict(error)
         if found is Verdict.LINK:
             self._set(LinkState.DOWN, str(error))
@@ -196,7 +224,7 @@ class Link:
             logger.log(level, "%s: %s; data is kept, and sent when this is over", state.value, why)
 
     async def _watch(self) -> None:
-        """Notices a connection that breaks while nobody uses it. Returns when the link is down."""
+        """Notices that the connection breaks while no call uses it. Returns when the link is down."""
         while self.state is not LinkState.DOWN:
             looked_s = self._clock.monotonic()
             await first_done(self._cloud.until_lost(), self._clock.sleep(_IDLE_LOOK_S))
@@ -207,12 +235,12 @@ class Link:
                     self._set(LinkState.DOWN, str(error))
 
     async def _pause(self, seconds: float) -> None:
-        """Waits, or less when somebody is in a hurry."""
+        """Waits so many seconds, or until a caller of `ensure_usable` is in a hurry."""
         self._hurry.clear()
         await first_done(self._clock.sleep(seconds), self._hurry.wait())
 
     async def _without_credentials(self) -> None:
-        """Says what is missing, again each minute: only a new process can have other credentials."""
+        """Logs what is missing, every minute. Never returns: only a new process can have other credentials."""
         while True:
             self._set(LinkState.NO_CREDENTIALS, self._settings.missing)
             await self._clock.sleep(_SAY_AGAIN_S)
