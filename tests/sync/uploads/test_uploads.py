@@ -294,7 +294,7 @@ async def test_what_waits_is_bounded_and_beyond_that_nothing_is_kept(
     for data in (b"first", b"other"):
         with pytest.raises(NotConnectedError):
             await uploads.upload_data(world.store, data, ".png", Labels())
-    with pytest.raises(BusyError, match=r"2 uploads with 10 bytes wait .* not kept"):
+    with pytest.raises(BusyError, match=r"2 uploads with 10 bytes already wait .* not kept"):
         await uploads.upload_data(world.store, b"third", ".png", Labels())
     assert len(kept_files(world)) == 2
 

@@ -22,18 +22,18 @@ from ...storage.layout import FileKind
 
 @dataclass(frozen=True)
 class Candidate:
-    """A file to upload, or `why` it is passed over."""
+    """A file to upload; if `why` is not empty, a file that is passed over for that reason."""
 
     path: str
     root: str = ""
-    """The root below which it lies."""
+    """The upload root in which it lies; empty for a file that is passed over."""
     is_synced: bool = False
-    """Whether it lies under a sync path: sync would send it too, and delete it then."""
+    """Whether it lies under a sync path. Then sync would send it too, and it is deleted when it is delivered."""
     why: str = ""
 
 
 class Candidates:
-    """What may be uploaded, with the `roots` and the sync paths as they are now."""
+    """Finds candidates in upload roots and sync paths, which are given as they are now."""
 
     def __init__(self, files: FileSystem, roots: Sequence[str], sync_paths: Sequence[str]) -> None:
         self._files = files
@@ -41,7 +41,11 @@ class Candidates:
         self._sync_paths = [os.path.realpath(path) for path in sync_paths]
 
     def find(self, path: str) -> Iterator[Candidate]:
-        """The file at `path`, or those in the folder; CommandError when there is nothing that may be read."""
+        """Yields the file at `path`, or all files in that folder and in the folders inside it.
+
+        A folder that can't be read is a candidate with the error as `why`. Raises CommandError at once if `path` is
+        not in an upload root, is one of the data manager's own, or does not exist. Blocks on the disk.
+        """
         real = os.path.realpath(path)
         root = self._root_of(real)
         if not os.path.isabs(path) or root is None:
@@ -57,7 +61,7 @@ class Candidates:
         return next((root for root in self._roots if is_in(real, root)), None)
 
     def _own(self, real: str) -> str:
-        """What of the data manager's own a path belongs to; empty for all others."""
+        """Returns in which of the data manager's own folders the path lies, as a text; empty if in none."""
         names = set(real.split(os.sep)) & {layout.STATE_FOLDER}
         for path in self._sync_paths:
             if is_in(real, path):

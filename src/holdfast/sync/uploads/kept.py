@@ -1,9 +1,11 @@
-"""Data that somebody handed us to upload, on the disk until the cloud has it.
+"""Data that a user handed over for upload, kept on disk until the cloud has it.
 
-It lies in `<capture_dir>/uploads/`, an ordinary arbitrary file whose folders tell its datasets and tags: should the
-call not come to its end, the next sync delivers it, the builtin's too. Its name follows from its content, so who
-asks a second time, not knowing how the first time ended, makes no second file while the first one waits. At most
-`MAX_FILES` and `MAX_BYTES` are kept. Blocks: belongs on a worker thread.
+It is an arbitrary file in `<capture_dir>/uploads/`, and the names of its folders are its datasets and tags. If the
+upload does not succeed, a later sync delivers the file; so would the builtin's sync. The file's name is a hash of
+its content. A caller that repeats an upload, because it does not know how the first one ended, makes no second file
+while the first one waits.
+
+Blocks on the disk; runs on a worker thread. Bounds: `MAX_FILES` and `MAX_BYTES` in each capture folder.
 """
 
 from __future__ import annotations
@@ -25,27 +27,34 @@ _NEW = "upload"
 
 
 def path_for(root: str, data: bytes, extension: str, tags: Iterable[str], dataset_ids: Iterable[str]) -> str:
-    """Where data is kept in the capture folder `root`; CommandError where a tag or a dataset can't be a folder."""
+    """Returns the path at which data is kept in the capture folder `root`.
+
+    Raises CommandError if a tag or dataset id can't be the name of a folder.
+    """
     tags, dataset_ids = set(tags), set(dataset_ids)
     labels = [*(f"dataset={each}" for each in sorted(dataset_ids)), *(f"tag={each}" for each in sorted(tags))]
     folder = os.path.join(layout.UPLOADS_FOLDER, *labels)
-    told = labels_in(folder)
+    read_back = labels_in(folder)
     fits = (
-        (set(told[0]), set(told[1])) == (tags, dataset_ids)
+        (set(read_back[0]), set(read_back[1])) == (tags, dataset_ids)
         and "\0" not in folder
         and all(len(os.fsencode(label)) <= _MAX_NAME_BYTES for label in labels)
         and len(os.fsencode(root)) + len(os.fsencode(folder)) <= _MAX_PATH_BYTES
     )
     if not fits:
         raise CommandError(
-            "tags and dataset_ids must be strings without '/' and without blanks at their ends, none longer than "
-            f"240 bytes, all together at most some 2,000: {sorted(tags)!r}, {sorted(dataset_ids)!r}"
+            "tags and dataset_ids must be strings without '/' and without blanks at their ends, each of at most "
+            f"240 bytes, all together about 2,000 bytes: {sorted(tags)!r}, {sorted(dataset_ids)!r}"
         )
     return os.path.join(root, folder, hashlib.sha256(data).hexdigest()[:40] + extension)
 
 
 def keep(files: FileSystem, root: str, path: str, data: bytes, most_bytes: int | None) -> None:
-    """Makes `path` hold `data`, whole or not at all. Raises StorageError, and BusyError beyond the bounds."""
+    """Writes `data` to `path`, whole or not at all; does nothing if it is there already.
+
+    `most_bytes` is the limit of the capture folder, None for no limit. Raises StorageError, and BusyError if the
+    data does not fit into the bounds.
+    """
     if files.exists(path) and files.stat(path).st_size == len(data):
         return
     most_bytes = min(MAX_BYTES, most_bytes or MAX_BYTES)
@@ -54,8 +63,8 @@ def keep(files: FileSystem, root: str, path: str, data: bytes, most_bytes: int |
         count, total = count + 1, total + size_bytes
         if count >= MAX_FILES or total + len(data) > most_bytes:
             raise BusyError(
-                f"{count} uploads with {total} bytes wait for the cloud already in {printable(root)}/"
-                f"{layout.UPLOADS_FOLDER}: this one is not kept, try it again later"
+                f"{count} uploads with {total} bytes already wait for the cloud in {printable(root)}/"
+                f"{layout.UPLOADS_FOLDER}: this one is not kept; try again later"
             )
     new = layout.state_path(root, f"{_NEW}-{os.path.basename(path)}")
     files.make_folder(os.path.dirname(new))
@@ -65,7 +74,7 @@ def keep(files: FileSystem, root: str, path: str, data: bytes, most_bytes: int |
 
 
 def remove_unfinished(files: FileSystem, root: str) -> None:
-    """Removes what a crash left of `keep`."""
+    """Removes the temporary files that `keep` left when the process died in it. Raises StorageError."""
     try:
         for entry in files.list_folder(os.path.join(root, layout.STATE_FOLDER)):
             if entry.name.startswith(f"{_NEW}-"):

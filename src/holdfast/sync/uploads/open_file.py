@@ -18,10 +18,13 @@ from ..found import Found
 
 
 class OpenFile:
-    """An open file on its way to the cloud. `close` when done; a read by gRPC's thread after that fails."""
+    """An open file that is being uploaded.
+
+    The caller must call `close`. It may do so while gRPC's thread still reads: that read then raises StorageError.
+    """
 
     def __init__(self, files: FileSystem, root: str, path: str) -> None:
-        """Raises StorageError."""
+        """Opens the file `path` below `root`. Raises StorageError if it can't, or if a link is on the way."""
         self._files = files
         self._path = path
         self._lock = threading.Lock()
@@ -30,20 +33,20 @@ class OpenFile:
         self.found = Found(path, FileKind.ARBITRARY, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
 
     def chunks(self, chunk_bytes: int) -> Iterator[bytes]:
-        """The content from its beginning."""
+        """Yields the content from its beginning, in chunks of at most `chunk_bytes`. Raises StorageError."""
         offset = 0
         while data := self._read(offset, chunk_bytes):
             yield data
             offset += len(data)
 
     def is_unchanged(self) -> bool:
-        """Whether the open file is as it was when it was opened."""
+        """Returns whether the open file has the size and time of change that it was opened with."""
         with self._lock:
             status = self._files.status(self._open(), self._path)
         return (status.st_size, status.st_mtime_ns) == (self.found.size_bytes, self.found.modified_ns)
 
     def has_its_name(self) -> bool:
-        """Whether it is this file that stands at the path still."""
+        """Returns whether the path still leads to the open file, and not to another one or to none."""
         try:
             there = self._files.stat(self._path)
         except StorageError:

@@ -1,10 +1,13 @@
-"""Uploads that somebody asked for: files of theirs, and data that they handed us. Belongs to the event loop.
+"""Uploads that users ask for: of files that they name, and of data that they hand over.
 
-Beside the rounds of sync, `AT_ONCE` at a time, streamed from the disk. No file is sent here and by sync at once:
-both claim it. A file under a sync path is deleted when it is delivered, as sync does; every other one stays. What
-the cloud refuses, with these tags and datasets, stays where it is; only data that was handed us goes to quarantine.
+They run beside the rounds of sync and are streamed from disk. Sync and an upload never send the same file at once,
+since both claim it. A file under a sync path is deleted when it is delivered, as in a round of sync; any other file
+stays. A file that the cloud refuses with these tags and datasets stays too. Data that the cloud refuses goes to
+quarantine.
 
-An upload of data goes on when its caller is gone: a task each, which `stop` ends.
+An upload of data is a task of its own, which continues when its caller is cancelled; `stop` ends it.
+
+Runs on the event loop; the disk is read and written on worker threads. Bound: `AT_ONCE` uploads at once.
 """
 
 from __future__ import annotations
@@ -42,7 +45,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Uploaded:
-    """What the cloud has. `identity` is its id there, as far as it tells one."""
+    """An upload that the cloud has. `identity` is its id there; empty if the cloud did not say it."""
 
     size_bytes: int
     identity: str
@@ -50,14 +53,17 @@ class Uploaded:
 
 @dataclass(frozen=True)
 class Labels:
-    """What an upload is to have in the cloud."""
+    """The tags and datasets that an upload gets in the cloud."""
 
     tags: tuple[str, ...] = ()
     dataset_ids: tuple[str, ...] = ()
 
 
 class Uploads:
-    """`may_begin` returns when a new upload may begin. `stop` must be called."""
+    """The uploads of one process. The owner must call `stop`.
+
+    `may_begin` returns when a new upload may begin; each upload awaits it first.
+    """
 
     def __init__(
         self,
@@ -80,7 +86,11 @@ class Uploads:
         self._tidy: set[str] = set()
 
     async def upload_file(self, candidate: Candidate, labels: Labels) -> Uploaded:
-        """Uploads a file that may be read. Raises NotUploadedError, and NotConnectedError without a link."""
+        """Uploads a candidate. If it lies under a sync path, it is deleted when the cloud has it.
+
+        Raises NotUploadedError if it was not uploaded, and NotConnectedError without a link. When cancelled, the
+        upload ends too; if the file is just being deleted, that is finished first.
+        """
         async with self._slots, self._opened(candidate.root, candidate.path) as file:
             if not file.found.size_bytes:
                 raise NotUploadedError("it is empty")
@@ -92,10 +102,12 @@ class Uploads:
                 return uploaded
 
     async def upload_data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
-        """Uploads data, which is kept in `store` until the cloud has it; goes on when this is cancelled.
+        """Uploads data, which is kept in `store` until the cloud has it. Returns when the cloud has it.
 
-        Raises CommandError for labels that can't be and for what the cloud refuses, NotConnectedError where it is
-        kept for later, BusyError and StorageError where it is not.
+        Raises CommandError for labels that can't be kept, and for data that the cloud refuses, which is then in
+        quarantine. Raises NotConnectedError if the data is kept and a later sync sends it. Raises BusyError if the
+        data is not kept, and StorageError if it can't be kept, or can't be moved to quarantine. When cancelled, the
+        upload continues.
         """
         path = path_for(store.root, data, extension, labels.tags, labels.dataset_ids)
         task = self._sending.get(path)
@@ -111,8 +123,7 @@ class Uploads:
         return task.result()
 
     async def stop(self) -> None:
-        """Ends uploads of data; what is kept stays for the next sync. What a stalled disk holds up is not waited
-        for long."""
+        """Ends the uploads of data; kept data stays for the next sync. Waits for a stalled disk for a second."""
         await end(self._sending.values())
 
     def _sent(self, path: str, task: asyncio.Task[Uploaded]) -> None:
@@ -125,7 +136,7 @@ class Uploads:
         try:
             async with self._writing:
                 await in_thread(self._keep, store, path, data)
-            del data  # it is on the disk now, and may wait there for long
+            del data  # frees the memory: the data is on disk now, and may wait there for long
             try:
                 await self._link.ensure_usable()
                 async with self._slots, self._opened(store.root, path) as file:
@@ -148,16 +159,16 @@ class Uploads:
         store.writer.completion.wrote()
 
     def _settle(self, file: OpenFile) -> None:
-        """The cloud has it: it goes, unless another file has its name by now."""
+        """Deletes a file that the cloud has, unless another file has its name by now."""
         if not file.has_its_name():
             return
         try:
             self._settlement.close_file(file.found)
         except StorageError as error:
-            logger.warning("%s: it is uploaded, and stays: %s", printable(file.found.path), error)
+            logger.warning("%s: it is uploaded, but can't be deleted: %s", printable(file.found.path), error)
 
     async def _send(self, file: OpenFile, labels: Labels) -> Uploaded:
-        """One call; NotUploadedError says why it did not succeed."""
+        """Sends the file in one call. Raises NotUploadedError with the reason if that fails."""
         await self._may_begin()
         await self._link.admit_call(wait=False)
         progress = Progress(self._clock, file.found.path, file.found.size_bytes)
@@ -211,11 +222,11 @@ class Uploads:
 
 
 class _FailedError(NotUploadedError):
-    """It may succeed later."""
+    """The upload failed, and may succeed later."""
 
 
 class _RefusedError(NotUploadedError):
-    """The cloud will never take it, as it was sent."""
+    """The cloud will never accept the upload as it was sent."""
 
     def __init__(self, found: Found, why: str) -> None:
         super().__init__(why)
@@ -223,7 +234,7 @@ class _RefusedError(NotUploadedError):
 
 
 def _later(path: str, why: str) -> str:
-    return f"{why}; it is kept as {printable(path)} and sent with the next sync that can: do not send it again"
+    return f"{why}; it is kept as {printable(path)}, and a later sync sends it: do not send it again"
 
 
 def _identity(answer: bytes) -> str:
