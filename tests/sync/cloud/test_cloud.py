@@ -225,7 +225,7 @@ async def test_a_cancelled_connect_ends_though_the_way_breaks_at_the_same_moment
     task = asyncio.create_task(Cloud(settings("http://127.0.0.1:1")).connect())
     await began.wait()
     refuse.set()
-    await asyncio.sleep(0)  # the connection is refused, and nobody knows yet
+    await asyncio.sleep(0)  # the connection was refused, but the task does not know it yet
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
@@ -268,7 +268,7 @@ CERTIFICATES: dict[str, tuple[Callable[[], trustme.LeafCert], str]] = {
 
 @pytest.mark.parametrize("which", CERTIFICATES)
 async def test_tls_is_used_and_the_certificate_is_verified(tmp_path: Path, which: str) -> None:
-    """In a process of its own: gRPC reads the trusted roots once."""
+    """Connects in a process of its own, since gRPC reads the trusted roots only once."""
     issue, expected = CERTIFICATES[which]
     certificate = issue()
     chain = b"".join(blob.bytes() for blob in certificate.cert_chain_pems)

@@ -1,4 +1,4 @@
-"""Over how many connections calls go, to a real server behind a cable that counts them."""
+"""How many connections calls use, to a real server behind a cable that counts them."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ class Rig:
         return self.cloud.upload_stream("FileUpload", messages)
 
     async def together(self, calls: list[Coroutine[Any, Any, object]]) -> int:
-        """The connections that are open while all `calls` are under way, beside the one of the login."""
+        """Returns how many connections all `calls` together open, beside the one of the login."""
         before, self.held = self.cable.connections_count, 0
         tasks = [asyncio.ensure_future(call) for call in calls]
         await eventually(lambda: self.held == len(calls))

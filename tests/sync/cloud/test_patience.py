@@ -1,4 +1,4 @@
-"""How long a call may take: what a look at the kernel's figures costs."""
+"""What a look at the kernel's figures costs, and which connections it counts."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def test_all_connections_to_the_port_count_and_no_others() -> None:
                 connection.sendall(bytes(size_bytes))
             for peer, size_bytes in zip(peers, (1000, 200, 50_000), strict=True):
                 assert len(peer.recv(size_bytes, socket.MSG_WAITALL)) == size_bytes
-            # what the other side has read it has acknowledged, but for what it holds back to answer with its data
+            # the peer has acknowledged what it has read, unless the kernel delays that to send it along with data
             for peer in peers:
                 peer.close()
             while (sent := Movement(port).sent())[1]:

@@ -1,4 +1,4 @@
-"""Each row of the table of verdicts, against something that really answers so."""
+"""Each row of the table of verdicts, against a server that really answers so."""
 
 from __future__ import annotations
 
@@ -75,11 +75,11 @@ AGAIN: dict[str, tuple[Fault, str]] = {
     **{f"HTTP {status}": (with_status(status), name) for status, name in WEB_SERVER.items()},
     **{f"RST_STREAM {code.name}": (with_reset(code), name) for code, name in RESETS.items()},
 }
-"""What happens in the middle of a call, and what gRPC makes of it: that unit again, the others go on."""
+"""By name: a fault in the middle of a call, and gRPC's code for it. The unit is tried again; others continue."""
 
 
 def once(fault: Fault) -> Behaviour:
-    """In the middle of the first call; the others are taken."""
+    """Causes the fault in the middle of the first call; the cloud accepts the others."""
     faults = [fault]
 
     async def behave(call: Call) -> None:
@@ -116,7 +116,7 @@ def two_arbitrary_files(world: World) -> None:
 
 
 def the_sum_holds(world: World, cloud: RawCloud) -> None:
-    """What the receiver has is what is counted as delivered, once; nothing is left."""
+    """Asserts that the receiver has each reading and file once, that all count as delivered, and none is left."""
     found = counts(world)
     assert found.adopted + found.captured == found.delivered == len(cloud.readings)
     assert (found.quarantined, found.on_disk, found.dropped, found.vanished) == (0, 0, {}, 0)
@@ -192,7 +192,7 @@ async def test_an_expired_token_costs_a_login_and_nothing_else(
 async def test_a_cloud_that_takes_no_token_is_told_loudly_once_and_costs_nothing_but_time(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Each login is let in, and no upload."""
+    """Accepts each login and refuses each upload."""
     caplog.set_level(logging.INFO)
 
     async def refuse(call: Call) -> None:
@@ -228,7 +228,7 @@ NO_CLOUD: dict[str, tuple[Fault, str]] = {
     "nonsense": (lambda call: call.answer(b"\xff" * 50), "can't be understood"),
     "silence": (lambda call: None, "DEADLINE_EXCEEDED"),
 }
-"""How something answers a login that is no cloud, such as a captive portal."""
+"""By name: how a server that is not the cloud, such as a captive portal, answers a login, and the error."""
 
 
 @pytest.mark.parametrize("row", NO_CLOUD)
@@ -258,14 +258,14 @@ async def test_what_does_not_let_in_is_waited_for_and_nothing_is_given_up(
 
 
 async def old_web_server(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """HTTP/1.1, as most portals speak it."""
+    """Answers in HTTP/1.1, as most captive portals do."""
     await reader.read(100)
     writer.write(b"HTTP/1.1 404 Not Found\r\nContent-Length: 6\r\n\r\nnobody")
     writer.close()
 
 
 async def silence(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    """Accepts and never answers."""
+    """Accepts the connection and never answers."""
     await reader.read()
     writer.close()
 
@@ -317,7 +317,7 @@ async def test_a_call_that_is_never_answered_is_given_up_and_the_others_go_on(
 @pytest.mark.usefixtures("short_patience")
 @pytest.mark.parametrize("kind", ["call", "stream"])
 async def test_a_slow_reader_is_waited_for_as_long_as_it_reads(tmp_path: Path, kind: str) -> None:
-    """It takes many times longer than a call that does not move may."""
+    """The call takes many times longer than a call that does not move may take."""
     async with (
         RawCloud(read_bytes=400, read_every_s=0.02) as cloud,
         make_world(tmp_path, address=cloud.address) as world,
@@ -332,5 +332,5 @@ async def test_a_slow_reader_is_waited_for_as_long_as_it_reads(tmp_path: Path, k
 
 
 def ballast(number: float) -> bytes:
-    """A reading with 20,000 bytes beside it that the cloud passes over."""
+    """Returns a reading with 20,000 bytes in a field that the cloud skips."""
     return reading(number) + b"\x9a\x3e\xa0\x9c\x01" + b"x" * 20_000

@@ -1,4 +1,4 @@
-"""What may be uploaded on request: what lies below the roots, links resolved, and nothing of our own."""
+"""What may be uploaded on request: files below the roots after links are resolved, and none of our own."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def candidates(folder: Path, *roots: str) -> Candidates:
 
 
 def found(folder: Path, path: str, *roots: str) -> dict[str, str]:
-    """Paths below `folder`, and why each is passed over."""
+    """Returns by path relative to `folder` why each candidate is passed over."""
     return {
         os.path.relpath(candidate.path, folder): candidate.why
         for candidate in candidates(folder, *roots).find(str(folder / path))
@@ -37,7 +37,7 @@ def found(folder: Path, path: str, *roots: str) -> dict[str, str]:
 
 
 @pytest.mark.parametrize(
-    ("path", "told"),
+    ("path", "message"),
     [
         ("secret/shadow", "is not in one of upload_roots, which are: {root}/capture"),
         ("capture/../secret/shadow", "is not in one of upload_roots"),
@@ -51,14 +51,14 @@ def found(folder: Path, path: str, *roots: str) -> dict[str, str]:
         ("capture/absent", "is not there"),
     ],
 )
-def test_what_may_not_be_read_is_an_error_that_says_why(folder: Path, path: str, told: str) -> None:
+def test_what_may_not_be_read_is_an_error_that_says_why(folder: Path, path: str, message: str) -> None:
     (folder / "capture/link").symlink_to(folder / "secret/shadow")
     (folder / "capture/out").symlink_to(folder / "secret")
     (folder / "capture/state").symlink_to(folder / "capture/.holdfast")
     (folder / "capture2").mkdir()
     with pytest.raises(CommandError) as refused:
         candidates(folder).find(str(folder / path))
-    assert told.format(root=folder) in str(refused.value)
+    assert message.format(root=folder) in str(refused.value)
 
 
 def test_a_relative_path_is_no_path(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

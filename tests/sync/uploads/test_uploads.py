@@ -1,4 +1,4 @@
-"""Uploads that somebody asked for: what arrives, what stays, what is told, and what becomes of data meanwhile."""
+"""Uploads that users ask for: what arrives, what stays on disk, what the caller gets, and where data waits."""
 
 from __future__ import annotations
 
@@ -336,7 +336,7 @@ def test_the_name_follows_from_the_content_and_the_labels_not_from_their_order(t
 async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has_ended(
     tmp_path: Path, operation: str, part: str
 ) -> None:
-    """Else sync would send what is not whole yet, or goes just now."""
+    """Otherwise sync would send a file that is not whole yet, or is just being deleted."""
     files = HeldUp(operation, part)
     async with make_world(tmp_path, files) as world:
         uploads = of(world, world.sync.until_resumed)

@@ -1,4 +1,4 @@
-"""What a walk says of a store beside the files that it found."""
+"""What an audit concludes for a store from a walk."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ LIDAR: CollectorId = (API, "lidar", "Readings")
 async def test_readings_that_are_just_put_back_when_the_walk_begins_have_not_vanished(
     world: World, in_the_middle: bool
 ) -> None:
-    """They count as on disk already, and the walk may pass before their file has its name."""
+    """Such readings already count as on disk, but the walk may pass before their file has its name."""
     await eventually(lambda: world.store.recovered_all)
     ledger = world.ledger
     for _ in range(5):

@@ -1,4 +1,4 @@
-"""What a walk lists, and what it knows without listing."""
+"""Which folders a walk lists, and what it knows of the others."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from ..conftest import write_old_file
 
 
 class HandClock:
-    """Moves only by hand."""
+    """A clock that only a test moves."""
 
     def __init__(self) -> None:
         self.now_s = 1000.0
@@ -36,11 +36,11 @@ class HandClock:
         return self._began_ns + int((self.now_s - 1000.0) * 1e9)
 
     async def sleep(self, seconds: float) -> None:
-        raise AssertionError("nobody sleeps here")
+        raise AssertionError("a walk does not sleep")
 
 
 class Disk(FileSystem):
-    """Tells which folders are listed; each entry takes its time."""
+    """A disk that notes which folders are listed, and takes `entry_s` for each entry."""
 
     def __init__(self, clock: HandClock) -> None:
         self.listed: list[str] = []
@@ -66,7 +66,7 @@ class Rig:
         self.retries = Retries(self.clock)
 
     def walk(self) -> Walk:
-        """One whole walk; `names` are what it found."""
+        """Does one whole walk, and leaves the names that it found in `names`."""
         self.disk.listed.clear()
         walk = Walk(
             self.disk, self.clock, [str(self.root)], self.min_age_s,
@@ -76,13 +76,13 @@ class Rig:
         return walk
 
     def settle(self) -> None:
-        """Two walks, after which the folders count as unchanged."""
+        """Does two walks, after which the folders count as unchanged."""
         for _ in range(2):
             self.walk()
             self.clock.now_s += RACY_S + 1
 
     def wait(self, *paths: Path) -> None:
-        """The files fail so often that they wait for an hour."""
+        """Lets the files fail so often that they wait for an hour."""
         for _ in range(20):
             self.retries.failed(map(str, paths))
 
@@ -130,7 +130,9 @@ def test_a_folder_that_was_changed_a_moment_before_it_was_listed_is_listed_again
     rig.walk()
     status = (rig.root / "a").stat()
     write_old_file(rig.root / "a" / "1.capture", b"x")
-    os.utime(rig.root / "a", ns=(status.st_atime_ns, status.st_mtime_ns))  # within the grain of its times
+    os.utime(
+        rig.root / "a", ns=(status.st_atime_ns, status.st_mtime_ns)
+    )  # as if both changes were within the resolution of its times
     rig.clock.now_s += RACY_S / 2
     rig.walk()
     assert rig.names == ["1.capture"]
@@ -195,7 +197,7 @@ def test_listing_a_large_folder_in_which_all_waits_takes_little_of_the_time(rig:
     rig.disk.entry_s = 0.5
     rig.walk()
     began_s = rig.clock.now_s
-    for number in range(40):  # it changes all the time, since something comes and goes
+    for number in range(40):  # the folder changes all the time, since a file in it comes and goes
         write_old_file(rig.root / "large" / f"new{number % 2}.prog", b"x")
         walk = rig.walk()
         if "large" in rig.disk.listed:

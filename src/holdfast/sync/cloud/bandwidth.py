@@ -40,6 +40,7 @@ class Bandwidth:
 
     @property
     def limit_bytes_per_s(self) -> float:
+        """The limit; 0 means none. Setting it takes effect at once."""
         return self._limit
 
     @limit_bytes_per_s.setter

@@ -322,6 +322,7 @@ def _is_loopback(host: str) -> bool:
 
 
 async def _probe(host: str, port: int) -> None:
+    """Opens a TCP connection and closes it again. Raises CloudError if that fails or takes too long."""
     # not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes at the moment of the result
     opening = asyncio.ensure_future(asyncio.open_connection(host, port))
     try:

@@ -29,6 +29,7 @@ class _Connection(Generic[Channel]):
     channel: Channel
     bytes_under_way: int = 0
     carried: bool = False
+    """Whether a call over it has succeeded."""
     given_up: bool = False
 
 

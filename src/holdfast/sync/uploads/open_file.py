@@ -54,6 +54,7 @@ class OpenFile:
         return (there.st_dev, there.st_ino) == (self._status.st_dev, self._status.st_ino)
 
     def close(self) -> None:
+        """Closes the file. Safe to call from any thread, and more than once."""
         with self._lock:
             descriptor, self._descriptor = self._descriptor, None
             if descriptor is not None:

@@ -131,6 +131,7 @@ class Uploads:
         unheard(task)
 
     async def _keep_and_send(self, store: Store, path: str, data: bytes) -> Uploaded:
+        """Claims `path` from before the data is written until it is settled, so that sync does not send it too."""
         if not store.claims.try_claim(path):
             raise NotConnectedError(_later(path, "sync is sending the same data"))
         try:

@@ -24,10 +24,12 @@ class Backlog:
 
     @property
     def files(self) -> int:
+        """How many files are ready to be sent."""
         return max(0, self._found_files - (self._gone_files - self._before[0]))
 
     @property
     def bytes(self) -> int:
+        """Their size together."""
         return max(0, self._found_bytes - (self._gone_bytes - self._before[1])) if self.files else 0
 
     @property

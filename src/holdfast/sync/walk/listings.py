@@ -4,10 +4,11 @@ A walk passes over a *quiet* folder: its time of change is the same as at its la
 become due since.
 
 - A file can become ready while its folder's time of change stays the same. When its retry is due, or it has been
-  left alone for long enough, `due_s` says so. When an empty, unreadable or linked file gets content, nothing says
-  so: a folder with such a file is never quiet.
+  left alone for long enough, `due_s` says so. When a file that was empty or unreadable, or a link without a
+  target, gets content, nothing says so: a folder with such a file is never quiet, nor is one with a file in
+  progress.
 - A folder that changed just before it was listed may change again with the same time of change. It is quiet only if
-  it already had that time `RACY_S` before.
+  a listing at least `RACY_S` before the last one saw the same time.
 - Some file systems may not record the change at all, so each folder is listed every `RELIST_S`.
 
 A walk also passes over a folder if listing it again would take more than a share of the time: `MOST_LISTING`, or
@@ -32,6 +33,7 @@ Stamp = tuple[int, int, int]
 RACY_S = 3.0
 RELIST_S = 600.0
 MOST_LISTING = 0.02
+"""A share of the time, as is the next one."""
 MOST_LISTING_TO_SEND = 0.2
 MAX_FOLDERS = 10_000
 MAX_INNER = 20_000
@@ -48,8 +50,9 @@ class Listing:
 
     stamp: Stamp
     begun_s: float
+    """When the listing began. This and the other times in seconds are on the monotonic clock."""
     due_s: float
-    """When a file in it may become ready, on the monotonic clock."""
+    """When a file in it may become ready, or it has to be listed in any case."""
     blocked: bool = False
     """Whether the folder as a whole waited for a retry."""
     files: int = 0
@@ -69,6 +72,7 @@ class Listing:
     cost_s: float = 0.0
     """How long the listing took, without the folders inside."""
     unchanged_since_s: float = 0.0
+    """When the first of the listings with this stamp began."""
     walk: int = 0
     """The number of the last walk that visited the folder."""
     passed_over: bool = False
