@@ -37,8 +37,8 @@ _CONNECT_TIMEOUT_S = 10.0
 _READY = grpc.ChannelConnectivity.READY
 _LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 
-Answer = TypeVar("Answer")
-_Call = Callable[[], Coroutine[Any, Any, Answer]]
+Reply = TypeVar("Reply")
+_Call = Callable[[], Coroutine[Any, Any, Reply]]
 
 
 @dataclass(frozen=True)
@@ -172,7 +172,7 @@ class Cloud:
 
         return meter
 
-    async def _logged_in(self, call: _Call[Answer]) -> Answer:
+    async def _logged_in(self, call: _Call[Reply]) -> Reply:
         """Makes a call with a valid token.
 
         Renews the token first if it expires soon. If the cloud no longer accepts it, renews it and calls once more.
@@ -183,7 +183,7 @@ class Cloud:
         finally:
             self._under_way -= 1
 
-    async def _with_token(self, call: _Call[Answer]) -> Answer:
+    async def _with_token(self, call: _Call[Reply]) -> Reply:
         token = self._token
         if token.is_old:
             await self._renew(token)
