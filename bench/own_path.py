@@ -22,7 +22,6 @@ from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
-from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
 
@@ -73,7 +72,7 @@ async def cost_us(readings: int, profile: cProfile.Profile | None = None) -> flo
         writer = DiskWriter(FileSystem(), clock, ledger, folder, 3600.0)
         table = lookup(API, "Readings")
         assert table is not None
-        capture = Capture(clock, MongoCapture(FileSystem(), clock))
+        capture = Capture(clock, lambda collector, sink: sink)
         capture.apply(
             CollectorSpec(API, CaptureMethod(f"s{n}", "Readings", 100.0), table, client, (), writer, 1 << 24)
             for n in range(20)

@@ -22,7 +22,6 @@ from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
-from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
 from module.event_loop import run
@@ -55,7 +54,7 @@ async def _capture(socket: str, folder: str, profile: cProfile.Profile, seconds:
     clock, client, files = SystemClock(), GrpcioClient(socket), FileSystem()
     ledger = Ledger(files, folder)
     writer = DiskWriter(files, clock, ledger, folder, 1.0)
-    capture = Capture(clock, MongoCapture(files, clock))
+    capture = Capture(clock, lambda collector, sink: sink)
     table = lookup(API, "Readings")
     assert table is not None
     methods = [CaptureMethod(name, "Readings", USUAL.hz) for name in USUAL.names]

@@ -199,7 +199,7 @@ class Manager:
         engine: Engine
         mongo = MongoCapture(self.files, self.clock)
         stores = Stores(self.files, self.clock, lambda: engine)
-        engine = Engine(Capture(self.clock, mongo), mongo, stores, self._uplink(stores, config))
+        engine = Engine(Capture(self.clock, mongo.tee), mongo, stores, self._uplink(stores, config))
         return engine
 
     def _uplink(self, stores: Stores, config: Config, predecessor: asyncio.Task[None] | None = None) -> Uplink:

@@ -66,7 +66,7 @@ def _collector(
 ) -> dict[str, Any]:
     collector = running.collector
     spec = collector.spec
-    counts = readings.get((spec.api, spec.resource, spec.method.method), ReadingCounts())
+    counts = readings.get(spec.collector_id, ReadingCounts())
     last = collector.last_reading_s
     return {
         "resource": spec.resource,

@@ -12,12 +12,19 @@ from holdfast.capture.client import UnaryClient
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
+from holdfast.storage.ledger.counts import CollectorId
 from holdfast.storage.writing.disk_writer import DiskWriter
+from holdfast.storage.writing.sink import Sink
 
 API = "rdk:component:sensor"
 
 NOWHERE = cast(DiskWriter, None)
 """For collectors whose readings the test takes itself."""
+
+
+def no_tee(collector: CollectorId, sink: Sink) -> Sink:
+    """Readings go to `sink` only."""
+    return sink
 
 
 class FakeSink:

@@ -12,12 +12,11 @@ from viam.proto.component.camera import GetImagesResponse, Image
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture import answer_memory
 from holdfast.capture.engine import Capture
-from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import FakeClient, FakeClock
 
-from .specs import spec
+from .specs import no_tee, spec
 
 CAMERA = "rdk:component:camera"
 IMAGE_BYTES = 1000
@@ -46,7 +45,7 @@ async def cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     monkeypatch.setattr("holdfast.capture.collector.UNKNOWN_BYTES", 2 * IMAGE_BYTES)
     clock = FakeClock()
     writer = DiskWriter(FileSystem(), clock, Ledger(FileSystem(), str(tmp_path)), str(tmp_path), 3600.0)
-    capture = Capture(clock, MongoCapture(FileSystem(), clock))
+    capture = Capture(clock, no_tee)
     answer = GetImagesResponse(images=[Image(source_name="a", image=bytes(IMAGE_BYTES), mime_type="image/png")])
     made = Cameras(clock, capture, FakeClient(answer.SerializeToString()))
     names = [f"camera {number}" for number in range(COUNT)]

@@ -14,13 +14,12 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE
 from holdfast.capture.engine import Capture
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import FakeClient, FakeClock
 from tests.storage.samples import files_under, readings_under, response
 
-from .specs import API, spec
+from .specs import API, no_tee, spec
 
 
 @dataclass
@@ -49,7 +48,7 @@ async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
         clock,
         writer,
         ledger,
-        Capture(clock, MongoCapture(FileSystem(), clock)),
+        Capture(clock, no_tee),
         FakeClient(response({"t": 1.0})),
         tmp_path,
     )

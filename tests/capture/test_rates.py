@@ -16,13 +16,12 @@ from holdfast.capture.engine import Capture, RunningCollector
 from holdfast.capture.rates import RECENT_CALLS, Recent, Totals, Window
 from holdfast.capture.watch import cpu_seconds
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.mongo.capture import MongoCapture
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import FakeClient, FakeClock, FaultyFileSystem
 from tests.storage.samples import response
 
-from .specs import spec
+from .specs import no_tee, spec
 
 BROKEN = ResourceCallError(ResourceErrorKind.FAILED, "the bus is gone")
 
@@ -67,7 +66,7 @@ async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
     setup = Setup(
         clock,
         writer,
-        Capture(clock, MongoCapture(FileSystem(), clock), cpu),
+        Capture(clock, no_tee, cpu),
         FakeClient(response({"t": 1.0})),
         cpu,
         files,

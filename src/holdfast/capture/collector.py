@@ -22,6 +22,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ..base.clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
+from ..storage.ledger.counts import CollectorId
 from ..storage.writing.disk_writer import DiskWriter
 from ..storage.writing.sink import Sink
 from .answer_memory import UNKNOWN_BYTES, AnswerMemory
@@ -41,6 +42,10 @@ together, so the last of many waits for the others in a module that answers one 
 than its interval."""
 _STOP_TIMEOUT_S = 0.5
 _MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may find new words for each failure
+
+
+Tee = Callable[[CollectorId, Sink], Sink]
+"""Returns the sink to write a collector's readings to: the given one, or one that also copies them elsewhere."""
 
 
 class Occupancy:
@@ -67,6 +72,11 @@ class CollectorSpec:
     @property
     def resource(self) -> str:
         return short_name(self.method.name)
+
+    @property
+    def collector_id(self) -> CollectorId:
+        """The name under which the ledger counts the collector's readings."""
+        return self.api, self.resource, self.method.method
 
     @property
     def key(self) -> str:

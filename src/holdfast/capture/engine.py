@@ -13,11 +13,10 @@ from weakref import WeakValueDictionary
 
 from ..base.clock import Clock
 from ..base.tasks import supervised
-from ..mongo.capture import MongoCapture
 from ..storage.writing.disk_writer import Appender, DiskWriter
 from .answer_memory import AnswerMemory
 from .bottleneck import Load, Shortfall
-from .collector import Collector, CollectorSpec, Occupancy
+from .collector import Collector, CollectorSpec, Occupancy, Tee
 from .methods import BinaryMethod
 from .rates import Totals, Window
 from .scheduler import Scheduler, Ticker
@@ -68,11 +67,9 @@ class RunningCollector:
 class Capture:
     """Runs collectors. `stop` must be called; afterwards nothing is read any more. `cpu`: see `Watch`."""
 
-    def __init__(
-        self, clock: Clock, mongo: MongoCapture, cpu: Callable[[], tuple[float, float]] = cpu_seconds
-    ) -> None:
+    def __init__(self, clock: Clock, tee: Tee, cpu: Callable[[], tuple[float, float]] = cpu_seconds) -> None:
         self._clock = clock
-        self._mongo = mongo
+        self._tee = tee
         self._scheduler = Scheduler(clock)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
@@ -128,7 +125,7 @@ class Capture:
 
     def _start(self, spec: CollectorSpec) -> RunningCollector:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
-        sink = self._mongo.tee(spec, appender)
+        sink = self._tee(spec.collector_id, appender)
         occupancy = self._occupancies.setdefault(spec.resource, Occupancy())
         collector = Collector(spec, self._clock, sink, lambda: not self.orphaned, occupancy, self._room)
         large = isinstance(spec.table, BinaryMethod)

@@ -8,11 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..base.clock import Clock
-from ..mongo.capture import MongoCapture
 from ..storage.capture_files.capture_file import CaptureFile
 from ..storage.writing.sink import Sink
 from .answers import payloads, tabular
-from .collector import CollectorSpec
+from .collector import CollectorSpec, Tee
 from .methods import TabularMethod
 
 MAX_FILES = 64
@@ -27,7 +26,7 @@ class Captured:
     paths: tuple[str, ...]
 
 
-async def capture_once(spec: CollectorSpec, clock: Clock, mongo: MongoCapture) -> Captured:
+async def capture_once(spec: CollectorSpec, clock: Clock, tee: Tee) -> Captured:
     """Calls the resource and returns when what it answered is on the disk.
 
     Raises ResourceCallError when it gives no reading. What the disk refuses is counted as for any other reading,
@@ -36,7 +35,7 @@ async def capture_once(spec: CollectorSpec, clock: Clock, mongo: MongoCapture) -
     appender = spec.writer.open(spec.metadata(), spec.max_file_bytes, keep_files=MAX_FILES)
     readings = 0
     try:
-        readings = await _read(spec, clock, mongo.tee(spec, appender))
+        readings = await _read(spec, clock, tee(spec.collector_id, appender))
     finally:
         await spec.writer.release([appender])
     files: list[CaptureFile] = [file for file in appender.finished if file.final_path]

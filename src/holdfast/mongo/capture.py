@@ -26,7 +26,6 @@ from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
 from ..base.log_limit import once
 from ..base.tasks import in_thread
-from ..capture.collector import CollectorSpec
 from ..config import MongoSettings
 from ..errors import StorageError
 from ..storage.ledger.counts import CollectorId
@@ -280,9 +279,9 @@ class MongoCapture:
         writer.spool.flush_interval_s = place.flush_interval_s
         self.spool = writer.spool
 
-    def tee(self, spec: CollectorSpec, sink: Sink) -> Sink:
+    def tee(self, collector: CollectorId, sink: Sink) -> Sink:
         """`sink`, with each tabular reading put into the spool too while there is one."""
-        return _Tee(self, (spec.api, spec.resource, spec.method.method), sink)
+        return _Tee(self, collector, sink)
 
     def report(self) -> MongoReport:
         """Takes no disk and no call."""
