@@ -15,7 +15,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.commands import run_command
 from holdfast.config import parse
 from holdfast.manager import Manager, Resources
-from holdfast.mongo import capture
+from holdfast.mongo import writer
 from holdfast.mongo.capture import MongoCapture
 
 from .mongo_server import NO_CONNECTION, MongoServer
@@ -56,7 +56,7 @@ class Machine:
 def server(monkeypatch: pytest.MonkeyPatch) -> MongoServer:
     made = MongoServer()
     monkeypatch.setattr(manager_module, "MongoCapture", partial(MongoCapture, connect=made.connect))
-    monkeypatch.setattr(capture, "RETRY_MOST_S", 0.05)
+    monkeypatch.setattr(writer, "RETRY_MOST_S", 0.05)
     return made
 
 

@@ -12,9 +12,10 @@ import pytest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.config import MongoSettings
-from holdfast.mongo import capture
-from holdfast.mongo.capture import BATCH_READINGS, REFUSED, MongoCapture, SpoolPlace
+from holdfast.mongo import writer as writer_module
+from holdfast.mongo.capture import MongoCapture, MongoReport, SpoolPlace
 from holdfast.mongo.target import MongoError, MongoErrorKind
+from holdfast.mongo.writer import BATCH_READINGS, REFUSED, UP, WAITING
 from tests.mongo_server import NO_CONNECTION, Connection, MongoServer
 from tests.storage.samples import API, message
 from tests.waiting import eventually
@@ -61,8 +62,8 @@ def server() -> MongoServer:
 
 @pytest.fixture
 async def rig(tmp_path: Path, server: MongoServer, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Rig]:
-    monkeypatch.setattr(capture, "RETRY_FIRST_S", 0.001)
-    monkeypatch.setattr(capture, "RETRY_MOST_S", 0.01)
+    monkeypatch.setattr(writer_module, "RETRY_FIRST_S", 0.001)
+    monkeypatch.setattr(writer_module, "RETRY_MOST_S", 0.01)
     made = Rig(tmp_path, server)
     yield made
     server.may_answer.set()
@@ -78,14 +79,14 @@ async def test_readings_come_once_and_in_order_in_batches(rig: Rig, server: Mong
     assert server.seqs == list(range(rig.taken))
     assert [len(call) for call in server.calls] == [BATCH_READINGS, BATCH_READINGS, 1]
     report = rig.mongo.report()
-    assert (report.state, report.counts.written, dict(report.counts.dropped)) == (capture.UP, rig.taken, {})
+    assert (report.state, report.counts.written, dict(report.counts.dropped)) == (UP, rig.taken, {})
 
 
 async def test_nothing_is_sent_while_the_folder_is_somebody_elses(rig: Rig, server: MongoServer) -> None:
     rig.owned = False
     rig.configure()
     await rig.take(3)
-    await eventually(lambda: rig.mongo.report().state == capture.WAITING)
+    await eventually(lambda: rig.mongo.report().state == WAITING)
     assert (server.connections, rig.waiting) == ([], 3)
     rig.owned = True
     await rig.all_done()
@@ -116,7 +117,7 @@ async def test_while_nothing_is_taken_the_state_says_why_and_readings_wait(rig: 
     server.fault = None
     await rig.all_done()
     assert server.seqs == list(range(15))
-    assert (rig.mongo.report().state, rig.mongo.report().why) == (capture.UP, "")
+    assert (rig.mongo.report().state, rig.mongo.report().why) == (UP, "")
 
 
 async def test_a_batch_of_which_nothing_is_heard_is_halved_and_grows_again(rig: Rig, server: MongoServer) -> None:
@@ -181,8 +182,8 @@ async def test_other_settings_hold_from_the_next_call_on(
     rig: Rig, server: MongoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At once, also while it waits for its next try."""
-    monkeypatch.setattr(capture, "RETRY_FIRST_S", 3600.0)
-    monkeypatch.setattr(capture, "RETRY_MOST_S", 3600.0)
+    monkeypatch.setattr(writer_module, "RETRY_FIRST_S", 3600.0)
+    monkeypatch.setattr(writer_module, "RETRY_MOST_S", 3600.0)
     server.faults.append((NO_CONNECTION, 0))
     rig.configure()
     await rig.take(5)
@@ -270,7 +271,7 @@ async def test_without_a_configuration_nothing_is_taken_and_what_waits_stays(rig
     await rig.take(10)
     rig.configure(None)
     assert rig.mongo.spool is None
-    assert rig.mongo.report() == capture.MongoReport()
+    assert rig.mongo.report() == MongoReport()
     server.fault = None
     rig.configure()
     await rig.take(5)

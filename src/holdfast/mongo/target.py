@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Protocol
 
+from ..config import MongoSettings
 from ..errors import CallError
 
 
@@ -48,3 +49,6 @@ class MongoTarget(Protocol):
 
     def close(self) -> None:
         """Ends the connections. Safe from another thread."""
+
+
+Connect = Callable[[MongoSettings], MongoTarget]

@@ -1,0 +1,203 @@
+"""The thread that sends what is in a spool to a MongoDB collection."""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from ..base.clock import Clock
+from ..base.log_limit import once
+from ..config.mongo import MongoSettings
+from ..errors import StorageError
+from .documents import NoDocumentError, document
+from .spool import Spool
+from .spool_reader import Batch
+from .target import Connect, MongoError, MongoTarget
+
+BATCH_READINGS = 500
+BATCH_BYTES = 1024 * 1024
+RETRY_FIRST_S, RETRY_MOST_S = 0.5, 15.0
+REFUSED = "refused"
+_LAST_WORDS_S = 0.4
+"""How long the end may take to send what is left."""
+_POLL_S = 0.2
+_IDLE_S = 5.0
+WAITING, CONNECTING, UP = "waiting for the capture folder", "connecting", "up"
+
+logger = logging.getLogger(__name__)
+
+
+class MongoWriter:
+    """Sends what is in `spool`. Its thread runs from the construction on; `stop` must be called.
+
+    `owned` says whether the capture folder is ours; until then nothing is sent.
+    """
+
+    def __init__(
+        self, spool: Spool, clock: Clock, settings: MongoSettings, owned: Callable[[], bool], connect: Connect
+    ) -> None:
+        self.spool = spool
+        self.state = CONNECTING
+        self.why = ""
+        self.last_error = ""
+        self._settings = settings
+        self._owned = owned
+        self._connect = connect
+        self._clock = clock
+        self._target: MongoTarget | None = None
+        self._target_settings: MongoSettings | None = None
+        self._adopted = False
+        self._failures = 0
+        self._most_readings = BATCH_READINGS
+        self._hurry = threading.Event()
+        self._ends_at_s: float | None = None
+        self._abandoned = False
+        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-mongo", daemon=True)
+        self._thread.start()
+
+    def configure(self, settings: MongoSettings) -> None:
+        """From the next call on, readings go there."""
+        if settings != self._settings:
+            self._settings = settings
+            self._hurry.set()
+
+    def stop(self) -> None:
+        """Sends what can be sent at once, and ends. Blocks for well under a second, whatever the server does."""
+        self._ends_at_s = self._clock.monotonic() + _LAST_WORDS_S
+        self._hurry.set()
+        self.spool.reader.wake()
+        self._thread.join(_LAST_WORDS_S + _POLL_S)
+        if self._thread.is_alive():  # in a call that has no answer: what it wrote is known by its `_id`
+            self._abandoned = True
+            if (target := self._target) is not None:  # that says farewell, which waits for the server too
+                threading.Thread(target=target.close, name="holdfast-mongo-close", daemon=True).start()
+            return
+        self.spool.reader.close()
+
+    def _run_for_ever(self) -> None:
+        while True:
+            try:
+                self._run()
+                return
+            except Exception:  # the last resort: everything foreseen is a MongoError or StorageError and handled
+                logger.exception("the thread for MongoDB failed unexpectedly; it continues in %g s", RETRY_MOST_S)
+                self._pause(RETRY_MOST_S)
+
+    def _run(self) -> None:
+        try:
+            while not self._must_end:
+                if not self._adopted and not self._adopt():
+                    self._pause(_POLL_S)
+                    continue
+                batch = self.spool.reader.next_batch(self._most_readings, BATCH_BYTES)
+                if batch is not None:
+                    began_s = time.thread_time()
+                    self._deliver(batch)
+                    self._pause(time.thread_time() - began_s)
+                elif self._ends_at_s is not None:
+                    return
+                else:
+                    self.spool.reader.wait_for_more(_IDLE_S)
+        finally:
+            if self._ends_at_s is not None:
+                self._disconnect()
+
+    @property
+    def _must_end(self) -> bool:
+        return self._abandoned or (self._ends_at_s is not None and self._clock.monotonic() >= self._ends_at_s)
+
+    def _pause(self, seconds: float) -> None:
+        self._hurry.wait(seconds)
+        if self._ends_at_s is None:
+            self._hurry.clear()
+
+    def _adopt(self) -> bool:
+        if not self._owned():
+            self.state = WAITING
+            return False
+        try:
+            self.spool.reader.adopt()
+        except StorageError as error:
+            self.last_error = str(error)
+            logger.error("%s; what an earlier run left for MongoDB waits", error, extra=once(error.reason))
+            return False
+        self._adopted, self.state = True, CONNECTING
+        return True
+
+    def _deliver(self, batch: Batch) -> None:
+        """Returns when the batch is done, or when all ends: then it comes again in another life."""
+        refused: Counter[str] = Counter()
+        documents: list[bytes] = []
+        for reading in batch.readings:
+            try:
+                documents.append(document(reading))
+            except NoDocumentError as error:
+                self._refuse(refused, error.reason, str(error))
+        while documents:
+            if self._must_end:
+                return
+            part = documents[: self._most_readings]
+            try:
+                answer = self._connected().insert(part)
+            except MongoError as error:
+                if self._failed(error):
+                    return
+                continue
+            if self._abandoned:
+                return
+            for each in answer:
+                self._refuse(refused, REFUSED, each.why)
+            self._worked()
+            del documents[: len(part)]
+        self.spool.reader.finish(batch, refused)
+
+    def _connected(self) -> MongoTarget:
+        settings = self._settings
+        if self._target is None or self._target_settings != settings:
+            self._disconnect()
+            self._target, self._target_settings = self._connect(settings), settings
+        return self._target
+
+    def _disconnect(self) -> None:
+        target, self._target = self._target, None
+        if target is not None:
+            target.close()
+
+    def _refuse(self, refused: Counter[str], reason: str, why: str) -> None:
+        refused[reason] += 1
+        self.last_error = why
+        logger.error(
+            "a reading can't be a document in MongoDB: %s; it is dropped there and counted, others continue",
+            why,
+            extra=once(reason),
+        )
+
+    def _failed(self, error: MongoError) -> bool:
+        """Waits for the next try; true when there is none."""
+        self.state, self.why = error.kind.value, str(error)
+        self.last_error = str(error)
+        if error.slow:
+            self._most_readings = max(1, self._most_readings // 2)
+        if self._ends_at_s is not None:
+            return True
+        logger.warning(
+            "MongoDB: %s: %s; readings wait on disk until it accepts them",
+            error.kind.value,
+            error,
+            extra=once(error.kind.value),
+        )
+        wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self._failures, 16)) * random.uniform(0.9, 1.1)
+        self._failures += 1
+        self._pause(wait_s)
+        return False
+
+    def _worked(self) -> None:
+        self._most_readings = min(BATCH_READINGS, self._most_readings * 2)
+        if self._failures:
+            logger.info("MongoDB accepts readings again; %d wait", self.spool.waiting().readings)
+        self._failures = 0
+        self.state, self.why = UP, ""
