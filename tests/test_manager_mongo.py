@@ -15,8 +15,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.commands import run_command
 from holdfast.config import parse
 from holdfast.manager import Manager, Resources
-from holdfast.mongo import writer
-from holdfast.mongo.capture import MongoCapture
+from holdfast.mongo import MongoCapture, writer
 
 from .mongo_server import NO_CONNECTION, MongoServer
 from .test_manager import SENSOR, CountingClient

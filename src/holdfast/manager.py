@@ -28,7 +28,7 @@ from .capture.methods import sensor
 from .capture.resolve import Resolution, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
-from .mongo.capture import MongoCapture, SpoolPlace
+from .mongo import MongoCapture, SpoolPlace
 from .steering import Steering, effective, pair_of, reason_to_wait, sensor_readings
 from .storage.placement import placed
 from .storage.store import Store

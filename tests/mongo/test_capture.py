@@ -12,8 +12,8 @@ import pytest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.config import MongoSettings
+from holdfast.mongo import MongoCapture, MongoReport, SpoolPlace
 from holdfast.mongo import writer as writer_module
-from holdfast.mongo.capture import MongoCapture, MongoReport, SpoolPlace
 from holdfast.mongo.target import MongoError, MongoErrorKind
 from holdfast.mongo.writer import BATCH_READINGS, REFUSED, UP, WAITING
 from tests.mongo_server import NO_CONNECTION, Connection, MongoServer

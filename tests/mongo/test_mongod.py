@@ -13,7 +13,7 @@ import pytest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.config import MongoSettings
-from holdfast.mongo.capture import MongoCapture, SpoolPlace
+from holdfast.mongo import MongoCapture, SpoolPlace
 from holdfast.mongo.mongo_client import MongoClient
 from holdfast.mongo.target import MongoError, MongoErrorKind
 from tests.mongod import DATABASE, ESCAPED, PASSWORD, USER, Mongod

@@ -85,7 +85,7 @@ class MongoCapture:
         for writer in self._writers.values():
             writer.configure(settings)
         writer = self._writers.get(place.capture_dir) or self._open(settings, place)
-        writer.spool.flush_interval_s = place.flush_interval_s
+        writer.spool.configure(place.flush_interval_s)
         self.spool = writer.spool
 
     def tee(self, collector: CollectorId, sink: Sink) -> Sink:

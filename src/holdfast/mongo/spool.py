@@ -71,7 +71,7 @@ class Spool:
         wrote: Callable[[], None],
     ) -> None:
         self.folder = folder_of(capture_dir)
-        self.flush_interval_s = flush_interval_s
+        self._flush_interval_s = flush_interval_s
         self.last_error = ""
         self._files = files
         self._clock = clock
@@ -97,6 +97,12 @@ class Spool:
     @property
     def counts(self) -> SpoolCounts:
         return self._segments.counts
+
+    def configure(self, flush_interval_s: float) -> None:
+        """Readings stay in memory for at most `flush_interval_s`, from now on."""
+        with self._changed:
+            self._flush_interval_s = flush_interval_s
+            self._changed.notify()
 
     def waiting(self) -> Waiting:
         """Of now; takes no disk."""
@@ -180,7 +186,7 @@ class Spool:
 
     def _left_s(self) -> float:
         """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
-        return due_s(self._pending_since_s, self.flush_interval_s) - self._clock.monotonic()
+        return due_s(self._pending_since_s, self._flush_interval_s) - self._clock.monotonic()
 
     @property
     def _hurries(self) -> bool:
