@@ -98,7 +98,7 @@ def _rates(running: RunningCollector) -> dict[str, Any]:
         "late_p99_ms": late_p99_ms,
         "call_p50_ms": call_p50_ms,
         "call_p99_ms": call_p99_ms,
-        "bounded_by": slow.bound.value if slow else "",
+        "bounded_by": slow.bottleneck.value if slow else "",
         "bounded_why": slow.why if slow else "",
     }
 

@@ -11,9 +11,9 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture import bottleneck
-from holdfast.capture.bottleneck import Bound, Load, Shortfall, advice, bound_by
+from holdfast.capture.bottleneck import Bottleneck, Load, Shortfall, advice, bottleneck_of
 from holdfast.capture.engine import Capture, RunningCollector
-from holdfast.capture.rates import RECENT_CALLS, Recent, Totals, Window
+from holdfast.capture.rates import RECENT_CALLS, RateWindow, RecentDurations, Totals
 from holdfast.capture.watch import cpu_seconds
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.storage.ledger.ledger import Ledger
@@ -87,7 +87,7 @@ def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_percentiles_are_those_of_the_last_calls() -> None:
-    recent = Recent()
+    recent = RecentDurations()
     assert recent.percentiles_ms() == (None, None)
     for _ in range(1000):
         recent.add(9.0)
@@ -98,7 +98,7 @@ def test_percentiles_are_those_of_the_last_calls() -> None:
 
 
 def test_a_window_forgets_what_is_older_than_a_minute() -> None:
-    window = Window(0.1, 0.0, Totals())
+    window = RateWindow(0.1, 0.0, Totals())
     for second in range(1, 600):
         window.sample(second, Totals(answered=min(second, 300) * 10, missed=max(0, second - 300) * 10))
         share = window.until(Totals(answered=min(second, 300) * 10, missed=max(0, second - 300) * 10)).share
@@ -113,7 +113,7 @@ def test_a_window_forgets_what_is_older_than_a_minute() -> None:
 
 def test_the_window_of_a_slow_collector_holds_two_dozen_deadlines() -> None:
     """So that one of them that fails is no alarm."""
-    window = Window(3600.0, 0.0, Totals())
+    window = RateWindow(3600.0, 0.0, Totals())
     samples = 0
     for hour in range(1, 200):
         totals = Totals(answered=hour - 1 if hour > 100 else hour, errors=int(hour > 100))
@@ -167,7 +167,7 @@ async def test_a_component_that_is_too_slow_is_warned_of_once_and_named(
     for part in ("Readings of lidar0", "(0 of 10 Hz)", "component", "max_in_flight"):
         assert part in warning
     assert running.slow is not None
-    assert running.slow.bound is Bound.COMPONENT
+    assert running.slow.bottleneck is Bottleneck.COMPONENT
 
 
 async def test_a_component_a_little_slower_than_the_interval_is_what_bounds_the_rate(setup: Setup) -> None:
@@ -183,7 +183,7 @@ async def test_a_component_a_little_slower_than_the_interval_is_what_bounds_the_
     await setup.clock.advance(120.0)
     assert reached_hz(running) == pytest.approx(1 / 0.112, rel=0.01), "one call follows the other"
     assert running.slow is not None
-    assert running.slow.bound is Bound.COMPONENT
+    assert running.slow.bottleneck is Bottleneck.COMPONENT
 
 
 async def test_a_collector_that_recovers_is_slow_no_more(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
@@ -192,7 +192,7 @@ async def test_a_collector_that_recovers_is_slow_no_more(setup: Setup, caplog: p
     with caplog.at_level(logging.INFO):
         await setup.clock.advance(120.0)
         assert running.slow is not None
-        assert running.slow.bound is Bound.ERRORS
+        assert running.slow.bottleneck is Bottleneck.ERRORS
         assert "the bus is gone" in running.slow.why
         setup.client.outcome = good
         await setup.clock.advance(70.0)
@@ -240,7 +240,7 @@ async def test_readings_that_the_disk_refuses_are_not_reached(setup: Setup) -> N
             await setup.writer.flush()
     assert reached_hz(running) < 1.0
     assert running.slow is not None
-    assert running.slow.bound is Bound.DISK
+    assert running.slow.bottleneck is Bottleneck.DISK
 
 
 async def test_readings_that_the_buffers_refuse_are_not_reached(setup: Setup) -> None:
@@ -290,33 +290,33 @@ FOUND = Shortfall(QUICK, 0.1, 1, 0.0, 0.001, IDLE, "last words")
 
 
 @pytest.mark.parametrize(
-    ("found", "bound"),
+    ("found", "bottleneck"),
     [
-        (replace(FOUND, totals=replace(QUICK, missed=10, dropped=20)), Bound.DISK),
-        (replace(FOUND, totals=replace(QUICK, missed=10, errors=40)), Bound.ERRORS),
-        (replace(FOUND, totals=SLOW), Bound.COMPONENT),
-        (replace(FOUND, totals=SLOW, max_in_flight=4), Bound.CPU),
-        (replace(FOUND, totals=SLOW, load=BUSY), Bound.CPU),
-        (replace(FOUND, totals=SLOW, load=CROWDED), Bound.CPU),
-        (replace(FOUND, totals=SLOW, late_s=0.15), Bound.CPU),
-        (replace(FOUND, totals=replace(SLOW, call_s=50 * 2.0), load=BUSY), Bound.COMPONENT),
-        (replace(FOUND, totals=Totals(missed=100), waited_s=10.0), Bound.COMPONENT),
-        (replace(FOUND, late_s=0.2, load=BUSY), Bound.CPU),
-        (replace(FOUND, late_s=0.2), Bound.CPU),
+        (replace(FOUND, totals=replace(QUICK, missed=10, dropped=20)), Bottleneck.DISK),
+        (replace(FOUND, totals=replace(QUICK, missed=10, errors=40)), Bottleneck.ERRORS),
+        (replace(FOUND, totals=SLOW), Bottleneck.COMPONENT),
+        (replace(FOUND, totals=SLOW, max_in_flight=4), Bottleneck.CPU),
+        (replace(FOUND, totals=SLOW, load=BUSY), Bottleneck.CPU),
+        (replace(FOUND, totals=SLOW, load=CROWDED), Bottleneck.CPU),
+        (replace(FOUND, totals=SLOW, late_s=0.15), Bottleneck.CPU),
+        (replace(FOUND, totals=replace(SLOW, call_s=50 * 2.0), load=BUSY), Bottleneck.COMPONENT),
+        (replace(FOUND, totals=Totals(missed=100), waited_s=10.0), Bottleneck.COMPONENT),
+        (replace(FOUND, late_s=0.2, load=BUSY), Bottleneck.CPU),
+        (replace(FOUND, late_s=0.2), Bottleneck.CPU),
     ],
 )
-def test_what_bounds_a_rate_is_told_from_its_figures(found: Shortfall, bound: Bound) -> None:
-    assert bound_by(found) is bound
+def test_what_bounds_a_rate_is_told_from_its_figures(found: Shortfall, bottleneck: Bottleneck) -> None:
+    assert bottleneck_of(found) is bottleneck
 
 
 @pytest.mark.parametrize(
-    ("bound", "words"),
+    ("bottleneck", "words"),
     [
-        (Bound.DISK, "make room"),
-        (Bound.ERRORS, "last words"),
-        (Bound.COMPONENT, "raise max_in_flight"),
-        (Bound.CPU, "20% of a core"),
+        (Bottleneck.DISK, "make room"),
+        (Bottleneck.ERRORS, "last words"),
+        (Bottleneck.COMPONENT, "raise max_in_flight"),
+        (Bottleneck.CPU, "20% of a core"),
     ],
 )
-def test_each_bound_says_what_to_do(bound: Bound, words: str) -> None:
-    assert words in advice(bound, FOUND)
+def test_each_bound_says_what_to_do(bottleneck: Bottleneck, words: str) -> None:
+    assert words in advice(bottleneck, FOUND)

@@ -27,7 +27,7 @@ _ALMOST = 0.9
 _SURELY = 5.0
 
 
-class Bound(Enum):
+class Bottleneck(Enum):
     """What a rate is bounded by, as the status names it."""
 
     COMPONENT = "component"
@@ -65,30 +65,30 @@ class Shortfall:
         return max(totals.call_s / totals.calls if totals.calls else 0.0, self.waited_s)
 
 
-def bound_by(found: Shortfall) -> Bound:
+def bottleneck_of(found: Shortfall) -> Bottleneck:
     totals = found.totals
     missing = totals.errors + totals.missed + totals.dropped
     if totals.dropped * 2 >= missing:
-        return Bound.DISK
+        return Bottleneck.DISK
     if totals.errors * 2 >= missing:
-        return Bound.ERRORS
+        return Bottleneck.ERRORS
     busy = found.load.process >= _BUSY_CORE or found.load.computer >= _BUSY_COMPUTER
     room_s = found.interval_s * found.max_in_flight
     if found.call_s - found.late_s >= room_s * (_SURELY if busy else _ALMOST):
-        return Bound.COMPONENT
-    return Bound.CPU
+        return Bottleneck.COMPONENT
+    return Bottleneck.CPU
 
 
-def advice(bound: Bound, found: Shortfall) -> str:
+def advice(bottleneck: Bottleneck, found: Shortfall) -> str:
     """What was seen and what helps, as one sentence."""
-    if bound is Bound.DISK:
+    if bottleneck is Bottleneck.DISK:
         return (
             f"the disk did not take {found.totals.dropped} readings (see last_disk_error and dropped): make room, "
             "use a faster disk, or lower the frequency"
         )
-    if bound is Bound.ERRORS:
+    if bottleneck is Bottleneck.ERRORS:
         return f"{found.totals.errors} calls to the resource failed (last: {found.last_error}): fix the resource"
-    if bound is Bound.COMPONENT:
+    if bottleneck is Bottleneck.COMPONENT:
         return (
             f"a call takes {found.call_s * 1000:.3g} ms, where {found.interval_s * 1000:.3g} ms × max_in_flight "
             f"({found.max_in_flight}) are there: raise max_in_flight if the component answers several calls at "

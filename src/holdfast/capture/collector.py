@@ -29,7 +29,7 @@ from .answer_memory import UNKNOWN_BYTES, AnswerMemory
 from .answers import payloads, tabular
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
-from .rates import Recent
+from .rates import RecentDurations
 from .turns import Turn, Turns
 
 logger = logging.getLogger(__name__)
@@ -129,11 +129,11 @@ class Collector:
         self.last_error: str | None = None
         self.last_reading_s: float | None = None
         """When the last reading came, on the monotonic clock."""
-        self.lateness = Recent()
+        self.lateness = RecentDurations()
         """How long after their deadlines calls left."""
-        self.loop_lateness = Recent()
+        self.loop_lateness = RecentDurations()
         """The same of those that had no other call to wait for: what the event loop made them wait."""
-        self.call_times = Recent()
+        self.call_times = RecentDurations()
         """How long calls took, whatever came of them."""
         self.call_s = 0.0
         """The duration of all calls together."""

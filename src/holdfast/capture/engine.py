@@ -18,7 +18,7 @@ from .answer_memory import AnswerMemory
 from .bottleneck import Load, Shortfall
 from .collector import Collector, CollectorSpec, Occupancy, Tee
 from .methods import BinaryMethod
-from .rates import Totals, Window
+from .rates import RateWindow, Totals
 from .scheduler import Scheduler, Ticker
 from .watch import Slow, Watch, cpu_seconds
 
@@ -32,7 +32,7 @@ class RunningCollector:
     collector: Collector
     ticker: Ticker
     appender: Appender
-    window: Window
+    window: RateWindow
     slow: Slow | None = None
     """Set while it reads less than it should."""
 
@@ -131,7 +131,7 @@ class Capture:
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
-        window = Window(spec.method.interval_s, self._clock.monotonic(), Totals())
+        window = RateWindow(spec.method.interval_s, self._clock.monotonic(), Totals())
         return RunningCollector(collector, ticker, appender, window)
 
     async def _end(self, ended: list[RunningCollector]) -> None:

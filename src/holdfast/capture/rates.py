@@ -1,8 +1,8 @@
 """The figures of a collector: how fast it reads, how late, and how long its resource takes.
 
-`Recent` is written with each call and costs an append; everything else is worked out of running totals, which
-`Window` looks at now and then. Bounds: `RECENT_CALLS` values for each `Recent`, `_SAMPLES` totals for each window.
-Belongs to the event loop.
+`RecentDurations` gets one value for each call, which costs one append. Everything else is computed from running
+totals, of which `RateWindow` takes a sample now and then. Runs on the event loop. Bounds: `RECENT_CALLS` values for
+each `RecentDurations`, `_SAMPLES` totals for each window.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _INTERVALS_PER_SAMPLE = 2  # so that a window holds 24 deadlines of the slowest 
 _SLACK_S = 0.1  # a look that is a little early is in time
 
 
-class Recent:
+class RecentDurations:
     """The last durations, in seconds."""
 
     __slots__ = ("_values", "add")
@@ -79,7 +79,7 @@ class Totals:
         return max(0, self.answered + self.filtered - self.dropped) / self.due if self.due else None
 
 
-class Window:
+class RateWindow:
     """A collector's last minute; where its interval is long, its last two dozen deadlines."""
 
     def __init__(self, interval_s: float, now_s: float, totals: Totals) -> None:

@@ -1,8 +1,8 @@
 """Looks at every collector each `SAMPLE_S` and says when one falls short of its rate, and why.
 
-A collector that reads less than `bounds.ENOUGH` of what was due in its window is slow, until it reads `_RECOVERED`
-of it again. What becomes slow in one look and is bounded by the same is one warning. One task, `run`, owned by the
-engine; everything here belongs to the event loop.
+A collector that reads less than `bottleneck.ENOUGH` of what was due in its window is *slow*, until it reads
+`_RECOVERED` of it again. All that become slow in one look with the same bottleneck share one warning. `Watch.run`
+is a task of the engine; everything here runs on the event loop.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Protocol
 import psutil
 
 from ..base.clock import Clock
-from .bottleneck import ENOUGH, Bound, Load, Shortfall, advice, bound_by
-from .rates import SAMPLE_S, WINDOW_S, Totals, Window
+from .bottleneck import ENOUGH, Bottleneck, Load, Shortfall, advice, bottleneck_of
+from .rates import SAMPLE_S, WINDOW_S, RateWindow, Totals
 
 _RECOVERED = 0.97  # above ENOUGH, so that a collector at the border is not told of again and again
 _NAMED = 3
@@ -30,14 +30,14 @@ logger = logging.getLogger(__name__)
 class Slow:
     """What a slow collector is bounded by, and what to do about it."""
 
-    bound: Bound
+    bottleneck: Bottleneck
     why: str
 
 
 class Watched(Protocol):
     """What is looked at: a running collector."""
 
-    window: Window
+    window: RateWindow
     slow: Slow | None
 
     @property
@@ -97,7 +97,7 @@ class Watch:
         now_s = self._clock.monotonic()
         self._used.append((now_s, *self._cpu()))
         load = self.load()
-        fell: dict[Bound, list[tuple[Watched, float]]] = {}
+        fell: dict[Bottleneck, list[tuple[Watched, float]]] = {}
         for watched in self._running():
             totals = watched.totals()
             if not watched.window.sample(now_s, totals):
@@ -108,17 +108,17 @@ class Watch:
                 continue
             if share < ENOUGH or (watched.slow is not None and share < _RECOVERED):
                 found = watched.shortfall(within, now_s, load)
-                bound = bound_by(found)
+                bottleneck = bottleneck_of(found)
                 if watched.slow is None:
-                    fell.setdefault(bound, []).append((watched, share))
-                watched.slow = Slow(bound, advice(bound, found))
+                    fell.setdefault(bottleneck, []).append((watched, share))
+                watched.slow = Slow(bottleneck, advice(bottleneck, found))
             elif watched.slow is not None:
                 watched.slow = None
                 logger.info("%s reaches its %g Hz again", watched.name, watched.hz)
-        for bound, slow in fell.items():
-            self._say(bound, slow)
+        for bottleneck, slow in fell.items():
+            self._say(bottleneck, slow)
 
-    def _say(self, bound: Bound, slow: list[tuple[Watched, float]]) -> None:
+    def _say(self, bottleneck: Bottleneck, slow: list[tuple[Watched, float]]) -> None:
         names = [f"{watched.name} ({watched.hz * share:.4g} of {watched.hz:g} Hz)" for watched, share in slow]
         more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
         first = slow[0][0].slow
@@ -128,6 +128,6 @@ class Watch:
                 ENOUGH * 100,
                 ", ".join(names[:_NAMED]),
                 more,
-                bound.value,
+                bottleneck.value,
                 first.why,
             )
