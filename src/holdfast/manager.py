@@ -99,7 +99,7 @@ class Manager:
         self.steering = Steering(files, clock, self._steer)
         self.jobs = Jobs(clock)
         self.emptying_quarantine = asyncio.Lock()
-        """Held by who takes files out of quarantine."""
+        """QuarantinedReadings by who takes files out of quarantine."""
 
     def apply(self, config: Config, resources: Resources) -> None:
         """Makes `config` hold. Returns at once; what did not change goes on untouched."""
@@ -111,7 +111,7 @@ class Manager:
         engine.stores.apply(configured, config)
         self._apply_mongo(engine, config)
         self.steering.configure(config, resources.apis, resources.client, lambda: engine.store.owned)
-        engine.capture.orphaned = False
+        engine.capture.unmute_warnings()
         self._apply_capture(engine, config, resources)
         engine.stores.limit(config, self.resolutions)
         self._apply_sync(engine, config, resources)
@@ -123,7 +123,7 @@ class Manager:
         if self.engine is None or self._end is not None:
             return
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
-        self.engine.capture.orphaned = True
+        self.engine.capture.mute_warnings()
         self.engine.uplink.sync.pause()  # the builtin may be what comes in our place, and would send the same files
         flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.stores.all)]
         try:

@@ -219,13 +219,13 @@ async def test_without_a_service_in_front_failures_are_counted_in_silence(
 ) -> None:
     setup.client.outcome = ResourceCallError(ResourceErrorKind.FAILED, "gone")
     setup.capture.apply([spec(setup.client, setup.writer)])
-    setup.capture.orphaned = True
+    setup.capture.mute_warnings()
     with caplog.at_level(logging.WARNING):
         await setup.clock.advance(1.0)
         assert caplog.records == []
         (running,) = setup.capture.running
         assert running.collector.errors == 10
-        setup.capture.orphaned = False
+        setup.capture.unmute_warnings()
         await setup.clock.advance(1.0)
     assert len(caplog.records) == 1
 

@@ -14,11 +14,19 @@ UNKNOWN_BYTES = 8 * 1024 * 1024
 class AnswerMemory:
     """Shared by all collectors."""
 
-    __slots__ = ("taken_bytes",)
+    __slots__ = ("_taken_bytes",)
 
     def __init__(self) -> None:
-        self.taken_bytes = 0
+        self._taken_bytes = 0
 
-    def has(self, size_bytes: int) -> bool:
-        """Whether one more call may leave."""
-        return not self.taken_bytes or self.taken_bytes + size_bytes <= MAX_BYTES
+    def has_room_for(self, size_bytes: int) -> bool:
+        """Returns whether one more call may leave whose answer is expected to have `size_bytes`."""
+        return not self._taken_bytes or self._taken_bytes + size_bytes <= MAX_BYTES
+
+    def take(self, size_bytes: int) -> None:
+        """Counts the expected answer of a call that leaves."""
+        self._taken_bytes += size_bytes
+
+    def give_back(self, size_bytes: int) -> None:
+        """Ends what `take` began, with the same size, when the answer has been stored or given up."""
+        self._taken_bytes -= size_bytes

@@ -17,7 +17,7 @@ from .client import UnaryClient
 from .methods import BinaryAnswer, BinaryMethod, TabularMethod, Target
 
 
-async def tabular(
+async def tabular_reading(
     client: UnaryClient, method: CaptureMethod, table: TabularMethod, request: bytes, clock: Clock
 ) -> bytes:
     """The reading that the resource gives: a serialized `SensorData`."""
@@ -27,7 +27,7 @@ async def tabular(
 
 
 @dataclass(frozen=True)
-class Payloads:
+class BinaryReadings:
     """The readings of one answer, each of which becomes a file."""
 
     answer: BinaryAnswer
@@ -45,9 +45,9 @@ class Payloads:
             sink.append_binary(head, binary.parts, binary.mime_type)
 
 
-async def payloads(
+async def binary_readings(
     client: UnaryClient, method: CaptureMethod, table: BinaryMethod, request: bytes, target: Target, clock: Clock
-) -> Payloads:
+) -> BinaryReadings:
     """The readings that the resource gives. As in the builtin, an answer with nothing in it, or in one of its
     payloads, is refused whole."""
     requested_ns = clock.time_ns()
@@ -60,4 +60,4 @@ async def payloads(
     received_ns = answer.received_ns or clock.time_ns()
     if not answer.binaries or not all(any(map(len, binary.parts)) for binary in answer.binaries):
         raise ResourceCallError(ResourceErrorKind.FAILED, "the answer, or a part of it, is empty")
-    return Payloads(answer, requested_ns, received_ns)
+    return BinaryReadings(answer, requested_ns, received_ns)

@@ -26,7 +26,7 @@ from ..storage.ledger.counts import CollectorId
 from ..storage.writing.disk_writer import DiskWriter
 from ..storage.writing.sink import Sink
 from .answer_memory import UNKNOWN_BYTES, AnswerMemory
-from .answers import payloads, tabular
+from .answers import binary_readings, tabular_reading
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import RecentDurations
@@ -111,7 +111,7 @@ class CollectorSpec:
 
 class Collector:
     """Reads when told to, into `sink`. `may_warn` says whether a failure should be logged now;
-    `occupancy` is shared with the resource's other collectors, `room` with all."""
+    `occupancy` is shared with the resource's other collectors, `answer_memory` with all."""
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class Collector:
         sink: Sink,
         may_warn: Callable[[], bool],
         occupancy: Occupancy,
-        room: AnswerMemory,
+        answer_memory: AnswerMemory,
     ) -> None:
         self.spec = spec
         self.readings = 0
@@ -145,7 +145,7 @@ class Collector:
         self._warned_s: dict[str, float] = {}
         """When each failure was logged, oldest first."""
         self._occupancy = occupancy
-        self._room = room
+        self._answer_memory = answer_memory
         self._answer_bytes = UNKNOWN_BYTES if isinstance(spec.table, BinaryMethod) else 0
         """What the next answer is expected to take; nothing worth mentioning where it is a few numbers."""
         self._calls: dict[Turn, asyncio.Task[None]] = {}
@@ -172,7 +172,7 @@ class Collector:
             return is_first
         if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
             return False
-        if self._answer_bytes and not self._room.has(self._answer_bytes):
+        if self._answer_bytes and not self._answer_memory.has_room_for(self._answer_bytes):
             return False
         now_s = self._clock.monotonic()
         self.loop_lateness.add(now_s - due_s)
@@ -183,7 +183,7 @@ class Collector:
         self.lateness.add(now_s - due_s)
         turn = self._turns.take(now_s)
         self._occupancy.calls += 1
-        self._room.taken_bytes += self._answer_bytes
+        self._answer_memory.take(self._answer_bytes)
         self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, self._answer_bytes))
 
     async def stop(self) -> None:
@@ -195,7 +195,7 @@ class Collector:
             call.cancel()
         self._turns.give_up()
 
-    async def _read(self, turn: Turn, room_bytes: int) -> None:
+    async def _read(self, turn: Turn, expected_bytes: int) -> None:
         try:
             if isinstance(self.spec.table, TabularMethod):
                 await self._read_tabular(self.spec.table, turn)
@@ -207,7 +207,7 @@ class Collector:
             self.readings += 1
             self.last_reading_s = self._clock.monotonic()
         finally:
-            self._room.taken_bytes -= room_bytes
+            self._answer_memory.give_back(expected_bytes)
             self._ended(turn)
 
     def _ended(self, turn: Turn) -> None:
@@ -223,13 +223,13 @@ class Collector:
             self._start(now_s if self._gapless else due_s, now_s)
 
     async def _read_tabular(self, table: TabularMethod, turn: Turn) -> None:
-        message = await tabular(self.spec.client, self.spec.method, table, self._request, self._clock)
+        message = await tabular_reading(self.spec.client, self.spec.method, table, self._request, self._clock)
         turn.size_bytes = len(message)
         turn.store = partial(self._sink.append, message)
 
     async def _read_binary(self, table: BinaryMethod, turn: Turn) -> None:
         client, method = self.spec.client, self.spec.method
-        found = await payloads(client, method, table, self._request, self._target, self._clock)
+        found = await binary_readings(client, method, table, self._request, self._target, self._clock)
         self._answer_bytes = turn.size_bytes = found.size_bytes
         turn.store = partial(found.put, self._sink)
         if table.gapless:

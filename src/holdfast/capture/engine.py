@@ -73,12 +73,11 @@ class Capture:
         self._scheduler = Scheduler(clock)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
-        self._room = AnswerMemory()
+        self._answer_memory = AnswerMemory()
         self._occupancies: WeakValueDictionary[str, Occupancy] = WeakValueDictionary()
-        self._watch = Watch(clock, self._running.values, lambda: not self.orphaned, cpu)
+        self._watch = Watch(clock, self._running.values, self._may_warn, cpu)
         self._watching: asyncio.Task[None] | None = None
-        self.orphaned = False
-        """While no service stands in front of us, resources go away too: their failures are counted in silence."""
+        self._muted = False
 
     @property
     def running(self) -> list[RunningCollector]:
@@ -107,6 +106,14 @@ class Capture:
             watch = supervised("the watch over rates", self._watch.run)
             self._watching = asyncio.get_running_loop().create_task(watch, name="holdfast-capture-watch")
 
+    def mute_warnings(self) -> None:
+        """Counts failures from now on without a line in the log: without a service, resources go away too."""
+        self._muted = True
+
+    def unmute_warnings(self) -> None:
+        """Logs failures again."""
+        self._muted = False
+
     async def settled(self) -> None:
         """Returns when the collectors that were ended so far have, and their files are complete; which happens too
         when this is cancelled."""
@@ -127,12 +134,15 @@ class Capture:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         sink = self._tee(spec.collector_id, appender)
         occupancy = self._occupancies.setdefault(spec.resource, Occupancy())
-        collector = Collector(spec, self._clock, sink, lambda: not self.orphaned, occupancy, self._room)
+        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self._answer_memory)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
         window = RateWindow(spec.method.interval_s, self._clock.monotonic(), Totals())
         return RunningCollector(collector, ticker, appender, window)
+
+    def _may_warn(self) -> bool:
+        return not self._muted
 
     async def _end(self, ended: list[RunningCollector]) -> None:
         await asyncio.gather(*(running.collector.stop() for running in ended))

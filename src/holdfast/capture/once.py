@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..base.clock import Clock
 from ..storage.capture_files.capture_file import CaptureFile
 from ..storage.writing.sink import Sink
-from .answers import payloads, tabular
+from .answers import binary_readings, tabular_reading
 from .collector import CollectorSpec, Tee
 from .methods import TabularMethod
 
@@ -46,8 +46,8 @@ async def _read(spec: CollectorSpec, clock: Clock, sink: Sink) -> int:
     client, method, table, target = spec.client, spec.method, spec.table, spec.target
     request = table.request(target)
     if isinstance(table, TabularMethod):
-        sink.append(await tabular(client, method, table, request, clock))
+        sink.append(await tabular_reading(client, method, table, request, clock))
         return 1
-    found = await payloads(client, method, table, request, target, clock)
+    found = await binary_readings(client, method, table, request, target, clock)
     found.put(sink)
     return len(found.answer.binaries)
