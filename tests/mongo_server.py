@@ -11,7 +11,7 @@ import bson
 from bson.objectid import ObjectId
 
 from holdfast.config import MongoSettings
-from holdfast.mongo.target import MongoError, MongoErrorKind, Refused
+from holdfast.mongo.target import MongoError, MongoErrorKind, RefusedDocument
 
 NO_CONNECTION = MongoError(MongoErrorKind.NO_CONNECTION, "nobody there")
 
@@ -50,7 +50,7 @@ class Connection:
         self.closed = threading.Event()
         self._server = server
 
-    def insert(self, documents: Sequence[bytes]) -> list[Refused]:
+    def insert(self, documents: Sequence[bytes]) -> list[RefusedDocument]:
         server = self._server
         decoded = [bson.decode(document) for document in documents]
         server.calls.append([document["_id"] for document in decoded])
@@ -59,7 +59,7 @@ class Connection:
         refused = []
         for index, document in enumerate(decoded[:written] if error else decoded):
             if server.refuses(document):
-                refused.append(Refused(index, "it is not wanted"))
+                refused.append(RefusedDocument(index, "it is not wanted"))
             else:
                 server.documents.setdefault(document["_id"], document)
         if error is not None:

@@ -29,7 +29,7 @@ from pymongo.server_api import ServerApi, ServerApiVersion
 from pymongo.write_concern import WriteConcern
 
 from ..config import MongoSettings
-from .target import MongoError, MongoErrorKind, Refused
+from .target import MongoError, MongoErrorKind, RefusedDocument
 
 CALL_TIMEOUT_S = 20.0
 SELECTION_TIMEOUT_S = 3.0
@@ -69,8 +69,8 @@ class MongoClient:
                 settings.collection, write_concern=_durable(self._client.write_concern)
             )
 
-    def insert(self, documents: Sequence[bytes]) -> list[Refused]:
-        refused: list[Refused] = []
+    def insert(self, documents: Sequence[bytes]) -> list[RefusedDocument]:
+        refused: list[RefusedDocument] = []
         start, ordered = 0, True
         with self._translated():
             while start < len(documents):
@@ -82,7 +82,9 @@ class MongoClient:
                 except errors.BulkWriteError as error:
                     found = [_WriteError(each, start) for each in error.details.get("writeErrors", ())]
                     self._check(error, found)
-                    refused += [Refused(each.index, self._clean(each.text)) for each in found if not each.is_there]
+                    refused += [
+                        RefusedDocument(each.index, self._clean(each.text)) for each in found if not each.is_there
+                    ]
                     if not ordered:
                         break
                     start = found[-1].index + 1

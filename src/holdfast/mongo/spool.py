@@ -212,11 +212,11 @@ class Spool:
     def _write(self, readings: list[_Pending]) -> None:
         try:
             segment = self._current or self._begin(readings[0].time_ns)
-            records, number = [], self._number
+            encoded, number = [], self._number
             for reading in readings:
-                records.append(self._encode(reading, number))
+                encoded.append(self._encode(reading, number))
                 number += 1
-            data = b"".join(records)
+            data = b"".join(encoded)
             self._files.write(self._descriptor, segment.path, data)
         except StorageError as error:
             self._failed(error, len(readings))

@@ -172,12 +172,12 @@ class SpoolReader:
 
     def _last_number(self, segment: Segment) -> int:
         """The number of the last reading in a file that was being written when its life ended."""
-        records, offset, last = RecordReader(segment.header.life), segment.read_bytes, segment.header.first - 1
+        reader, offset, last = RecordReader(segment.header.life), segment.read_bytes, segment.header.first - 1
         try:
             descriptor = self._files.open(segment.path)
             try:
                 while offset < segment.end_bytes:
-                    readings, used = records.read(self._window(descriptor, segment, offset, _WINDOW_BYTES), _ALL)
+                    readings, used = reader.read(self._window(descriptor, segment, offset, _WINDOW_BYTES), _ALL)
                     if not used:
                         break
                     offset += used

@@ -33,7 +33,7 @@ class MongoError(CallError):
 
 
 @dataclass(frozen=True)
-class Refused:
+class RefusedDocument:
     """A document that the server does not take."""
 
     index: int
@@ -43,7 +43,7 @@ class Refused:
 class MongoTarget(Protocol):
     """Where documents go."""
 
-    def insert(self, documents: Sequence[bytes]) -> list[Refused]:
+    def insert(self, documents: Sequence[bytes]) -> list[RefusedDocument]:
         """Writes all, in order, durably; those that are there already stay as they are. Raises MongoError, with an
         unknown part of them written."""
 
