@@ -1,14 +1,13 @@
 """Capture to MongoDB: tabular readings go into a spool beside the capture files, and from there to a collection.
 
-`MongoCapture` belongs to the event loop and never waits: a reading is put into the spool's memory, everything else
-happens on threads. `MongoWriter` is one such thread for one spool. Invariants:
+`MongoCapture` has a spool and a writer for each capture folder from which something is to be sent. Invariants:
 
-- A reading is written once: its `_id` is its name in the spool, and a document that is there already counts as
-  written. Readings of one capture folder are written in the order in which they were taken.
-- What can't be written now is tried again for as long as it takes; only what the server refuses for what it is, and
-  what there is no room for, is dropped, counted by reason. A batch of which nothing is heard is tried in halves.
-- Without a configuration nothing is taken, and what waits stays where it is, for the next one.
-- The thread uses at most half a core, so that a backlog does not cost capture its deadlines.
+- Nothing here waits on the event loop: a reading goes into the spool's memory, and threads do the rest.
+- Readings go into the spool of the configured folder. While MongoDB is not configured nothing is taken, and what
+  already waits stays on disk for the next configuration.
+- A folder has one writer at a time: a successor starts to send when its predecessor has ended.
+
+Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -33,7 +32,11 @@ _POLL_S = 0.2
 
 
 def _connect(settings: MongoSettings) -> MongoTarget:
-    """Loads pymongo at the first use: it is a fifth of the module's start, and most machines have no MongoDB."""
+    """Opens a connection by pymongo.
+
+    pymongo is imported here, at the first use: it takes a fifth of the module's start, and most machines have no
+    MongoDB.
+    """
     from .mongo_client import MongoClient
 
     return MongoClient(settings)
@@ -44,7 +47,10 @@ _NOTHING = Waiting(0, 0, None)
 
 @dataclass(frozen=True)
 class MongoReport:
-    """What is known of capture to MongoDB, of all capture folders."""
+    """The state of capture to MongoDB, over all capture folders.
+
+    The states are `OFF` and those of `MongoWriter`. Counts are since the folders were opened.
+    """
 
     state: str = OFF
     why: str = ""
@@ -55,20 +61,26 @@ class MongoReport:
 
 @dataclass(frozen=True)
 class SpoolPlace:
-    """Where readings wait: a capture folder, whether it is ours yet, and whom to tell of what was written."""
+    """The capture folder in which readings wait for MongoDB."""
 
     capture_dir: str
     flush_interval_s: float
+    """How long a reading may stay in memory."""
     owned: Callable[[], bool]
+    """Says whether this process holds the folder's lock; nothing is sent before."""
     wrote: Callable[[], None]
+    """Called after each write to the spool, on its thread: asks for a sync to disk."""
 
 
 class MongoCapture:
-    """Where collectors put what MongoDB is to have. `stop` must be called."""
+    """Takes the readings that are to go to MongoDB, and runs the threads that bring them there.
+
+    `stop` must be called.
+    """
 
     def __init__(self, files: FileSystem, clock: Clock, connect: Connect = _connect) -> None:
         self.spool: Spool | None = None
-        """Of the configured folder; None while nothing goes to MongoDB."""
+        """The spool of the configured folder; None while MongoDB is not configured."""
         self._files = files
         self._clock = clock
         self._connect = connect
@@ -76,7 +88,11 @@ class MongoCapture:
         self._closing: dict[str, asyncio.Task[None]] = {}
 
     def configure(self, settings: MongoSettings | None, place: SpoolPlace) -> None:
-        """Readings go there from now on, what waits in folders that were configured before too. Returns at once."""
+        """Sends readings to the collection of `settings` from now on; with None, takes and sends no more of them.
+
+        What waits in folders that were configured before goes to the same collection. Returns at once; writers that
+        are no longer needed end in the background.
+        """
         if settings is None:
             self.spool = None
             for capture_dir in list(self._writers):
@@ -89,11 +105,14 @@ class MongoCapture:
         self.spool = writer.spool
 
     def tee(self, collector: CollectorId, sink: Sink) -> Sink:
-        """`sink`, with each tabular reading put into the spool too while there is one."""
+        """Returns a sink that writes to `sink`, and puts each tabular reading into the spool too.
+
+        It does so only while MongoDB is configured; a change of the configuration needs no new sink.
+        """
         return _Tee(self, collector, sink)
 
     def report(self) -> MongoReport:
-        """Takes no disk and no call."""
+        """Returns the present state and counts. Touches no disk and makes no call."""
         writers = list(self._writers.values())
         if not writers:
             return MongoReport()
@@ -114,23 +133,29 @@ class MongoCapture:
         )
 
     async def flush(self) -> None:
-        """Returns when what was taken so far is handed to the operating system or dropped."""
+        """Returns when all readings taken so far are handed to the operating system or dropped.
+
+        When cancelled, they are written all the same.
+        """
         if self.spool is not None:
             await self.spool.flush()
 
     async def drained(self, capture_dir: str) -> None:
-        """Returns when nothing waits in a folder that is configured no more, or nothing is to be sent."""
+        """Returns when nothing waits in a folder any more, or MongoDB is not configured."""
         while (writer := self._writers.get(capture_dir)) is not None and writer.spool.waiting().readings:
             await self._clock.sleep(_POLL_S)
 
     async def release(self, capture_dir: str) -> None:
-        """Leaves a folder; what waits there stays."""
+        """Closes a folder's spool and writer, and returns when they have ended. What waits there stays on disk.
+
+        When cancelled, they end all the same.
+        """
         self._close(capture_dir)
         if (closing := self._closing.get(capture_dir)) is not None:
             await closing
 
     async def stop(self) -> None:
-        """Leaves all folders. Takes under a second where the disk does."""
+        """Releases all folders. Takes under a second, unless the disk stalls."""
         self.spool = None
         await asyncio.gather(*(self.release(capture_dir) for capture_dir in [*self._writers, *self._closing]))
 
@@ -167,7 +192,7 @@ class MongoCapture:
 
 
 class _Tee:
-    """A sink that gives tabular readings to the spool as well."""
+    """A sink that puts tabular readings into the spool as well."""
 
     def __init__(self, mongo: MongoCapture, origin: CollectorId, sink: Sink) -> None:
         self._mongo = mongo

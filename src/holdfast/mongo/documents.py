@@ -3,11 +3,11 @@
 | field | what |
 |---|---|
 | `_id` | made of the reading's name in the spool: the same whenever it is sent |
-| `time_requested`, `time_received` | dates, to the millisecond below |
+| `time_requested`, `time_received` | dates, rounded down to the millisecond |
 | `component_name`, `component_type`, `method_name` | the short name, the API ("rdk:component:sensor"), the method |
 | `data` | the payload: numbers are doubles; an empty list is null, as Go's empty slice is |
 
-Decoding happens here and only here, on the thread that sends.
+Readings are decoded here and nowhere else, on the writer's thread.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from ..errors import HoldfastError
 from .records import SpooledReading
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
-"""MongoDB's limit."""
+"""MongoDB's limit for a document."""
 _SECOND_NS = 1_000_000_000
 
 
 class NoDocumentError(HoldfastError):
-    """A reading that can't be a document. `reason` is one word, fit for counting."""
+    """A reading can't become a document. `reason` is the word under which it is counted."""
 
     def __init__(self, reason: str, why: str) -> None:
         super().__init__(why)
@@ -42,13 +42,13 @@ class NoDocumentError(HoldfastError):
 
 
 def object_id(reading: SpooledReading) -> ObjectId:
-    """Time, life and number: as unique as a driver's own, and in the order of the readings."""
+    """Returns the reading's time, life and number: as unique as a driver's own id, and in the readings' order."""
     seconds = reading.time_ns // _SECOND_NS & 0xFFFFFFFF
     return ObjectId(struct.pack(">I", seconds) + reading.life + struct.pack(">I", reading.number & 0xFFFFFF)[1:])
 
 
 def document(reading: SpooledReading) -> bytes:
-    """The reading's document as BSON. Raises NoDocumentError."""
+    """Returns the reading's document as BSON. Raises NoDocumentError when it can't become one."""
     api, resource, method = reading.origin
     try:
         message = SensorData.FromString(reading.message)
@@ -64,7 +64,7 @@ def document(reading: SpooledReading) -> bytes:
             }
         )
     except DecodeError as error:
-        raise NoDocumentError("unreadable", "it is no protobuf message") from error
+        raise NoDocumentError("unreadable", "it is not a protobuf message") from error
     except (BSONError, OverflowError, RecursionError) as error:
         raise NoDocumentError("not_bson", str(error) or "it is nested too deeply") from error
     if len(encoded) > MAX_DOCUMENT_BYTES:

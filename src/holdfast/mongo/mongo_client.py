@@ -1,16 +1,16 @@
-"""The one door to MongoDB: pymongo's client, and its errors translated to ours.
+"""The one door to MongoDB: pymongo's client, with its errors translated to ours.
 
-Everything here blocks, for a few times `CALL_TIMEOUT_S` at most, and belongs to one thread but for what says
-otherwise. No text that leaves this module holds a password of the connection string.
+Everything here blocks, at most for a few times `CALL_TIMEOUT_S`, and runs on the writer's thread, except where a
+docstring says otherwise. No text that leaves this module contains a password of the connection string.
 
 | what happened | what it means |
 |---|---|
-| no server, a cut, a timeout, no primary, shutting down | NO_CONNECTION: all of it again |
-| the login or the right is refused | LOGIN_REFUSED: all of it again |
-| a connection string, database or collection that can't be used | UNUSABLE: all again, since it may be DNS |
-| a duplicate `_id` | the document is there already: done |
-| the server refuses a document (validation, size, a unique index) | that one is refused, the others go on |
-| the server has no room, is overloaded, or did not confirm | REFUSED: what is not confirmed again |
+| no server, a cut, a timeout, no primary, shutting down | NO_CONNECTION: send all of it again |
+| the login or the permission is refused | LOGIN_REFUSED: send all of it again |
+| a connection string, database or collection that can't be used | UNUSABLE: send all again, as it may be DNS |
+| a duplicate `_id` | the document is already there: it is written |
+| the server refuses a document (validation, size, a unique index) | that one is refused, the others are written |
+| the server has no room, is overloaded, or did not confirm | REFUSED: send again what is not confirmed |
 """
 
 from __future__ import annotations
@@ -38,18 +38,22 @@ APP_NAME = "holdfast"
 _MAX_TEXT = 300
 _DUPLICATE = 11000
 _LOGIN_CODES = frozenset({13, 18, 8000})
-"""Unauthorized, AuthenticationFailed, and Atlas's own."""
+"""Unauthorized, AuthenticationFailed, and the code that Atlas uses."""
 _SERVERS_FAULT = frozenset(
     {6, 7, 24, 50, 64, 89, 91, 112, 133, 189, 202, 262, 290, 9001, 10107, 11600, 11602, 13435, 13436, 14031}
 )
-"""Codes of a single write that say nothing of its document: network, shutdown, no primary, time, locks, no room."""
-
-
-_NOT_ENCODED = "uri is no valid connection string; in user and password, encode : / ? # [ ] @ % with percent signs"
+"""Error codes of a single write whose cause is not its document: network, shutdown, no primary, time, locks, no
+room."""
+_NOT_ENCODED = (
+    "uri is not a valid connection string; in user and password, write : / ? # [ ] @ % as percent codes (@ is %40)"
+)
 
 
 class MongoClient:
-    """A connection to one collection. Constructing it touches no network, but for the DNS of mongodb+srv."""
+    """A connection to one collection: a `MongoTarget`.
+
+    The constructor uses no network, except DNS for mongodb+srv. Raises MongoError when the settings can't be used.
+    """
 
     def __init__(self, settings: MongoSettings) -> None:
         self._secrets = _secrets(settings.uri)
@@ -88,8 +92,8 @@ class MongoClient:
                     if not ordered:
                         break
                     start = found[-1].index + 1
-                    # Where one is there or refused, so may all be behind it: without `ordered` the server goes on
-                    # past each. One server keeps the order all the same.
+                    # Where one document is already there or refused, those after it may be too. Without `ordered`
+                    # the server continues after each of them, and a single server still keeps the order.
                     ordered = False
         return refused
 
@@ -97,7 +101,7 @@ class MongoClient:
         self._client.close()
 
     def _check(self, error: errors.BulkWriteError, found: Sequence[_WriteError]) -> None:
-        """Raises MongoError when the server did not say of each document whether it has it, durably."""
+        """Raises MongoError unless the server said for each document whether it has it durably."""
         faults = [each for each in found if each.code in _SERVERS_FAULT | _LOGIN_CODES]
         if faults:
             kind = MongoErrorKind.LOGIN_REFUSED if faults[0].code in _LOGIN_CODES else MongoErrorKind.REFUSED
@@ -112,7 +116,7 @@ class MongoClient:
     def _translated(self) -> Iterator[None]:
         try:
             yield
-        except errors.InvalidURI:  # its text may quote the string
+        except errors.InvalidURI:  # its text may quote the connection string
             raise MongoError(MongoErrorKind.UNUSABLE, _NOT_ENCODED) from None
         except (errors.ConfigurationError, errors.InvalidName, errors.InvalidOperation) as error:
             raise MongoError(MongoErrorKind.UNUSABLE, self._clean(str(error))) from None
@@ -124,11 +128,11 @@ class MongoClient:
         except errors.PyMongoError as error:
             slow = error.timeout and not isinstance(error, errors.ServerSelectionTimeoutError)
             raise MongoError(MongoErrorKind.NO_CONNECTION, self._clean(str(error)), slow=slow) from None
-        except (ValueError, TypeError, OSError) as error:  # of an option's value, of a certificate's file
+        except (ValueError, TypeError, OSError) as error:  # from the value of an option, the file of a certificate
             raise MongoError(MongoErrorKind.UNUSABLE, self._clean(str(error))) from None
 
     def _clean(self, text: str) -> str:
-        """A text of pymongo's or the server's, short and without secrets."""
+        """Returns a text of pymongo or the server, shortened and without secrets."""
         short = re.split(r", Timeout: |, full error: |, Topology Description: ", text)[0]
         for secret in self._secrets:
             short = short.replace(secret, "…")
@@ -136,7 +140,7 @@ class MongoClient:
 
 
 class _WriteError:
-    """What the server says of one document."""
+    """What the server says about one document of a call."""
 
     def __init__(self, details: Mapping[str, Any], start: int) -> None:
         self.index = int(details["index"]) + start
@@ -147,7 +151,7 @@ class _WriteError:
 
 
 def _durable(asked: WriteConcern) -> WriteConcern:
-    """What the connection string asks for, and in any case an answer that comes when the journal has it."""
+    """Returns the write concern of the connection string, and always that the journal has to confirm."""
     options = dict(asked.document)
     w = options.get("w")
     wtimeout = options.get("wtimeout")
@@ -155,13 +159,16 @@ def _durable(asked: WriteConcern) -> WriteConcern:
 
 
 def _is_ambiguous(uri: str) -> bool:
-    """Whether user and password hold what should be encoded: parts of them would be taken for a host, and shown."""
+    """Returns whether user or password contain characters that must be encoded.
+
+    pymongo would take parts of them for a host and show them in its errors.
+    """
     user_info, at, _ = uri.partition("://")[2].rpartition("@")
     return bool(at) and (user_info.count(":") > 1 or bool(set(user_info) & set("/?#[]@")))
 
 
 def _secrets(uri: str) -> list[str]:
-    """The parts of a connection string that nobody may see, as they stand there and decoded; longest first."""
+    """Returns the secret parts of a connection string, as they are written and decoded, longest first."""
     _, _, rest = uri.partition("://")
     rest = rest or uri
     user_info, at, _ = rest.rpartition("@")

@@ -1,19 +1,19 @@
-"""One file of the spool, as bytes: records of readings that check themselves.
+"""One file of the spool, as bytes: a sequence of records, each with its checksum.
 
-A record is a length, a CRC-32 and a body; the first byte of the body says what it is:
+A record is a length, a CRC-32 and a body. The first byte of the body says what it is:
 
 | body | what |
 |---|---|
-| `H` + JSON | the header: version, the spool's life, the number of the first reading, the time of its making |
-| `O` + JSON | an origin: its number in this file, by which readings name it, and API, resource, method |
+| `H` + JSON | the header: version, the spool's life, the number of the first reading, the time of its creation |
+| `O` + JSON | an origin: the number by which readings in this file refer to it, then API, resource, method |
 | `R` + head + message | a reading: origin, number, time of arrival in ns, a serialized `SensorData` |
 
-A life is one opening of a spool, as five random bytes; within it readings are numbered. Life and number name a
-reading for ever, whatever is tried again. Invariants:
+A *life* is one opening of a spool, named by five random bytes; within it readings are numbered. Life and number
+name a reading permanently, however often it is sent. Invariants:
 
-- A record whose check fails costs itself where its length leads to a good one, else the rest of the file; the
-  numbers tell how many readings that were.
-- The check of a record counts the life in, so that what another file left on the disk is never read.
+- A record whose check fails is skipped if its length leads to a good one; otherwise the rest of the file is lost.
+  The numbers tell how many readings that were.
+- The check includes the life, so that data which another file left on the disk is never read.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ MAX_RECORD_BYTES = 32 * 1024 * 1024
 
 @dataclass(frozen=True)
 class Header:
-    """Where a file stands: its life, the number of its first reading, the wall time of its making."""
+    """The first record of a file: its life, the number of its first reading, the wall time of its creation."""
 
     life: bytes
     first: int
@@ -48,13 +48,13 @@ class Header:
 
 @dataclass(frozen=True)
 class SpooledReading:
-    """A reading on its way. `life` and `number` name it."""
+    """A reading as it stands in the spool. `life` and `number` name it."""
 
     origin: CollectorId
     life: bytes
     number: int
     time_ns: int
-    """When it was taken."""
+    """The wall time at which the spool took it."""
     message: bytes
     """A serialized `SensorData`."""
 
@@ -78,7 +78,10 @@ def encode_reading(origin: int, number: int, time_ns: int, message: bytes, life:
 
 
 def decode_header(data: bytes, path: str) -> tuple[Header, int]:
-    """The header and where it ends. DamagedFileError; NewerStateError for what a newer version wrote."""
+    """Returns the header and the offset at which it ends. `path` is for errors only.
+
+    Raises DamagedFileError, and NewerStateError for a file of a newer version.
+    """
     body = _body(data, 0, 0)
     if body is None or body[:1] != _HEADER:
         raise DamagedFileError(f"{path}: its header is not readable")
@@ -93,7 +96,7 @@ def decode_header(data: bytes, path: str) -> tuple[Header, int]:
 
 
 def _body(data: Buffer, offset: int, seed: int) -> bytes | None:
-    """The body of the record at `offset`, or None when it is not whole or its check fails."""
+    """Returns the body of the record at `offset`, or None if it is incomplete or its check fails."""
     if offset + FRAME.size > len(data):
         return None
     size, check = FRAME.unpack_from(data, offset)
@@ -102,7 +105,7 @@ def _body(data: Buffer, offset: int, seed: int) -> bytes | None:
 
 
 class RecordReader:
-    """Reads the records of one file, front to back, from pieces of it. Knows the origins that it has passed."""
+    """Reads the records of one file from the front to the back, a piece at a time, and remembers its origins."""
 
     def __init__(self, life: bytes) -> None:
         self._life = life
@@ -110,9 +113,9 @@ class RecordReader:
         self._origins: dict[int, CollectorId] = {}
 
     def read(self, data: Buffer, most_readings: int) -> tuple[list[SpooledReading], int]:
-        """The readings at the front of `data`, and how many of its bytes they and the records between them take.
+        """Returns the readings at the front of `data`, and how many bytes they and the records between them take.
 
-        Stops before a record that is not whole, or where none can begin. Passes over one whose check fails.
+        Stops before a record that is incomplete, and where no record can begin. Skips a record whose check fails.
         """
         readings: list[SpooledReading] = []
         offset = 0
@@ -134,7 +137,7 @@ class RecordReader:
 
 
 def record_end(data: Buffer, offset: int) -> int | None:
-    """Where the record at `offset` ends by its length, in `data` or beyond; None where no record begins."""
+    """Returns where the record at `offset` ends by its length, perhaps beyond `data`; None if none can begin."""
     if offset + FRAME.size > len(data):
         return None
     (size, _) = FRAME.unpack_from(data, offset)

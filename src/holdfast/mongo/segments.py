@@ -1,8 +1,8 @@
-"""The files of a spool, oldest first, and what became of their readings.
+"""The files of a spool (segments), oldest first, and what became of their readings.
 
-Shared by the thread that writes and the one that reads: `changed` guards everything here, and is never held while
-a disk is touched. Bounds: `MAX_BYTES` and `MAX_FILES`; beyond them whole files are given up, oldest first, but
-neither the one that is written nor the one of which a batch is on its way.
+They are shared by the thread that writes and the one that reads. `Segments.changed` guards everything here, and is
+never held while a disk is used. Bounds: `MAX_BYTES` and `MAX_FILES`. Beyond them the oldest files are given up, but
+neither the one that is being written nor the one whose batch is being sent.
 """
 
 from __future__ import annotations
@@ -31,31 +31,31 @@ def segment_path(folder: str, place: int, life: bytes) -> str:
 
 
 def place_of(name: str) -> int | None:
-    """Where a file of that name stands in the spool; None when it is none of its segments."""
+    """Returns the place in the spool of a file with this name; None if it is not a segment."""
     found = _NAME.fullmatch(name)
     return int(found[1]) if found else None
 
 
 @dataclass(eq=False)
 class Segment:
-    """One file. Its readings are numbered without a gap, from the header's first one."""
+    """One file of the spool. Its readings are numbered without a gap, beginning with the header's `first`."""
 
     path: str
     place: int
     header: Header
     header_bytes: int
     end_bytes: int
-    """Up to where it holds whole records."""
+    """The end of its last complete record."""
     read_bytes: int
-    """Up to where it is done."""
+    """The end of the part that is done: sent or given up."""
     next_number: int
-    """Of the reading that would come behind its last."""
+    """The number of the reading that would follow its last one."""
     done_number: int
-    """Of the first reading that is not done."""
+    """The number of its first reading that is not done."""
     oldest_ns: int
     """When the oldest reading that is not done was taken, or earlier."""
     complete: bool = False
-    """Nothing more is written to it."""
+    """Whether it is closed: nothing more is written to it."""
 
     @property
     def waiting(self) -> int:
@@ -64,11 +64,11 @@ class Segment:
 
 @dataclass
 class SpoolCounts:
-    """Readings. taken + found = written + dropped + waiting, since the spool was opened."""
+    """Numbers of readings since the spool was opened: taken + found = written + dropped + waiting."""
 
     taken: int = 0
     found: int = 0
-    """Left by an earlier life."""
+    """Readings that an earlier life left."""
     written: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
@@ -80,7 +80,7 @@ class SpoolCounts:
 
 
 class Segments:
-    """See the module's docstring. `changed` is notified when there is more to read."""
+    """The list of a spool's files. `changed` is notified when there is more to read."""
 
     def __init__(self) -> None:
         self.changed = threading.Condition()
@@ -93,13 +93,13 @@ class Segments:
             self._list.append(segment)
 
     def put_first(self, found: list[Segment]) -> None:
-        """What earlier lives left goes before our own."""
+        """Adds the files that earlier lives left, before those of this life, and counts their readings as found."""
         with self.changed:
             self._list[:0] = found
             self.counts.found += sum(segment.waiting for segment in found)
 
     def hold_first(self) -> Segment | None:
-        """The oldest file, which from now on is not given up, until `let_go`."""
+        """Returns the oldest file, if any, and keeps it from being given up until `let_go`."""
         with self.changed:
             self._on_its_way = self._list[0] if self._list else None
             return self._on_its_way
@@ -108,16 +108,20 @@ class Segments:
         return self._list[0] if self._list else None
 
     def let_go(self) -> None:
+        """Ends what `hold_first` began."""
         with self.changed:
             self._on_its_way = None
 
     def remove(self, segment: Segment) -> None:
-        """Of a file that is done."""
+        """Removes a file that is done from the list; the caller removes it from the disk."""
         with self.changed:
             self._list.remove(segment)
 
     def give_up_one(self) -> Segment | None:
-        """Takes the oldest file out that may be given up, when there is too much; its readings are dropped."""
+        """Takes the oldest file that may be given up off the list and counts its readings as dropped.
+
+        Returns it, for the caller to remove it from the disk; None when the bounds hold or no file may go.
+        """
         with self.changed:
             if sum(s.end_bytes for s in self._list) <= MAX_BYTES and len(self._list) <= MAX_FILES:
                 return None
@@ -129,7 +133,7 @@ class Segments:
             return None
 
     def waiting(self) -> tuple[int, int, int | None]:
-        """How many readings and bytes are on the disk and not done, and when the oldest was taken."""
+        """Returns how many readings and bytes are on the disk and not done, and when the oldest was taken."""
         with self.changed:
             left = [segment for segment in self._list if segment.waiting]
             readings = sum(segment.waiting for segment in left)

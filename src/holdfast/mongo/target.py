@@ -1,4 +1,4 @@
-"""Where documents go, as seen by who sends them: it takes them, or says why not. Needs no pymongo."""
+"""The seam to MongoDB: a target takes documents or says why not. This module does not need pymongo."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..errors import CallError
 
 
 class MongoErrorKind(Enum):
-    """Why nothing more could be written. The value is the state in words."""
+    """The reasons for which a call writes no more documents. The value is the state that users see."""
 
     NO_CONNECTION = "no connection"
     LOGIN_REFUSED = "login refused"
@@ -21,9 +21,9 @@ class MongoErrorKind(Enum):
 
 
 class MongoError(CallError):
-    """The documents before `done` of those given are written; from there on it is unknown.
+    """A call failed, and it is not known which of its documents are written.
 
-    `slow` tells that time ran out: fewer at a time may help.
+    `slow` says that the call ran out of time: fewer documents at a time may help.
     """
 
     def __init__(self, kind: MongoErrorKind, message: str, *, slow: bool = False) -> None:
@@ -34,21 +34,25 @@ class MongoError(CallError):
 
 @dataclass(frozen=True)
 class RefusedDocument:
-    """A document that the server does not take."""
+    """A document that the server refuses for its content. `index` is its place in the call."""
 
     index: int
     why: str
 
 
 class MongoTarget(Protocol):
-    """Where documents go."""
+    """A collection that takes documents."""
 
     def insert(self, documents: Sequence[bytes]) -> list[RefusedDocument]:
-        """Writes all, in order, durably; those that are there already stay as they are. Raises MongoError, with an
-        unknown part of them written."""
+        """Writes all documents durably and in order, and returns those that the server refuses.
+
+        A document whose `_id` is already there stays as it is and counts as written. Raises MongoError when an
+        unknown part of them is written. Blocks until the server confirms.
+        """
 
     def close(self) -> None:
-        """Ends the connections. Safe from another thread."""
+        """Ends the connections. Blocks, possibly as long as a call. May be called from any thread."""
 
 
 Connect = Callable[[MongoSettings], MongoTarget]
+"""Returns a target for the settings. Raises MongoError when they can't be used."""

@@ -1,4 +1,14 @@
-"""The thread that sends what is in a spool to a MongoDB collection."""
+"""The thread that sends what is in a spool to a MongoDB collection. Invariants:
+
+- A reading is written once: its `_id` is its name in the spool, and a document that is already there counts as
+  written. Readings are written in the order in which they were taken.
+- What can't be written now is tried again for as long as it takes. A document that the server refuses for its
+  content, and a reading that can't become one, are dropped and counted by reason.
+- When a batch gets no answer in time, half as many readings are tried at once.
+- The thread uses at most half a core, so that sending a backlog does not make capture miss its deadlines.
+
+Bounds: `BATCH_READINGS` and `BATCH_BYTES` are in memory at a time.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +33,7 @@ BATCH_BYTES = 1024 * 1024
 RETRY_FIRST_S, RETRY_MOST_S = 0.5, 15.0
 REFUSED = "refused"
 _LAST_WORDS_S = 0.4
-"""How long the end may take to send what is left."""
+"""How long `stop` lets the thread send what is left."""
 _POLL_S = 0.2
 _IDLE_S = 5.0
 WAITING, CONNECTING, UP = "waiting for the capture folder", "connecting", "up"
@@ -32,9 +42,10 @@ logger = logging.getLogger(__name__)
 
 
 class MongoWriter:
-    """Sends what is in `spool`. Its thread runs from the construction on; `stop` must be called.
+    """Sends what is in `spool` on a thread of its own, which starts at once. `stop` must be called.
 
-    `owned` says whether the capture folder is ours; until then nothing is sent.
+    `owned` says whether this process holds the capture folder's lock; nothing is sent before. The other methods may
+    be called from any thread.
     """
 
     def __init__(
@@ -42,7 +53,9 @@ class MongoWriter:
     ) -> None:
         self.spool = spool
         self.state = CONNECTING
+        """`WAITING`, `CONNECTING`, `UP`, or the value of a `MongoErrorKind`."""
         self.why = ""
+        """The error behind the state; empty when there is none."""
         self.last_error = ""
         self._settings = settings
         self._owned = owned
@@ -60,20 +73,24 @@ class MongoWriter:
         self._thread.start()
 
     def configure(self, settings: MongoSettings) -> None:
-        """From the next call on, readings go there."""
+        """Sends readings to the collection of `settings`, from the next call on."""
         if settings != self._settings:
             self._settings = settings
             self._hurry.set()
 
     def stop(self) -> None:
-        """Sends what can be sent at once, and ends. Blocks for well under a second, whatever the server does."""
+        """Sends what can be sent at once, and ends the thread.
+
+        Blocks for well under a second, whatever the server does. A call that is still without an answer then is
+        abandoned: its readings stay in the spool, and what the server wrote of them is recognized by its `_id`.
+        """
         self._ends_at_s = self._clock.monotonic() + _LAST_WORDS_S
         self._hurry.set()
         self.spool.reader.wake()
         self._thread.join(_LAST_WORDS_S + _POLL_S)
-        if self._thread.is_alive():  # in a call that has no answer: what it wrote is known by its `_id`
+        if self._thread.is_alive():
             self._abandoned = True
-            if (target := self._target) is not None:  # that says farewell, which waits for the server too
+            if (target := self._target) is not None:  # closing ends the session, which waits for the server too
                 threading.Thread(target=target.close, name="holdfast-mongo-close", daemon=True).start()
             return
         self.spool.reader.close()
@@ -129,7 +146,7 @@ class MongoWriter:
         return True
 
     def _deliver(self, batch: Batch) -> None:
-        """Returns when the batch is done, or when all ends: then it comes again in another life."""
+        """Sends a batch and marks it as done. When the writer ends before, the next run sends the batch again."""
         refused: Counter[str] = Counter()
         documents: list[bytes] = []
         for reading in batch.readings:
@@ -177,7 +194,7 @@ class MongoWriter:
         )
 
     def _failed(self, error: MongoError) -> bool:
-        """Waits for the next try; true when there is none."""
+        """Waits until it is time to try again; returns True when the writer ends instead."""
         self.state, self.why = error.kind.value, str(error)
         self.last_error = str(error)
         if error.slow:
