@@ -1,16 +1,16 @@
-"""The spool: readings that wait on the disk for somebody who may be away, in `.holdfast/mongo/`.
+"""The spool: readings that wait on the disk, in `.holdfast/mongo/`, while MongoDB may be away.
 
-The event loop appends to memory; the spool's thread writes to the newest of a run of files; whoever takes the
-readings away does so by `reader`, on a thread of its own. Invariants:
+The event loop appends to memory, and the spool's thread writes to the newest of a series of files. The writer reads
+them through `Spool.reader`, on a thread of its own. Invariants:
 
-- `append` never waits: not for the disk, not for the reader. Beyond `MAX_PENDING_BYTES` in memory readings are
-  dropped, counted as "disk_too_slow".
-- A crash of the process costs what was in memory, `flush_interval_s` at most; a power cut what the operating system
-  had not written, as with the capture files, since `wrote` asks for the same sync.
-- On the disk lie at most `spool_segments.MAX_BYTES`; then the oldest file is given up, counted as "spool_full".
-- Each reading keeps its name (life and number), however often it is read. It is read in the order of `append`.
-- A disk that fails costs readings, counted by its reason; the next flush tries again.
-- Files are private, and end in `.prog`, which the builtin data manager leaves alone.
+- `append` never waits, neither for the disk nor for the reader. Beyond `MAX_PENDING_BYTES` in memory readings are
+  dropped and counted as "disk_too_slow".
+- A crash of the process costs what was in memory, at most `flush_interval_s`. A power cut costs what the operating
+  system had not written, as for the capture files: `wrote` asks for the same sync.
+- The disk holds at most `segments.MAX_BYTES`. Beyond it the oldest file is given up, counted as "spool_full".
+- Each reading keeps its name (life and number), however often it is read. The order is that of `append`.
+- A disk that fails costs readings, which are counted by its reason. The next flush tries again.
+- Files are private, and their names end in `.prog`, so that the builtin data manager leaves them alone.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .segments import MAX_BYTES, Segment, Segments, SpoolCounts, folder_of, plac
 from .spool_reader import SpoolReader
 
 MAX_READING_BYTES = 24 * 1024 * 1024
-"""More than MongoDB takes in any form, whose limit for a document is 16 MiB."""
+"""Larger readings are not taken: no form of them fits into a document of MongoDB, whose limit is 16 MiB."""
 MAX_PENDING_BYTES = 32 * 1024 * 1024
 SEGMENT_BYTES = 1024 * 1024
 _WAKE_EARLY_BYTES = 256 * 1024
@@ -52,15 +52,19 @@ class _Pending(NamedTuple):
 
 
 class Waiting(NamedTuple):
-    """What is in the spool and not done."""
+    """What is in the spool, in memory and on the disk, and not done."""
 
     readings: int
     size_bytes: int
     oldest_ns: int | None
+    """The wall time at which the oldest reading was taken, or earlier; None when none waits."""
 
 
 class Spool:
-    """Its thread runs from the construction on; `close` must be called."""
+    """The spool of one capture folder, with a thread that writes and starts at once. `close` must be called.
+
+    `wrote` is called on that thread after each write.
+    """
 
     def __init__(
         self,
@@ -81,7 +85,7 @@ class Spool:
         self._changed = threading.Condition()
         self._pending: list[_Pending] = []
         self._pending_since_s = 0.0
-        """When the first of them was taken."""
+        """When the first of `_pending` was taken, on the monotonic clock."""
         self._pending_bytes = self._pending_count = 0
         self._flush_wanted = self._stopping = self._ended = False
         self._flushes: list[Future[None]] = []
@@ -99,13 +103,13 @@ class Spool:
         return self._segments.counts
 
     def configure(self, flush_interval_s: float) -> None:
-        """Readings stay in memory for at most `flush_interval_s`, from now on."""
+        """Sets how long readings may stay in memory, from now on. May be called from any thread."""
         with self._changed:
             self._flush_interval_s = flush_interval_s
             self._changed.notify()
 
     def waiting(self) -> Waiting:
-        """Of now; takes no disk."""
+        """Returns what waits now. Touches no disk. May be called from any thread."""
         readings, size_bytes, oldest_ns = self._segments.waiting()
         with self._changed:
             if oldest_ns is None and self._pending:
@@ -113,7 +117,7 @@ class Spool:
             return Waiting(readings + self._pending_count, size_bytes + self._pending_bytes, oldest_ns)
 
     def append(self, origin: CollectorId, message: bytes) -> None:
-        """Takes one serialized `SensorData`; never blocks, never raises."""
+        """Takes one reading, a serialized `SensorData`. Never waits for the disk and never raises."""
         size_bytes = len(message) + records.READING_OVERHEAD_BYTES
         reason = ""
         with self._changed:
@@ -139,7 +143,10 @@ class Spool:
             self._drop(reason, 1)
 
     async def flush(self) -> None:
-        """Returns when what was appended so far is handed to the operating system or dropped."""
+        """Returns when all readings appended so far are handed to the operating system or dropped.
+
+        When cancelled, they are written all the same.
+        """
         done: Future[None] = Future()
         with self._changed:
             if self._ended:
@@ -149,7 +156,10 @@ class Spool:
         await asyncio.shield(asyncio.wrap_future(done))
 
     def close(self) -> None:
-        """Writes what is in memory and ends the thread. Blocks for a bounded time; safe to call twice."""
+        """Writes what is in memory and ends the thread. Safe to call twice.
+
+        Blocks, at most for `_JOIN_TIMEOUT_S`: a disk that stalls for longer may lose what is in memory.
+        """
         with self._changed:
             self._stopping = True
             self._changed.notify()
@@ -185,12 +195,12 @@ class Spool:
                 return
 
     def _left_s(self) -> float:
-        """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
+        """Returns the seconds until the next flush is due, counted from when its first reading was taken."""
         return due_s(self._pending_since_s, self._flush_interval_s) - self._clock.monotonic()
 
     @property
     def _hurries(self) -> bool:
-        """Whether what is in memory should be written now."""
+        """Whether the readings in memory should be written now, before the flush interval is over."""
         return self._flush_wanted or bool(self._flushes) or self._stopping
 
     def _write_all(self, taken: list[_Pending]) -> None:
@@ -278,7 +288,10 @@ class Spool:
             self._segments.changed.notify_all()
 
     def _failed(self, error: StorageError, lost: int) -> None:
-        """What the write left is cut off; where the disk does not let us, nothing more goes into that file."""
+        """Counts readings that a failed write lost, and cuts off what it left in the file.
+
+        If the disk does not allow that either, the file is closed and the next write begins another.
+        """
         self.last_error = str(error)
         self._origins = {}
         if (segment := self._current) is not None:

@@ -1,9 +1,8 @@
-"""The other end of the spool: takes readings in order, in batches, and remembers what is done.
+"""The reading end of a spool: gives readings in order, in batches, and remembers which are done.
 
-Belongs to one thread, which may wait for disks. What earlier lives left is taken in by `adopt`, which may only be
-called when no other process uses the folder. What is done stands in `acknowledged.prog`, a text file of lines, of
-which the last whole one counts; a crash between a batch and its line means that the batch is given once more, under
-the same names.
+Runs on the writer's thread, and blocks on the disk. `adopt` takes in what earlier lives left; it may only be called
+when no other process uses the folder. How far the files are done is noted in `acknowledged.prog`, a text file whose
+last complete line counts. After a crash between a batch and its line, the batch is given again, by the same names.
 """
 
 from __future__ import annotations
@@ -33,17 +32,20 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Batch:
-    """Readings on their way. `lost` were damaged on the disk, and would stand among them or before."""
+    """Readings of one file that are to be sent together."""
 
     readings: list[SpooledReading]
     segment: Segment
     end_bytes: int
+    """Where the file is done up to when this batch is."""
     end_number: int
+    """The number of the reading after its last one."""
     lost: Mapping[str, int]
+    """How many readings up to `end_number` can't be read, by reason."""
 
 
 class SpoolReader:
-    """At most one batch is out: `next_batch`, then `finish`."""
+    """Gives the readings of a spool. One batch is out at a time: `next_batch`, then `finish`."""
 
     def __init__(self, files: FileSystem, folder: str, life: bytes, segments: Segments) -> None:
         self._files = files
@@ -58,22 +60,26 @@ class SpoolReader:
         self._acknowledged_bytes = 0
 
     def wait_for_more(self, timeout_s: float) -> None:
-        """Returns when more may be there, or after `timeout_s`; `wake` ends it early."""
+        """Blocks until there may be more readings, until `wake`, or for `timeout_s`."""
         with self._segments.changed:
             if self._nothing_new():
                 self._segments.changed.wait(timeout_s)
 
     def wake(self) -> None:
+        """Ends `wait_for_more`. May be called from any thread."""
         with self._segments.changed:
             self._segments.changed.notify_all()
 
     def next_batch(self, most_readings: int, most_bytes: int) -> Batch | None:
-        """The next readings, of one file; None when there are none now. A file that is done is removed."""
+        """Returns the next readings, all of one file; None when there are none now.
+
+        Removes files that are done. What can't be read of a file comes as a batch without readings, as lost.
+        """
         while (segment := self._segments.hold_first()) is not None:
             if segment.read_bytes >= segment.end_bytes:
                 if not segment.complete:
                     break
-                if segment.waiting:  # its last records were damaged
+                if segment.waiting:  # its last records are damaged
                     return self._rest_of(segment, DAMAGED)
                 self._remove(segment)
                 continue
@@ -86,7 +92,7 @@ class SpoolReader:
         return None
 
     def finish(self, batch: Batch, refused: Mapping[str, int]) -> None:
-        """The batch is done: written, but for `refused`, by reason."""
+        """Notes that a batch is done: all its readings are written, except those `refused`, by reason."""
         segment = batch.segment
         with self._segments.changed:
             counts = self._segments.counts
@@ -102,7 +108,7 @@ class SpoolReader:
         self._segments.let_go()
 
     def close(self) -> None:
-        """Removes what is done. Safe to call twice, and only when the thread that reads has ended."""
+        """Removes the files that are done. Safe to call twice, but only after the writer's thread has ended."""
         while (segment := self._segments.hold_first()) is not None:
             if not segment.complete or segment.waiting:
                 break
@@ -114,7 +120,7 @@ class SpoolReader:
                 self._files.close(descriptor, self._acknowledged_path)
 
     def adopt(self) -> None:
-        """Takes in what earlier lives left. StorageError when the folder can't be read."""
+        """Takes in what earlier lives left. Raises StorageError when the folder can't be read."""
         if not self._files.exists(self._folder):
             return
         done = self._read_acknowledged()
@@ -143,7 +149,10 @@ class SpoolReader:
             logger.info("%d readings for MongoDB were left by an earlier run and are sent now", waiting)
 
     def _look_at(self, place: int, path: str) -> Segment | None:
-        """The segment at `path` as far as its header tells; one without a readable header is removed."""
+        """Returns the segment at `path`, as its header describes it.
+
+        Returns None for one that can't be used: a file with a damaged header is removed, others stay.
+        """
         try:
             size_bytes = self._files.stat(path).st_size
             descriptor = self._files.open(path)
@@ -171,7 +180,7 @@ class SpoolReader:
         return Segment(path, place, header, start, size_bytes, start, first, first, header.time_ns, complete=True)
 
     def _last_number(self, segment: Segment) -> int:
-        """The number of the last reading in a file that was being written when its life ended."""
+        """Returns the number of the last reading in a file that was open when its life ended."""
         reader, offset, last = RecordReader(segment.header.life), segment.read_bytes, segment.header.first - 1
         try:
             descriptor = self._files.open(segment.path)
@@ -185,7 +194,7 @@ class SpoolReader:
             finally:
                 self._files.close(descriptor, segment.path)
         except StorageError as error:
-            logger.error("%s; how much of it is for MongoDB is not known", error)
+            logger.error("%s; how many of its readings are for MongoDB is not known", error)
         return last
 
     def _read(self, segment: Segment, most_readings: int, most_bytes: int) -> Batch:
@@ -206,7 +215,7 @@ class SpoolReader:
         return Batch(readings, segment, end_bytes, end_number, {DAMAGED: lost} if lost > 0 else {})
 
     def _pass_over(self, segment: Segment) -> None:
-        """Reads what is done already, for the origins that stand there."""
+        """Reads the part that is done already, because readings after it refer to the origins in it."""
         offset = segment.header_bytes
         while offset < segment.read_bytes:
             data = self._window(self._descriptor, segment, offset, segment.read_bytes - offset)
@@ -216,7 +225,7 @@ class SpoolReader:
             offset += used
 
     def _window(self, descriptor: int, segment: Segment, offset: int, size_bytes: int) -> bytes:
-        """What stands at `offset`: `size_bytes`, or as many as the first record takes, within the file's end."""
+        """Returns `size_bytes` from `offset`, or more if the first record needs it; never beyond the file's end."""
         left = segment.end_bytes - offset
         data = self._files.read_at(descriptor, segment.path, offset, min(size_bytes, left))
         end = records.record_end(data, 0)
@@ -225,7 +234,7 @@ class SpoolReader:
         return data
 
     def _rest_of(self, segment: Segment, reason: str) -> Batch:
-        """Gives up what is in a file, of which no more can be read."""
+        """Returns a batch without readings that gives up the rest of a file, because it can't be read."""
         with self._segments.changed:
             end_bytes, end_number = segment.end_bytes, segment.next_number
         lost = max(0, end_number - segment.done_number)
@@ -251,7 +260,7 @@ class SpoolReader:
             self._open = None
 
     def _acknowledge(self, segment: Segment) -> None:
-        """Writes down how far a file is done; a failure costs a repetition after a crash."""
+        """Notes on the disk how far a file is done. A failure only means that a crash repeats a batch."""
         text = b"%d %b %d %d" % (
             segment.place, segment.header.life.hex().encode(), segment.read_bytes, segment.done_number,
         )  # fmt: skip
@@ -274,7 +283,7 @@ class SpoolReader:
         self._acknowledged_bytes = len(line)
 
     def _read_acknowledged(self) -> tuple[int, str, int, int]:
-        """Place and life of the file that was read last, and how far it is done."""
+        """Returns the place and life of the file that was read last, and how far it is done (bytes, number)."""
         with suppress(StorageError):
             for line in reversed(self._files.read(self._acknowledged_path).splitlines()):
                 fields = (checked_line.decode(line) or b"").split()
