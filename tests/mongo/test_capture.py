@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -120,3 +122,17 @@ async def test_what_waits_in_a_folder_from_before_is_sent_too(
     await rig.mongo.drained(str(tmp_path / "capture"))
     await rig.all_done()
     assert sorted(server.seqs) == list(range(10))
+
+
+async def test_a_release_that_is_cancelled_ends_the_writer_all_the_same(
+    rig: Rig, server: MongoServer, tmp_path: Path
+) -> None:
+    rig.configure()
+    await rig.take(1)
+    await rig.all_done()
+    releasing = asyncio.create_task(rig.mongo.release(str(tmp_path / "capture")))
+    await asyncio.sleep(0)
+    releasing.cancel()
+    await asyncio.wait([releasing])
+    await eventually(lambda: "holdfast-mongo" not in [thread.name for thread in threading.enumerate()])
+    assert server.connections[0].closed.is_set()

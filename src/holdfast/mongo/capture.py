@@ -152,7 +152,7 @@ class MongoCapture:
         """
         self._close(capture_dir)
         if (closing := self._closing.get(capture_dir)) is not None:
-            await closing
+            await asyncio.shield(closing)
 
     async def stop(self) -> None:
         """Releases all folders. Takes under a second, unless the disk stalls."""
@@ -177,7 +177,7 @@ class MongoCapture:
 
         async def close() -> None:
             if predecessor is not None:
-                await predecessor
+                await asyncio.shield(predecessor)
             await in_thread(writer.spool.close)
             await in_thread(writer.stop)
 
