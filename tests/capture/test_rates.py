@@ -83,7 +83,7 @@ def reached_hz(running: RunningCollector) -> float:
 
 
 def warnings(caplog: pytest.LogCaptureFixture) -> list[str]:
-    return [r.getMessage() for r in caplog.records if "asked for in the last minute" in r.getMessage()]
+    return [r.getMessage() for r in caplog.records if "that were due came in the last minute" in r.getMessage()]
 
 
 def test_percentiles_are_those_of_the_last_calls() -> None:
@@ -312,7 +312,7 @@ def test_what_bounds_a_rate_is_told_from_its_figures(found: Shortfall, bottlenec
 @pytest.mark.parametrize(
     ("bottleneck", "words"),
     [
-        (Bottleneck.DISK, "make room"),
+        (Bottleneck.DISK, "free some space"),
         (Bottleneck.ERRORS, "last words"),
         (Bottleneck.COMPONENT, "raise max_in_flight"),
         (Bottleneck.CPU, "20% of a core"),

@@ -1,18 +1,18 @@
-"""How much memory the answers of payloads may take that are on their way at once: images, point clouds, audio.
+"""The bound on the memory that binary answers on their way take together: images, point clouds, audio.
 
-gRPC holds an answer whole before anybody sees it, so the bound is on the calls: each counts with the size of the
-collector's last answer. One call alone is always let through. Belongs to the event loop.
+gRPC holds a whole answer before this process sees any of it, so the bound is on the calls: each counts as much as
+the collector's last answer. A call that is alone is always let through. Runs on the event loop.
 """
 
 from __future__ import annotations
 
 MAX_BYTES = 128 * 1024 * 1024
 UNKNOWN_BYTES = 8 * 1024 * 1024
-"""What an answer counts as before there was one."""
+"""What a collector's first answer counts as."""
 
 
 class AnswerMemory:
-    """Shared by all collectors."""
+    """The expected size of all binary answers on their way. Shared by all collectors."""
 
     __slots__ = ("_taken_bytes",)
 

@@ -1,7 +1,7 @@
-"""One call to a resource, and what is stored of its answer: the same for a collector and for who asks once.
+"""One call to a resource, and what is stored of its answer: for a collector and for a single reading alike.
 
-Belongs to the event loop. What gives no reading is a ResourceCallError. When cancelled, the call is, and nothing is
-stored.
+Runs on the event loop. The functions raise ResourceCallError when the call gives no reading. When cancelled, they
+cancel the call, and nothing is stored.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from .methods import BinaryAnswer, BinaryMethod, TabularMethod, Target
 async def tabular_reading(
     client: UnaryClient, method: CaptureMethod, table: TabularMethod, request: bytes, clock: Clock
 ) -> bytes:
-    """The reading that the resource gives: a serialized `SensorData`."""
+    """Calls a tabular method and returns its reading, a serialized `SensorData`."""
     requested_ns = clock.time_ns()
     answer = await client.call(table.rpc, request, method.timeout_s)
     return tabular_message(requested_ns, clock.time_ns(), table.payload(answer))
@@ -28,7 +28,7 @@ async def tabular_reading(
 
 @dataclass(frozen=True)
 class BinaryReadings:
-    """The readings of one answer, each of which becomes a file."""
+    """The readings of one answer with binary payloads; each becomes a file."""
 
     answer: BinaryAnswer
     requested_ns: int
@@ -39,6 +39,7 @@ class BinaryReadings:
         return sum(len(part) for binary in self.answer.binaries for part in binary.parts)
 
     def put(self, sink: Sink) -> None:
+        """Writes all readings to `sink`."""
         for binary in self.answer.binaries:
             size_bytes = sum(map(len, binary.parts))
             head = binary_head(self.requested_ns, self.received_ns, binary.annotations, size_bytes)
@@ -48,8 +49,10 @@ class BinaryReadings:
 async def binary_readings(
     client: UnaryClient, method: CaptureMethod, table: BinaryMethod, request: bytes, target: Target, clock: Clock
 ) -> BinaryReadings:
-    """The readings that the resource gives. As in the builtin, an answer with nothing in it, or in one of its
-    payloads, is refused whole."""
+    """Calls a binary method and returns its readings.
+
+    As in the builtin, an answer without payloads, or with an empty one among them, is refused whole.
+    """
     requested_ns = clock.time_ns()
     if table.streamed:
         lasts_s = method.interval_s if table.gapless else 0.0

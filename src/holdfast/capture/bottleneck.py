@@ -1,15 +1,15 @@
-"""What keeps a collector from its rate, and what to do about it: pure functions over the figures of a minute.
+"""What keeps a collector from its rate, and what to do about it: pure functions of the figures of a minute.
 
-| what is seen, in this order | bound |
+| what is seen, in this order | bottleneck |
 |---|---|
 | at least half of what is missing came and could not be kept | the disk |
 | at least half of it are calls that failed | errors |
 | a call takes as long as the interval × the calls allowed at once, and the computer is not busy | the component |
-| such a call takes many times that, however busy the computer is | the component |
-| anything else: deadlines passed though calls came back in time | CPU |
+| such a call takes many times as long, however busy the computer is | the component |
+| anything else: deadlines passed although calls ended in time | CPU |
 
-How late deadlines are is how long the event loop makes things wait; a call's answer waits as long, so that is taken
-off its duration first.
+Calls leave late when the event loop is busy. Their answers wait for it as long, so this lateness is subtracted from
+the duration of a call before it is judged.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from enum import Enum
 from .rates import Totals
 
 ENOUGH = 0.95
-"""A collector that reads less than this share of what is due is said to be slow."""
+"""A collector that reads less than this share of what is due is slow."""
 _BUSY_CORE = 0.85
 _BUSY_COMPUTER = 0.95
 _ALMOST = 0.9
@@ -28,7 +28,7 @@ _SURELY = 5.0
 
 
 class Bottleneck(Enum):
-    """What a rate is bounded by, as the status names it."""
+    """The causes of a low rate. The value is the word in the status."""
 
     COMPONENT = "component"
     CPU = "cpu"
@@ -38,7 +38,7 @@ class Bottleneck(Enum):
 
 @dataclass(frozen=True)
 class Load:
-    """How busy a stretch of time was: of one core, this process; of all cores, everything. 1 is all of it."""
+    """How busy the CPU was, where 1 is fully: by this process, of one core; by everything, of all cores."""
 
     process: float = 0.0
     computer: float = 0.0
@@ -52,20 +52,21 @@ class Shortfall:
     interval_s: float
     max_in_flight: int
     waited_s: float
-    """How long the oldest call in flight has been waiting."""
+    """How long the oldest call in flight has been waiting for its answer."""
     late_s: float
-    """How long after their slots calls leave that wait for no other one, as a median."""
+    """The median of how long calls leave after their deadlines if they wait for no other call."""
     load: Load
     last_error: str = ""
 
     @property
     def call_s(self) -> float:
-        """What a call takes; one that does not come back counts with its age."""
+        """The mean duration of a call, or the age of the oldest one in flight if that is longer."""
         totals = self.totals
         return max(totals.call_s / totals.calls if totals.calls else 0.0, self.waited_s)
 
 
 def bottleneck_of(found: Shortfall) -> Bottleneck:
+    """Returns what limits a collector with these figures."""
     totals = found.totals
     missing = totals.errors + totals.missed + totals.dropped
     if totals.dropped * 2 >= missing:
@@ -80,21 +81,21 @@ def bottleneck_of(found: Shortfall) -> Bottleneck:
 
 
 def advice(bottleneck: Bottleneck, found: Shortfall) -> str:
-    """What was seen and what helps, as one sentence."""
+    """Returns what was seen and what helps, as one sentence for users."""
     if bottleneck is Bottleneck.DISK:
         return (
-            f"the disk did not take {found.totals.dropped} readings (see last_disk_error and dropped): make room, "
-            "use a faster disk, or lower the frequency"
+            f"the disk did not take {found.totals.dropped} readings (see last_disk_error and dropped): free some "
+            "space, use a faster disk, or lower the frequency"
         )
     if bottleneck is Bottleneck.ERRORS:
         return f"{found.totals.errors} calls to the resource failed (last: {found.last_error}): fix the resource"
     if bottleneck is Bottleneck.COMPONENT:
         return (
-            f"a call takes {found.call_s * 1000:.3g} ms, where {found.interval_s * 1000:.3g} ms × max_in_flight "
-            f"({found.max_in_flight}) are there: raise max_in_flight if the component answers several calls at "
-            "once, or lower capture_frequency_hz"
+            f"a call takes {found.call_s * 1000:.3g} ms, but has only {found.interval_s * 1000:.3g} ms × "
+            f"max_in_flight ({found.max_in_flight}): raise max_in_flight if the component can answer several calls "
+            "at once, or lower capture_frequency_hz"
         )
     return (
         f"this process uses {found.load.process:.0%} of a core, the computer is {found.load.computer:.0%} busy, "
-        f"and calls leave {found.late_s * 1000:.3g} ms late: lower frequencies, or give it more CPU"
+        f"and calls leave {found.late_s * 1000:.3g} ms late: lower the frequencies, or use a faster computer"
     )

@@ -1,7 +1,7 @@
 """The one way to a resource: bytes in, bytes out.
 
-`UnaryClient` is the seam, for methods that answer with a stream too; `GrpcioClient` speaks to the machine's own
-socket. Requests and answers are never decoded here. gRPC's errors become `ResourceCallError` at this door.
+`UnaryClient` is the seam; `GrpcioClient` calls over the machine's own socket. Requests and answers are never
+decoded here. gRPC's errors become `ResourceCallError` here and nowhere else.
 """
 
 from __future__ import annotations
@@ -16,28 +16,31 @@ from ..errors import ResourceCallError, ResourceErrorKind
 
 NO_CAPTURE = "no capture from filter module"
 MAX_ANSWER_BYTES = 40 * 1024 * 1024
-"""Above the 32 MiB that viam-server takes from a module, below what the disk writer keeps in memory."""
+"""More than the 32 MiB that viam-server accepts from a module, less than the disk writer keeps in memory."""
 
 
 class UnaryClient(Protocol):
-    """Calls gRPC methods."""
+    """Calls gRPC methods, with one answer or a stream of them."""
 
     async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        """The serialized answer of `method` ("/package.Service/Method"), or ResourceCallError.
+        """Returns the serialized answer of `method` ("/package.Service/Method").
 
-        When cancelled, the call is cancelled on its way and its answer is never seen.
+        Raises ResourceCallError. When cancelled, the call is cancelled and its answer is lost.
         """
 
     async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
-        """As `call`, for a method that answers with a stream: all of its answers, together at most
-        `MAX_ANSWER_BYTES`; more are a ResourceCallError."""
+        """Returns all answers of a method that answers with a stream, when the stream has ended.
+
+        Raises ResourceCallError, also when they have more than `MAX_ANSWER_BYTES` together. When cancelled, the
+        call is cancelled and its answers are lost.
+        """
 
     async def close(self) -> None:
-        """Ends every call that is under way. Safe to call twice."""
+        """Ends every call in flight. Safe to call twice."""
 
 
 class GrpcioClient:
-    """Calls over the parent's socket: a path, or host:port where viam-server uses TCP."""
+    """Calls over the socket of viam-server: a path, or host:port if it uses TCP."""
 
     def __init__(self, address: str) -> None:
         target = f"unix:{address}" if os.path.isabs(address) else address
@@ -86,7 +89,7 @@ class GrpcioClient:
 
 
 def too_large(method: str) -> ResourceCallError:
-    """What is raised when a stream does not end in time to be kept in memory."""
+    """Returns the error for a stream whose answers are too large to be kept in memory."""
     why = f"{method} answered with more than {MAX_ANSWER_BYTES >> 20} MiB"
     return ResourceCallError(ResourceErrorKind.FAILED, why)
 

@@ -1,10 +1,13 @@
-"""A collector: one method of one resource, read at its frequency and handed to storage.
+"""A collector: one method of one resource, called at its frequency, with its readings handed to storage.
 
-Everything belongs to the event loop. A call that fails, hangs or is filtered costs that reading only; the next
-deadline tries again. At most `max_in_flight` calls are in flight, and `MAX_CALLS_TO_A_RESOURCE` to one resource by
-all its collectors; readings are stored in the order of their requests (see `turns`). A deadline that comes while as
-many are in flight as may be is used as soon as one ends, unless the next deadline comes before: so a call that now
-and then takes longer than the interval costs no reading, and never is there more than one to make up.
+Runs on the event loop. Invariants:
+
+- A call that fails, hangs or is filtered costs that reading only; the next deadline tries again.
+- At most `max_in_flight` calls of a collector are in flight, and `MAX_CALLS_TO_A_RESOURCE` of all collectors of one
+  resource. Readings are stored in the order of their requests (see `turns`).
+- A deadline that comes while the collector has all its calls in flight is used as soon as one of them ends, unless
+  the next deadline comes first. So a call that sometimes takes longer than the interval costs no reading, and there
+  is never more than one deadline to make up.
 """
 
 from __future__ import annotations
@@ -35,13 +38,15 @@ from .turns import Turn, Turns
 logger = logging.getLogger(__name__)
 
 MAX_CALLS_TO_A_RESOURCE = 90
-"""Beyond 100 viam-server answers RESOURCE_EXHAUSTED, to every client of the resource: some are left for others."""
+"""Beyond 100 viam-server answers RESOURCE_EXHAUSTED to every client of the resource, so some are left to others."""
 TWO_IN_FLIGHT_HZ = 50.0
-"""From this frequency on two calls may be in flight where nothing is configured. Calls that are due together leave
-together, so the last of many waits for the others in a module that answers one at a time, and now and then longer
-than its interval."""
+"""From this frequency on, two calls may be in flight unless the config says otherwise.
+
+Calls that are due together leave together. A module that answers one at a time makes the last of them wait for the
+others, sometimes for longer than its interval.
+"""
 _STOP_TIMEOUT_S = 0.5
-_MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may find new words for each failure
+_MOST_WARNINGS, _WARNINGS_WITHIN_S = 5, 60.0  # a resource may word each failure differently
 
 
 Tee = Callable[[CollectorId, Sink], Sink]
@@ -49,7 +54,7 @@ Tee = Callable[[CollectorId, Sink], Sink]
 
 
 class Occupancy:
-    """How many calls are in flight to one resource, by all its collectors."""
+    """The number of calls in flight to one resource, of all its collectors together."""
 
     __slots__ = ("__weakref__", "calls")
 
@@ -59,7 +64,7 @@ class Occupancy:
 
 @dataclass(frozen=True)
 class CollectorSpec:
-    """Everything that makes a collector what it is: an equal spec means that it may go on running."""
+    """Everything that defines a collector. One whose spec is equal to the wanted one keeps running."""
 
     api: str
     method: CaptureMethod
@@ -80,6 +85,7 @@ class CollectorSpec:
 
     @property
     def key(self) -> str:
+        """Identifies the collector among all that run: API, resource, method and parameters."""
         return f"{self.api}/{self.resource} {self.method.method} {self.method.params!r}"
 
     @property
@@ -87,7 +93,7 @@ class CollectorSpec:
         return Target(self.resource, dict(self.method.params), self.method.frequency_hz)
 
     def metadata(self) -> DataCaptureMetadata:
-        """The header of this collector's files; that of a binary payload has its MIME type too."""
+        """Returns the header of this collector's files; that of a binary payload gets a MIME type too."""
         metadata = DataCaptureMetadata(
             component_type=self.api,
             component_name=self.resource,
@@ -110,8 +116,11 @@ class CollectorSpec:
 
 
 class Collector:
-    """Reads when told to, into `sink`. `may_warn` says whether a failure should be logged now;
-    `occupancy` is shared with the resource's other collectors, `answer_memory` with all."""
+    """Calls one method whenever `read` is called, and writes its readings to `sink`.
+
+    `may_warn` says whether a failure may be logged now. `occupancy` is shared by all collectors of the resource,
+    `answer_memory` by all collectors.
+    """
 
     def __init__(
         self,
@@ -128,13 +137,13 @@ class Collector:
         self.filtered = 0
         self.last_error: str | None = None
         self.last_reading_s: float | None = None
-        """When the last reading came, on the monotonic clock."""
+        """When the last reading came, on the monotonic clock; None before the first."""
         self.lateness = RecentDurations()
-        """How long after their deadlines calls left."""
+        """How long after its deadline each call left."""
         self.loop_lateness = RecentDurations()
-        """The same of those that had no other call to wait for: what the event loop made them wait."""
+        """The same, only for calls that did not wait for another one: the delay that the event loop caused."""
         self.call_times = RecentDurations()
-        """How long calls took, whatever came of them."""
+        """How long each call took, whether it succeeded or not."""
         self.call_s = 0.0
         """The duration of all calls together."""
         self._clock = clock
@@ -143,30 +152,32 @@ class Collector:
         self._target = spec.target
         self._request = spec.table.request(self._target)
         self._warned_s: dict[str, float] = {}
-        """When each failure was logged, oldest first."""
+        """When each failure was logged, oldest first, on the monotonic clock."""
         self._occupancy = occupancy
         self._answer_memory = answer_memory
         self._answer_bytes = UNKNOWN_BYTES if isinstance(spec.table, BinaryMethod) else 0
-        """What the next answer is expected to take; nothing worth mentioning where it is a few numbers."""
+        """The expected size of the next answer; 0 for tabular methods, whose answers are small."""
         self._calls: dict[Turn, asyncio.Task[None]] = {}
         self._turns = Turns()
         gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
         self.max_in_flight = 1 if gapless else spec.method.max_in_flight or _usual_in_flight(spec)
         self._gapless = gapless
         self._waiting_s: float | None = None
-        """The newest deadline that came while as many calls were in flight as may be: the end of one uses it."""
+        """The newest deadline that came while all calls were in flight; used when one of them ends."""
 
     @property
     def in_flight(self) -> int:
         return len(self._calls)
 
     def waited_s(self, now_s: float) -> float:
-        """How long the oldest call in flight has been waiting for its answer."""
+        """Returns how long the oldest call in flight has been waiting for its answer; 0 without any."""
         return now_s - next(iter(self._calls)).started_s if self._calls else 0.0
 
     def read(self, due_s: float) -> bool:
-        """Starts a reading, whose deadline was `due_s`, now or when a call that is in flight ends; False when a
-        deadline passes unused for that: this one, or the one that has been waiting."""
+        """Starts a call for the deadline `due_s`, now or when a call in flight ends.
+
+        Returns False when a deadline passes unused because of it: this one, or the one that was waiting before.
+        """
         if len(self._calls) >= self.max_in_flight:
             is_first, self._waiting_s = self._waiting_s is None, due_s
             return is_first
@@ -187,7 +198,7 @@ class Collector:
         self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, self._answer_bytes))
 
     async def stop(self) -> None:
-        """Waits for the readings in flight, for at most half a second; then they are given up."""
+        """Waits for the calls in flight, for at most half a second, and cancels those that are left."""
         self._waiting_s = None
         if self._calls:
             await asyncio.wait(self._calls.values(), timeout=_STOP_TIMEOUT_S)
@@ -251,7 +262,7 @@ class Collector:
             )
 
     def _is_news(self, failure: str) -> bool:
-        """Whether a failure was not logged lately: one that comes at 100 Hz must not cost a log record each."""
+        """Returns whether a failure has not been logged lately: one at 100 Hz must not log a line each time."""
         now_s = self._clock.monotonic()
         while self._warned_s and now_s - next(iter(self._warned_s.values())) >= _WARNINGS_WITHIN_S:
             del self._warned_s[next(iter(self._warned_s))]

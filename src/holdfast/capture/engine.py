@@ -1,6 +1,6 @@
 """The collectors that run, and the change from one set of them to another.
 
-Belongs to the event loop. A collector whose spec did not change goes on untouched: it misses no deadline.
+Runs on the event loop. A collector whose spec does not change is left alone: it misses no deadline.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(eq=False)
 class RunningCollector:
-    """A collector, what drives it, where it writes, and its figures."""
+    """A collector with its ticker, the appender that it writes to, and its figures."""
 
     collector: Collector
     ticker: Ticker
     appender: Appender
     window: RateWindow
     slow: Slow | None = None
-    """Set while it reads less than it should."""
+    """Set by `Watch` while the collector reads less than it should."""
 
     @property
     def name(self) -> str:
@@ -65,7 +65,10 @@ class RunningCollector:
 
 
 class Capture:
-    """Runs collectors. `stop` must be called; afterwards nothing is read any more. `cpu`: see `Watch`."""
+    """Runs collectors. `stop` must be called; after it nothing is read.
+
+    `tee` is applied to the appender of each collector. `cpu` is that of `Watch`.
+    """
 
     def __init__(self, clock: Clock, tee: Tee, cpu: Callable[[], tuple[float, float]] = cpu_seconds) -> None:
         self._clock = clock
@@ -85,11 +88,14 @@ class Capture:
 
     @property
     def load(self) -> Load:
-        """How busy the last minute was."""
+        """How busy the process and the computer were in the last minute."""
         return self._watch.load()
 
     def apply(self, specs: Iterable[CollectorSpec]) -> None:
-        """Makes exactly `specs` run. Returns at once; those that end finish their reading and files behind it."""
+        """Starts and stops collectors so that exactly those of `specs` run. Returns at once.
+
+        Those that end finish their readings and files in the background; `settled` waits for that.
+        """
         wanted = {spec.key: spec for spec in specs}
         ended = [r for key, r in self._running.items() if wanted.get(key) != r.collector.spec]
         for running in ended:
@@ -107,7 +113,7 @@ class Capture:
             self._watching = asyncio.get_running_loop().create_task(watch, name="holdfast-capture-watch")
 
     def mute_warnings(self) -> None:
-        """Counts failures from now on without a line in the log: without a service, resources go away too."""
+        """Counts failures without logging them, from now on: without a service, resources are going away too."""
         self._muted = True
 
     def unmute_warnings(self) -> None:
@@ -115,13 +121,15 @@ class Capture:
         self._muted = False
 
     async def settled(self) -> None:
-        """Returns when the collectors that were ended so far have, and their files are complete; which happens too
-        when this is cancelled."""
+        """Returns when all collectors that `apply` stopped so far have ended and their files are complete.
+
+        When cancelled, they end all the same.
+        """
         if self._stopping:
             await asyncio.wait(self._stopping)
 
     async def stop(self) -> None:
-        """Ends all collectors; returns when their files are complete."""
+        """Ends all collectors, and returns when their files are complete."""
         self.apply(())
         await self._scheduler.stop()
         watching, self._watching = self._watching, None

@@ -1,6 +1,6 @@
-"""One reading outside of any frequency, because somebody asked for it now.
+"""One reading outside of any frequency, on a user's request.
 
-It lies in a file of its own, and goes to MongoDB as others do. Belongs to the event loop.
+It is stored in files of its own, and goes to MongoDB like other readings. Runs on the event loop.
 """
 
 from __future__ import annotations
@@ -15,22 +15,23 @@ from .collector import CollectorSpec, Tee
 from .methods import TabularMethod
 
 MAX_FILES = 64
-"""Of one answer; further payloads are kept, but not told."""
+"""How many files of one answer are reported; further payloads are stored, but not reported."""
 
 
 @dataclass(frozen=True)
 class Captured:
-    """What came of one call: `readings`, in the files at `paths`, which are complete."""
+    """The result of one call: the number of readings, and the paths of the complete files that hold them."""
 
     readings: int
     paths: tuple[str, ...]
 
 
 async def capture_once(spec: CollectorSpec, clock: Clock, tee: Tee) -> Captured:
-    """Calls the resource and returns when what it answered is on the disk.
+    """Calls the resource and returns when its answer is on the disk.
 
-    Raises ResourceCallError when it gives no reading. What the disk refuses is counted as for any other reading,
-    and is missing in the result.
+    A reading that the disk refuses is counted as dropped, like any other, and is missing in the result. Raises
+    ResourceCallError when the resource gives no reading. When cancelled, the call is cancelled; an answer that has
+    come is stored all the same.
     """
     appender = spec.writer.open(spec.metadata(), spec.max_file_bytes, keep_files=MAX_FILES)
     readings = 0

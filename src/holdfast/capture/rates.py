@@ -14,12 +14,12 @@ RECENT_CALLS = 256
 WINDOW_S = 60.0
 SAMPLE_S = 5.0
 _SAMPLES = round(WINDOW_S / SAMPLE_S) + 1
-_INTERVALS_PER_SAMPLE = 2  # so that a window holds 24 deadlines of the slowest collector too
-_SLACK_S = 0.1  # a look that is a little early is in time
+_INTERVALS_PER_SAMPLE = 2  # so that a window holds 24 deadlines of even the slowest collector
+_SLACK_S = 0.1  # a look that comes a little early still counts
 
 
 class RecentDurations:
-    """The last durations, in seconds."""
+    """The last `RECENT_CALLS` durations of one kind, in seconds."""
 
     __slots__ = ("_values", "add")
 
@@ -28,7 +28,7 @@ class RecentDurations:
         self.add = self._values.append
 
     def percentiles_ms(self) -> tuple[float | None, float | None]:
-        """The 50th and the 99th; None without any value."""
+        """Returns the 50th and the 99th percentile; None without any value."""
         values = sorted(self._values)
         if not values:
             return None, None
@@ -36,15 +36,18 @@ class RecentDurations:
         return round(values[last // 2] * 1000, 3), round(values[round(last * 0.99)] * 1000, 3)
 
     def median_s(self) -> float:
-        """Half of the values are no more; 0 without any."""
+        """Returns the median; 0 without any value."""
         values = sorted(self._values)
         return values[(len(values) - 1) // 2] if values else 0.0
 
 
 @dataclass(frozen=True)
 class Totals:
-    """What became of a collector's deadlines since it started. Each that was used or missed is in one of the first
-    four; `dropped` are readings that came and could not be kept."""
+    """What became of a collector's deadlines since it started.
+
+    Each deadline that was used or missed is in one of the first four. `dropped` are readings that came and could
+    not be kept.
+    """
 
     answered: int = 0
     filtered: int = 0
@@ -52,7 +55,7 @@ class Totals:
     missed: int = 0
     dropped: int = 0
     call_s: float = 0.0
-    """The duration of all calls that came back, together."""
+    """The sum of the durations of all calls that have ended."""
 
     def __sub__(self, before: Totals) -> Totals:
         return Totals(
@@ -74,29 +77,31 @@ class Totals:
 
     @property
     def share(self) -> float | None:
-        """Which part of what was due was read and kept, 0 to 1; what a filter holds back counts as read. None where
-        nothing was due."""
+        """The share of what was due that was read and kept, 0 to 1; None if nothing was due.
+
+        What a filter held back counts as read.
+        """
         return max(0, self.answered + self.filtered - self.dropped) / self.due if self.due else None
 
 
 class RateWindow:
-    """A collector's last minute; where its interval is long, its last two dozen deadlines."""
+    """A collector's last minute, or its last two dozen deadlines if its interval is long."""
 
     def __init__(self, interval_s: float, now_s: float, totals: Totals) -> None:
         self._step_s = max(SAMPLE_S, _INTERVALS_PER_SAMPLE * interval_s)
         self._samples: deque[tuple[float, Totals]] = deque([(now_s, totals)], maxlen=_SAMPLES)
 
     def sample(self, now_s: float, totals: Totals) -> bool:
-        """Moves the window on, if it is time to; says whether it was."""
+        """Moves the window on if it is time to, and returns whether it was."""
         if now_s < self._samples[-1][0] + self._step_s - _SLACK_S:
             return False
         self._samples.append((now_s, totals))
         return True
 
     def is_long_enough(self, now_s: float) -> bool:
-        """Whether the window has a minute in it."""
+        """Returns whether the window covers a minute yet."""
         return now_s - self._samples[0][0] >= WINDOW_S - SAMPLE_S / 2
 
     def until(self, totals: Totals) -> Totals:
-        """What has happened within it, up to `totals`."""
+        """Returns what has happened within the window, up to `totals`."""
         return totals - self._samples[0][1]

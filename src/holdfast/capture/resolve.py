@@ -1,4 +1,4 @@
-"""From configured capture methods and the resources that are there to what is to run."""
+"""What runs: the configured capture methods, matched with the resources that the machine has."""
 
 from __future__ import annotations
 
@@ -12,18 +12,19 @@ from .methods import Method, lookup, methods_of
 
 @dataclass(frozen=True)
 class Resolution:
-    """What becomes of one configured method: a table row and API to run, or the reason why it does not."""
+    """What becomes of one configured method: the API and table row with which it runs, or why it does not."""
 
     method: CaptureMethod
     api: str = ""
     table: Method | None = None
     waiting: bool = False
-    """The resource is not there (yet); its appearance brings a new configuration."""
+    """Whether the resource does not exist yet. When it appears, viam-server sends a new configuration."""
     problem: str = ""
+    """What is wrong and how to fix it; empty if nothing is."""
 
 
 def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[str]]) -> list[Resolution]:
-    """One resolution per method. `resources` maps the short names of what is there to their APIs."""
+    """Returns one resolution for each method. `resources` maps short names to the APIs of these resources."""
     resolutions: list[Resolution] = []
     running: set[tuple[str, str, str, str]] = set()
     for method in methods:
@@ -61,8 +62,8 @@ def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:
 def _of_a_remote(name: str) -> str:
     remote, _, local = name.rpartition(":")
     return (
-        f"{name}: viam-server tells modules no remote's name; write the name that the machine lists, "
-        f"which is the prefix of the remote {remote!r} followed by {local!r}"
+        f"{name}: viam-server does not tell modules the names of remotes; write the name that the machine lists: "
+        f"the prefix of the remote {remote!r}, followed by {local!r}"
     )
 
 

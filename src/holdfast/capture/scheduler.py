@@ -1,11 +1,11 @@
 """When to read: absolute deadlines on a common grid.
 
-A wake-up of the event loop costs more than a call, so deadlines lie on slots of `SLOT_S` and everything that is due
-in a slot leaves together. A ticker's deadlines are start + n × interval: they do not drift, and one that passes
-while the loop is busy is counted as missed, never made up in a burst. Intervals below a slot keep their own
-deadlines; they want an event loop with a fine timer (`module/event_loop.py`).
+A wake-up of the event loop costs more than a call. So deadlines lie on slots of `SLOT_S`, and everything due in a
+slot leaves together. A ticker's deadlines are start + n × interval: they do not drift. Those that pass while the
+loop is busy are counted as missed and never made up in a burst. Intervals shorter than a slot keep their own
+deadlines; they need an event loop with a fine timer (`module/event_loop.py`).
 
-One task, `Scheduler.run`'s, owned by the scheduler; everything here belongs to the event loop.
+Runs on the event loop, as one task that the scheduler owns.
 """
 
 from __future__ import annotations
@@ -25,17 +25,19 @@ SLOT_S = 0.005
 _SPREAD_S = 1.0
 _SHORTEST_WAIT_S = 0.0002  # more than 5 kHz would leave the event loop no time for anything else
 _SHORTEST_INTERVAL_S = 1e-6
-"""What is asked for more often is asked for as often, out of reach as it is: deadlines are to be countable."""
+"""Shorter intervals are treated like this one, which no resource reaches: deadlines must stay countable."""
 _EPSILON_S = 1e-6  # above the resolution of a float that counts the seconds of a year
 _SPREAD_SLOTS = round(_SPREAD_S / SLOT_S)
 MAX_CALLS_PER_SLOT = 32
 TOGETHER_HZ = 10.0
-"""From this frequency on collectors share their phase, so that calls due together leave together; but not those
-with large answers, which would all be in memory together."""
+"""From this frequency on, collectors share their phase, so that calls due together leave together.
+
+Those with large answers do not, because their answers would all be in memory at once.
+"""
 
 
 class Ticker:
-    """One periodic deadline. `missed` counts the deadlines that passed unused."""
+    """The periodic deadlines of one collector. `missed` counts those that passed unused."""
 
     __slots__ = ("_count", "_fire", "_interval_s", "_start_s", "due_s", "missed", "slots", "stopped")
 
@@ -47,14 +49,14 @@ class Ticker:
         self._interval_s = interval_s
         self._count = 0
         self.slots = slots
-        """The slots of a second in which it is due, where it has a place of its own."""
+        """The slots of a second in which it is due; empty if it shares its phase with others."""
         self.missed = 0
         self.stopped = False
         self.due_s = self._next_s(float("-inf"))
-        """The next deadline, on the grid."""
+        """The next deadline, on the grid and the monotonic clock."""
 
     def tick(self, now_s: float) -> None:
-        """Uses the deadline that is due, if its collector is free, and counts those that passed with it."""
+        """Fires for the deadline that is due, and counts as missed those that passed with it or went unused."""
         due_s, reached_s = self.due_s, now_s
         if self._interval_s >= SLOT_S:
             reached_s = math.floor((now_s + _EPSILON_S) / SLOT_S) * SLOT_S
@@ -76,8 +78,10 @@ class Ticker:
 
 
 class Scheduler:
-    """Calls each ticker's `fire` with the deadline that has come. `fire` must not block; it returns False when it
-    could not use it."""
+    """Calls the `fire` of each ticker with the deadline that has come.
+
+    `fire` must not block. It returns False if a deadline passed unused. `stop` must be called.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -87,8 +91,10 @@ class Scheduler:
         self._task: asyncio.Task[None] | None = None
 
     def add(self, key: str, interval_s: float, fire: Callable[[float], bool], *, large: bool = False) -> Ticker:
-        """Starts a ticker. Below `TOGETHER_HZ`, or where its answers are `large`, its place within a second follows
-        from `key`."""
+        """Starts a ticker.
+
+        Its place within a second follows from `key` if it is slower than `TOGETHER_HZ` or its answers are `large`.
+        """
         now = self._clock.monotonic()
         interval_s = max(interval_s, _SHORTEST_INTERVAL_S)
         if 1.0 / interval_s >= TOGETHER_HZ and not (large and interval_s > SLOT_S):
@@ -105,7 +111,7 @@ class Scheduler:
         return ticker
 
     def remove(self, *tickers: Ticker) -> None:
-        """No deadline of `tickers` fires any more."""
+        """Stops tickers: none of their deadlines fires any more."""
         for ticker in tickers:
             ticker.stopped = True
             self._slots.subtract(ticker.slots)
@@ -113,14 +119,18 @@ class Scheduler:
         heapq.heapify(self._heap)
 
     async def stop(self) -> None:
+        """Ends the scheduler's task."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
 
     def _free_slots(self, key: str, interval_s: float) -> tuple[int, ...]:
-        """The slots of a second in which a ticker will be due: the first free place from the one that `key` gives,
-        or the least crowded one. Exact where the interval divides a second; others wander over the slots."""
+        """Returns the slots of a second in which a ticker will be due.
+
+        They are the first free place, counted from the one that `key` gives, or else the least crowded one. This is
+        exact if the interval divides a second; tickers with other intervals move across the slots.
+        """
         phases = min(_SPREAD_SLOTS, max(1, round(interval_s / SLOT_S)))
         first = zlib.crc32(key.encode("utf-8", "surrogateescape")) % phases
         best: tuple[int, ...] = (first,)
@@ -135,7 +145,7 @@ class Scheduler:
         return best
 
     def _restart(self) -> None:
-        """The running wait may be for a later deadline than the newest: begin it anew."""
+        """Starts the task anew, because it may be waiting for a later deadline than the first one now."""
         if self._task is not None:
             self._task.cancel()
         run = supervised("the scheduler of capture", self._run)

@@ -1,11 +1,12 @@
-"""The order of a collector's readings, where it has several calls in flight.
+"""The order of a collector's readings while it has several calls in flight.
 
-Each call has its turn, taken when it leaves. Answers are stored in the order of the turns: one that comes before an
-earlier one's is held back until that has come or failed. Bounds: a turn that is open for `MAX_HELD_BACK_S` is
-overtaken, as the oldest is beyond `MAX_TURNS` or `MAX_HELD_BACK_BYTES`: what waits behind it is stored, and its own
-answer is when it comes. So nothing is lost by the order, and a crash costs no more than that time.
+Each call takes a *turn* when it leaves, and readings are stored in the order of the turns: one whose answer comes
+before that of an earlier turn is held back until the earlier call has ended. Bounds: the oldest turn is *overtaken*
+when it has been open for `MAX_HELD_BACK_S`, or beyond `MAX_TURNS` or `MAX_HELD_BACK_BYTES`. The readings behind it
+are stored then, and its own is stored when it comes. So the order never costs a reading, and a crash costs no more
+readings than those of `MAX_HELD_BACK_S`.
 
-Belongs to the event loop. With one call in flight nothing is ever held back.
+Runs on the event loop. With one call in flight nothing is ever held back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ MAX_TURNS = 1000
 
 
 class Turn:
-    """One call, from its leaving until its reading is stored. `store` is None while there is no reading."""
+    """The turn of one call, from its start until its reading is stored. `store` is None without a reading."""
 
     __slots__ = ("done", "overtaken", "size_bytes", "started_s", "store")
 
@@ -32,14 +33,14 @@ class Turn:
 
 
 class Turns:
-    """The turns that are open, and those that are held back by them."""
+    """The open turns of a collector, and the readings that they hold back."""
 
     def __init__(self) -> None:
         self._turns: deque[Turn] = deque()
         self._held_back_bytes = 0
 
     def take(self, now_s: float) -> Turn:
-        """The turn of a call that leaves now."""
+        """Returns the turn of a call that leaves now."""
         if self._turns:
             self._store_ready(now_s)
         turn = Turn(now_s)
@@ -47,7 +48,7 @@ class Turns:
         return turn
 
     def end(self, turn: Turn, now_s: float) -> None:
-        """The call has come back: stores its reading, if it has one, and what waited for it."""
+        """Ends a turn, whose call has ended: stores its reading, if there is one, and those that waited for it."""
         turn.done = True
         if turn.overtaken:
             _store(turn)
@@ -56,7 +57,7 @@ class Turns:
         self._store_ready(now_s)
 
     def give_up(self) -> None:
-        """Stores what is held back; the open turns will have no reading."""
+        """Stores the readings that are held back, when the calls of the open turns have been cancelled."""
         while self._turns:
             self._pop()
 

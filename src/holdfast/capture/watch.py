@@ -20,7 +20,7 @@ from ..base.clock import Clock
 from .bottleneck import ENOUGH, Bottleneck, Load, Shortfall, advice, bottleneck_of
 from .rates import SAMPLE_S, WINDOW_S, RateWindow, Totals
 
-_RECOVERED = 0.97  # above ENOUGH, so that a collector at the border is not told of again and again
+_RECOVERED = 0.97  # above ENOUGH, so that a collector at the border is not logged again and again
 _NAMED = 3
 
 logger = logging.getLogger(__name__)
@@ -28,35 +28,35 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Slow:
-    """What a slow collector is bounded by, and what to do about it."""
+    """Why a collector is slow: its bottleneck, and as a sentence with what helps."""
 
     bottleneck: Bottleneck
     why: str
 
 
 class Watched(Protocol):
-    """What is looked at: a running collector."""
+    """A running collector, as far as `Watch` looks at it and sets `slow`."""
 
     window: RateWindow
     slow: Slow | None
 
     @property
     def name(self) -> str:
-        """Which method of which resource, as a log names it."""
+        """The collector's method and resource, as the log names them."""
 
     @property
     def hz(self) -> float:
-        """The rate asked for."""
+        """The configured frequency."""
 
     def totals(self) -> Totals:
-        """The running totals of now."""
+        """Returns the present totals."""
 
     def shortfall(self, totals: Totals, now_s: float, load: Load) -> Shortfall:
-        """The figures to judge it by, where `totals` are those of the window."""
+        """Returns the figures to judge the collector by. `totals` are those of the window."""
 
 
 def cpu_seconds() -> tuple[float, float]:
-    """CPU seconds that this process used, and that the whole computer did on average over its cores."""
+    """Returns the CPU seconds that this process has used, and those of the whole computer per core."""
     times = psutil.cpu_times()
     idle_s = times.idle + getattr(times, "iowait", 0.0)
     busy_s = sum(times[:8]) - idle_s  # the rest of Linux's fields are counted in the first ones
@@ -64,7 +64,10 @@ def cpu_seconds() -> tuple[float, float]:
 
 
 class Watch:
-    """`run` until cancelled. `running` gives what there is to look at; `cpu` reads the CPU's running totals."""
+    """Looks at the collectors that `running` returns, for as long as `run` runs.
+
+    `cpu` returns the CPU seconds used so far (see `cpu_seconds`). `may_warn` says whether a warning may be logged.
+    """
 
     def __init__(
         self,
@@ -80,13 +83,14 @@ class Watch:
         self._used: deque[tuple[float, float, float]] = deque(maxlen=round(WINDOW_S / SAMPLE_S) + 1)
 
     async def run(self) -> None:
+        """Looks every `SAMPLE_S` until cancelled."""
         self._used.append((self._clock.monotonic(), *self._cpu()))
         while True:
             await self._clock.sleep(SAMPLE_S)
             self._look()
 
     def load(self) -> Load:
-        """Of the last minute."""
+        """Returns how busy the process and the computer were in the last minute."""
         if len(self._used) < 2:
             return Load()
         (then_s, process, computer), (now_s, process_now, computer_now) = self._used[0], self._used[-1]
@@ -124,7 +128,8 @@ class Watch:
         first = slow[0][0].slow
         if first is not None and self._may_warn():
             logger.warning(
-                "less than %.0f %% of the readings asked for in the last minute: %s%s. What limits it: %s; %s",
+                "fewer than %.0f %% of the readings that were due came in the last minute: %s%s. "
+                "The bottleneck: %s; %s",
                 ENOUGH * 100,
                 ", ".join(names[:_NAMED]),
                 more,
