@@ -1,7 +1,8 @@
-"""What can be captured: one table per API, from the method in a config to its RPC and its payload.
+"""What can be captured: one table for each API, from the method's name in a config to its RPC and its payload.
 
-A row says how the request is built from the parameters and how the answer becomes a payload. Adding a method is
-adding a row.
+A *row* of a table says how a request is built from the parameters, and how the answer becomes a *payload*: what is
+stored of it. To add a method is to add a row. The tables never call anything and never touch a disk. Other packages
+import the names below, from here, or the module of an API for its names.
 """
 
 from __future__ import annotations
@@ -57,10 +58,10 @@ TABLES: Mapping[str, Mapping[str, Method]] = {
 
 
 def lookup(api: str, method: str) -> Method | None:
-    """The row for `method` of `api`, or None when it can't be captured."""
+    """Returns the row for `method` of `api`, or None if it can't be captured."""
     return TABLES.get(api, {}).get(method)
 
 
 def methods_of(api: str) -> list[str]:
-    """The names of what can be captured of `api`, sorted."""
+    """Returns the sorted names of the methods of `api` that can be captured."""
     return sorted(TABLES.get(api, {}))

@@ -1,5 +1,8 @@
-"""rdk:component:audio_in. Audio is a stream as long as the collector's interval; the next call goes on where it
-ended, so that nothing is missing between two files."""
+"""rdk:component:audio_in.
+
+Audio is a stream that lasts as long as the collector's interval. The next call continues where it ended, so that
+nothing is missing between two files.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ _AUDIO = 1
 _AUDIO_DATA, _AUDIO_INFO, _END_TIMESTAMP = 1, 2, 4
 
 _PCM = {"pcm16": (1, 16), "pcm32": (1, 32), "pcm32_float": (3, 32)}
-"""WAV's format and bits per sample of each codec that becomes a WAV file."""
+"""The WAV format code and bits per sample of each codec that becomes a WAV file."""
 _WAV_HEADER = struct.Struct("<4sI8sIHHIIHH4sI")
 _U16, _U32 = 0xFFFF, 0xFFFFFFFF
 
@@ -53,7 +56,7 @@ class _Chunk:
             elif number == _AUDIO_INFO and isinstance(value, memoryview):
                 info = decoded(AudioInfo, bytes(value))
             elif number == _END_TIMESTAMP and isinstance(value, int):
-                end_ns = value if value < 1 << 63 else 0  # a negative one is none
+                end_ns = value if value < 1 << 63 else 0  # a negative time counts as none
         if info is None:
             raise unusable("the component sent audio without its sample rate and channels")
         return cls(data, info.sample_rate_hz, info.num_channels, end_ns)
@@ -76,7 +79,10 @@ def _request(target: Target) -> bytes:
 
 
 def _audio(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
-    """A file for each run of chunks of one format. An empty chunk of another format ends a run too."""
+    """Returns a file for each run of chunks that have the same format.
+
+    An empty chunk of another format ends a run too.
+    """
     codec, end_ns = _codec(target.params), target.after_ns
     runs: list[list[_Chunk]] = []
     for answer in answers:

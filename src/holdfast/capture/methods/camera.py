@@ -1,4 +1,4 @@
-"""rdk:component:camera. Images are stored byte for byte as they come; they are never decoded."""
+"""rdk:component:camera. Images are stored byte for byte as they come and are never decoded."""
 
 from __future__ import annotations
 
@@ -31,12 +31,12 @@ _IMAGES, _RESPONSE_METADATA = 1, 84260
 _SOURCE_NAME, _IMAGE, _MIME_TYPE, _ANNOTATIONS = 1, 3, 4, 5
 _PCD_MIME_TYPE, _POINT_CLOUD = 1, 2
 _WITH_EXTENSION = (JPEG, PNG, PCD)
-"""As in the builtin, files of other types have no extension in their header."""
+"""The MIME types that set an extension in the header; as in the builtin, others set none."""
 
 
 @dataclass
 class Image:
-    """One image of an answer, in place."""
+    """One image of an answer. `data` is a slice of the answer."""
 
     source: str
     mime_type: str
@@ -45,7 +45,7 @@ class Image:
 
     @classmethod
     def read(cls, message: memoryview) -> Image:
-        """From a serialized `viam.component.camera.v1.Image`."""
+        """Reads a serialized `viam.component.camera.v1.Image`."""
         return cls(
             source=fields.last_text(message, _SOURCE_NAME),
             mime_type=fields.last_text(message, _MIME_TYPE),
@@ -61,7 +61,10 @@ def _images(answer: memoryview) -> Iterator[Image]:
 
 
 def _captured_ns(answer: memoryview) -> int:
-    """When the camera says that it took the images; 0 when it does not, or tells a time before 1970 or none."""
+    """Returns when the camera says that it took the images, in ns; 0 if it gives no time or an invalid one.
+
+    A time before 1970 is invalid.
+    """
     metadata = decoded(ResponseMetadata, bytes(fields.last(answer, _RESPONSE_METADATA)))
     try:
         return max(0, metadata.captured_at.ToNanoseconds())
@@ -70,7 +73,7 @@ def _captured_ns(answer: memoryview) -> int:
 
 
 def _images_request(target: Target) -> bytes:
-    """A source that is named twice is asked for once: viam-server refuses a request that repeats a name."""
+    """Builds a request with each source name once: viam-server refuses a request that repeats one."""
     return GetImagesRequest(
         name=target.name,
         filter_source_names=dict.fromkeys(target.params.get("filter_source_names", ())),
@@ -88,7 +91,7 @@ def _all_images(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
 
 
 def _classified(label: str) -> bytes:
-    """Serialized `Annotations` to append to others: the source's name as one classification more."""
+    """Returns serialized `Annotations` that, appended to others, add the source's name as a classification."""
     return Annotations(classifications=[Classification(label=label)]).SerializeToString()
 
 

@@ -1,4 +1,4 @@
-"""What RDK captures of every component, and of some services: DoCommand and GetWorldPose."""
+"""What RDK captures of every component and of some services: DoCommand and GetWorldPose."""
 
 from __future__ import annotations
 
@@ -24,21 +24,21 @@ from .method import (
 )
 
 _RESULT = 1
-"""DoCommandResponse.result"""
+"""The number of the field DoCommandResponse.result."""
 
 
 def row(service: str, rpc: str, request_type: Callable[..., Message], answer_type: type[Message]) -> TabularMethod:
-    """The usual row: asked by the resource's name, stored field by field."""
+    """Returns the usual row: the request has the resource's name, and the answer is stored field by field."""
     return TabularMethod(f"/{service}/{rpc}", by_name(request_type), fields_of(answer_type))
 
 
 def of_component(service: str) -> Mapping[str, Method]:
-    """The rows of any component whose gRPC service is `service`."""
+    """Returns the rows that every component has. `service` is the component's gRPC service."""
     return {"DoCommand": do_command(service), "GetWorldPose": WORLD_POSE}
 
 
 def do_command(service: str) -> TabularMethod:
-    """docommand_input is the command → {"docommand_output": what it returned}"""
+    """Returns the row for DoCommand: parameter docommand_input → {"docommand_output": the result}."""
     return TabularMethod(f"/{service}/DoCommand", _command, _command_output, _command_problem)
 
 
@@ -49,7 +49,10 @@ def _command(target: Target) -> bytes:
 
 
 def _command_output(answer: bytes) -> bytes:
-    """{"docommand_output": …} around the bytes of the result, which may be nested deeper than protobuf decodes."""
+    """Returns {"docommand_output": …} around the bytes of the result, as a serialized `Struct`.
+
+    The result is not decoded, because it may be nested deeper than protobuf allows.
+    """
     result = fields.last(memoryview(answer), _RESULT)
     value = b"\x2a" + varint(len(result)) + result
     entry = b"\x0a\x10docommand_output\x12" + varint(len(value)) + value
@@ -78,4 +81,4 @@ def _pose_payload(answer: bytes) -> bytes:
 
 
 WORLD_POSE = TabularMethod("/viam.robot.v1.RobotService/GetPose", _pose_request, _pose_payload)
-"""The frame system's answer → {"pose": {"x", "y", "z", "o_x", "o_y", "o_z", "theta"}}"""
+"""The row for GetWorldPose; the frame system answers → {"pose": {"x", "y", "z", "o_x", "o_y", "o_z", "theta"}}."""

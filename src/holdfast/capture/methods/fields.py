@@ -1,4 +1,8 @@
-"""Answers of resources read in place (see `storage.wire`); one that is no protobuf is a ResourceCallError."""
+"""Reads fields of a resource's answer in place, without decoding or copying it.
+
+It uses the reader of capture files (`storage.capture_files.wire`). All functions raise ResourceCallError for an
+answer that is not a protobuf message.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,7 @@ from ...storage.capture_files import wire
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """As `storage.wire.fields`."""
+    """Yields the number and value of each field of a message; see `wire.fields`."""
     try:
         yield from wire.fields(message)
     except ValueError as error:
@@ -17,7 +21,10 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def last(message: memoryview, number: int) -> memoryview:
-    """The last length-delimited field `number` of a message, as protobuf reads it; empty when there is none."""
+    """Returns the last length-delimited field `number` of a message; empty if there is none.
+
+    Protobuf also takes the last one when a field appears several times.
+    """
     found = memoryview(b"")
     for each, value in fields(message):
         if each == number and isinstance(value, memoryview):
@@ -26,5 +33,5 @@ def last(message: memoryview, number: int) -> memoryview:
 
 
 def last_text(message: memoryview, number: int) -> str:
-    """As `last`, of a text."""
+    """Returns the last field `number` of a message as text; empty if there is none."""
     return str(last(message, number), "utf-8", "replace")

@@ -1,4 +1,4 @@
-"""Width and height of an image by its first bytes, for the formats that RDK's cameras give."""
+"""Reads an image's width and height from its first bytes, for the formats that RDK's cameras use."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from .method import unusable
 _PNG, _JPEG, _QOI, _RGBA, _DEPTH = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"qoif", b"RGBA", b"DEPTHMAP"
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2)
 _JPEG_ALONE = (0x01, *range(0xD0, 0xD9))
-"""Markers that no length follows."""
+"""The markers without a length after them."""
 
 
 def image_size(image: memoryview) -> tuple[int, int]:
-    """Width and height in pixels; ResourceCallError when they can't be told."""
+    """Returns width and height in pixels. Raises ResourceCallError if they can't be read."""
     start = bytes(image[:24])
     size = (0, 0)
     try:

@@ -1,8 +1,8 @@
-"""What a row of the method tables is made of.
+"""What a row of the method tables consists of.
 
 A row says which RPC is called, how the request is built, and how the answer becomes what is stored: one `Struct`
-(`TabularMethod`) or one or more payloads, each a file of its own (`BinaryMethod`). A row is a constant: equal
-configurations have equal rows. An answer that can't be used is a ResourceCallError.
+(`TabularMethod`), or payloads of which each becomes a file (`BinaryMethod`). Rows are constants: equal
+configurations have equal rows. Functions that read an answer raise ResourceCallError if they can't use it.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from ...errors import ResourceCallError, ResourceErrorKind
 
 Answer = TypeVar("Answer", bound=Message)
 Params = Mapping[str, Any]
-"""`additional_params` of a configured method."""
+"""The `additional_params` of a configured method."""
 
 
 @dataclass(frozen=True)
 class Target:
-    """Whom a request is for, and why."""
+    """What a request is made from: the resource's short name, and what is configured for the method."""
 
     name: str
     params: Params
     frequency_hz: float
     after_ns: int = 0
-    """Where the answer before ended (`BinaryAnswer.end_ns`), for streams that go on there."""
+    """Where the previous answer ended (`BinaryAnswer.end_ns`), for streams that continue from there."""
 
 
 def _nothing(params: Params) -> str:
@@ -45,16 +45,16 @@ class TabularMethod:
     rpc: str
     """The full gRPC method name."""
     request: Callable[[Target], bytes]
-    """The serialized request."""
+    """Returns the serialized request."""
     payload: Callable[[bytes], bytes]
-    """The serialized `Struct` to store, from the serialized answer."""
+    """Returns the serialized `Struct` to store, from the serialized answer."""
     problem: Callable[[Params], str] = _nothing
-    """What is wrong with the parameters and how to mend it; empty when nothing is."""
+    """Returns what is wrong with the parameters and how to fix it; empty if nothing is."""
 
 
 @dataclass(frozen=True)
 class Binary:
-    """One payload. `parts` joined are its bytes: slices of the answer, so that nothing is copied."""
+    """One payload. Its bytes are `parts`, joined: slices of the answer, so that nothing is copied."""
 
     parts: tuple[Buffer, ...]
     mime_type: str
@@ -68,9 +68,9 @@ class BinaryAnswer:
 
     binaries: tuple[Binary, ...]
     received_ns: int = 0
-    """When they were taken, where the resource says it; else 0."""
+    """The wall time at which they were taken, if the resource says it; else 0."""
     end_ns: int = 0
-    """Where the stream ended, for streams that go on there."""
+    """Where the stream ended, in ns as the resource gives it, for streams that continue from there."""
 
 
 def no_extension(params: Params) -> str:
@@ -79,38 +79,38 @@ def no_extension(params: Params) -> str:
 
 @dataclass(frozen=True)
 class BinaryMethod:
-    """A method whose answer becomes files."""
+    """A method whose answer becomes files, one for each payload."""
 
     rpc: str
     request: Callable[[Target], bytes]
     answer: Callable[[Target, Sequence[bytes]], BinaryAnswer]
-    """The payloads, from the serialized answer, or answers where `streamed`."""
+    """Returns the payloads, from the serialized answer, or from all answers if `streamed`."""
     extension: Callable[[Params], str] = no_extension
-    """The file extension that the header tells, as RDK's getFileExt gives it."""
+    """Returns the file extension for the header, like RDK's getFileExt."""
     problem: Callable[[Params], str] = _nothing
     streamed: bool = False
     """Whether the RPC answers with a stream of messages."""
     gapless: bool = False
-    """A call lasts as long as its interval, and the next follows at once, where the one before ended."""
+    """Whether a call lasts as long as its interval, and the next one continues at once where it ended."""
 
 
 Method = TabularMethod | BinaryMethod
 
 
 def unusable(why: str) -> ResourceCallError:
-    """What is raised for an answer of which nothing can be stored."""
+    """Returns the error for an answer of which nothing can be stored."""
     return ResourceCallError(ResourceErrorKind.FAILED, why)
 
 
 def from_data_management() -> Struct:
-    """The `extra` by which a filter module knows that the data manager asks (RDK's FromDMExtraMap)."""
+    """Returns the `extra` that tells a filter module that the data manager calls (RDK's FromDMExtraMap)."""
     extra = Struct()
     extra.update({"fromDataManagement": True})
     return extra
 
 
 def by_name(request_type: Callable[..., Message]) -> Callable[[Target], bytes]:
-    """Requests that tell the resource's name and that the data manager asks."""
+    """Returns a function that builds requests from the resource's name and `from_data_management`."""
 
     def request(target: Target) -> bytes:
         return request_type(name=target.name, extra=from_data_management()).SerializeToString()
@@ -119,8 +119,11 @@ def by_name(request_type: Callable[..., Message]) -> Callable[[Target], bytes]:
 
 
 def fields_of(answer_type: type[Message]) -> Callable[[bytes], bytes]:
-    """Payloads with every field of the answer by its name in the .proto file, those that are zero too, as RDK's
-    StructToStructPbIgnoreOmitEmpty makes them: numbers and enums are numbers, an empty list stays a list."""
+    """Returns a function that makes payloads with every field of the answer, under its name in the .proto file.
+
+    Fields that are zero are included, as by RDK's StructToStructPbIgnoreOmitEmpty. Numbers and enums become
+    numbers; an empty list stays a list.
+    """
 
     def payload(answer: bytes) -> bytes:
         return struct_of(decoded(answer_type, answer)).SerializeToString()
@@ -129,14 +132,15 @@ def fields_of(answer_type: type[Message]) -> Callable[[bytes], bytes]:
 
 
 def decoded(answer_type: type[Answer], answer: bytes) -> Answer:
+    """Returns the decoded answer. Raises ResourceCallError if it is not a message of that type."""
     try:
         return answer_type.FromString(answer)
     except DecodeError as error:
-        raise unusable(f"the answer is no {answer_type.DESCRIPTOR.name}") from error
+        raise unusable(f"the answer can't be read as a {answer_type.DESCRIPTOR.name}") from error
 
 
 def struct_of(message: Message) -> Struct:
-    """A message as a `Struct`; see `fields_of`."""
+    """Returns a message as a `Struct`, by the rules of `fields_of`."""
     struct = Struct()
     _fill(struct, message)
     return struct
@@ -164,7 +168,10 @@ def _set(found: Value, field: FieldDescriptor, value: Any) -> None:
 
 
 def required_text(params: Params, name: str, what: str) -> str:
-    """The problem with a parameter that must be a string, or nothing."""
+    """Returns the problem with a parameter that must be a string; empty if there is none.
+
+    `what` is the advice for users.
+    """
     if name not in params:
         return f"additional_params.{name} is missing: {what}"
     if not isinstance(params[name], str) or not params[name]:

@@ -1,4 +1,4 @@
-"""rdk:component:movement_sensor. Its readings come from its own service; that of sensors does not know it."""
+"""rdk:component:movement_sensor. Its readings come from its own service: that of sensors does not know it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""APIs of which RDK captures nothing of their own: only DoCommand, and GetWorldPose of components."""
+"""APIs without methods of their own in RDK: it captures only their DoCommand, and GetWorldPose of components."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""rdk:component:power_sensor. Its readings come from its own service, as a movement sensor's do."""
+"""rdk:component:power_sensor. Its readings come from its own service, like those of a movement sensor."""
 
 from __future__ import annotations
 

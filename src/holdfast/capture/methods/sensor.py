@@ -15,7 +15,7 @@ SERVICE = "viam.component.sensor.v1.SensorService"
 
 
 def _request(target: Target) -> bytes:
-    """A sensor is told the parameters too."""
+    """Builds a request that has the parameters in its `extra` too, as a sensor expects."""
     extra = from_data_management()
     extra.update(dict(target.params))
     return GetReadingsRequest(name=target.name, extra=extra).SerializeToString()

@@ -14,7 +14,7 @@ from .method import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, T
 API = "rdk:service:slam"
 SERVICE = "viam.service.slam.v1.SLAMService"
 _CHUNK = 1
-"""GetPointCloudMapResponse.point_cloud_pcd_chunk"""
+"""The number of the field GetPointCloudMapResponse.point_cloud_pcd_chunk."""
 
 
 def _position(target: Target) -> bytes:

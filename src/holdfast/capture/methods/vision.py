@@ -1,4 +1,4 @@
-"""rdk:service:vision."""
+"""rdk:service:vision. An image is stored with what the service saw on it as annotations."""
 
 from __future__ import annotations
 
@@ -51,7 +51,11 @@ def _capture(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
 
 
 def _annotations(answer: memoryview, image: memoryview, min_confidence: float) -> Annotations:
-    """What was seen with at least `min_confidence`; boxes in parts of the image's width and height."""
+    """Returns what was seen with at least `min_confidence`.
+
+    Boxes are given as fractions of the image's width and height. Raises ResourceCallError if there are boxes and
+    the image's size can't be read.
+    """
     found = Annotations()
     size: tuple[int, int] | None = None
     for number, value in fields.fields(answer):
