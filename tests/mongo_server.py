@@ -1,4 +1,4 @@
-"""A MongoDB in this process: what `capture.mongo` talks to through the seam of `MongoTarget`."""
+"""A MongoDB in this process, behind the seam of `MongoTarget`."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ NO_CONNECTION = MongoError(MongoErrorKind.NO_CONNECTION, "nobody there")
 
 
 class MongoServer:
-    """Keeps documents by their `_id`. Thread-safe enough for one writer and a test that looks on."""
+    """Keeps documents by their `_id`. Thread-safe enough for one writer and a test that reads."""
 
     def __init__(self) -> None:
         self.documents: dict[ObjectId, dict[str, Any]] = {}
         self.calls: list[list[ObjectId]] = []
-        """The documents of each call, whatever came of it."""
+        """The ids of the documents of each call, successful or not."""
         self.faults: deque[tuple[Exception, int]] = deque()
-        """What the next calls raise, and how many of their documents are written all the same."""
+        """The errors that the next calls raise, each with how many documents of the call are written before."""
         self.fault: Exception | None = None
-        """What every call raises, while it is set."""
+        """The error that every call raises while it is set."""
         self.refuses: Callable[[dict[str, Any]], bool] = lambda document: False
         self.may_answer = threading.Event()
         self.may_answer.set()
@@ -67,6 +67,6 @@ class Connection:
         return refused
 
     def close(self) -> None:
-        """Says farewell, as pymongo does."""
+        """Waits for the server to answer, as pymongo does to end its session."""
         self._server.may_answer.wait()
         self.closed.set()

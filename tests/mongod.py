@@ -52,7 +52,7 @@ class Mongod:
         self._admin: pymongo.MongoClient[Any] = pymongo.MongoClient(self.uri, connect=False)
 
     def start(self) -> None:
-        """Returns when it answers. Does nothing when it runs."""
+        """Starts the server and returns when it answers. Does nothing if it runs already."""
         if self._process is not None:
             return
         with (self._folder / "mongod.log").open("ab") as log:
@@ -80,14 +80,14 @@ class Mongod:
                 time.sleep(0.05)
 
     def kill(self) -> None:
-        """SIGKILL; returns when it is gone."""
+        """Kills the server with SIGKILL and returns when it is gone."""
         process, self._process = self._process, None
         if process is not None:
             process.kill()
             process.wait()
 
     def hold(self) -> None:
-        """It stands still, with its connections open, until `go_on`."""
+        """Stops the server, with its connections open, until `go_on`."""
         self._signal(signal.SIGSTOP)
 
     def go_on(self) -> None:
@@ -98,11 +98,11 @@ class Mongod:
         self._process.send_signal(number)
 
     def collection(self, name: str) -> Collection[Any]:
-        """As an administrator sees it."""
+        """Returns a collection with the rights of an administrator."""
         return self._admin[DATABASE][name]
 
     def seqs(self, name: str, component: str = "") -> list[int]:
-        """The numbers that counting sensors gave, in the order in which the server took them."""
+        """Returns the numbers that counting sensors gave, in the order in which the server took them."""
         query = {"component_name": component} if component else {}
         return [int(each["data"]["readings"]["seq"]) for each in self.collection(name).find(query)]
 
@@ -113,7 +113,7 @@ class Mongod:
 
 @pytest.fixture(scope="session")
 def the_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
-    """One for the whole run. Without a mongod the test is skipped; in CI it fails."""
+    """One server for the whole run. Without a mongod the test is skipped; in CI it fails."""
     path = binary()
     if path is None:
         if os.environ.get("CI", "").lower() in ("true", "1"):
@@ -126,6 +126,6 @@ def the_mongod(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mongod]:
 
 @pytest.fixture
 def mongod(the_mongod: Mongod) -> Mongod:
-    """It runs, whatever the test before did to it."""
+    """A server that runs, whatever the previous test did to it."""
     the_mongod.start()
     return the_mongod

@@ -1,4 +1,4 @@
-"""Capture to MongoDB through the life of the whole: changes of the config lose no document and repeat none."""
+"""Capture to MongoDB under the manager: changes of the config lose no document and repeat none."""
 
 from __future__ import annotations
 

@@ -19,7 +19,7 @@ from holdfast.storage.writing.sink import Sink
 API = "rdk:component:sensor"
 
 NOWHERE = cast(DiskWriter, None)
-"""For collectors whose readings the test takes itself."""
+"""Stands for the writer of collectors whose readings go to a sink of the test."""
 
 
 def no_tee(collector: CollectorId, sink: Sink) -> Sink:
@@ -28,7 +28,7 @@ def no_tee(collector: CollectorId, sink: Sink) -> Sink:
 
 
 class FakeSink:
-    """Keeps what a collector hands over: `SensorData`, and those with a payload by their MIME type."""
+    """Keeps the readings that a collector writes: messages, and binary readings with their MIME types."""
 
     def __init__(self) -> None:
         self.messages: list[bytes] = []

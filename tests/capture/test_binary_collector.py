@@ -195,7 +195,7 @@ async def test_a_stopped_collector_asks_for_no_more_audio() -> None:
 
 
 class LargeImages(FakeClient):
-    """Each answer has memory of its own, as those from a socket have."""
+    """Each answer has memory of its own, like those from a socket."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -20,7 +20,7 @@ SERVICE = "test.Echo"
 
 
 class Echo:
-    """Answers a request of N bytes: `Unary` with it, `Stream` with N messages of it, `Fail` as it says."""
+    """Answers N bytes: `Unary` with the same, `Stream` with the same N times, `Fail` with the error they name."""
 
     def __init__(self) -> None:
         self.sent = 0
@@ -84,7 +84,7 @@ async def test_a_stream_that_does_not_end_is_cut_where_memory_ends(
     with pytest.raises(ResourceCallError, match="answered with more than") as caught:
         await client.stream(f"/{SERVICE}/Stream", bytes(10_000), 5.0)
     assert caught.value.kind is ResourceErrorKind.FAILED
-    await asyncio.wait_for(echo.ended.wait(), 10)  # the server learns of it
+    await asyncio.wait_for(echo.ended.wait(), 10)  # the server notices
     assert echo.sent < 10_000
 
 

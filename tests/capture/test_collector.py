@@ -1,4 +1,4 @@
-"""A collector: what a resource said, when it was asked, when it answered; a failure costs one reading."""
+"""A collector stores what a resource answered, and when it was asked and answered; a failure costs one reading."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Setup:
         self.collector = Collector(spec, clock, self.sink, lambda: True, Occupancy(), AnswerMemory())
 
     async def read(self) -> bool:
-        """Reads, and lets an answer that comes at once be stored."""
+        """Starts a reading, and returns when an immediate answer has been stored."""
         started = self.collector.read(self.clock.monotonic())
         await self.clock.settle()
         return started

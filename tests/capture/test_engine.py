@@ -1,4 +1,4 @@
-"""The engine: from one set of collectors to another without a missed tick or a file left behind."""
+"""The engine goes from one set of collectors to another without a missed deadline or a file left behind."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ async def setup(tmp_path: Path) -> AsyncIterator[Setup]:
 
 
 async def completed(setup: Setup) -> list[Path]:
-    """The complete files, once the collectors that `apply` ended behind its back are through."""
+    """Returns the complete files, after the collectors that `apply` stopped have ended."""
     await setup.clock.settle()
     await setup.clock.settle()  # their end has reached the disk thread,
     await setup.writer.complete(())  # which does one thing after the other
@@ -161,7 +161,7 @@ async def test_apply_does_not_wait_for_a_resource_that_hangs(setup: Setup) -> No
 
 
 async def test_who_waits_for_the_end_of_collectors_and_is_cancelled_leaves_them_their_end(setup: Setup) -> None:
-    """As one who waits to give a folder up that comes back meanwhile."""
+    """As a store does that waits to close a folder, when the folder is configured again meanwhile."""
     setup.client.hang()
     setup.capture.apply([spec(setup.client, setup.writer)])
     await setup.clock.advance(0.2)
@@ -243,7 +243,7 @@ async def test_hundreds_of_collectors_start_and_end_together(setup: Setup) -> No
 
 
 async def test_a_resource_that_hangs_costs_its_own_deadlines_only(setup: Setup) -> None:
-    """With all the calls in flight that one resource may have."""
+    """Even with as many calls in flight as one resource may have."""
     hanging = FakeClient()
     hanging.hang()
     methods = [spec(hanging, setup.writer, "hangs", params={"a": n}, hz=100.0, max_in_flight=60) for n in (1, 2)]

@@ -17,7 +17,7 @@ from .specs import NOWHERE, FakeSink, spec
 
 
 class Resource:
-    """Answers each call when told to; call n answers n."""
+    """Answers each call when the test says so; call n answers n."""
 
     def __init__(self) -> None:
         self.calls: list[asyncio.Future[bytes]] = []
@@ -56,7 +56,7 @@ class Setup:
         )
 
     async def read(self, count: int = 1) -> int:
-        """How many of so many readings could start."""
+        """Returns how many of `count` deadlines were used."""
         started = sum(self.collector.read(self.clock.monotonic()) for _ in range(count))
         await self.clock.settle()
         return started
@@ -72,7 +72,7 @@ class Setup:
 
 
 async def test_as_many_calls_are_in_flight_as_configured() -> None:
-    """And one more waits for the end of one."""
+    """One more waits until one of them ends."""
     setup = Setup(4)
     assert await setup.read(6) == 4 + 1
     assert setup.resource.in_flight == setup.collector.in_flight == 4
@@ -147,7 +147,7 @@ async def test_stop_stores_what_is_held_back() -> None:
     await setup.read(3)
     await setup.answer(1, 2)
     await setup.collector.stop()
-    assert setup.stored == [1, 2]  # at once: whoever stops it closes the sink behind it
+    assert setup.stored == [1, 2]  # at once: the caller of `stop` closes the sink after it
     await setup.clock.settle()
     assert setup.resource.calls[0].cancelled()
 
@@ -182,7 +182,7 @@ def test_what_was_stored_does_not_count_as_held_back() -> None:
 
 
 async def test_no_more_calls_go_to_a_resource_than_viam_server_answers() -> None:
-    """By all its methods together; what does not fit is a missed deadline."""
+    """All its methods count together; a call that does not fit is a missed deadline."""
     occupancy = Occupancy()
     first, second = Setup(80, occupancy), Setup(80, occupancy)
     assert await first.read(80) == 80

@@ -141,7 +141,7 @@ def stored(api: str, method: str, answer: Message) -> Struct:
 
 
 def plain(values: Struct) -> dict[str, Any]:
-    """Values as they are: a number is a float, a null is None, -0 and NaN are told apart by `repr`."""
+    """Returns the values as they are: a number is a float, a null is None; `repr` distinguishes -0 and NaN."""
 
     def value_of(value: Value) -> Any:
         kind = value.WhichOneof("kind")
@@ -308,7 +308,7 @@ def test_a_command_goes_as_it_is_configured_and_its_output_is_stored_as_it_is(
 
 
 def nested(depth: int) -> bytes:
-    """A serialized `Struct` that holds itself under "a", `depth` times: protobuf here decodes some thirty."""
+    """Returns a serialized `Struct`, nested under "a" `depth` times; this protobuf decodes about thirty levels."""
     inner = b""
     for _ in range(depth):
         value = b"\x2a" + varint(len(inner)) + inner

@@ -28,7 +28,7 @@ BROKEN = ResourceCallError(ResourceErrorKind.FAILED, "the bus is gone")
 
 @dataclass
 class Cpu:
-    """So much of a core is used from now on."""
+    """A CPU of which the given shares are used from now on."""
 
     clock: FakeClock
     process: float = 0.1
@@ -112,7 +112,7 @@ def test_a_window_forgets_what_is_older_than_a_minute() -> None:
 
 
 def test_the_window_of_a_slow_collector_holds_two_dozen_deadlines() -> None:
-    """So that one of them that fails is no alarm."""
+    """So that one failed deadline of a slow collector raises no alarm."""
     window = RateWindow(3600.0, 0.0, Totals())
     samples = 0
     for hour in range(1, 200):
@@ -171,7 +171,7 @@ async def test_a_component_that_is_too_slow_is_warned_of_once_and_named(
 
 
 async def test_a_component_a_little_slower_than_the_interval_is_what_bounds_the_rate(setup: Setup) -> None:
-    """Though each call waits for the one before, and so leaves late."""
+    """Even though each call waits for the previous one, and so leaves late."""
 
     class Slow(FakeClient):
         async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
@@ -284,7 +284,7 @@ def test_the_cpu_seconds_go_on() -> None:
 
 IDLE, BUSY, CROWDED = Load(0.2, 0.3), Load(0.9, 0.5), Load(0.2, 0.99)
 QUICK = Totals(answered=50, missed=50, call_s=0.05)
-"""Of 100 deadlines half were used; a call took 1 ms."""
+"""The figures of a collector that used half of 100 deadlines, with calls of 1 ms."""
 SLOW = replace(QUICK, call_s=50 * 0.2)
 FOUND = Shortfall(QUICK, 0.1, 1, 0.0, 0.001, IDLE, "last words")
 

@@ -1,4 +1,4 @@
-"""What becomes of a configured method: it runs, it waits for its resource, or it can't be, and why."""
+"""What becomes of a configured method: it runs, it waits for its resource, or it can't run, and why."""
 
 from __future__ import annotations
 

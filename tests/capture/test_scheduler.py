@@ -26,7 +26,7 @@ async def scheduler(clock: FakeClock) -> AsyncIterator[Scheduler]:
 
 
 class Fired:
-    """When it fired, and for which deadlines; `free` is what it answers."""
+    """Notes when it fired and for which deadlines; `free` is what it returns."""
 
     def __init__(self, clock: FakeClock) -> None:
         self._clock = clock
@@ -48,7 +48,7 @@ FREQUENCIES_HZ = [0.5, 3, 7, 10, 30, 100, 200, 333, 1000]
 
 @pytest.mark.parametrize("hz", FREQUENCIES_HZ)
 async def test_deadlines_are_absolute_and_do_not_drift(hz: float) -> None:
-    """Each wake-up is late, as with a real loop: what adds intervals to the time of now drifts with every one."""
+    """Each wake-up is late, as in a real loop: adding intervals to the present time would drift each time."""
     late_s = 0.0002
     clock = FakeClock(start_s=1000.0021, oversleep_s=late_s)
     scheduler = Scheduler(clock)
@@ -150,7 +150,7 @@ async def test_a_tick_that_is_refused_is_missed(clock: FakeClock, scheduler: Sch
     ],
 )
 async def test_a_loop_late_by_less_than_a_slot_misses_nothing(hz: float, late_s: float) -> None:
-    """ "Lateness is measured from the slot." asyncio rounds timers up by as much as a millisecond."""
+    """Lateness counts from the slot: asyncio rounds timers up by as much as a millisecond."""
     clock = FakeClock(oversleep_s=late_s)
     scheduler = Scheduler(clock)
     ticker = scheduler.add("lidar", 1 / hz, lambda due_s: True)
@@ -373,7 +373,7 @@ async def test_a_frequency_beyond_any_clock_stops_nobody(hz: float) -> None:
 
 @pytest.mark.parametrize("hz", [0.5, 7, 100, 1000])
 async def test_what_fires_is_told_its_deadline(hz: float) -> None:
-    """From which lateness is measured; after a hold-up it is that of the first deadline that passed."""
+    """Lateness is measured from it; after a stall it is the first deadline that passed."""
     clock = FakeClock(start_s=1000.0021, oversleep_s=0.0003)
     scheduler, fired = Scheduler(clock), Fired(clock)
     scheduler.add("lidar", 1 / hz, fired)
@@ -386,7 +386,7 @@ async def test_what_fires_is_told_its_deadline(hz: float) -> None:
 
 
 class CountingClock(FakeClock):
-    """Counts how often somebody goes to sleep."""
+    """Counts how often `sleep` is called."""
 
     sleeps = 0
 

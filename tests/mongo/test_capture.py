@@ -34,7 +34,7 @@ class Rig:
         self.mongo.configure(settings, SpoolPlace(str(self._folder / folder), 0.01, lambda: True, lambda: None))
 
     async def take(self, count: int) -> None:
-        """Returns when they are on the disk."""
+        """Takes readings and returns when they are on the disk."""
         assert self.mongo.spool is not None
         for number in range(self.taken, self.taken + count):
             self.mongo.spool.append(ORIGIN, message(number, {"seq": number}))
@@ -60,7 +60,7 @@ async def rig(tmp_path: Path, server: MongoServer, quick_retries: None) -> Async
 async def test_other_settings_hold_from_the_next_call_on(
     rig: Rig, server: MongoServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """At once, also while it waits for its next try."""
+    """At once, even while the writer waits for its next attempt."""
     monkeypatch.setattr(writer_module, "RETRY_FIRST_S", 3600.0)
     monkeypatch.setattr(writer_module, "RETRY_MOST_S", 3600.0)
     server.faults.append((NO_CONNECTION, 0))

@@ -125,7 +125,7 @@ async def test_a_server_killed_and_started_again_under_load_has_each_reading_onc
 async def test_a_server_that_stands_still_costs_nothing(
     mongod: Mongod, request: pytest.FixtureRequest, rig: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It takes a batch and does not answer: the batch is sent again, and is there once."""
+    """The server takes a batch and does not answer: the batch is sent again, and its documents are there once."""
     monkeypatch.setattr("holdfast.mongo.mongo_client.CALL_TIMEOUT_S", 1.0)
     to = settings(mongod, request)
     made = rig(to)
@@ -259,7 +259,7 @@ async def test_a_reading_larger_than_a_document_may_be_costs_itself_alone(
 async def test_a_batch_of_which_nothing_was_heard_is_there_once(
     mongod: Mongod, request: pytest.FixtureRequest, rig: Make, tmp_path: Path
 ) -> None:
-    """What a lost answer and a crash leave: documents that are there, and readings that are not done."""
+    """A lost answer and a crash leave documents in the collection whose readings are not done."""
     to = settings(mongod, request)
     made = rig(to, False)
     made.append(600)

@@ -63,7 +63,7 @@ def spools(tmp_path: Path) -> Iterator[Spools]:
 
 
 def take(spool: Spool, most: int = MANY, *, finish: bool = True) -> list[tuple[int, bytes]]:
-    """What can be taken now, as the number in the message and the reading's name."""
+    """Returns what can be read now: the number in each message, and the reading's name."""
     taken: list[tuple[int, bytes]] = []
     while most > 0 and (batch := spool.reader.next_batch(min(most, 100), 1 << 20)) is not None:
         for reading in batch.readings:
@@ -275,7 +275,7 @@ async def test_a_stalled_disk_holds_up_nobody_and_is_counted(
     monkeypatch.setattr(spool_module, "MAX_PENDING_BYTES", 100_000)
     spool = spools.open()
     spools.files.stall_writes()
-    for number in range(3000):  # returns: the disk stands still meanwhile
+    for number in range(3000):  # returns although the disk stands still
         spool.append(LIDAR, message(number))
     dropped = spool.counts.dropped["disk_too_slow"]
     assert dropped > 1000
@@ -303,7 +303,7 @@ async def test_a_disk_that_fails_costs_what_it_refused_and_goes_on_by_itself(
 
 
 async def test_what_a_failed_write_left_never_shares_a_name_with_a_later_reading(spools: Spools) -> None:
-    """Else the later one would pass for a document that is there already."""
+    """Otherwise the later one would count as a document that is already there."""
     spool = spools.open()
     await append(spool, 0, 10)
     with spools.files.failing("write", "truncate", code=errno.ENOSPC, partial_bytes=2000):

@@ -41,7 +41,7 @@ class Rig:
         )
 
     async def take(self, count: int) -> None:
-        """Returns when they are on the disk."""
+        """Takes readings and returns when they are on the disk."""
         for number in range(self.taken, self.taken + count):
             self.spool.append(ORIGIN, message(number, {"seq": number}))
         self.taken += count
@@ -196,7 +196,7 @@ async def test_the_end_waits_for_no_answer_and_what_was_under_way_is_not_taken_f
     rig.start()
     await rig.take(10)
     await eventually(lambda: server.calls)
-    await asyncio.wait_for(rig.stop(), 20)  # while the call, and the farewell, wait for an answer
+    await asyncio.wait_for(rig.stop(), 20)  # while the call and `close` wait for an answer
     assert not server.connections[0].closed.is_set()
     server.may_answer.set()
     await eventually(server.connections[0].closed.is_set)

@@ -7,7 +7,7 @@
 - When a batch gets no answer in time, half as many readings are tried at once.
 - The thread uses at most half a core, so that sending a backlog does not make capture miss its deadlines.
 
-Bounds: `BATCH_READINGS` and `BATCH_BYTES` are in memory at a time.
+Bounds: one batch is in memory, of at most `BATCH_READINGS` and `BATCH_BYTES`, or a single larger reading.
 """
 
 from __future__ import annotations

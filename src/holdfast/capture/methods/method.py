@@ -1,4 +1,4 @@
-"""What a row of the method tables consists of.
+"""The types of the rows in the method tables, and the functions that build most of them.
 
 A row says which RPC is called, how the request is built, and how the answer becomes what is stored: one `Struct`
 (`TabularMethod`), or payloads of which each becomes a file (`BinaryMethod`). Rows are constants: equal
