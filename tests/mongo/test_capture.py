@@ -14,6 +14,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.config import MongoSettings
 from holdfast.mongo import MongoCapture, MongoReport, SpoolPlace
 from holdfast.mongo import writer as writer_module
+from tests.capture.specs import FakeSink
 from tests.mongo_server import NO_CONNECTION, MongoServer
 from tests.storage.samples import API, message
 from tests.waiting import eventually
@@ -136,3 +137,22 @@ async def test_a_release_that_is_cancelled_ends_the_writer_all_the_same(
     await asyncio.wait([releasing])
     await eventually(lambda: "holdfast-mongo" not in [thread.name for thread in threading.enumerate()])
     assert server.connections[0].closed.is_set()
+
+
+async def test_a_tee_copies_tabular_readings_into_the_spool_while_mongo_is_configured(
+    rig: Rig, server: MongoServer
+) -> None:
+    origin = FakeSink()
+    sink = rig.mongo.tee(ORIGIN, origin)
+    readings = [message(number, {"seq": number}) for number in range(4)]
+    sink.append(readings[0])
+    rig.configure()
+    sink.append(readings[1])
+    sink.append(readings[2])
+    sink.append_binary(b"", [], "image/png")
+    await rig.mongo.flush()
+    await rig.all_done()
+    rig.configure(None)
+    sink.append(readings[3])
+    assert (origin.messages, len(origin.binaries)) == (readings, 1)
+    assert server.seqs == [1, 2]
