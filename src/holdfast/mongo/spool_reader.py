@@ -86,7 +86,7 @@ class SpoolReader:
             try:
                 return self._read(segment, most_readings, most_bytes)
             except StorageError as error:
-                logger.error("%s; what is in it does not go to MongoDB, and is counted", error)
+                logger.error("%s; its readings are dropped for MongoDB and counted", error)
                 return self._rest_of(segment, error.reason)
         self._segments.let_go()
         return None
@@ -165,7 +165,7 @@ class SpoolReader:
             logger.error("%s; it is left as it is", error)
             return None
         except StorageError as error:
-            logger.error("%s; what is in it does not go to MongoDB now", error)
+            logger.error("%s; its readings go to MongoDB after the next start at the earliest", error)
             return None
         except DamagedFileError as error:
             if any(data):
@@ -194,7 +194,7 @@ class SpoolReader:
             finally:
                 self._files.close(descriptor, segment.path)
         except StorageError as error:
-            logger.error("%s; how many of its readings are for MongoDB is not known", error)
+            logger.error("%s; it is not known how many readings for MongoDB it holds", error)
         return last
 
     def _read(self, segment: Segment, most_readings: int, most_bytes: int) -> Batch:

@@ -140,7 +140,7 @@ class MongoWriter:
             self.spool.reader.adopt()
         except StorageError as error:
             self.last_error = str(error)
-            logger.error("%s; what an earlier run left for MongoDB waits", error, extra=once(error.reason))
+            logger.error("%s; readings that an earlier run left for MongoDB wait", error, extra=once(error.reason))
             return False
         self._adopted, self.state = True, CONNECTING
         return True
@@ -188,7 +188,7 @@ class MongoWriter:
         refused[reason] += 1
         self.last_error = why
         logger.error(
-            "a reading can't be a document in MongoDB: %s; it is dropped there and counted, others continue",
+            "a reading can't be stored in MongoDB: %s; it is dropped there and counted, others continue",
             why,
             extra=once(reason),
         )
