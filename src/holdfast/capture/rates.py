@@ -69,10 +69,12 @@ class Totals:
 
     @property
     def due(self) -> int:
+        """How many deadlines there were."""
         return self.answered + self.filtered + self.errors + self.missed
 
     @property
     def calls(self) -> int:
+        """How many calls have ended."""
         return self.answered + self.filtered + self.errors
 
     @property

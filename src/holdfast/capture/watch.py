@@ -56,7 +56,7 @@ class Watched(Protocol):
 
 
 def cpu_seconds() -> tuple[float, float]:
-    """Returns the CPU seconds that this process has used, and those of the whole computer per core."""
+    """Returns the CPU seconds used so far: by this process, and by the whole computer, on average per core."""
     times = psutil.cpu_times()
     idle_s = times.idle + getattr(times, "iowait", 0.0)
     busy_s = sum(times[:8]) - idle_s  # the rest of Linux's fields are counted in the first ones

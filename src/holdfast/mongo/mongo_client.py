@@ -151,7 +151,7 @@ class _WriteError:
 
 
 def _durable(asked: WriteConcern) -> WriteConcern:
-    """Returns the write concern of the connection string, and always that the journal has to confirm."""
+    """Returns the write concern of the connection string, with confirmation by the journal added."""
     options = dict(asked.document)
     w = options.get("w")
     wtimeout = options.get("wtimeout")

@@ -59,6 +59,7 @@ class Segment:
 
     @property
     def waiting(self) -> int:
+        """How many of its readings are not done."""
         return max(0, self.next_number - self.done_number)
 
 
@@ -73,6 +74,7 @@ class SpoolCounts:
     dropped: Counter[str] = field(default_factory=Counter)
 
     def add(self, other: SpoolCounts) -> None:
+        """Adds the counts of another spool to these."""
         self.taken += other.taken
         self.found += other.found
         self.written += other.written

@@ -73,7 +73,7 @@ class BinaryAnswer:
     """Where the stream ended, in ns as the resource gives it, for streams that continue from there."""
 
 
-def no_extension(params: Params) -> str:
+def _no_extension(params: Params) -> str:
     return ""
 
 
@@ -85,7 +85,7 @@ class BinaryMethod:
     request: Callable[[Target], bytes]
     answer: Callable[[Target, Sequence[bytes]], BinaryAnswer]
     """Returns the payloads, from the serialized answer, or from all answers if `streamed`."""
-    extension: Callable[[Params], str] = no_extension
+    extension: Callable[[Params], str] = _no_extension
     """Returns the file extension for the header, like RDK's getFileExt."""
     problem: Callable[[Params], str] = _nothing
     streamed: bool = False
