@@ -18,7 +18,7 @@ from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from ...storage.capture_files.reader import CaptureReader
 from ..found import Found
-from .calls import MAX_CALL_BYTES, TabularCall, UnaryCall, day_of
+from .calls import MAX_CALL_BYTES, CallBuilder, UnaryCall, day_of
 from .settlement import Scanned
 
 
@@ -31,27 +31,34 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Bundle:
-    part: UnaryCall
+    call: UnaryCall
     members: Sequence[Member]
 
     def halves(self) -> tuple[Bundle, Bundle]:
         """The same as two calls, each with half of the files."""
         middle = len(self.members) // 2
         left, right = self.members[:middle], self.members[middle:]
-        first, second = self.part.split(sum(member.scanned.readings for member in left))
+        first, second = self.call.split(sum(member.scanned.readings for member in left))
         return Bundle(first, left), Bundle(second, right)
 
 
-class _Open:
-    """A call that is being filled."""
+class _FillingBundle:
+    """A bundle that is being filled."""
 
     def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int) -> None:
-        self.call = TabularCall(captured, part_id, call_bytes)
+        self._builder = CallBuilder(captured, part_id, call_bytes)
         self.members: list[Member] = []
 
-    def close(self) -> Bundle:
+    def takes(self, size_bytes: int, day: int) -> bool:
+        return self._builder.takes(size_bytes, day)
+
+    def add(self, member: Member, readings: Sequence[bytes]) -> None:
+        self._builder.add_all(readings)
+        self.members.append(member)
+
+    def take_bundle(self) -> Bundle:
         members, self.members = self.members, []
-        return Bundle(self.call.part(), members)
+        return Bundle(self._builder.take_call(), members)
 
 
 def bundle(
@@ -65,9 +72,9 @@ def bundle(
 
     `begun` are the paths of files of which the cloud has a part.
     """
-    calls: list[Bundle] = []
+    bundles: list[Bundle] = []
     alone: list[Found] = []
-    filling: dict[bytes, _Open] = {}
+    filling: dict[bytes, _FillingBundle] = {}
     for found in founds:
         taken = None if found.path in begun else _read(files, found, call_bytes)
         if taken is None:
@@ -77,14 +84,13 @@ def bundle(
         key = captured.SerializeToString(deterministic=True)
         target = filling.get(key)
         if target is None:
-            target = filling[key] = _Open(captured, part_id, call_bytes)
+            target = filling[key] = _FillingBundle(captured, part_id, call_bytes)
         size_bytes = sum(map(len, readings)) + _FRAMING_BYTES * len(readings)
-        if not target.call.takes(size_bytes, day_of(readings[0])):
-            calls.append(target.close())
-        target.call.add_all(readings)
-        target.members.append(member)
-    calls += [target.close() for target in filling.values() if target.members]
-    return calls, alone
+        if not target.takes(size_bytes, day_of(readings[0])):
+            bundles.append(target.take_bundle())
+        target.add(member, readings)
+    bundles += [target.take_bundle() for target in filling.values() if target.members]
+    return bundles, alone
 
 
 _FRAMING_BYTES = 4

@@ -112,14 +112,14 @@ def capture_calls(
     if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
         yield from _binary_calls(captured, readings, part_id)
         return
-    call = TabularCall(captured, part_id, call_bytes)
+    builder = CallBuilder(captured, part_id, call_bytes)
     for reading in readings:
         assert isinstance(reading, bytes)
-        if not call.takes(len(reading), day_of(reading)):
-            yield call.part()
-        call.add(reading)
-    if call.readings:
-        yield call.part()
+        if not builder.takes(len(reading), day_of(reading)):
+            yield builder.take_call()
+        builder.add(reading)
+    if builder.readings:
+        yield builder.take_call()
 
 
 def _binary_calls(
@@ -152,7 +152,7 @@ def _images_calls(metadata: UploadMetadata, times: SensorMetadata, images: Itera
     return ImagesCalls(tuple(_binary_call(of_images, reading) for reading in readings))
 
 
-class TabularCall:
+class CallBuilder:
     """Gathers readings of one metadata and one UTC day into a call."""
 
     def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int = MAX_CALL_BYTES) -> None:
@@ -183,11 +183,11 @@ class TabularCall:
             self._size_bytes += len(prefix) + size
         self.readings += len(readings)
 
-    def part(self) -> UnaryCall:
+    def take_call(self) -> UnaryCall:
         """The call, which is begun anew behind it."""
-        part = UnaryCall(b"".join(self._frames), self.readings, len(self._head))
+        call = UnaryCall(b"".join(self._frames), self.readings, len(self._head))
         self._begin()
-        return part
+        return call
 
     def _begin(self) -> None:
         self._frames = [self._head]

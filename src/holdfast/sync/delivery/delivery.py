@@ -135,31 +135,31 @@ class Delivery:
 
     async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool, outcomes: Outcomes) -> None:
         """Fills `outcomes` as far as it comes."""
-        calls, others = list[Bundle](), list(founds)
+        bundles, others = list[Bundle](), list(founds)
         if len(founds) > 1:
             async with self._bundling:
-                calls, others = await in_thread(self._bundle, founds)
-        for call in calls:
-            await self._call(call, wait, alone, outcomes)
+                bundles, others = await in_thread(self._bundle, founds)
+        for each in bundles:
+            await self._send_bundle(each, wait, alone, outcomes)
         for found in others:
             outcomes[found.path] = await self._attempt(found, wait, alone)
 
     def _bundle(self, founds: Sequence[Found]) -> tuple[list[Bundle], list[Found]]:
         return bundle(self._files, founds, self._cloud.part_id, self.settlement.begun(founds))
 
-    async def _call(self, call: Bundle, wait: bool, alone: bool, outcomes: Outcomes) -> None:
+    async def _send_bundle(self, whole: Bundle, wait: bool, alone: bool, outcomes: Outcomes) -> None:
         """One call with whole files; halved as often as it is refused, until the file that is to blame is alone."""
-        pending = [call]
+        pending = [whole]
         while pending:
-            call = pending.pop()
-            founds = [member.found for member in call.members]
+            part = pending.pop()
+            founds = [member.found for member in part.members]
             try:
-                await self._send(call.part, wait, Progress(self._clock, founds[0].path, len(call.part.request)))
+                await self._send(part.call, wait, Progress(self._clock, founds[0].path, len(part.call.request)))
             except CloudError as error:
                 if verdict(error) not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
                     outcomes |= dict.fromkeys([found.path for found in founds], self._failed(founds, error, alone))
                 elif len(founds) > 1:
-                    pending += reversed(call.halves())
+                    pending += reversed(part.halves())
                 else:
                     outcomes[founds[0].path] = await self._attempt(founds[0], wait, alone)
             except NotConnectedError as error:
@@ -168,7 +168,7 @@ class Delivery:
             else:
                 self.retries.succeeded(found.path for found in founds)
                 settled = await in_thread(
-                    self.settlement.took_whole, [(member.found, member.scanned) for member in call.members]
+                    self.settlement.took_whole, [(member.found, member.scanned) for member in part.members]
                 )
                 for found, outcome in settled:
                     if isinstance(outcome, StorageError):
@@ -178,15 +178,15 @@ class Delivery:
     async def _capture_file(self, found: Found, wait: bool) -> Outcome:
         with ExitStack() as opened:
             try:
-                transfer, part = await in_thread(self._begin, found, opened)
+                transfer, call = await in_thread(self._begin, found, opened)
             except DamagedFileError as error:
                 return await in_thread(self.settlement.unreadable, found, str(error))
             progress = Progress(self._clock, found.path, found.size_bytes)
             send = partial(self._send, wait=wait, progress=progress)
             is_refused = partial(self._link.refused, " ".join(transfer.collector))
-            while part is not None:
-                await transfer.deliver(part, send, is_refused, in_thread)
-                part = await in_thread(transfer.next_part)
+            while call is not None:
+                await transfer.deliver(call, send, is_refused, in_thread)
+                call = await in_thread(transfer.next_call)
             outcome = await in_thread(transfer.finish)
             progress.done()
             return outcome
@@ -194,10 +194,10 @@ class Delivery:
     def _begin(self, found: Found, opened: ExitStack) -> tuple[Transfer, Call | None]:
         transfer = Transfer(self._files, self.settlement, found, self._cloud.part_id)
         opened.callback(transfer.close)
-        return transfer, transfer.next_part()
+        return transfer, transfer.next_call()
 
-    async def _send(self, part: Call, wait: bool, progress: Progress) -> None:
-        for call in part.calls if isinstance(part, ImagesCalls) else (part,):
+    async def _send(self, whole: Call, wait: bool, progress: Progress) -> None:
+        for call in whole.calls if isinstance(whole, ImagesCalls) else (whole,):
             await self._link.admit(wait=wait)
             if isinstance(call, UnaryCall):
                 await self._cloud.upload_capture(call.request)

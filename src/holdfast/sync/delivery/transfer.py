@@ -40,50 +40,50 @@ class Transfer:
         self._refused = list(settlement.refused(found))
         self._why_refused = "in an earlier attempt"
         rest = itertools.islice(self._reader.contents(MAX_UNARY_BINARY_BYTES), self._acknowledged, None)
-        self._parts = capture_calls(self._reader.metadata, rest, part_id)
+        self._calls = capture_calls(self._reader.metadata, rest, part_id)
 
-    def next_part(self) -> Call | None:
-        return next(self._parts, None)
+    def next_call(self) -> Call | None:
+        return next(self._calls, None)
 
     def finish(self) -> Outcome:
-        """All parts are dealt with."""
+        """All calls are dealt with."""
         return self._settlement.close(self._found, Scanned.of(self._reader), self._refused, self._why_refused)
 
     def close(self) -> None:
         self._reader.close()
 
     async def deliver(
-        self, part: Call, send: Send, is_refused: IsRefused, hop: Callable[..., Awaitable[None]]
+        self, call: Call, send: Send, is_refused: IsRefused, hop: Callable[..., Awaitable[None]]
     ) -> None:
-        """Brings a part to the cloud, all or without what it refuses. `hop` runs a function on a worker thread."""
-        pending = [part]
+        """Brings a call to the cloud, all or without what it refuses. `hop` runs a function on a worker thread."""
+        pending = [call]
         while pending:
-            part = pending.pop()
+            call = pending.pop()
             try:
-                await send(part)
+                await send(call)
             except CloudError as error:
                 found = verdict(error)
                 if found not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
                     raise
-                smaller = self._smaller(part, found)
+                smaller = self._smaller(call, found)
                 if smaller:
                     pending += reversed(smaller)
                     continue
                 if not is_refused(error):
                     raise
                 self._why_refused = str(error)
-                self._refused += range(self._acknowledged, self._acknowledged + part.readings)
-                await hop(self._note, part.readings, 0)
+                self._refused += range(self._acknowledged, self._acknowledged + call.readings)
+                await hop(self._note, call.readings, 0)
             else:
-                await hop(self._note, part.readings, part.readings)
+                await hop(self._note, call.readings, call.readings)
 
-    def _smaller(self, part: Call, found: Verdict) -> list[Call]:
-        """What to send in place of a part that was not taken; empty when it can't be made smaller."""
-        if not isinstance(part, UnaryCall):
+    def _smaller(self, call: Call, found: Verdict) -> list[Call]:
+        """What to send in place of a call that was not taken; empty when it can't be made smaller."""
+        if not isinstance(call, UnaryCall):
             return []
-        if part.readings > 1 and len(self._refused) < MAX_REFUSED:
-            return list(part.split(part.readings // 2))
-        stream = part.as_stream() if found is Verdict.TOO_LARGE else None
+        if call.readings > 1 and len(self._refused) < MAX_REFUSED:
+            return list(call.split(call.readings // 2))
+        stream = call.as_stream() if found is Verdict.TOO_LARGE else None
         return [stream] if stream is not None else []
 
     def _note(self, readings: int, delivered: int) -> None:
