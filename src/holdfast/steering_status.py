@@ -11,7 +11,7 @@ from .storage.sequence_files import rfc3339
 
 def steering_status(manager: Manager) -> dict[str, Any]:
     steering, engine = manager.steering, manager.engine
-    delivery = None if engine is None else engine.uplink.delivery.sequences
+    delivery = None if engine is None else engine.uplink.sequences
     return {
         "paused": paused(manager),
         "frequencies": [

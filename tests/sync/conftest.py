@@ -136,6 +136,8 @@ class World:
     link: Link
     delivery: Delivery
     sync: Rounds
+    stores: list[Store]
+    """Those that sync sends from; a test may change them as a new configuration does."""
     completed: int = 0
     """How often sync asked for the files to be completed."""
     hold_completion: asyncio.Event | None = None
@@ -180,8 +182,8 @@ async def make_world(
     folder.mkdir(exist_ok=True)
     store = Store(files, clock, str(folder), 1.0, 5.0)
     await eventually(lambda: store.owned)
-    stores = (store,)
-    delivery = Delivery(files, clock, lambda: stores, connection, link)
+    stores = [store]
+    delivery = Delivery(files, clock, connection, link)
 
     async def complete(appenders: object = None) -> None:
         made.completed += 1
@@ -190,7 +192,7 @@ async def make_world(
 
     store.writer.complete = complete  # type: ignore[method-assign]
     sync = Rounds(files, clock, link, delivery, lambda: stores)
-    made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, sync)
+    made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, sync, stores)
     tasks = [asyncio.create_task(run()) for run in (link.run, sync.run)]
     try:
         yield made

@@ -13,6 +13,7 @@ import pytest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Entry, FileSystem
 from holdfast.storage.space.limits import Rules
+from holdfast.storage.store import Store
 from holdfast.sync import rounds
 from holdfast.sync.walk import walk
 from holdfast.sync.walk.audit import Audit
@@ -141,3 +142,44 @@ async def test_a_folder_that_is_not_listed_yet_has_lost_nothing(world: World) ->
     walk.whole = True
     await asyncio.to_thread(audit.finish, walk, [])
     assert world.ledger.readings()[API, "lidar", "Readings"].vanished == 3
+
+
+async def test_a_file_belongs_to_the_store_that_it_had_when_it_was_claimed(world: World) -> None:
+    """A change of the config may make the folder that it lies in a store of its own meanwhile."""
+    path = world.capture_file("9999-a", [1])
+    nested = Store(world.files, SystemClock(), str(path.parent), 1.0, 5.0)
+    await eventually(lambda: nested.owned)
+    claimed: list[bool] = []
+
+    async def change() -> None:
+        world.stores.append(nested)
+        claimed.append(world.store.claims.take(str(path)))
+
+    world.cloud.before_answer = change
+    world.sync.configure(world.settings(disabled=True))
+    assert (await world.sync.sync_now()).files == 1
+    assert claimed == [False] and world.store.claims.take(str(path))
+    assert world.ledger.readings()[API, "lidar", "Readings"].delivered == 1 and not nested.ledger.readings()
+    await nested.close()
+
+
+async def test_a_store_that_is_given_up_ends_the_uploads_that_belong_to_it_though_they_lie_elsewhere(
+    tmp_path: Path,
+) -> None:
+    async with make_world(tmp_path) as world:
+        arrived = asyncio.Event()
+
+        async def hold() -> None:
+            arrived.set()
+            await asyncio.Event().wait()
+
+        world.cloud.before_answer = hold
+        outside = write_old_file(tmp_path / "outside" / "a.txt", b"x")
+        world.sync.configure(world.settings(disabled=True, additional_paths=(str(outside.parent),)))
+        manual = asyncio.create_task(world.sync.sync_now())
+        await asyncio.wait_for(arrived.wait(), 20)
+        other = Store(world.files, SystemClock(), str(tmp_path / "other"), 1.0, 5.0)
+        world.stores.insert(0, other)
+        await asyncio.wait_for(world.sync.release(world.store), 20)
+        assert (await manual).failed.count == 1 and outside.exists()
+        await other.close()

@@ -339,7 +339,7 @@ async def test_a_stop_ends_an_upload_that_takes_its_cancellation_for_a_closed_co
             ended.set()
         return {}
 
-    world.delivery.attempt_together = attempt  # type: ignore[method-assign]
+    world.delivery.attempt = attempt  # type: ignore[method-assign]
     world.capture_file("9999-a", [1])
     world.sync.configure(world.settings())
     await asyncio.wait_for(began.wait(), 20)

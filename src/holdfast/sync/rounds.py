@@ -21,9 +21,8 @@ from dataclasses import dataclass, replace
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
-from ..config.space import DEFAULT_PRIORITY
 from ..storage.layout import FileKind
-from ..storage.store import Store
+from ..storage.store import Store, store_of
 from .cloud.link import Link
 from .delivery.bundler import Bundler
 from .delivery.delivery import Delivery
@@ -208,7 +207,7 @@ class Rounds:
     async def release(self, store: Store) -> None:
         """Ends the uploads of a store that is given up; what is just being settled comes to its end, however long a
         disk takes, since the store is closed behind it."""
-        tasks = self._under_way.tasks([path for path in self._under_way if store.holds(path)])
+        tasks = self._under_way.tasks(store)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -241,14 +240,14 @@ class Rounds:
     async def _round(self, report: SyncReport | None, select: Select | None = None) -> None:
         """Completes what was captured, walks, and starts an upload for each file that is due; a part of what there
         is says nothing of the rest."""
-        main, *others = self._stores()
+        main, *others = everything = self._stores()
         stores = [store for store in (main, *others) if store.owned]
         await _complete(stores)
         settings, retries = self._settings, self._delivery.retries
         audits = [Audit(store) for store in stores] if select is None else []
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
-        order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
+        order = Order(settings.newest_first, lambda folder: _priority(everything, folder))
         walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order)
         known = None
         if report is None:
@@ -346,9 +345,8 @@ class Rounds:
             scheduled = False
         if upload.founds and (self._goes_on or not scheduled):
             await self.summary.learn_paths()
-            upload.outcomes |= await self._delivery.attempt_together(
-                upload.founds, wait=scheduled, alone=room.alone
-            )
+            store = upload.decide_store(self._stores())
+            upload.outcomes |= await self._delivery.attempt(store, upload.founds, wait=scheduled, alone=room.alone)
 
     def _ended(self, upload: Upload, room: Reservation) -> None:
         for outcome, founds in upload.ends():
@@ -366,7 +364,5 @@ async def _complete(stores: Sequence[Store]) -> None:
 
 
 def _priority(stores: Sequence[Store], folder: str) -> int:
-    """Of what lies in a folder."""
-    inside = [store for store in stores if store.holds(folder)]
-    store = max(inside, key=lambda store: len(store.root), default=None)
-    return store.limits.priority(folder) if store is not None else DEFAULT_PRIORITY
+    """Returns the priority of the capture files in a folder."""
+    return store_of(stores, folder).limits.priority(folder)

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ..storage.store import Store, store_of
 from .found import Found, Outcome
 from .manual import SyncReport
 
@@ -21,6 +22,16 @@ class Upload:
     """Given right behind `UnderWay.begin`."""
     waiting: dict[SyncReport, set[str]] = field(default_factory=dict)
     """Who waits for which of the paths."""
+    _store: Store | None = field(default=None, init=False)
+
+    def decide_store(self, stores: Sequence[Store]) -> Store:
+        """Returns the store that the files belong to, from now on whatever becomes of the configuration."""
+        self._store = store_of(stores, self.founds[0].path)
+        return self._store
+
+    def concerns(self, store: Store) -> bool:
+        """Whether the files belong to `store`, or lie in it."""
+        return self._store is store or any(store.holds(found.path) for found in self.founds[:1])
 
     def ends(self) -> Iterator[tuple[Outcome, list[Found]]]:
         """What became of them; those that were not tried came to no end."""
@@ -70,10 +81,10 @@ class UnderWay:
                 told.add(found.path)
                 report.begin()
 
-    def tasks(self, where: Iterable[str] | None = None) -> set[asyncio.Task[None]]:
-        """Of all uploads, or of those of some paths."""
-        uploads = self._uploads.values() if where is None else [self._uploads[path] for path in where]
-        return {upload.task for upload in uploads}
+    def tasks(self, store: Store | None = None) -> set[asyncio.Task[None]]:
+        """The tasks of all uploads, or of those that concern `store`."""
+        uploads = self._uploads.values()
+        return {upload.task for upload in uploads if store is None or upload.concerns(store)}
 
     def unwanted(self) -> set[asyncio.Task[None]]:
         """The tasks of the uploads for which nobody waits."""

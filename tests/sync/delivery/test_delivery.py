@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -12,7 +11,6 @@ from viam.proto.app.datasync import DataCaptureUploadRequest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.storage.claims import Claims
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.delivery.calls import MAX_CALL_BYTES
 from holdfast.sync.found import Found, Outcome
@@ -34,7 +32,13 @@ def only_file(world: World) -> Found:
 
 async def attempt(world: World, found: Found | None = None) -> Outcome:
     await world.link.connected()
-    return await world.delivery.attempt(found or only_file(world), wait=False)
+    return await attempt_now(world, found or only_file(world))
+
+
+async def attempt_now(world: World, found: Found) -> Outcome:
+    """One attempt, whether there is a link or not."""
+    outcomes = await world.delivery.attempt(world.store, [found], wait=False)
+    return outcomes[found.path]
 
 
 def counts(world: World) -> ReadingCounts:
@@ -52,7 +56,7 @@ async def test_a_capture_file_is_deleted_after_the_cloud_has_it(world: World) ->
 async def test_an_arbitrary_file_arrives_byte_for_byte_with_tags(world: World) -> None:
     content = bytes(range(256)) * 1000
     path = write_old_file(world.folder / "tag=x" / "a.bin", content)
-    world.delivery.tags = ("fleet",)
+    world.delivery.configure(tags=("fleet",))
     assert await attempt(world) is Outcome.DELIVERED
     ((meta, received),) = world.arrived.files
     assert received == content and meta.file_name == str(path) and sorted(meta.tags) == ["fleet", "x"]
@@ -65,7 +69,7 @@ async def test_a_file_stays_while_there_is_no_link(world: World) -> None:
     found = only_file(world)
     await world.link.connected()
     await world.cable.cut()
-    assert await world.delivery.attempt(found, wait=False) is Outcome.WAITING
+    assert await attempt_now(world, found) is Outcome.WAITING
     assert path.exists() and world.delivery.retrying == 0
 
 
@@ -290,22 +294,6 @@ async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended
         with pytest.raises(asyncio.CancelledError):
             await task
         assert not path.exists() and world.store.claims.take(str(path))
-
-
-async def test_a_claim_is_given_back_where_it_was_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of the config may give the file another store meanwhile."""
-    path = world.capture_file("9999-a", [1])
-    others = SimpleNamespace(claims=Claims())
-
-    async def change() -> None:
-        monkeypatch.setattr(world.delivery.settlement, "store_of", lambda found: others)
-        task.cancel()
-
-    world.cloud.before_answer = change
-    task = asyncio.create_task(attempt(world))
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert world.store.claims.take(str(path))
 
 
 def test_the_request_of_the_parts_test_is_what_the_cloud_reads() -> None:

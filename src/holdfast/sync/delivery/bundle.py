@@ -8,7 +8,7 @@ days, binary) is left to be sent by itself.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,15 +17,14 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from ...storage.capture_files.reader import CaptureReader
-from ..found import Found
 from .calls import MAX_CALL_BYTES, CallBuilder, UnaryCall, day_of
-from .settlement import Scanned
+from .settlement import Scanned, Settlement
 
 
 class Member(NamedTuple):
     """A file in a call, with all of its readings."""
 
-    found: Found
+    settlement: Settlement
     scanned: Scanned
 
 
@@ -63,22 +62,18 @@ class _FillingBundle:
 
 def bundle(
     files: FileSystem,
-    founds: Sequence[Found],
+    settlements: Sequence[Settlement],
     part_id: str,
-    begun: Collection[str],
     call_bytes: int = MAX_CALL_BYTES,
-) -> tuple[list[Bundle], list[Found]]:
-    """The calls for `founds`, and the files among them that are to be sent by themselves.
-
-    `begun` are the paths of files of which the cloud has a part.
-    """
+) -> tuple[list[Bundle], list[Settlement]]:
+    """Returns the calls for these files, and the files among them that are to be sent by themselves."""
     bundles: list[Bundle] = []
-    alone: list[Found] = []
+    alone: list[Settlement] = []
     filling: dict[bytes, _FillingBundle] = {}
-    for found in founds:
-        taken = None if found.path in begun else _read(files, found, call_bytes)
+    for settlement in settlements:
+        taken = None if settlement.acknowledged else _read(files, settlement, call_bytes)
         if taken is None:
-            alone.append(found)
+            alone.append(settlement)
             continue
         captured, readings, member = taken
         key = captured.SerializeToString(deterministic=True)
@@ -97,10 +92,10 @@ _FRAMING_BYTES = 4
 
 
 def _read(
-    files: FileSystem, found: Found, call_bytes: int
+    files: FileSystem, settlement: Settlement, call_bytes: int
 ) -> tuple[DataCaptureMetadata, list[bytes], Member] | None:
     try:
-        reader = CaptureReader(files, found.path)
+        reader = CaptureReader(files, settlement.found.path)
     except (DamagedFileError, StorageError):
         return None
     try:
@@ -113,4 +108,4 @@ def _read(
         reader.close()
     if not readings or day_of(readings[0]) != day_of(readings[-1]):
         return None
-    return reader.metadata, readings, Member(found, Scanned.of(reader))
+    return reader.metadata, readings, Member(settlement, Scanned.of(reader))

@@ -42,7 +42,7 @@ class Progress:
 
         return count
 
-    def took(self, size_bytes: int = 0) -> None:
+    def note_accepted(self, size_bytes: int = 0) -> None:
         """The cloud has a further part: one of `size_bytes`, or what went by `counted`."""
         self._sent(size_bytes)
         self._taken_bytes = self._sent_bytes
@@ -60,7 +60,7 @@ class Progress:
             duration((now_s - self._began_s) / share * (1 - share)),
         )  # fmt: skip
 
-    def done(self) -> None:
+    def note_end(self) -> None:
         """The cloud has all of it."""
         now_s = self._clock.monotonic()
         if now_s - self._began_s >= QUIET_S:

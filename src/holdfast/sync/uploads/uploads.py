@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -23,13 +23,13 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.tasks import end, in_thread, unheard
 from ...errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
-from ...storage.store import Store
+from ...storage.store import Store, store_of
 from ..cloud.cloud import Cloud
 from ..cloud.link import Link
 from ..cloud.verdicts import Verdict, verdict
 from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
 from ..delivery.progress import Progress
-from ..delivery.settlement import Settlement
+from ..delivery.settlement import Settlement, Settlements
 from ..found import Found
 from .kept import forget_unfinished, keep, path_for
 from .sources import Candidate, Source
@@ -64,14 +64,16 @@ class Uploads:
         clock: Clock,
         cloud: Cloud,
         link: Link,
-        settlement: Settlement,
+        settlements: Settlements,
+        stores: Callable[[], Sequence[Store]],
         may_begin: Callable[[], Awaitable[object]],
     ) -> None:
         self._files = files
         self._clock = clock
         self._cloud = cloud
         self._link = link
-        self._settlement = settlement
+        self._settlements = settlements
+        self._stores = stores
         self._may_begin = may_begin
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._writing = asyncio.Lock()
@@ -85,9 +87,10 @@ class Uploads:
                 raise NotUploadedError("it is empty")
             if not candidate.is_synced:
                 return await self._send(source, labels)
-            with self._claimed(source.found):
+            settlement = self._settlement_of(source.found)
+            with _claimed(settlement):
                 uploaded = await self._send(source, labels)
-                await in_thread(self._settle, source)
+                await in_thread(_settle, source, settlement)
                 return uploaded
 
     async def data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
@@ -127,12 +130,12 @@ class Uploads:
                 await self._link.connected()
                 async with self._slots, self._opened(store.root, path) as source:
                     uploaded = await self._send(source, Labels())
-                    await in_thread(self._settle, source)
+                    await in_thread(_settle, source, self._settlement_of(source.found))
                     return uploaded
             except (NotConnectedError, _FailedError) as error:
                 raise NotConnectedError(_later(path, str(error))) from error
             except _RefusedError as error:
-                await in_thread(self._settlement.refused_file, error.found, str(error))
+                await in_thread(self._settlement_of(error.found).quarantine_refused_file, str(error))
                 raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
         finally:
             store.claims.free(path)
@@ -144,14 +147,8 @@ class Uploads:
         keep(self._files, store.root, path, data, store.limits.limits.most_bytes)
         store.writer.completion.wrote()
 
-    def _settle(self, source: Source) -> None:
-        """The cloud has it: it goes, unless another file has its name by now."""
-        if not source.has_its_name():
-            return
-        try:
-            self._settlement.close_file(source.found)
-        except StorageError as error:
-            logger.warning("%s: it is uploaded, and stays: %s", printable(source.found.path), error)
+    def _settlement_of(self, found: Found) -> Settlement:
+        return self._settlements.of(store_of(self._stores(), found.path), found)
 
     async def _send(self, source: Source, labels: Labels) -> Uploaded:
         """One call; NotUploadedError says why it did not succeed."""
@@ -174,7 +171,7 @@ class Uploads:
         except StorageError as error:
             raise _FailedError(str(error)) from error
         self._link.succeeded()
-        progress.done()
+        progress.note_end()
         if not await asyncio.to_thread(source.is_unchanged):
             raise _FailedError("it changed while it was sent")
         return Uploaded(source.found.size_bytes, _identity(answer))
@@ -196,16 +193,6 @@ class Uploads:
         opened.callback(source.close)
         return source
 
-    @contextmanager
-    def _claimed(self, found: Found) -> Iterator[None]:
-        claims = self._settlement.store_of(found).claims
-        if not claims.take(found.path):
-            raise NotUploadedError("sync is sending it")
-        try:
-            yield
-        finally:
-            claims.free(found.path)
-
 
 class _FailedError(NotUploadedError):
     """It may succeed later."""
@@ -217,6 +204,27 @@ class _RefusedError(NotUploadedError):
     def __init__(self, found: Found, why: str) -> None:
         super().__init__(why)
         self.found = found
+
+
+@contextmanager
+def _claimed(settlement: Settlement) -> Iterator[None]:
+    claims, path = settlement.store.claims, settlement.found.path
+    if not claims.take(path):
+        raise NotUploadedError("sync is sending it")
+    try:
+        yield
+    finally:
+        claims.free(path)
+
+
+def _settle(source: Source, settlement: Settlement) -> None:
+    """Counts and removes a file that the cloud has, unless another file has its name by now. Blocks."""
+    if not source.has_its_name():
+        return
+    try:
+        settlement.settle_file()
+    except StorageError as error:
+        logger.warning("%s: it is uploaded, and stays: %s", printable(source.found.path), error)
 
 
 def _later(path: str, why: str) -> str:
