@@ -14,8 +14,8 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.intervals import rest_s
 from ..errors import StorageError
+from ..storage.ledger.ledger import Ledger
 from ..storage.quarantine.listing import failed_files
-from ..storage.store import Store
 
 LOOK_S = 2.0
 AGAIN_S = 600.0
@@ -23,18 +23,22 @@ MOST_COUNTING = 0.02
 
 
 class FailedCount:
-    """Of all stores, and of the other sync paths. `files` and `bytes` are None until they are counted."""
+    """Counts what lies in quarantine in the capture folders and under the other sync paths.
+
+    `files` and `bytes` are None until they are counted.
+    """
 
     def __init__(
         self,
         files: FileSystem,
         clock: Clock,
-        stores: Callable[[], Sequence[Store]],
+        folders: Callable[[], Sequence[tuple[str, Ledger]]],
         other_paths: Callable[[], Sequence[str]],
     ) -> None:
+        """`folders` gives the roots of the capture folders, each with its ledger."""
         self._disk = files
         self._clock = clock
-        self._stores = stores
+        self._folders = folders
         self._other_paths = other_paths
         self.files: int | None = None
         self.bytes: int | None = None
@@ -54,11 +58,12 @@ class FailedCount:
             await self._clock.sleep(LOOK_S)
 
     def _changes(self) -> object:
-        """Something else once anything was put into quarantine, or taken out."""
-        ledgers = [store.ledger for store in self._stores()]
+        """Returns something that differs once anything was put into quarantine, or taken out."""
+        folders = self._folders()
+        ledgers = [ledger for _, ledger in folders]
         quarantined = [sum(counts.quarantined for counts in ledger.readings().values()) for ledger in ledgers]
         return (
-            [store.root for store in self._stores()],
+            [root for root, _ in folders],
             tuple(self._other_paths()),
             quarantined,
             [ledger.files.quarantined for ledger in ledgers],
@@ -66,7 +71,7 @@ class FailedCount:
 
     def _count(self) -> tuple[int, int]:
         files = size_bytes = 0
-        for failed in failed_files(self._disk, [store.root for store in self._stores()], self._other_paths()):
+        for failed in failed_files(self._disk, [root for root, _ in self._folders()], self._other_paths()):
             with suppress(StorageError):
                 size_bytes += self._disk.stat(failed.path).st_size
                 files += 1

@@ -40,7 +40,12 @@ class Uplink:
         self.link = Link(self._cloud, settings, clock)
         self.delivery = Delivery(files, clock, self._cloud, self.link)
         self.sync = Rounds(files, clock, self.link, self.delivery, stores)
-        self.failed = FailedCount(files, clock, stores, lambda: self.sync.additional_paths)
+        self.failed = FailedCount(
+            files,
+            clock,
+            lambda: [(store.root, store.ledger) for store in stores()],
+            lambda: self.sync.additional_paths,
+        )
         self.uploads = Uploads(
             files, clock, self._cloud, self.link, self.delivery.settlements, stores, self.sync.until_resumed
         )
