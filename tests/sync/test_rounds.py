@@ -56,11 +56,11 @@ async def test_a_file_that_is_known_and_found_by_the_same_round_goes_once_and_fr
 async def test_a_retry_needs_no_listing_of_its_folder(tmp_path: Path) -> None:
     async with make_world(tmp_path, files=Unlisted()) as world:
         path = world.capture_file("9999-a", [1])
-        world.delivery.retries.failed([str(path)])
+        world.delivery.retries.note_failure([str(path)])
         gone = str(world.folder / "lidar" / "gone.capture")
         elsewhere = write_old_file(tmp_path / "elsewhere.txt", b"x")
-        world.delivery.retries.failed([gone])
-        world.delivery.retries.failed([str(elsewhere)])
+        world.delivery.retries.note_failure([gone])
+        world.delivery.retries.note_failure([str(elsewhere)])
         world.sync.configure(world.settings())
         await eventually(lambda: world.arrived.of("lidar") == [1])
         await eventually(lambda: gone not in world.delivery.retries._files)

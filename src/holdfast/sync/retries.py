@@ -71,7 +71,7 @@ class Retries:
             files = [path for path in files if os.path.dirname(path) not in folders]
         return files + [wait.example for wait in self._folders.values() if wait.example and wait.at_s <= now_s]
 
-    def failed(self, paths: Iterable[str]) -> float:
+    def note_failure(self, paths: Iterable[str]) -> float:
         """Files failed in one call; returns the seconds until they are tried again."""
         paths = list(paths)
         known = [wait for path in paths if (wait := self._files.get(path)) is not None]
@@ -82,14 +82,14 @@ class Retries:
         self.forget(paths)
         full = self._units >= MAX_UNITS or len(self._files) + len(paths) > MAX_FILES
         if full or os.path.dirname(paths[0]) in self._folders:
-            return self._folder_failed(paths[0])
+            return self._note_folder_failure(paths[0])
         self._units += 1
         wait.files = len(paths)
         for path in paths:
             self._files[path] = wait
         return wait_s
 
-    def succeeded(self, paths: Iterable[str]) -> None:
+    def note_success(self, paths: Iterable[str]) -> None:
         """Calls with these files went well."""
         paths = list(paths)
         self.forget(paths)
@@ -108,7 +108,7 @@ class Retries:
             if self._folders and (known := self._folders.get(os.path.dirname(path))) and known.example == path:
                 known.example = ""
 
-    def cut(self, paths: Iterable[str]) -> None:
+    def note_cut(self, paths: Iterable[str]) -> None:
         """The link was cut while a call with these files was under way."""
         for path in paths:
             self._cuts[path] = self._cuts.get(path, 0) + 1
@@ -122,7 +122,7 @@ class Retries:
         wait = self._files.get(path) if self._files else None
         return max(1, MAX_FILES_PER_CALL >> wait.failures) if wait is not None else MAX_FILES_PER_CALL
 
-    def _folder_failed(self, path: str) -> float:
+    def _note_folder_failure(self, path: str) -> float:
         folder = os.path.dirname(path)
         known = self._folders.pop(folder, None)
         wait = self._folders[folder] = known or _Wait(unit_backoff(), 0)

@@ -94,7 +94,9 @@ class Delivery:
                 await self._attempt_claimed(claimed, wait, alone, outcomes)
             except Exception as error:  # the last resort: everything foreseen is handled
                 rest = [each.found for each in claimed if each.found.path not in outcomes]
-                wait_s = self.retries.failed([found.path for found in rest])  # fewer together, until it is alone
+                wait_s = self.retries.note_failure(
+                    [found.path for found in rest]
+                )  # fewer together, until it is alone
                 self.last_error = f"{printable(rest[0].path)}: {type(error).__name__}: {error}"
                 logger.exception(
                     "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
@@ -146,7 +148,7 @@ class Delivery:
                 self.last_error = str(error)
                 outcomes |= dict.fromkeys(_paths(founds), Outcome.WAITING)
             else:
-                self.retries.succeeded(_paths(founds))
+                self.retries.note_success(_paths(founds))
                 for settlement, outcome in await in_thread(settle_together, part.members):
                     if isinstance(outcome, StorageError):
                         outcome = self._unusable(settlement, outcome)
@@ -168,7 +170,7 @@ class Delivery:
             return Outcome.WAITING
         except StorageError as error:
             return self._unusable(settlement, error)
-        self.retries.succeeded([found.path])
+        self.retries.note_success([found.path])
         return outcome
 
     async def _send_capture_file(self, settlement: Settlement, wait: bool) -> Outcome:
@@ -232,9 +234,9 @@ class Delivery:
         self.last_error = f"{what}: {error}"
         found = self._link.failed(founds[0].path, error)
         if error.is_cut:
-            self.retries.cut(_paths(founds))
+            self.retries.note_cut(_paths(founds))
         if found is not Verdict.LINK or (alone and error.is_cut):
-            wait_s = self.retries.failed(_paths(founds))
+            wait_s = self.retries.note_failure(_paths(founds))
             logger.warning(
                 "%s: not accepted: %s; tried again in %.1f s",
                 what,
@@ -253,7 +255,7 @@ class Delivery:
                 settlement.note_vanished()
             return Outcome.GONE
         self.last_error = str(error)
-        wait_s = self.retries.failed([path])
+        wait_s = self.retries.note_failure([path])
         logger.warning("%s; tried again in %.1f s", error, wait_s, extra=once(str(error)))
         return Outcome.WAITING
 
