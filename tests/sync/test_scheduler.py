@@ -281,13 +281,13 @@ async def test_what_went_is_told_by_sync_path_as_it_is_configured(tmp_path: Path
         world.capture_file("9999-a", [1])
         world.sync.configure(world.settings(disabled=True, additional_paths=(str(link),)))
         await world.sync.sync_now()
-        assert set(world.sync.summary._tallies) == {str(world.folder), str(link)}
+        assert set(world.sync.summary._totals) == {str(world.folder), str(link)}
 
 
 def test_a_report_lists_a_hundred_failures_and_counts_all() -> None:
     report = SyncReport(pending=150)
     for number in range(150):
-        report.add(Found(f"/f{number}", FileKind.ARBITRARY, 1, 0, 0), Outcome.WAITING)
+        report.note_outcome(Found(f"/f{number}", FileKind.ARBITRARY, 1, 0, 0), Outcome.WAITING)
     assert report.failed.count == 150 and len(report.failed.first) == 100 and report.done.is_set()
 
 
@@ -466,7 +466,7 @@ async def test_what_goes_together_is_accounted_for_file_by_file(world: World) ->
     assert (await world.sync.sync_now()).files == 3
     assert (world.sync.backlog.files, world.sync.backlog.bytes) == (0, 0)
     assert left == [(str(world.folder / "lidar"), 3, size_bytes)]
-    tally = world.sync.summary._tallies[str(world.folder)]
+    tally = world.sync.summary._totals[str(world.folder)]
     assert (tally.files, tally.bytes, tally.failed) == (3, size_bytes, 3)
     assert world.cloud.calls["DataCaptureUpload"] == 2
 

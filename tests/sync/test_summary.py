@@ -22,7 +22,7 @@ class Rig:
         self.summary = Summary(self.clock, lambda: self.paths, self.backlog, Meter())
 
     def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
-        self.summary.add(path, outcome, 1, 1024)
+        self.summary.note_attempt(path, outcome, 1, 1024)
 
 
 @pytest.fixture

@@ -42,16 +42,18 @@ class SyncReport:
     """Files that are under way; and 1 while it still looks for more."""
     done: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
-    def begin(self) -> None:
+    def note_begun(self) -> None:
+        """Counts one more thing to wait for: a file that is under way, or the search for files."""
         self.pending += 1
 
-    def end(self) -> None:
+    def note_ended(self) -> None:
+        """Takes back one call of `note_begun`; the last one sets `done`."""
         self.pending -= 1
         if self.pending == 0:
             self.done.set()
 
-    def add(self, found: Found, outcome: Outcome) -> None:
-        """An upload for which `begin` was called has ended."""
+    def note_outcome(self, found: Found, outcome: Outcome) -> None:
+        """Counts what became of a file for which `note_begun` was called."""
         if outcome is Outcome.DELIVERED:
             self.files += 1
             self.bytes += found.size_bytes
@@ -59,7 +61,19 @@ class SyncReport:
             self.quarantined += 1
         elif outcome is Outcome.WAITING:
             self.failed.add(printable(found.path))
-        self.end()
+        self.note_ended()
+
+    def note_too_recent(self, paths: Sequence[str]) -> None:
+        """Names arbitrary files that are left out since they were changed a moment ago."""
+        self.too_recent = list(paths)
+
+    def note_seconds(self, seconds: float) -> None:
+        """Says how long the manual sync has taken."""
+        self.seconds = seconds
+
+    def note_error(self, error: str) -> None:
+        """Says why the last of the failed files failed; ignored when none did."""
+        self.last_error = error if self.failed.count else ""
 
 
 def select(

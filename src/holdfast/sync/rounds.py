@@ -119,7 +119,7 @@ class Rounds:
             self._listings.clear()
         self._settings = settings
         if settings.disabled:
-            for task in self._under_way.unwanted():
+            for task in self._under_way.unwanted_tasks():
                 task.cancel()
 
     async def run(self) -> None:
@@ -185,7 +185,7 @@ class Rounds:
             for path in paths:
                 found = await asyncio.to_thread(walk.look_at, path)
                 if found is not None and found.path in self._under_way:
-                    self._under_way.tell(report, [found])
+                    self._under_way.notify(report, [found])
                 elif found is not None:
                     await self._start([found], report)
         return report
@@ -194,15 +194,15 @@ class Rounds:
     async def _reporting(self, report: SyncReport) -> AsyncIterator[None]:
         """Finds the link, and lets the uploads that are begun inside come to their ends."""
         started_s = self._clock.monotonic()
-        report.begin()
+        report.note_begun()
         try:
             await self._link.connected()
             yield
-            report.end()
+            report.note_ended()
             await report.done.wait()
         finally:
-            report.seconds = self._clock.monotonic() - started_s
-        report.last_error = self._delivery.last_error or "" if report.failed.count else ""
+            report.note_seconds(self._clock.monotonic() - started_s)
+        report.note_error(self._delivery.last_error or "")
 
     async def release(self, store: Store) -> None:
         """Ends the uploads of a store that is given up; what is just being settled comes to its end, however long a
@@ -248,10 +248,9 @@ class Rounds:
         paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
         order = Order(settings.newest_first, lambda folder: _priority(everything, folder))
-        walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order)
-        known = None
-        if report is None:
-            walk.retries, walk.listings, known = retries, self._listings, self._known
+        waiting, listings, known = (retries, self._listings, self._known) if report is None else (None, None, None)
+        walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order, waiting, listings)
+        if known is not None:
             known.gather_due(order)
         mark = self.backlog.begin()
         asked_s = began_s = self._clock.monotonic()
@@ -271,7 +270,7 @@ class Rounds:
                     break
             elif found.path in self._under_way:
                 if report is not None:
-                    self._under_way.tell(report, [found])
+                    self._under_way.notify(report, [found])
             elif report is None and not self._delivery.is_due(found):
                 continue
             elif found.kind is FileKind.ENDED_SEQUENCE and len(sequences) < _MAX_SEQUENCES:
@@ -290,7 +289,7 @@ class Rounds:
         if select is None:
             self.backlog.found(mark, walk)
         if report is not None:
-            report.too_recent = walk.too_recent.first
+            report.note_too_recent(walk.too_recent.first)
 
     def _paths(self) -> tuple[str, ...]:
         """Every sync path."""
@@ -309,12 +308,12 @@ class Rounds:
     async def _start(self, founds: list[Found], report: SyncReport | None) -> bool:
         """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
         priority = _priority(self._stores(), founds[0].folder)
-        room = self._lanes.room_for(founds, priority=priority)
-        await self._lanes.queue(room, self._settings.uploads)
+        reservation = self._lanes.reservation_for(founds, priority=priority)
+        await self._lanes.queue(reservation, self._settings.uploads)
         if self._stopped or (report is None and not self._goes_on):
-            self._lanes.leave(room)
+            self._lanes.leave(reservation)
             return False
-        self._begin(founds, room, report)
+        self._begin(founds, reservation, report)
         return True
 
     def _start_alone(self, suspects: list[Found], report: SyncReport | None) -> None:
@@ -323,40 +322,41 @@ class Rounds:
         bundles = [full for found in suspects for full in bundler.add(found)]
         for founds in (*bundles, bundler.take()):
             if founds and not self._stopped:
-                self._begin(founds, self._lanes.room_for(founds, alone=True), report)
+                self._begin(founds, self._lanes.reservation_for(founds, alone=True), report)
 
-    def _begin(self, founds: list[Found], room: Reservation, report: SyncReport | None) -> None:
+    def _begin(self, founds: list[Found], reservation: Reservation, report: SyncReport | None) -> None:
         """Uploads those of `founds` that no other round has begun meanwhile."""
-        upload = self._under_way.begin(founds)
-        task = asyncio.get_running_loop().create_task(self._upload(upload, room, scheduled=report is None))
-        task.add_done_callback(lambda _: self._ended(upload, room))  # even if cancelled before it began
-        upload.task = task
+        upload = self._under_way.begin_upload(founds)
+        upload.start(
+            self._upload(upload, reservation, scheduled=report is None), lambda: self._ended(upload, reservation)
+        )
         if report is not None:
-            self._under_way.tell(report, founds)
+            self._under_way.notify(report, founds)
 
     @property
     def _goes_on(self) -> bool:
         return not (self._paused or self._hold or self._settings.disabled)
 
-    async def _upload(self, upload: Upload, room: Reservation, *, scheduled: bool) -> None:
-        await self._lanes.enter(room, self._settings.uploads)
+    async def _upload(self, upload: Upload, reservation: Reservation, *, scheduled: bool) -> None:
+        await self._lanes.enter(reservation, self._settings.uploads)
         if upload.waiting:
             await self._resumed.wait()
             scheduled = False
         if upload.founds and (self._goes_on or not scheduled):
             await self.summary.learn_paths()
             store = upload.decide_store(self._stores())
-            upload.outcomes |= await self._delivery.attempt(store, upload.founds, wait=scheduled, alone=room.alone)
+            outcomes = await self._delivery.attempt(store, upload.founds, wait=scheduled, alone=reservation.alone)
+            upload.note_outcomes(outcomes)
 
-    def _ended(self, upload: Upload, room: Reservation) -> None:
-        for outcome, founds in upload.ends():
+    def _ended(self, upload: Upload, reservation: Reservation) -> None:
+        for outcome, founds in upload.founds_by_outcome():
             files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
-            self.summary.add(founds[0].path, outcome, files, size_bytes)
+            self.summary.note_attempt(founds[0].path, outcome, files, size_bytes)
             if outcome is not Outcome.WAITING:
                 self.backlog.left(files, size_bytes)
                 self._listings.left(founds[0].folder, files, size_bytes)
-        self._under_way.end(upload)
-        self._lanes.leave(room)
+        self._under_way.end_upload(upload)
+        self._lanes.leave(reservation)
 
 
 async def _complete(stores: Sequence[Store]) -> None:

@@ -26,7 +26,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Tally:
+class _PathTotals:
     """What became of the files of one sync path."""
 
     files: int = 0
@@ -49,19 +49,19 @@ class Summary:
         self._paths = paths
         self._backlog = backlog
         self._meter = meter
-        self._tallies: dict[str, _Tally] = {}
+        self._totals: dict[str, _PathTotals] = {}
         self._known: tuple[Sequence[str], list[tuple[str, str]]] = ((), [])
 
-    def add(self, path: str, outcome: Outcome, files: int, size_bytes: int) -> None:
+    def note_attempt(self, path: str, outcome: Outcome, files: int, size_bytes: int) -> None:
         """An attempt has ended, of so many files in the folder of `path`."""
-        tally = self._tallies.setdefault(self._path_of(path), _Tally())
+        total = self._totals.setdefault(self._path_of(path), _PathTotals())
         if outcome is Outcome.DELIVERED:
-            tally.files += files
-            tally.bytes += size_bytes
+            total.files += files
+            total.bytes += size_bytes
         elif outcome is Outcome.QUARANTINED:
-            tally.quarantined += files
+            total.quarantined += files
         elif outcome is Outcome.WAITING:
-            tally.failed += files
+            total.failed += files
 
     async def run(self) -> None:
         """Says it, for ever."""
@@ -69,7 +69,7 @@ class Summary:
         began_s = self._clock.monotonic()
         while True:
             await self._clock.sleep(wait_s)
-            if not self._tallies:
+            if not self._totals:
                 continue
             now_s = self._clock.monotonic()
             wait_s = min(2 * wait_s, SELDOM_S) if self._is_well() else OFTEN_S
@@ -78,13 +78,13 @@ class Summary:
 
     def _is_well(self) -> bool:
         """Whether everything was taken, and less waits than went."""
-        tallies = self._tallies.values()
-        bad = sum(tally.failed + tally.quarantined for tally in tallies)
-        return not bad and self._backlog.files <= sum(tally.files for tally in tallies)
+        totals = self._totals.values()
+        bad = sum(total.failed + total.quarantined for total in totals)
+        return not bad and self._backlog.files <= sum(total.files for total in totals)
 
     def _say(self, seconds: float) -> None:
-        tallies, self._tallies = self._tallies, {}
-        paths = [f"{printable(path)}: {tally}" for path, tally in sorted(tallies.items())]
+        totals, self._totals = self._totals, {}
+        paths = [f"{printable(path)}: {total}" for path, total in sorted(totals.items())]
         if len(paths) > _MAX_PATHS:
             paths[_MAX_PATHS:] = [f"and {len(paths) - _MAX_PATHS} more paths"]
         rate = self._meter.bytes_per_s
@@ -95,7 +95,8 @@ class Summary:
         )  # fmt: skip
 
     async def learn_paths(self) -> None:
-        """Looks where the sync paths really lie, when they are others than before. To be called before `add`."""
+        """Finds out where the sync paths really lie, if they have changed. The caller awaits this before
+        `note_attempt`."""
         paths = self._paths()
         if paths != self._known[0]:
             self._known = (paths, await asyncio.to_thread(_real, paths))

@@ -66,69 +66,73 @@ class Lanes:
         self._alone_inside = 0
 
     @staticmethod
-    def room_for(founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY) -> Reservation:
+    def reservation_for(
+        founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY
+    ) -> Reservation:
         size_bytes = sum(found.size_bytes for found in founds)
         large = size_bytes > LARGE_FILE_BYTES
         return Reservation(large, alone, LARGE_UPLOAD_BYTES if large else size_bytes, priority)
 
-    async def queue(self, room: Reservation, uploads: int) -> None:
+    async def queue(self, reservation: Reservation, uploads: int) -> None:
         """Returns when a small upload has entered, or a large one may wait by itself."""
-        if room.large:
-            await self._go(room, Place.QUEUE, lambda: self._queue.total() < MAX_WAITING)
+        if reservation.large:
+            await self._go(reservation, Place.QUEUE, lambda: self._queue.total() < MAX_WAITING)
         else:
-            await self.enter(room, uploads)
+            await self.enter(reservation, uploads)
 
-    async def enter(self, room: Reservation, uploads: int) -> None:
+    async def enter(self, reservation: Reservation, uploads: int) -> None:
         """Returns when there is room; for one that is `alone`: when nothing is inside, and nothing enters until it
         has left."""
-        if room.place is not Place.INSIDE:
-            await self._go(room, Place.INSIDE, lambda: self._has_room(room, uploads))
+        if reservation.place is not Place.INSIDE:
+            await self._go(reservation, Place.INSIDE, lambda: self._has_room(reservation, uploads))
 
-    def leave(self, room: Reservation) -> None:
-        self._put(room, Place.OUTSIDE)
+    def leave(self, reservation: Reservation) -> None:
+        self._put(reservation, Place.OUTSIDE)
         self._let_go()
 
-    async def _go(self, room: Reservation, place: Place, may_go: Callable[[], bool]) -> None:
-        line = self._lines.setdefault((place, room.large, room.alone, room.priority), {})
+    async def _go(self, reservation: Reservation, place: Place, may_go: Callable[[], bool]) -> None:
+        line = self._lines.setdefault((place, reservation.large, reservation.alone, reservation.priority), {})
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line[room] = may_go, gone
+        line[reservation] = may_go, gone
         self._let_go()
         try:
             await gone
         except asyncio.CancelledError:
-            line.pop(room, None)
-            self.leave(room)
+            line.pop(reservation, None)
+            self.leave(reservation)
             raise
 
     def _let_go(self) -> None:
         while kind := next((kind for kind, line in self._lines.items() if _may_go(line)), None):
             line = self._lines[kind]
-            room = next(iter(line))
-            _, gone = line.pop(room)
-            self._put(room, kind[0])
+            reservation = next(iter(line))
+            _, gone = line.pop(reservation)
+            self._put(reservation, kind[0])
             if not gone.done():
                 gone.set_result(None)
 
-    def _put(self, room: Reservation, place: Place) -> None:
-        for where, by in ((room.place, -1), (place, 1)):
+    def _put(self, reservation: Reservation, place: Place) -> None:
+        for where, by in ((reservation.place, -1), (place, 1)):
             if where is Place.QUEUE:
-                self._queue[room.priority] += by
+                self._queue[reservation.priority] += by
             elif where is Place.INSIDE:
-                self._inside[room.large] += by
-                self._bytes_inside += by * room.size_bytes
-                self._alone_inside += by * room.alone
-        room.place = place
+                self._inside[reservation.large] += by
+                self._bytes_inside += by * reservation.size_bytes
+                self._alone_inside += by * reservation.alone
+        reservation.place = place
 
-    def _has_room(self, room: Reservation, uploads: int) -> bool:
-        most = min(LARGE_UPLOADS, uploads) if room.large else uploads
-        if self._inside[room.large] >= most or self._alone_inside:
+    def _has_room(self, reservation: Reservation, uploads: int) -> bool:
+        most = min(LARGE_UPLOADS, uploads) if reservation.large else uploads
+        if self._inside[reservation.large] >= most or self._alone_inside:
             return False
         is_empty = not self._inside.total()
-        if not is_empty and (room.alone or self._bytes_inside + room.size_bytes > MAX_IN_FLIGHT_BYTES):
+        if not is_empty and (
+            reservation.alone or self._bytes_inside + reservation.size_bytes > MAX_IN_FLIGHT_BYTES
+        ):
             return False
-        if not room.large:
+        if not reservation.large:
             return True
-        return not any(self._queue[higher] for higher in range(room.priority + 1, HIGHEST_PRIORITY + 1))
+        return not any(self._queue[higher] for higher in range(reservation.priority + 1, HIGHEST_PRIORITY + 1))
 
 
 def _may_go(line: _Line) -> bool:
