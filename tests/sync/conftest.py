@@ -20,11 +20,13 @@ from demo.link import Link as Cable
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.capture_files.frames import FrameEncoder
+from holdfast.storage.layout import kind_of
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link
 from holdfast.sync.delivery.delivery import Delivery
+from holdfast.sync.found import Found
 from holdfast.sync.rounds import Rounds, SyncSettings
 from tests.waiting import as_long_as_others_take, eventually
 
@@ -64,6 +66,15 @@ def write_old_file(path: Path, content: bytes) -> Path:
     path.write_bytes(content)
     os.utime(path, (1, 1))
     return path
+
+
+def found_at(path: Path) -> Found:
+    status = path.stat()
+    return Found(str(path), kind_of(str(path)), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+async def waited(event: asyncio.Event) -> None:
+    await event.wait()
 
 
 class HeldUp(FileSystem):

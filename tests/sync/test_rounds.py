@@ -20,11 +20,7 @@ from holdfast.sync.walk.audit import Audit
 from holdfast.sync.walk.walk import Walk
 from tests.waiting import eventually
 
-from .conftest import API, World, make_world, write_old_file
-
-
-async def waited(event: asyncio.Event) -> None:
-    await event.wait()
+from .conftest import API, World, make_world, waited, write_old_file
 
 
 class Unlisted(FileSystem):

@@ -14,7 +14,7 @@ from holdfast.sync.found import Found, Outcome
 from holdfast.sync.manual import SyncReport
 from tests.waiting import eventually
 
-from .conftest import World, make_world, write_old_file
+from .conftest import World, found_at, make_world, waited, write_old_file
 
 
 async def test_scheduled_sync_delivers_what_appears(world: World) -> None:
@@ -209,7 +209,7 @@ async def test_the_selector_decides_over_scheduled_sync_and_not_over_manual(worl
 
 async def test_a_cancelled_manual_sync_breaks_nothing(world: World) -> None:
     go_on = asyncio.Event()
-    world.cloud.before_answer = lambda: _wait(go_on)
+    world.cloud.before_answer = lambda: waited(go_on)
     world.capture_file("9999-a", [1])
     world.sync.configure(world.settings(disabled=True))
     manual = asyncio.create_task(world.sync.sync_now())
@@ -226,16 +226,16 @@ async def test_an_upload_that_is_cancelled_before_it_began_leaves_nothing_behind
     path = world.capture_file("9999-a", [1])
     world.sync.configure(world.settings(interval_s=3600))
     report = SyncReport()
-    await world.sync._start([_found(path)], None)  # there is room, so that nothing else ran meanwhile
+    await world.sync._start([found_at(path)], None)  # there is room, so that nothing else ran meanwhile
     world.sync.configure(world.settings(disabled=True))
     assert world.sync.in_flight == 1
     await eventually(lambda: world.sync.in_flight == 0)
-    await world.sync._start([_found(path)], report)
+    await world.sync._start([found_at(path)], report)
     await asyncio.wait_for(world.sync.release(world.store), 20)
     await asyncio.wait_for(report.done.wait(), 20)
     assert (report.failed.count, world.arrived.numbers) == (1, [])
     for _ in range(10):
-        assert await world.sync._start([_found(path)], report), "there is room for eight"
+        assert await world.sync._start([found_at(path)], report), "there is room for eight"
         await world.sync.release(world.store)
 
 
@@ -244,18 +244,9 @@ async def test_a_file_that_is_named_twice_counts_once(world: World) -> None:
     path = world.capture_file("9999-a", [1])
     assert (await world.sync.sync_files([str(path), str(path)])).files == 1
     report, path = SyncReport(), world.capture_file("9999-b", [2])
-    await world.sync._start([_found(path), _found(path)], report)
+    await world.sync._start([found_at(path), found_at(path)], report)
     await asyncio.wait_for(report.done.wait(), 20)
     assert (report.files, world.arrived.of("lidar")) == (1, [1, 2])
-
-
-def _found(path: Path) -> Found:
-    status = path.stat()
-    return Found(str(path), FileKind.CAPTURE, status.st_size, status.st_mtime_ns, status.st_ctime_ns)
-
-
-async def _wait(event: asyncio.Event) -> None:
-    await event.wait()
 
 
 async def test_files_of_paths_outside_the_capture_folder_are_synced_and_quarantined_beside_themselves(
@@ -412,7 +403,7 @@ async def test_between_close_and_successor_a_manual_sync_begins_no_upload_either
 
 async def test_disabling_leaves_the_uploads_for_which_a_manual_sync_waits(world: World) -> None:
     go_on = asyncio.Event()
-    world.cloud.before_answer = lambda: _wait(go_on)
+    world.cloud.before_answer = lambda: waited(go_on)
     for number in range(3):
         world.capture_file("9999-a", [number], f"sensor-{number}")
     world.sync.configure(world.settings(uploads=1))
@@ -426,7 +417,7 @@ async def test_disabling_leaves_the_uploads_for_which_a_manual_sync_waits(world:
 
 async def test_a_stop_ends_a_manual_round_too(world: World) -> None:
     go_on = asyncio.Event()
-    world.cloud.before_answer = lambda: _wait(go_on)
+    world.cloud.before_answer = lambda: waited(go_on)
     for number in range(5):
         world.capture_file("9999-a", [number], f"sensor-{number}")
     world.sync.configure(world.settings(uploads=1, disabled=True))
@@ -442,7 +433,7 @@ async def test_a_stop_ends_a_manual_round_too(world: World) -> None:
 
 async def test_what_is_pending_is_what_the_walk_found_and_has_not_gone_since(world: World) -> None:
     release = asyncio.Event()
-    world.cloud.before_answer = lambda: _wait(release)
+    world.cloud.before_answer = lambda: waited(release)
     for number in range(5):
         world.capture_file("9999-a", [number], f"sensor-{number}")
     world.sync.configure(world.settings(interval_s=3600))
@@ -492,7 +483,7 @@ async def test_who_waits_for_one_file_is_told_of_none_that_goes_with_it(world: W
 
 async def test_what_a_stream_moves_counts_while_it_goes(world: World) -> None:
     release = asyncio.Event()
-    world.cloud.before_answer = lambda: _wait(release)
+    world.cloud.before_answer = lambda: waited(release)
     write_old_file(world.folder / "a.bin", bytes(300_000))
     world.sync.configure(world.settings(disabled=True))
     manual = asyncio.create_task(world.sync.sync_now())
