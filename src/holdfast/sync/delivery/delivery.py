@@ -12,14 +12,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from functools import partial
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
 from ...base.tasks import in_thread
-from ...errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
+from ...errors import CloudError, NotConnectedError, StorageError, printable
 from ...storage.layout import FileKind
 from ...storage.ledger.known_files import WHOLE
 from ...storage.store import Store
@@ -35,7 +35,7 @@ from .progress import Progress
 from .sender import Sender
 from .sequence_delivery import IsOpen, SequenceDelivery, no_sequence_is_open
 from .settlement import Settlement, Settlements, settle_together
-from .transfer import Transfer
+from .transfer import send_capture_file
 
 logger = logging.getLogger(__name__)
 
@@ -158,7 +158,7 @@ class Delivery:
         found = settlement.found
         try:
             if found.kind is FileKind.CAPTURE:
-                outcome = await self._send_capture_file(settlement, wait)
+                outcome = await send_capture_file(self._files, self._clock, settlement, self._sender, wait=wait)
             elif found.kind is FileKind.ENDED_SEQUENCE:
                 outcome = await self._send_sequence(settlement, wait)
             else:
@@ -172,24 +172,6 @@ class Delivery:
             return self._unusable(settlement, error)
         self.retries.note_success([found.path])
         return outcome
-
-    async def _send_capture_file(self, settlement: Settlement, wait: bool) -> Outcome:
-        found = settlement.found
-        with ExitStack() as opened:
-            try:
-                transfer = await in_thread(self._open, settlement, opened)
-            except DamagedFileError as error:
-                return await in_thread(settlement.quarantine_unreadable, str(error))
-            progress = Progress(self._clock, found.path, found.size_bytes)
-            outcome = await transfer.deliver(progress, wait=wait)
-            progress.note_end()
-            return outcome
-
-    def _open(self, settlement: Settlement, opened: ExitStack) -> Transfer:
-        transfer = Transfer(self._files, settlement, self._sender)
-        opened.callback(transfer.close)
-        transfer.read_next()
-        return transfer
 
     async def _send_sequence(self, settlement: Settlement, wait: bool) -> Outcome:
         found, root = settlement.found, settlement.store.root

@@ -1,17 +1,19 @@
-"""A capture file that is sent by itself: its calls one after the other, and what the cloud refuses of it.
+"""The delivery of a capture file by itself: its calls one after the other, without what the cloud refuses of it.
 
 A call that is refused for good, or is too large, is halved until the reading that is to blame is alone; that one is
 left out, by its number, and the others are delivered. What is acknowledged, and what is refused among it, is in the
-journal after each call. Only `deliver` belongs to the event loop; the rest blocks.
+journal after each call.
 """
 
 from __future__ import annotations
 
 import itertools
+from contextlib import ExitStack
 
+from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.tasks import in_thread
-from ...errors import CloudError
+from ...errors import CloudError, DamagedFileError
 from ...storage.capture_files.reader import CaptureReader
 from ...storage.ledger.counts import collector_of
 from ...storage.ledger.known_files import Acknowledged
@@ -23,11 +25,37 @@ from .sender import Sender
 from .settlement import Scanned, Settlement
 
 MAX_REFUSED = 100
-"""Readings of one file that are singled out; beyond, what is left of a call goes with the one that is refused."""
+"""How many refused readings of a file are singled out. Beyond that, all of a refused call is left out."""
 
 
-class Transfer:
-    """The delivery of one capture file. `close` must be called."""
+async def send_capture_file(
+    files: FileSystem, clock: Clock, settlement: Settlement, sender: Sender, *, wait: bool
+) -> Outcome:
+    """Sends what the cloud does not have of a capture file, and settles the file.
+
+    A file with a damaged header goes to quarantine. Raises CloudError, NotConnectedError and StorageError; what was
+    acknowledged until then is in the ledger. Belongs to the event loop.
+    """
+    with ExitStack() as opened:
+        try:
+            transfer = await in_thread(_open, files, settlement, sender, opened)
+        except DamagedFileError as error:
+            return await in_thread(settlement.quarantine_unreadable, str(error))
+        progress = Progress(clock, settlement.found.path, settlement.found.size_bytes)
+        outcome = await transfer.deliver(progress, wait=wait)
+        progress.note_end()
+        return outcome
+
+
+def _open(files: FileSystem, settlement: Settlement, sender: Sender, opened: ExitStack) -> _Transfer:
+    transfer = _Transfer(files, settlement, sender)
+    opened.callback(transfer.close)
+    transfer.read_next()
+    return transfer
+
+
+class _Transfer:
+    """A capture file that is open and under way. `close` must be called."""
 
     def __init__(self, files: FileSystem, settlement: Settlement, sender: Sender) -> None:
         """Opens the file. Raises DamagedFileError for a header that can't be read, and StorageError. Blocks."""
@@ -51,11 +79,7 @@ class Transfer:
         self._reader.close()
 
     async def deliver(self, progress: Progress, *, wait: bool) -> Outcome:
-        """Sends all calls from the one that `read_next` read, and settles the file.
-
-        Raises CloudError, NotConnectedError and StorageError; what was acknowledged until then is in the ledger.
-        When cancelled, a call that the cloud took may be sent again.
-        """
+        """Sends all calls from the one that `read_next` read, and settles the file. Belongs to the event loop."""
         while self._next is not None:
             await self._deliver_call(self._next, progress, wait)
             await in_thread(self.read_next)
