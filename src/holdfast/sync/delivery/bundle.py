@@ -1,9 +1,11 @@
-"""Many small tabular files in few calls: each file is read and verified whole, and its readings go, undecoded, into
-a call with those of other files with the same metadata and UTC day.
+"""Puts many small tabular files into few calls.
 
-Blocks: belongs on a worker thread. A bundle holds the bytes of its calls; `planner.MAX_CALL_BYTES` and
-`MAX_FILES_PER_CALL` bound what a caller hands in. What is not simple (large, begun, damaged in its header, of two
-days, binary) is left to be sent by itself.
+Each file is read and verified whole, and its readings go, undecoded, into a call with those of other files with the
+same metadata and UTC day. A file that does not fit this is left to be sent alone: one that is large, binary, of two
+days, damaged in its header, or partly sent already.
+
+Blocks: belongs on a worker thread. Bundles hold the bytes of their calls in memory; the caller bounds these by what
+it hands in, `calls.MAX_CALL_BYTES` and `retries.MAX_FILES_PER_CALL`.
 """
 
 from __future__ import annotations
@@ -22,7 +24,7 @@ from .settlement import Scanned, Settlement
 
 
 class Member(NamedTuple):
-    """A file in a call, with all of its readings."""
+    """A file of which all readings are in one call."""
 
     settlement: Settlement
     scanned: Scanned
@@ -30,11 +32,13 @@ class Member(NamedTuple):
 
 @dataclass(frozen=True)
 class Bundle:
+    """A call, and the files in it, in the order of their readings."""
+
     call: UnaryCall
     members: Sequence[Member]
 
     def halves(self) -> tuple[Bundle, Bundle]:
-        """The same as two calls, each with half of the files."""
+        """Returns two bundles, each with half of the files."""
         middle = len(self.members) // 2
         left, right = self.members[:middle], self.members[middle:]
         first, second = self.call.split(sum(member.scanned.readings for member in left))
@@ -66,7 +70,10 @@ def bundle(
     part_id: str,
     call_bytes: int = MAX_CALL_BYTES,
 ) -> tuple[list[Bundle], list[Settlement]]:
-    """Returns the calls for these files, and the files among them that are to be sent by themselves."""
+    """Returns the calls for these files, and the files that are to be sent alone.
+
+    A file that can't be read is one of these. Blocks.
+    """
     bundles: list[Bundle] = []
     alone: list[Settlement] = []
     filling: dict[bytes, _FillingBundle] = {}

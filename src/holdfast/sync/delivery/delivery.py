@@ -1,10 +1,11 @@
 """The delivery of files: their calls, and what the errors of these calls mean for the files.
 
-Belongs to the event loop; what touches a disk runs on worker threads. A file is deleted only after the cloud said
-yes to all of it. What the cloud took is in the ledger before anything else happens, so it is never sent again, not
-even after a restart: neither what the cloud has of a file that was interrupted, nor a file that could not be
-deleted. What the cloud refuses for good is singled out, file by file and then reading by reading, and kept in
-quarantine; the rest of its call is delivered.
+A file is removed only after the cloud acknowledged all of it. What the cloud took is in the ledger before anything
+else happens, so it is not sent again, not even after a restart: neither what was acknowledged of a file whose
+upload was interrupted, nor a file that could not be removed. What the cloud refuses for good is singled out, file
+by file and then reading by reading, and kept in quarantine; the rest of its call is delivered.
+
+Belongs to the event loop; what touches a disk runs on worker threads.
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ class Delivery:
         self.last_error: str | None = None
 
     def configure(self, tags: tuple[str, ...] = (), is_open: IsOpen = no_sequence_is_open) -> None:
-        """Sets the tags of arbitrary files, and how to find out whether a sequence may still go on."""
+        """Sets the tags of arbitrary files, and what says whether the sequence in a file may still go on."""
         self._tags = tags
         self.sequences.configure(is_open)
 
@@ -81,9 +82,9 @@ class Delivery:
     ) -> dict[str, Outcome]:
         """Makes one attempt to deliver files of one folder, which belong to `store`; returns the outcomes by path.
 
-        Several small capture files go in as few calls as their metadata allow. A file that the limits are deleting
-        counts as gone. With `wait` false, a link that is down is a failure instead of something to wait for;
-        `alone` says that nothing else is under way.
+        Several small capture files go in as few calls as their metadata allow. A file that something else has
+        claimed counts as gone, such as one that the limits are deleting. With `wait` false, a link that is down is
+        a failure instead of something to wait for; `alone` says that nothing else is under way.
 
         When cancelled, each file is where it was, unless it was just being settled: that is finished first. What
         the cloud took meanwhile may be sent again.
@@ -107,7 +108,7 @@ class Delivery:
 
     @contextmanager
     def _claimed(self, store: Store, founds: Sequence[Found]) -> Iterator[Sequence[Settlement]]:
-        """Claims those of `founds` that the limits are not deleting, so that they do not while this lasts."""
+        """Claims `founds` while this lasts, so that the limits do not delete them; yields those that were free."""
         claimed = store.claims.take_all(found.path for found in founds)
         try:
             yield [self.settlements.of(store, found) for found in founds if found.path in claimed]

@@ -1,4 +1,7 @@
-"""Calls to the cloud that wait for the link and tell it how they went. Belongs to the event loop."""
+"""Makes the calls of a delivery: each waits for the link, and its success is noted there.
+
+Belongs to the event loop.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +29,7 @@ class Sender:
 
     @property
     def part_id(self) -> str:
-        """The id of the machine part as which everything is sent."""
+        """The id of the machine part in whose name everything is sent."""
         return self._cloud.part_id
 
     async def send_readings(self, call: Call, progress: Progress, *, wait: bool) -> None:

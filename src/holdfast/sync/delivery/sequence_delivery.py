@@ -1,8 +1,8 @@
-"""The delivery of a sequence that has ended: one CreateSequence call, then its file goes.
+"""The delivery of a sequence that has ended: one CreateSequence call, then its file is removed.
 
-A sequence is no reading and counts in no ledger. What the cloud took is remembered for as long as the process lives
-(`MAX_REMEMBERED`), so that a file that can't be deleted is not sent again; after a kill between the answer and the
-deletion it arrives twice. Belongs to the event loop, but for `refuse`, which blocks.
+A sequence is no reading and counts in no ledger. The last `MAX_REMEMBERED` that the cloud took are remembered while
+the process lives, so that a file that can't be removed is not sent again. A sequence whose process is killed
+between the answer and the removal arrives twice. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ IsOpen = Callable[[str], bool]
 
 
 def no_sequence_is_open(path: str) -> bool:
-    """Is the answer before anything is configured."""
+    """Returns False: the answer for as long as nothing else is configured."""
     return False
 
 
@@ -44,11 +44,11 @@ class SequenceDelivery:
         self.quarantined = 0
 
     def configure(self, is_open: IsOpen) -> None:
-        """Sets how to find out whether a sequence may still go on."""
+        """Sets what says whether a sequence may still go on."""
         self._is_open = is_open
 
     async def deliver(self, found: Found, root: str, *, wait: bool) -> Outcome:
-        """Sends the sequence in `found` and removes its file; waits with one that is open.
+        """Sends the sequence in `found` and removes its file. One that is open stays, as `Outcome.WAITING`.
 
         A file that is no sequence, or that the cloud refuses for good, goes to quarantine below `root`. Raises
         CloudError, NotConnectedError and StorageError; the file is then where it was.

@@ -1,7 +1,7 @@
-"""What becomes of a file: counted in the ledger of its folder, then deleted, or moved into quarantine.
+"""What becomes of a file: it is counted in the ledger of its store, then removed or moved to quarantine.
 
-Blocks: belongs on a worker thread. A file is deleted only after the cloud said yes to all of it, and what the cloud
-took is in the journal before anything else happens.
+A file is removed only after the cloud acknowledged all of it, and what the cloud took is in the journal before
+anything else happens. Blocks: belongs on a worker thread, but for properties, which ask the ledger's memory.
 """
 
 from __future__ import annotations
@@ -31,17 +31,21 @@ logger = logging.getLogger(__name__)
 
 
 class Scanned(NamedTuple):
-    """What a whole pass over a capture file has shown."""
+    """What a pass over a whole capture file has shown."""
 
     collector: CollectorId
     checked: bool
+    """Whether the file is ours: its header has a check."""
     readings: int
+    """How many readings are good."""
     damaged: tuple[tuple[int, int], ...]
+    """Where the file is damaged: the first byte of each place, and the one behind it."""
     damaged_readings: int
     torn_readings: int
 
     @classmethod
     def of(cls, reader: CaptureReader) -> Scanned:
+        """Returns what `reader` has seen, which has read the file to its end."""
         return cls(
             collector_of(reader.metadata),
             reader.checked,
@@ -53,9 +57,9 @@ class Scanned(NamedTuple):
 
 
 class Settlement:
-    """What becomes of one found file; `store` is the one that it belongs to, from the claim to the end.
+    """What becomes of one found file. `store` is the one that it belongs to, from the claim to the end.
 
-    Every method blocks, and raises StorageError when the disk refuses; the file is then where it was.
+    Methods raise StorageError when the disk refuses; the file is then where it was. They block.
     """
 
     def __init__(self, files: FileSystem, store: Store, found: Found, ended: Newest[tuple[str, int], None]) -> None:
