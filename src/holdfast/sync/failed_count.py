@@ -1,7 +1,7 @@
-"""How much lies in quarantine, for the status: known without a look at the disk.
+"""Counts what lies in quarantine, so that the status knows it without a look at the disk.
 
-Counted anew a moment after the ledgers have counted a change there, and every `AGAIN_S` in case somebody else made
-one; but at most `MOST_COUNTING` of the time goes into it, however much there is. One task, `run`'s.
+It is counted again soon after the ledgers note a change there, and every `AGAIN_S`, in case a user made a change.
+Counting takes at most `MOST_COUNTING` of the time, however much there is. It has one task, `run`.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ..storage.ledger.ledger import Ledger
 from ..storage.quarantine.listing import failed_files
 
 LOOK_S = 2.0
+"""How often the ledgers are asked; that takes no disk."""
 AGAIN_S = 600.0
 MOST_COUNTING = 0.02
 
@@ -44,7 +45,7 @@ class FailedCount:
         self.bytes: int | None = None
 
     async def run(self) -> None:
-        """Counts, for ever."""
+        """Counts whenever it is due. Runs until it is cancelled."""
         counted: object = None
         again_s = 0.0
         while True:

@@ -1,4 +1,4 @@
-"""What a manual sync is to send, and what it did."""
+"""A manual sync: which part of the files it sends, and the report of what it did."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from .found import Found, Outcome
 
 @dataclass(frozen=True)
 class Selection:
-    """A part of what lies under the sync paths, by paths without symbolic links."""
+    """The folders and single files that a manual sync sends; the paths have no symbolic links in them."""
 
     folders: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
 
 Select = Callable[[], Selection]
-"""Asked when everything that was captured lies in complete files. Blocks; raises CommandError."""
+"""Returns what to send. It is called when everything that was captured lies in complete files. Blocks; raises
+CommandError."""
 
 
 @dataclass(eq=False)
 class SyncReport:
-    """What a manual sync did, and what it does, until `done`. `failed` and `too_recent` name at most a hundred
-    files each."""
+    """What a manual sync has done so far; it is final when `done` is set.
+
+    `failed` and `too_recent` name at most a hundred files each. Belongs to the event loop.
+    """
 
     files: int = 0
     bytes: int = 0
@@ -39,7 +42,7 @@ class SyncReport:
     seconds: float = 0.0
     last_error: str = ""
     pending: int = 0
-    """Files that are under way; and 1 while it still looks for more."""
+    """How many files are under way, plus 1 while the sync still looks for more."""
     done: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
     def note_begun(self) -> None:
@@ -79,9 +82,11 @@ class SyncReport:
 def select(
     files: FileSystem, paths: Iterable[str], resources: Iterable[str], stores: Sequence[str], others: Sequence[str]
 ) -> Selection:
-    """What `paths` and `resources` name together; `stores` are the capture folders, `others` further sync paths.
+    """Returns what `paths` and `resources` name together. `stores` are the capture folders, `others` the further
+    sync paths.
 
-    CommandError names what can't be sent, and what can.
+    Raises CommandError, which says what can't be sent and why, and StorageError when a capture folder can't be
+    listed. Blocks.
     """
     roots = [os.path.realpath(root) for root in (*stores, *others)]
     folders: list[str] = []
@@ -109,7 +114,10 @@ def _why_not(files: FileSystem, path: str, real: str, roots: Sequence[str]) -> s
 
 
 def folders_of(files: FileSystem, resource: str, roots: Iterable[str]) -> Iterator[str]:
-    """The folders with the captured files of a resource, of whatever API."""
+    """Yields the folders with what was captured of a resource, whatever its API.
+
+    Raises StorageError when a capture folder can't be listed; one that does not exist has no such folders. Blocks.
+    """
     for root in roots:
         try:
             for entry in files.list_folder(root):

@@ -1,6 +1,7 @@
-"""What sync did, in a line of the log: each minute while it is behind or something fails, seldom while all is well.
+"""Logs a line about what sync did: every minute while it is behind or something fails, more rarely while all is
+well.
 
-One task, `run`'s; the rest belongs to the event loop too.
+It has one task, `run`. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from .walk.backlog import Backlog
 
 OFTEN_S = 60.0
 SELDOM_S = 3600.0
+"""The longest time between two lines; it is doubled up to here while all is well."""
 _MAX_PATHS = 10
 
 logger = logging.getLogger(__name__)
@@ -42,7 +44,7 @@ class _PathTotals:
 
 
 class Summary:
-    """`paths` gives the sync paths."""
+    """What became of the files since the last line, by sync path. `paths` returns the sync paths."""
 
     def __init__(self, clock: Clock, paths: Callable[[], Sequence[str]], backlog: Backlog, meter: Meter) -> None:
         self._clock = clock
@@ -53,7 +55,7 @@ class Summary:
         self._known: tuple[Sequence[str], list[tuple[str, str]]] = ((), [])
 
     def note_attempt(self, path: str, outcome: Outcome, files: int, size_bytes: int) -> None:
-        """An attempt has ended, of so many files in the folder of `path`."""
+        """Notes the outcome of an attempt with so many files of the folder in which `path` lies."""
         total = self._totals.setdefault(self._path_of(path), _PathTotals())
         if outcome is Outcome.DELIVERED:
             total.files += files
@@ -64,7 +66,7 @@ class Summary:
             total.failed += files
 
     async def run(self) -> None:
-        """Says it, for ever."""
+        """Logs a line each time that it is due and there is something to say. Runs until it is cancelled."""
         wait_s = OFTEN_S
         began_s = self._clock.monotonic()
         while True:
@@ -77,7 +79,7 @@ class Summary:
             began_s = now_s
 
     def _is_well(self) -> bool:
-        """Whether everything was taken, and less waits than went."""
+        """Whether nothing failed, and no more files wait than were delivered since the last line."""
         totals = self._totals.values()
         bad = sum(total.failed + total.quarantined for total in totals)
         return not bad and self._backlog.files <= sum(total.files for total in totals)
@@ -102,11 +104,11 @@ class Summary:
             self._known = (paths, await asyncio.to_thread(_real, paths))
 
     def _path_of(self, path: str) -> str:
-        """The sync path in which a file lies, as it is configured."""
+        """Returns the sync path in which a file lies, as the user configured it."""
         return next((name for real, name in self._known[1] if path.startswith(real)), os.path.dirname(path))
 
 
 def _real(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Where each path really lies, the deepest first."""
+    """Returns each path without symbolic links and as it is configured, the deepest first."""
     real = [(os.path.join(os.path.realpath(each), ""), each) for each in paths]
     return sorted(real, key=lambda pair: len(pair[0]), reverse=True)

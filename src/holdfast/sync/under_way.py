@@ -1,4 +1,4 @@
-"""What is being uploaded, and who waits for which of it. Belongs to the event loop."""
+"""The uploads that are under way, and the manual syncs that wait for them. Belongs to the event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .manual import SyncReport
 
 @dataclass(eq=False)
 class Upload:
-    """Of files of one folder that go together."""
+    """An attempt to deliver files of one folder together."""
 
     founds: Sequence[Found]
     outcomes: dict[str, Outcome] = field(default_factory=dict)
@@ -22,11 +22,12 @@ class Upload:
     task: asyncio.Task[None] = field(init=False)
     """Set by `start`, right after `UnderWay.begin_upload`."""
     waiting: dict[SyncReport, set[str]] = field(default_factory=dict)
-    """Who waits for which of the paths."""
+    """The manual syncs that wait for the upload, by their reports, and the paths that each waits for."""
     _store: Store | None = field(default=None, init=False)
 
     def start(self, work: Coroutine[Any, Any, None], on_end: Callable[[], None]) -> None:
-        """Runs `work` as the upload's task; `on_end` is called even if that is cancelled before it begins."""
+        """Runs `work` as the upload's task, and then calls `on_end`, even if the task is cancelled before it
+        begins."""
         self.task = asyncio.get_running_loop().create_task(work)
         self.task.add_done_callback(lambda _: on_end())
 
@@ -35,7 +36,8 @@ class Upload:
         self.outcomes.update(outcomes)
 
     def decide_store(self, stores: Sequence[Store]) -> Store:
-        """Returns the store that the files belong to, from now on whatever becomes of the configuration."""
+        """Returns the store that the files belong to, and keeps it: a new configuration changes nothing any
+        more."""
         self._store = store_of(stores, self.founds[0].path)
         return self._store
 
@@ -44,7 +46,7 @@ class Upload:
         return self._store is store or any(store.holds(found.path) for found in self.founds[:1])
 
     def founds_by_outcome(self) -> Iterator[tuple[Outcome, list[Found]]]:
-        """What became of them; those that were not tried came to no end."""
+        """Yields each outcome with its files. Files that were not tried have none."""
         for outcome in Outcome:
             founds = [found for found in self.founds if self.outcomes.get(found.path) is outcome]
             if founds:
@@ -52,30 +54,32 @@ class Upload:
 
 
 class UnderWay:
-    """A file is under way once only."""
+    """The uploads under way. A file is in one of them at most, however many rounds find it."""
 
     def __init__(self) -> None:
         self._uploads: dict[str, Upload] = {}
 
     def __len__(self) -> int:
-        """How many files are under way."""
+        """Returns how many files are under way."""
         return len(self._uploads)
 
     def __iter__(self) -> Iterator[str]:
-        """Their paths."""
+        """Yields the paths of the files that are under way."""
         return iter(self._uploads)
 
     def __contains__(self, path: str) -> bool:
         return path in self._uploads
 
     def begin_upload(self, founds: Iterable[Found]) -> Upload:
-        """An upload of those of `founds` that are in no other; `end` is to be called when it is over."""
+        """Returns an upload of those of `founds` that are in no other; the caller calls `end_upload` when it is
+        over."""
         upload = Upload(list({found.path: found for found in founds if found.path not in self._uploads}.values()))
         self._uploads |= dict.fromkeys([found.path for found in upload.founds], upload)
         return upload
 
     def end_upload(self, upload: Upload) -> None:
-        """What it has brought is told to those who wait for it; what has no outcome stays to be sent."""
+        """Removes the upload, and notes its outcomes in the reports that wait for it. A file without an outcome
+        counts as failed."""
         for found in upload.founds:
             del self._uploads[found.path]
         for report, paths in upload.waiting.items():
@@ -84,18 +88,19 @@ class UnderWay:
                     report.note_outcome(found, upload.outcomes.get(found.path, Outcome.WAITING))
 
     def notify(self, report: SyncReport, founds: Iterable[Found]) -> None:
-        """Lets `report` hear of files that are under way, once of each however often it is told."""
+        """Makes `report` wait for files that are under way. It waits for each once, however often this is
+        called."""
         for found in founds:
-            told = self._uploads[found.path].waiting.setdefault(report, set())
-            if found.path not in told:
-                told.add(found.path)
+            paths = self._uploads[found.path].waiting.setdefault(report, set())
+            if found.path not in paths:
+                paths.add(found.path)
                 report.note_begun()
 
     def tasks(self, store: Store | None = None) -> set[asyncio.Task[None]]:
-        """The tasks of all uploads, or of those that concern `store`."""
+        """Returns the tasks of all uploads, or of those that concern `store`."""
         uploads = self._uploads.values()
         return {upload.task for upload in uploads if store is None or upload.concerns(store)}
 
     def unwanted_tasks(self) -> set[asyncio.Task[None]]:
-        """The tasks of the uploads for which nobody waits."""
+        """Returns the tasks of the uploads for which no manual sync waits."""
         return {upload.task for upload in self._uploads.values() if not upload.waiting}

@@ -1,6 +1,6 @@
-"""The way to one cloud: a connection, and the rounds of sync that send what lies in the stores.
+"""The uplink to one cloud: the connection, and the rounds of sync that send what lies in the stores.
 
-Belongs to the event loop. Ends by `leave`.
+Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .uploads.uploads import Uploads
 
 
 class Uplink:
-    """Runs from its construction on; `leave` must be called."""
+    """Owns everything that sync needs for one cloud. It runs from its construction on; `leave` must be called."""
 
     def __init__(
         self,
@@ -32,8 +32,8 @@ class Uplink:
         settings: CloudSettings,
         predecessor: asyncio.Task[None] | None = None,
     ) -> None:
-        """`stores` gives those to send from, that of `capture_dir` first. `predecessor` is what must come to its
-        end before the first file is sent."""
+        """`stores` returns the stores to send from, that of `capture_dir` first. No file is sent before the task
+        `predecessor` has ended."""
         self.settings = settings
         self._predecessor = predecessor
         self._cloud = Cloud(settings)
@@ -76,7 +76,8 @@ class Uplink:
         return self.delivery.sequences
 
     async def leave(self, patience_s: float = STOP_PATIENCE_S) -> None:
-        """Ends everything; files stay as they are. Uploads under way may take `patience_s`. Safe to call twice."""
+        """Ends everything; files that are not delivered stay. Uploads under way may take `patience_s`. Safe to call
+        twice."""
         await end([self._task])
         if self._predecessor is not None:
             await self._predecessor
