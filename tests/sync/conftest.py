@@ -61,7 +61,7 @@ def write_capture_file(folder: Path, stem: str, messages: list[bytes], header: D
 
 
 def write_old_file(path: Path, content: bytes) -> Path:
-    """A file that was last changed long ago; ctime can't be set, so tests use a small minimum age."""
+    """Writes a file that was last modified long ago. Its ctime can't be set, so tests use a small minimum age."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     os.utime(path, (1, 1))
@@ -78,7 +78,7 @@ async def waited(event: asyncio.Event) -> None:
 
 
 class HeldUp(FileSystem):
-    """A disk that holds up one operation, on paths with `part` in them, until it may go on."""
+    """A disk that blocks one operation, on paths with `part` in them, until `cancelled` releases it."""
 
     def __init__(self, operation: str, part: str) -> None:
         self._began, self._go_on = threading.Event(), threading.Event()
@@ -95,8 +95,8 @@ class HeldUp(FileSystem):
     async def cancelled(
         self, task: asyncio.Task[Any], end: Callable[[], object], is_free: Callable[[], bool]
     ) -> None:
-        """Ends `task` by `end` in the middle of the operation: what it has in hand must be free no earlier than the
-        disk is done with it."""
+        """Ends `task` by `end` in the middle of the operation. What the task has claimed must be free no earlier
+        than the disk is done with it."""
         try:
             assert await asyncio.to_thread(self._began.wait, 20)
             end()
@@ -148,7 +148,7 @@ class World:
     delivery: Delivery
     sync: Rounds
     stores: list[Store]
-    """Those that sync sends from; a test may change them as a new configuration does."""
+    """The stores that sync sends from. A test may change them, as a new configuration does."""
     completed: int = 0
     """How often sync asked for the files to be completed."""
     hold_completion: asyncio.Event | None = None
@@ -179,7 +179,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def make_world(
     tmp_path: Path, files: FileSystem | None = None, key: str = "key", address: str = ""
 ) -> AsyncIterator[World]:
-    """`address` is where sync goes instead of the cloud."""
+    """Yields a world that runs. With `address`, sync connects to that address instead of the cloud."""
     arrived = Arrived()
     cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"}, on_reading=arrived.add, on_file=arrived.add_file)
     await cloud.start()

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 
 class CountingDisk(FileSystem):
-    """Tells how often a folder was listed."""
+    """Counts how often a folder of quarantine was listed."""
 
     listed = 0
 
@@ -36,7 +36,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 def fail(store: Store, name: str, size_bytes: int) -> None:
-    """The file goes into quarantine, and the ledger counts it."""
+    """Puts a new file into quarantine, and the ledger counts it."""
     path = Path(store.root) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size_bytes))

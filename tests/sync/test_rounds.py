@@ -1,4 +1,4 @@
-"""Rounds: where their files come from, what goes first, and how long they last."""
+"""Rounds: where their files come from, what is sent first, how long they last, and what ends them."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ from .conftest import API, World, found_at, make_world, waited, write_old_file
 
 
 class Unlisted(FileSystem):
-    """The folder of `lidar` shows nothing, as if it were not listed."""
+    """A disk on which the folder of `lidar` seems empty, as if it were not listed."""
 
     def list_folder(self, path: str) -> Iterator[Entry]:
         return iter(()) if os.path.basename(path) == "lidar" else super().list_folder(path)
@@ -74,7 +74,7 @@ async def test_a_retry_needs_no_listing_of_its_folder(tmp_path: Path) -> None:
 async def test_what_is_captured_during_a_long_round_goes_before_a_backlog_of_a_lower_priority(
     world: World, newest: bool
 ) -> None:
-    """With newest first, before one of its own priority too; with oldest first, behind that."""
+    """With newest first it is also sent before a backlog of its own priority; with oldest first, after that."""
     go_on = asyncio.Event()
     world.cloud.before_answer = lambda: waited(go_on)
     world.store.limits.configure(Rules(priorities=(("high", 9), *((f"low{n}", 1) for n in range(20)))))
@@ -130,7 +130,7 @@ async def test_a_round_does_not_wait_for_a_survey_that_takes_long(
 
 
 async def test_a_folder_that_is_not_listed_yet_has_lost_nothing(world: World) -> None:
-    """Only a walk that looked everywhere may say that readings were taken away."""
+    """Only a walk that looked everywhere may say that readings have vanished."""
     world.ledger.completing((API, "lidar", "Readings"), "x", 3)
     walk = Walk(world.files, SystemClock(), [str(world.folder)], 0.0)
     audit = Audit(world.store)
@@ -145,7 +145,7 @@ async def test_a_folder_that_is_not_listed_yet_has_lost_nothing(world: World) ->
 
 
 async def test_a_file_belongs_to_the_store_that_it_had_when_it_was_claimed(world: World) -> None:
-    """A change of the config may make the folder that it lies in a store of its own meanwhile."""
+    """A new config may make its folder a store of its own while the file is under way."""
     path = world.capture_file("9999-a", [1])
     nested = Store(world.files, SystemClock(), str(path.parent), 1.0, 5.0)
     await eventually(lambda: nested.owned)

@@ -52,7 +52,8 @@ class FailedCount:
             now, began_s = self._changes(), self._clock.monotonic()
             if now != counted or began_s >= again_s:
                 counted = now
-                self.files, self.bytes = await asyncio.to_thread(self._count)
+                roots = [root for root, _ in self._folders()]
+                self.files, self.bytes = await asyncio.to_thread(self._count, roots, self._other_paths())
                 cost_s = self._clock.monotonic() - began_s
                 again_s = began_s + AGAIN_S
                 await self._clock.sleep(rest_s(cost_s, MOST_COUNTING))
@@ -70,9 +71,9 @@ class FailedCount:
             [ledger.files.quarantined for ledger in ledgers],
         )
 
-    def _count(self) -> tuple[int, int]:
+    def _count(self, roots: Sequence[str], other_paths: Sequence[str]) -> tuple[int, int]:
         files = size_bytes = 0
-        for failed in failed_files(self._disk, [root for root, _ in self._folders()], self._other_paths()):
+        for failed in failed_files(self._disk, roots, other_paths):
             with suppress(StorageError):
                 size_bytes += self._disk.stat(failed.path).st_size
                 files += 1

@@ -36,7 +36,7 @@ async def attempt(world: World, found: Found | None = None) -> Outcome:
 
 
 async def attempt_now(world: World, found: Found) -> Outcome:
-    """One attempt, whether there is a link or not."""
+    """Makes one attempt, whether there is a link or not."""
     outcomes = await world.delivery.attempt(world.store, [found], wait=False)
     return outcomes[found.path]
 
@@ -171,7 +171,8 @@ async def test_parts_that_the_cloud_has_are_not_sent_again(world: World) -> None
 async def test_what_the_cloud_has_is_not_sent_again_after_a_restart(
     tmp_path: Path, failing_removal: type[FileSystem]
 ) -> None:
-    """Of a capture file a part, all of another and of an arbitrary file, which could not be deleted."""
+    """The cloud has a part of one capture file, and all of another and of an arbitrary file that can't be
+    deleted."""
     messages = [reading(n) + b"\x9a\x3e\x90\x4e" + b"x" * 10_000 for n in range(250)]
 
     def no_second_part(method: str, request: bytes | None) -> grpc.StatusCode | None:
@@ -272,7 +273,8 @@ async def test_an_attempt_that_is_cancelled_leaves_the_file(world: World) -> Non
 
 
 async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended(tmp_path: Path) -> None:
-    """Else the limits would count as deleted, or a further attempt send, what the ledger counts as delivered."""
+    """Otherwise the limits would count as deleted what the ledger counts as delivered, or it would be sent
+    again."""
     begun, go_on = threading.Event(), threading.Event()
 
     class SlowToDelete(FileSystem):
@@ -297,7 +299,7 @@ async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended
 
 
 def test_the_request_of_the_parts_test_is_what_the_cloud_reads() -> None:
-    """Its readings carry an unknown field as ballast, which the cloud passes over."""
+    """Its readings are made larger by an unknown field, which the cloud ignores."""
     message = reading(7) + b"\x9a\x3e\x90\x4e" + b"x" * 10_000
     request = DataCaptureUploadRequest()
     request.sensor_contents.add().MergeFromString(message)

@@ -1,4 +1,4 @@
-"""Files of camera.GetImages from before each image had a file of its own: delivered as the builtin does."""
+"""Files of camera.GetImages from the time before each image had a file of its own are sent as the builtin does."""
 
 from __future__ import annotations
 

@@ -110,7 +110,7 @@ async def test_sequences_come_behind_the_data(world: World) -> None:
 async def test_a_sequence_that_is_just_going_is_nobody_elses_before_it_has_gone(
     tmp_path: Path, operation: str, content: str | None
 ) -> None:
-    """To the cloud, or to quarantine: else a further attempt would send what goes behind its back."""
+    """It goes to the cloud or to quarantine. Otherwise another attempt would send it again meanwhile."""
     files = HeldUp(operation, "/x.seq" if content is None else "/failed/")
     async with make_world(tmp_path, files) as world:
         path = sequence_file(world)

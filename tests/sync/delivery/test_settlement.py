@@ -1,4 +1,4 @@
-"""What becomes of a file that is dealt with: it goes and its counts are right, wherever a crash comes."""
+"""Settlements: the file goes, and its counts are right, wherever the process dies."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ READINGS = 5
 
 
 class Folder:
-    """A capture folder, as its store, and what settles its files, of one process after the other."""
+    """A capture folder that stands in for its store, in the lives of one process after the other."""
 
     def __init__(self, root: Path, files: FileSystem) -> None:
         self.root = str(root)
@@ -49,14 +49,14 @@ class Folder:
         return path
 
     def torn_file(self, *, checked: bool) -> Path:
-        """One whose last reading is unfinished: ours, which was captured, or the builtin's."""
+        """Writes a file whose last reading is unfinished. It is ours, and captured, or the builtin's."""
         path = self.file(file_of(checked)(metadata(), messages(READINGS))[:-1])
         if checked:
             capture(self.ledger, READINGS)
         return path
 
     def close(self, path: Path) -> None:
-        """As delivery: every good reading is delivered, if it was not before, but for the one that is refused."""
+        """Does what delivery does when every good reading is delivered, but for one that the cloud refuses."""
         settlement, refused = self.settlement(path), (1,)
         reader = CaptureReader(self.files, str(path))
         good = len(list(reader))
@@ -82,7 +82,7 @@ def found_at(path: Path) -> Found:
 
 
 def whole(expected: ReadingCounts, *, checked: bool) -> ReadingCounts:
-    """Of a file of ours that was captured, or of one of the builtin that is adopted with what became of it."""
+    """Returns all counts of the file: ours was captured, one of the builtin is adopted with what became of it."""
     if checked:
         expected.captured = READINGS
     else:

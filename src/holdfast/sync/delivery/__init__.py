@@ -3,8 +3,8 @@
 Rounds hand the files of one folder to `Delivery.attempt`, together with the store that they belong to. Terms:
 
 - A *call* is one request to the cloud, or one stream (`calls`). A *bundle* is a call with several whole files.
-- A *settlement* is what becomes of one file (`settlement`): counted in its store's ledger, then removed or moved to
-  quarantine. A file that is *kept* was not settled and is tried again.
+- A *settlement* is what becomes of one file (`settlement`): it is counted in its store's ledger, then removed or
+  moved to quarantine. A file that is not settled stays, and is tried again.
 - A *lane* is the room for small or for large uploads (`lanes`).
 
 Nothing here looks for files, decides when sync runs, or decodes a reading. No file is removed before the cloud

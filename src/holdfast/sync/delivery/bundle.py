@@ -46,7 +46,7 @@ class Bundle:
 
 
 class _FillingBundle:
-    """A bundle that is being filled."""
+    """A bundle that is being filled with files of the same metadata."""
 
     def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int) -> None:
         self._builder = CallBuilder(captured, part_id, call_bytes)

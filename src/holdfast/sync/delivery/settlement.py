@@ -1,7 +1,8 @@
 """What becomes of a file: it is counted in the ledger of its store, then removed or moved to quarantine.
 
 A file is removed only after the cloud acknowledged all of it, and what the cloud took is in the journal before
-anything else happens. Blocks: belongs on a worker thread, but for properties, which ask the ledger's memory.
+anything else happens. Blocks: belongs on a worker thread. Only properties and `note_vanished` may be used on the
+event loop.
 """
 
 from __future__ import annotations
@@ -59,7 +60,7 @@ class Scanned(NamedTuple):
 class Settlement:
     """What becomes of one found file. `store` is the one that it belongs to, from the claim to the end.
 
-    Methods raise StorageError when the disk refuses; the file is then where it was. They block.
+    Methods raise StorageError when the disk refuses; the file is then where it was.
     """
 
     def __init__(self, files: FileSystem, store: Store, found: Found, ended: Newest[tuple[str, int], None]) -> None:
@@ -145,7 +146,7 @@ class Settlement:
         return (status.st_size, status.st_mtime_ns) == (self.found.size_bytes, self.found.modified_ns)
 
     def note_vanished(self) -> None:
-        """Counts an arbitrary file that is gone as vanished, unless sync itself removed it a moment ago."""
+        """Counts an arbitrary file that does not exist any more as vanished, unless it was settled a moment ago."""
         if (self.found.path, self.found.modified_ns) not in self._ended:
             self.store.ledger.file_vanished()
 

@@ -110,7 +110,7 @@ class _Transfer:
                 await in_thread(self._note_acknowledged, call.readings, call.readings)
 
     def _smaller(self, call: Call, found: Verdict) -> list[Call]:
-        """What to send in place of a call that was not taken; empty when it can't be made smaller."""
+        """Returns what to send in place of a call that was not accepted; nothing when it can't be made smaller."""
         if not isinstance(call, UnaryCall):
             return []
         if call.readings > 1 and len(self._refused) < MAX_REFUSED:
