@@ -24,13 +24,12 @@ from dataclasses import dataclass, replace
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
-from ..storage.layout import FileKind
 from ..storage.store import Store, store_of
 from .cloud.link import Link
-from .delivery.bundler import Bundler
 from .delivery.delivery import Delivery
 from .delivery.lanes import Lanes, Reservation
 from .found import Found, Outcome
+from .gathered import Gathered
 from .manual import Select, Selection, SyncReport
 from .summary import Summary
 from .under_way import UnderWay, Upload
@@ -41,9 +40,6 @@ from .walk.listings import Listings
 from .walk.order import Order
 from .walk.walk import Walk
 
-_MAX_SUSPECTS = 1000
-_MAX_SEQUENCES = 1000
-"""How many of each a round keeps for its end; it treats any beyond that like other files."""
 _IDLE_S = 60.0
 """How often `run` looks at its settings while sync is disabled; a change of them wakes it at once."""
 STOP_PATIENCE_S = 2.0
@@ -275,9 +271,7 @@ class Rounds:
             known.gather_due(order)
         mark = self.backlog.begin()
         asked_s = began_s = self._clock.monotonic()
-        bundler = Bundler(retries.most_together)
-        suspects: list[Found] = []
-        sequences: list[Found] = []
+        gathered = Gathered(retries)
         async for found in feed(walk, part.files, known, lambda: self._is_idle(began_s)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
@@ -287,26 +281,24 @@ class Rounds:
                     self.backlog.found(mark, walk)
                 asked_s = self._clock.monotonic()
             if found is None:
-                if not await self._start_all([bundler.take()], report):
-                    break
+                to_start = gathered.take_small()
             elif found.path in self._under_way:
                 if report is not None:
                     self._under_way.notify(report, [found])
+                continue
             elif report is None and not self._delivery.is_due(found):
                 continue
-            elif found.kind is FileKind.ENDED_SEQUENCE and len(sequences) < _MAX_SEQUENCES:
-                sequences.append(found)  # behind the data that they are of
-            elif retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
-                suspects.append(found)
-            elif (full := bundler.add(found)) and not await self._start_all(full, report):
+            else:
+                to_start = gathered.add(found)
+            if not await self._start_all(to_start, report):
                 break
         else:
-            if not await self._start_all([bundler.take(), *([each] for each in sequences)], report):
-                suspects.clear()
+            may_go_on = await self._start_all(gathered.take_rest(), report)
             uploading = list(self._under_way)
             for audit in audits:
                 await in_thread(audit.finish, walk, uploading)
-            self._start_alone(suspects, report)
+            if may_go_on:
+                self._start_alone(gathered.take_suspects(), report)
         if select is None:
             self.backlog.found(mark, walk)
         if report is not None:
@@ -337,11 +329,9 @@ class Rounds:
         self._begin(founds, reservation, report)
         return True
 
-    def _start_alone(self, suspects: list[Found], report: SyncReport | None) -> None:
+    def _start_alone(self, suspects: list[list[Found]], report: SyncReport | None) -> None:
         """Starts the uploads of what may be cutting the link; each runs while nothing else is under way."""
-        bundler = Bundler(self._delivery.retries.most_together)
-        bundles = [full for found in suspects for full in bundler.add(found)]
-        for founds in (*bundles, bundler.take()):
+        for founds in suspects:
             if founds and not self._stopped:
                 self._begin(founds, self._lanes.reservation_for(founds, alone=True), report)
 
