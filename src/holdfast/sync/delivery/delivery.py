@@ -215,10 +215,10 @@ class Delivery:
         first = printable(founds[0].path)
         what = first if len(founds) == 1 else f"{first} and {len(founds) - 1} more"
         self.last_error = f"{what}: {error}"
-        found = self._link.failed(founds[0].path, error)
+        meaning = self._link.failed(founds[0].path, error)
         if error.is_cut:
             self.retries.note_cut(_paths(founds))
-        if found is not Verdict.LINK or (alone and error.is_cut):
+        if meaning is not Verdict.LINK or (alone and error.is_cut):
             wait_s = self.retries.note_failure(_paths(founds))
             logger.warning(
                 "%s: not accepted: %s; tried again in %.1f s",

@@ -94,10 +94,10 @@ class _Transfer:
             try:
                 await self._sender.send_readings(call, progress, wait=wait)
             except CloudError as error:
-                found = verdict(error)
-                if found not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
+                meaning = verdict(error)
+                if meaning not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
                     raise
-                smaller = self._smaller(call, found)
+                smaller = self._smaller(call, meaning)
                 if smaller:
                     pending += reversed(smaller)
                     continue
@@ -109,13 +109,13 @@ class _Transfer:
             else:
                 await in_thread(self._note_acknowledged, call.readings, call.readings)
 
-    def _smaller(self, call: Call, found: Verdict) -> list[Call]:
+    def _smaller(self, call: Call, meaning: Verdict) -> list[Call]:
         """Returns what to send in place of a call that was not accepted; nothing when it can't be made smaller."""
         if not isinstance(call, UnaryCall):
             return []
         if call.readings > 1 and len(self._refused) < MAX_REFUSED:
             return list(call.split(call.readings // 2))
-        stream = call.as_stream() if found is Verdict.TOO_LARGE else None
+        stream = call.as_stream() if meaning is Verdict.TOO_LARGE else None
         return [stream] if stream is not None else []
 
     def _note_acknowledged(self, readings: int, delivered: int) -> None:
