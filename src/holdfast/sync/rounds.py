@@ -62,7 +62,9 @@ class SyncSettings:
     interval_s: float = 6.0
     disabled: bool = False
     min_age_s: float = 10.0
+    """How long an arbitrary file must not have been modified before it is sent."""
     uploads: int = 8
+    """The most uploads at once in each lane."""
     newest_first: bool = False
     should_sync: ShouldSync | None = None
 
@@ -257,14 +259,14 @@ class Rounds:
         With `select`, the round sees only a part of the files; so it does not tell the ledgers and the backlog what
         there is.
         """
-        main, *others = everything = self._stores()
-        stores = [store for store in (main, *others) if store.owned]
-        await _complete(stores)
+        stores = self._stores()
+        owned = [store for store in stores if store.owned]
+        await _complete(owned)
         settings, retries = self._settings, self._delivery.retries
-        audits = [Audit(store) for store in stores] if select is None else []
-        paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
+        audits = [Audit(store) for store in owned] if select is None else []
+        paths = (*(store.root for store in owned), *(settings.additional_paths if stores[0].owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
-        order = Order(settings.newest_first, lambda folder: _priority(everything, folder))
+        order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
         waiting, listings, known = (retries, self._listings, self._known) if report is None else (None, None, None)
         walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order, waiting, listings)
         if known is not None:
@@ -276,7 +278,7 @@ class Rounds:
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
                     break
-                await _complete(stores)
+                await _complete(owned)
                 if walk.surveyed:
                     self.backlog.found(mark, walk)
                 asked_s = self._clock.monotonic()
