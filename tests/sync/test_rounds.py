@@ -181,7 +181,8 @@ async def test_a_store_that_is_given_up_ends_the_uploads_that_belong_to_it_thoug
         other = Store(world.files, SystemClock(), str(tmp_path / "other"), 1.0, 5.0)
         world.stores.insert(0, other)
         await asyncio.wait_for(world.sync.release(world.store), 20)
-        assert (await manual).failed.count == 1 and outside.exists()
+        report = await asyncio.wait_for(manual, 20)
+        assert report.failed.count == 1 and outside.exists()
         await other.close()
 
 
