@@ -99,7 +99,7 @@ class Manager:
         self.steering = Steering(files, clock, self._steer)
         self.jobs = Jobs(clock)
         self.emptying_quarantine = asyncio.Lock()
-        """QuarantinedReadings by who takes files out of quarantine."""
+        """Held by the command that takes files out of quarantine."""
 
     def apply(self, config: Config, resources: Resources) -> None:
         """Makes `config` hold. Returns at once; what did not change goes on untouched."""
@@ -277,11 +277,13 @@ class Manager:
             newest_first=config.sync_order == "newest_first",
             should_sync=_selector(config.selective_syncer_name, resources),
         )
-        engine.uplink.limit_bytes_per_s(config.sync_bandwidth_limit_bytes_per_sec)
-        engine.uplink.delivery.tags = config.tags
-        engine.uplink.delivery.sequences.held = self.steering.sequences.is_open
-        engine.uplink.sync.configure(sync)
-        engine.uplink.sync.hold(self.steering.sync_pause)
+        engine.uplink.configure(
+            sync,
+            tags=config.tags,
+            limit_bytes_per_s=config.sync_bandwidth_limit_bytes_per_sec,
+            is_open=self.steering.sequences.is_open,
+            pause=self.steering.sync_pause,
+        )
 
     async def _stop_later(self) -> None:
         await self.clock.sleep(HAND_OVER_S)

@@ -124,7 +124,7 @@ def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
 
 def _steering(manager: Manager) -> dict[str, Any]:
     steering, engine = manager.steering, manager.engine
-    delivery = None if engine is None else engine.uplink.delivery.sequences
+    delivery = None if engine is None else engine.uplink.sequences
     return {
         "paused": paused(manager),
         "frequencies": [
@@ -162,7 +162,7 @@ def _time_of(active: ActiveSetting) -> dict[str, Any]:
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
     link, sync, delivery = engine.uplink.link, engine.uplink.sync, engine.uplink.delivery
     oldest_ns = sync.backlog.oldest_ns
-    last, backlog, rate = sync.last_round_s, sync.backlog, delivery.meter.bytes_per_s
+    last, backlog, rate = sync.last_round_s, sync.backlog, engine.uplink.bytes_per_s
     return {
         "link": link.state.value,
         "link_error": link.why,

@@ -20,11 +20,13 @@ from demo.link import Link as Cable
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.capture_files.frames import FrameEncoder
+from holdfast.storage.layout import kind_of
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link
 from holdfast.sync.delivery.delivery import Delivery
+from holdfast.sync.found import Found
 from holdfast.sync.rounds import Rounds, SyncSettings
 from tests.waiting import as_long_as_others_take, eventually
 
@@ -59,15 +61,24 @@ def write_capture_file(folder: Path, stem: str, messages: list[bytes], header: D
 
 
 def write_old_file(path: Path, content: bytes) -> Path:
-    """A file that was last changed long ago; ctime can't be set, so tests use a small minimum age."""
+    """Writes a file that was last modified long ago. Its ctime can't be set, so tests use a small minimum age."""
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)
     os.utime(path, (1, 1))
     return path
 
 
+def found_at(path: Path) -> Found:
+    status = path.stat()
+    return Found(str(path), kind_of(str(path)), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+
+
+async def waited(event: asyncio.Event) -> None:
+    await event.wait()
+
+
 class HeldUp(FileSystem):
-    """A disk that holds up one operation, on paths with `part` in them, until it may go on."""
+    """A disk that blocks one operation, on paths with `part` in them, until `cancelled` releases it."""
 
     def __init__(self, operation: str, part: str) -> None:
         self._began, self._go_on = threading.Event(), threading.Event()
@@ -84,8 +95,8 @@ class HeldUp(FileSystem):
     async def cancelled(
         self, task: asyncio.Task[Any], end: Callable[[], object], is_free: Callable[[], bool]
     ) -> None:
-        """Ends `task` by `end` in the middle of the operation: what it has in hand must be free no earlier than the
-        disk is done with it."""
+        """Ends `task` by `end` in the middle of the operation. What the task has claimed must be free no earlier
+        than the disk is done with it."""
         try:
             assert await asyncio.to_thread(self._began.wait, 20)
             end()
@@ -136,6 +147,8 @@ class World:
     link: Link
     delivery: Delivery
     sync: Rounds
+    stores: list[Store]
+    """The stores that sync sends from. A test may change them, as a new configuration does."""
     completed: int = 0
     """How often sync asked for the files to be completed."""
     hold_completion: asyncio.Event | None = None
@@ -166,7 +179,7 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 async def make_world(
     tmp_path: Path, files: FileSystem | None = None, key: str = "key", address: str = ""
 ) -> AsyncIterator[World]:
-    """`address` is where sync goes instead of the cloud."""
+    """Yields a world that runs. With `address`, sync connects to that address instead of the cloud."""
     arrived = Arrived()
     cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"}, on_reading=arrived.add, on_file=arrived.add_file)
     await cloud.start()
@@ -180,8 +193,8 @@ async def make_world(
     folder.mkdir(exist_ok=True)
     store = Store(files, clock, str(folder), 1.0, 5.0)
     await eventually(lambda: store.owned)
-    stores = (store,)
-    delivery = Delivery(files, clock, lambda: stores, connection, link)
+    stores = [store]
+    delivery = Delivery(files, clock, connection, link)
 
     async def complete(appenders: object = None) -> None:
         made.completed += 1
@@ -190,7 +203,7 @@ async def make_world(
 
     store.writer.complete = complete  # type: ignore[method-assign]
     sync = Rounds(files, clock, link, delivery, lambda: stores)
-    made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, sync)
+    made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, sync, stores)
     tasks = [asyncio.create_task(run()) for run in (link.run, sync.run)]
     try:
         yield made

@@ -17,7 +17,7 @@ from tests.waiting import eventually
 
 
 class CountingDisk(FileSystem):
-    """Tells how often a folder was listed."""
+    """Counts how often a folder of quarantine was listed."""
 
     listed = 0
 
@@ -36,7 +36,7 @@ async def store(tmp_path: Path) -> AsyncIterator[Store]:
 
 
 def fail(store: Store, name: str, size_bytes: int) -> None:
-    """The file goes into quarantine, and the ledger counts it."""
+    """Puts a new file into quarantine, and the ledger counts it."""
     path = Path(store.root) / name
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(bytes(size_bytes))
@@ -50,7 +50,7 @@ async def test_what_lies_in_quarantine_is_counted_at_the_start_and_after_each_ch
     (tmp_path / "other/failed").mkdir(parents=True)
     (tmp_path / "other/failed/x").write_bytes(b"123")
     disk, clock = CountingDisk(), FakeClock()
-    count = FailedCount(disk, clock, lambda: (store,), lambda: (str(tmp_path / "other"),))
+    count = FailedCount(disk, clock, lambda: [(store.root, store.ledger)], lambda: (str(tmp_path / "other"),))
     assert count.files is None
     task = asyncio.create_task(count.run())
     await eventually(lambda: (count.files, count.bytes) == (2, 13))
@@ -78,7 +78,7 @@ async def test_counting_takes_a_small_share_of_the_time(store: Store) -> None:
 
     disk = SlowDisk()
     fail(store, "1.bin", 1)
-    count = FailedCount(disk, clock, lambda: (store,), tuple)
+    count = FailedCount(disk, clock, lambda: [(store.root, store.ledger)], tuple)
     task = asyncio.create_task(count.run())
     await eventually(lambda: count.files == 1)
     fail(store, "2.bin", 1)

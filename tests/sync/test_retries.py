@@ -19,7 +19,7 @@ async def test_files_that_failed_together_wait_together_and_fewer_go_together_ea
     assert retries.most_together("/a/0") == MAX_FILES_PER_CALL
     waits = []
     for failures in range(1, 12):
-        waits.append(retries.failed(paths))
+        waits.append(retries.note_failure(paths))
         assert not any(retries.is_due(path) for path in paths)
         assert retries.most_together("/a/0") == max(1, MAX_FILES_PER_CALL >> failures)
         await clock.advance(waits[-1] + 1e-6)
@@ -29,26 +29,26 @@ async def test_files_that_failed_together_wait_together_and_fewer_go_together_ea
 
 def test_a_success_forgets_the_failures_of_its_files_only(clock: FakeClock) -> None:
     retries = Retries(clock)
-    retries.failed(["/a/1", "/a/2"])
-    retries.succeeded(["/a/1"])
+    retries.note_failure(["/a/1", "/a/2"])
+    retries.note_success(["/a/1"])
     assert retries.is_due("/a/1") and not retries.is_due("/a/2") and len(retries) == 1
 
 
 def test_beyond_a_thousand_calls_that_wait_folders_wait_as_a_whole(clock: FakeClock) -> None:
     retries = Retries(clock)
     for number in range(MAX_UNITS):
-        retries.failed([f"/a/{number}"])
-    retries.failed(["/b/1"])
+        retries.note_failure([f"/a/{number}"])
+    retries.note_failure(["/b/1"])
     assert not retries.is_due("/b/2") and retries.is_due("/c/1")
     assert len(retries) == MAX_UNITS + 1
-    retries.succeeded([f"/a/{number}" for number in range(MAX_UNITS)])
+    retries.note_success([f"/a/{number}" for number in range(MAX_UNITS)])
     assert not retries.is_due("/b/2"), "while only a folder waits"
     for number in range(MAX_UNITS):
-        retries.failed([f"/a/{number}"])
+        retries.note_failure([f"/a/{number}"])
     for number in range(3 * MAX_FILES):
-        retries.failed([f"/{number}/x"])
+        retries.note_failure([f"/{number}/x"])
     assert len(retries) <= MAX_UNITS + MAX_FILES
-    retries.succeeded(["/29999/y"])
+    retries.note_success(["/29999/y"])
     assert retries.is_due("/29999/x")
 
 
@@ -56,17 +56,17 @@ def test_after_three_cuts_in_a_row_a_file_is_suspect_until_it_arrives(clock: Fak
     retries = Retries(clock)
     for _ in range(SUSPECT_AFTER_CUTS):
         assert not retries.is_suspect("/a")
-        retries.cut(["/a", "/b"])
+        retries.note_cut(["/a", "/b"])
     assert retries.is_suspect("/a") and retries.is_suspect("/b")
-    retries.succeeded(["/a"])
+    retries.note_success(["/a"])
     assert not retries.is_suspect("/a") and retries.is_suspect("/b")
 
 
 async def test_when_the_time_of_a_folder_comes_the_file_that_failed_last_is_enough_to_try(clock: FakeClock) -> None:
     retries = Retries(clock)
     for number in range(MAX_UNITS):
-        retries.failed([f"/a/{number}"])
-    wait_s = max(retries.failed(["/b/1"]), retries.failed(["/b/2"]))
+        retries.note_failure([f"/a/{number}"])
+    wait_s = max(retries.note_failure(["/b/1"]), retries.note_failure(["/b/2"]))
     assert retries.due() == [] and retries.blocks("/b") and not retries.blocks("/a")
     assert retries.until("/b/3", "/b") is not None
     await clock.advance(wait_s + 1)
@@ -74,7 +74,7 @@ async def test_when_the_time_of_a_folder_comes_the_file_that_failed_last_is_enou
     assert retries.until("/b/3", "/b") is None
     retries.forget(["/b/2"])
     assert retries.due()[-1] != "/b/2" and retries.blocks("/b")
-    retries.succeeded(["/b/3"])
+    retries.note_success(["/b/3"])
     assert not retries.blocks("/b")
 
 
@@ -83,15 +83,15 @@ async def test_of_a_folder_that_waits_as_a_whole_one_file_is_tried_ever_more_sel
 ) -> None:
     retries = Retries(clock)
     for number in range(MAX_UNITS + 1):
-        retries.failed([f"/a/{number}"])
+        retries.note_failure([f"/a/{number}"])
     retries.forget(f"/a/{number}" for number in range(100))  # there is room for others by now
     waits = []
     for _ in range(5):
         assert retries.until("/a/1", "/a") is not None
         await clock.advance(3600)
         (example,) = retries.due()
-        waits.append(retries.failed([example]))
+        waits.append(retries.note_failure([example]))
     assert all(later > earlier for earlier, later in itertools.pairwise(waits))
     await clock.advance(3600)
-    retries.succeeded([example])
+    retries.note_success([example])
     assert len(retries.due()) == MAX_UNITS - 100, "the others go when one has gone well"

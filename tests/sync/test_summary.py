@@ -22,7 +22,7 @@ class Rig:
         self.summary = Summary(self.clock, lambda: self.paths, self.backlog, Meter())
 
     def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
-        self.summary.add(path, outcome, 1, 1024)
+        self.summary.note_attempt(path, outcome, 1, 1024)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ async def test_a_path_with_links_in_it_stands_as_it_is_configured(
 
 
 async def test_paths_are_looked_at_only_when_they_are_others_than_before(rig: Rig) -> None:
-    """Each upload asks, so what is known must cost no way to a thread."""
+    """Each upload calls this, so paths that are known must not need a worker thread."""
     with pytest.raises(StopIteration):
         rig.summary.learn_paths().send(None)
     rig.paths = ("/elsewhere",)

@@ -10,7 +10,7 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
@@ -210,3 +210,13 @@ class Store:
                 found.torn_readings,
                 found.quarantined,
             )
+
+
+def store_of(stores: Sequence[Store], path: str) -> Store:
+    """Returns the store that a file or folder belongs to; `path` has no symbolic links in it.
+
+    That is the one with the deepest root above `path`. What lies in no store belongs to the first of `stores`, that
+    of `capture_dir`.
+    """
+    inside = [store for store in stores if store.holds(path)]
+    return max(inside, key=lambda store: len(store.root), default=stores[0])

@@ -1,4 +1,17 @@
-"""Sync: brings what lies under the sync paths to the cloud, and deletes it when the cloud has it.
+"""Sync: sends what lies under the sync paths to the cloud, and removes it when the cloud has it.
 
-Never imports `capture` and never waits for it.
+It has four parts: `walk` finds what is to be sent, `delivery` sends it and settles what becomes of it, `cloud` is
+the way there, and `uploads` does what users ask for. `rounds` drives them, `uplink` owns them all. Terms:
+
+- A *found file* is a file to send, as a walk saw it (`found.Found`). An *attempt* to send it has an *outcome*.
+- A *round* is one pass over all sync paths. An *upload* is an attempt that is under way, with one file or with
+  several small ones of one folder.
+- A *unit* is what is sent, fails and is tried again as one: a call with its files.
+- The *link* is the connection to the cloud with its state: whether calls can be made, and if not, why.
+
+Sync never imports `capture` and never waits for it; the two meet in `storage`. It never removes a file before the
+cloud acknowledged all of it, and it never decodes a reading.
+
+Others import `uplink` and what it takes (`cloud.cloud.CloudSettings`, `rounds.SyncSettings`, `STOP_PATIENCE_S`),
+`manual` for manual syncs, and `uploads` for uploads by command.
 """

@@ -1,4 +1,4 @@
-"""A file that is to be sent, as the walk found it, and what became of it at one attempt."""
+"""A file to send, as the walk found it, and what became of it in one attempt."""
 
 from __future__ import annotations
 
@@ -10,16 +10,18 @@ from ..storage.layout import FileKind
 
 
 class Outcome(Enum):
+    """What became of a file in one attempt to deliver it."""
+
     DELIVERED = "delivered"
     QUARANTINED = "quarantined"
     WAITING = "waiting"
-    """It failed and is tried again."""
+    """The file stays, and is tried again."""
     GONE = "gone"
-    """Somebody else removed it."""
+    """The file is not there any more, or something else has claimed it: the limits, or an upload by command."""
 
 
 class Found(NamedTuple):
-    """A file to send, as it was when the walk passed it."""
+    """A file to send, as it was when the walk looked at it. Times are in nanoseconds since the epoch."""
 
     path: str
     kind: FileKind
@@ -29,5 +31,5 @@ class Found(NamedTuple):
 
     @property
     def folder(self) -> str:
-        """In which it lies."""
+        """The folder in which the file lies."""
         return self.path.rpartition(os.sep)[0] or os.sep

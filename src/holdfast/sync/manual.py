@@ -1,4 +1,4 @@
-"""What a manual sync is to send, and what it did."""
+"""A manual sync: which part of the files it sends, and the report of what it did."""
 
 from __future__ import annotations
 
@@ -16,20 +16,23 @@ from .found import Found, Outcome
 
 @dataclass(frozen=True)
 class Selection:
-    """A part of what lies under the sync paths, by paths without symbolic links."""
+    """The folders and single files that a manual sync sends; the paths have no symbolic links in them."""
 
     folders: tuple[str, ...] = ()
     files: tuple[str, ...] = ()
 
 
 Select = Callable[[], Selection]
-"""Asked when everything that was captured lies in complete files. Blocks; raises CommandError."""
+"""Returns what to send. It is called when everything that was captured lies in complete files. Blocks; raises
+CommandError."""
 
 
 @dataclass(eq=False)
 class SyncReport:
-    """What a manual sync did, and what it does, until `done`. `failed` and `too_recent` name at most a hundred
-    files each."""
+    """What a manual sync has done so far; it is final when `done` is set.
+
+    `failed` and `too_recent` name at most a hundred files each. Belongs to the event loop.
+    """
 
     files: int = 0
     bytes: int = 0
@@ -39,19 +42,21 @@ class SyncReport:
     seconds: float = 0.0
     last_error: str = ""
     pending: int = 0
-    """Files that are under way; and 1 while it still looks for more."""
+    """How many files are under way, plus 1 while the sync still looks for more."""
     done: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
 
-    def begin(self) -> None:
+    def note_begun(self) -> None:
+        """Counts one more thing to wait for: a file that is under way, or the search for files."""
         self.pending += 1
 
-    def end(self) -> None:
+    def note_ended(self) -> None:
+        """Takes back one call of `note_begun`; the last one sets `done`."""
         self.pending -= 1
         if self.pending == 0:
             self.done.set()
 
-    def add(self, found: Found, outcome: Outcome) -> None:
-        """An upload for which `begin` was called has ended."""
+    def note_outcome(self, found: Found, outcome: Outcome) -> None:
+        """Counts what became of a file for which `note_begun` was called."""
         if outcome is Outcome.DELIVERED:
             self.files += 1
             self.bytes += found.size_bytes
@@ -59,15 +64,29 @@ class SyncReport:
             self.quarantined += 1
         elif outcome is Outcome.WAITING:
             self.failed.add(printable(found.path))
-        self.end()
+        self.note_ended()
+
+    def note_too_recent(self, paths: Sequence[str]) -> None:
+        """Names arbitrary files that are left out since they were changed a moment ago."""
+        self.too_recent = list(paths)
+
+    def note_seconds(self, seconds: float) -> None:
+        """Says how long the manual sync has taken."""
+        self.seconds = seconds
+
+    def note_error(self, error: str) -> None:
+        """Says why the last of the failed files failed; ignored when none did."""
+        self.last_error = error if self.failed.count else ""
 
 
 def select(
     files: FileSystem, paths: Iterable[str], resources: Iterable[str], stores: Sequence[str], others: Sequence[str]
 ) -> Selection:
-    """What `paths` and `resources` name together; `stores` are the capture folders, `others` further sync paths.
+    """Returns what `paths` and `resources` name together. `stores` are the capture folders, `others` the further
+    sync paths.
 
-    CommandError names what can't be sent, and what can.
+    Raises CommandError, which says what can't be sent and why, and StorageError when a capture folder can't be
+    listed. Blocks.
     """
     roots = [os.path.realpath(root) for root in (*stores, *others)]
     folders: list[str] = []
@@ -95,7 +114,10 @@ def _why_not(files: FileSystem, path: str, real: str, roots: Sequence[str]) -> s
 
 
 def folders_of(files: FileSystem, resource: str, roots: Iterable[str]) -> Iterator[str]:
-    """The folders with the captured files of a resource, of whatever API."""
+    """Yields the folders with what was captured of a resource, whatever its API.
+
+    Raises StorageError when a capture folder can't be listed; one that does not exist has no such folders. Blocks.
+    """
     for root in roots:
         try:
             for entry in files.list_folder(root):

@@ -1,8 +1,11 @@
-"""What failed and when it is tried again; what may be cutting the link. Belongs to the event loop.
+"""Remembers what failed and when it is tried again, and which files may be cutting the link.
 
-Files that failed in one call wait together. Bounds: `MAX_FILES` are remembered; beyond `MAX_UNITS` calls that wait,
-further ones wait as their folders. A file that waits is only remembered here: it holds nothing else. When the time
-of a folder comes, one file of it that failed is enough to find out whether the others may go.
+Files that failed in one call wait together, as a unit. At most `MAX_FILES` files and `MAX_UNITS` units are
+remembered; beyond that, the folder of a file that fails waits as a whole. When the time of such a folder comes, one
+file of it that failed is tried first, to find out whether the others may go. A file that waits holds no claim, no
+memory elsewhere and no place in a lane.
+
+Belongs to the event loop, but for what `Retries` says.
 """
 
 from __future__ import annotations
@@ -17,25 +20,31 @@ from .cloud.backoff import Backoff, unit_backoff
 
 MAX_FILES = 10_000
 MAX_UNITS = 1_000
+"""Calls that failed, each with its files."""
 SUSPECT_AFTER_CUTS = 3
+"""After how many cuts in a row a file may be what cuts the link."""
 MAX_FILES_PER_CALL = 512
 
 
 @dataclass
 class _Wait:
-    """What waits for one attempt."""
+    """The wait for the next attempt of a unit or a folder."""
 
     backoff: Backoff
     failures: int
     at_s: float = 0.0
+    """When it ends, on the monotonic clock."""
     files: int = 0
+    """How many files of the unit still wait; 0 for a folder."""
     example: str = ""
-    """Of a folder: the file that failed last."""
+    """The file of a folder that failed last; empty for a unit, and when that file waits no more."""
 
 
 class Retries:
-    """Keys are paths; a folder's path stands for all that lies directly in it. `until`, `blocks` and the length may
-    be asked from any thread."""
+    """What waits for its retry, by path. A folder's path stands for all files that lie directly in it.
+
+    `until`, `blocks` and the length may be asked from any thread.
+    """
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -45,34 +54,36 @@ class Retries:
         self._cuts: Newest[str, int] = Newest(MAX_FILES)
 
     def __len__(self) -> int:
-        """Files, and folders, that wait."""
+        """Returns how many files and folders wait."""
         return len(self._files) + len(self._folders)
 
     def is_due(self, path: str) -> bool:
-        """Whether it is time to try the file."""
+        """Whether the file may be tried now."""
         if not self._files and not self._folders:
             return True
         return self.until(path, os.path.dirname(path)) is None
 
     def until(self, path: str, folder: str) -> float | None:
-        """When the file that lies in `folder` is tried again, on the monotonic clock; None when it may go now."""
+        """Returns when the file at `path`, which lies in `folder`, is tried again, on the monotonic clock; None
+        when it may be tried now."""
         wait = self._folders.get(folder) or self._files.get(path)
         return wait.at_s if wait is not None and self._clock.monotonic() < wait.at_s else None
 
     def blocks(self, folder: str) -> bool:
-        """Whether what lies in the folder waits as a whole, or did until one of it has gone well."""
+        """Whether the folder waits as a whole. It does until one file of it was delivered, even when its time has
+        come."""
         return folder in self._folders
 
     def due(self) -> list[str]:
-        """Files whose time has come; of a folder that waits as a whole, one."""
+        """Returns the files whose time has come; of a folder that waits as a whole, one file."""
         now_s, folders = self._clock.monotonic(), self._folders
         files = [path for path, wait in self._files.items() if wait.at_s <= now_s]
         if folders:
             files = [path for path in files if os.path.dirname(path) not in folders]
         return files + [wait.example for wait in self._folders.values() if wait.example and wait.at_s <= now_s]
 
-    def failed(self, paths: Iterable[str]) -> float:
-        """Files failed in one call; returns the seconds until they are tried again."""
+    def note_failure(self, paths: Iterable[str]) -> float:
+        """Notes that one call with these files failed; returns the seconds until they are tried again."""
         paths = list(paths)
         known = [wait for path in paths if (wait := self._files.get(path)) is not None]
         failures = max((wait.failures for wait in known), default=0)
@@ -82,15 +93,15 @@ class Retries:
         self.forget(paths)
         full = self._units >= MAX_UNITS or len(self._files) + len(paths) > MAX_FILES
         if full or os.path.dirname(paths[0]) in self._folders:
-            return self._folder_failed(paths[0])
+            return self._note_folder_failure(paths[0])
         self._units += 1
         wait.files = len(paths)
         for path in paths:
             self._files[path] = wait
         return wait_s
 
-    def succeeded(self, paths: Iterable[str]) -> None:
-        """Calls with these files went well."""
+    def note_success(self, paths: Iterable[str]) -> None:
+        """Notes that calls with these files succeeded: neither they nor their folders wait any more."""
         paths = list(paths)
         self.forget(paths)
         for path in paths:
@@ -99,7 +110,7 @@ class Retries:
                 self._folders.pop(os.path.dirname(path), None)
 
     def forget(self, paths: Iterable[str]) -> None:
-        """The files wait no more."""
+        """Removes the files from those that wait."""
         for path in paths:
             wait = self._files.pop(path, None)
             if wait is not None:
@@ -108,21 +119,23 @@ class Retries:
             if self._folders and (known := self._folders.get(os.path.dirname(path))) and known.example == path:
                 known.example = ""
 
-    def cut(self, paths: Iterable[str]) -> None:
-        """The link was cut while a call with these files was under way."""
+    def note_cut(self, paths: Iterable[str]) -> None:
+        """Notes that the link was cut while a call with these files was under way."""
         for path in paths:
             self._cuts[path] = self._cuts.get(path, 0) + 1
 
     def is_suspect(self, path: str) -> bool:
-        """Whether the file was under way at three cuts in a row: it may be what cuts."""
+        """Whether the file was under way at `SUSPECT_AFTER_CUTS` cuts in a row, so that it may be what cuts the
+        link."""
         return bool(self._cuts) and self._cuts.get(path, 0) >= SUSPECT_AFTER_CUTS
 
     def most_together(self, path: str) -> int:
-        """How many files may share a call with this one: fewer after each failure, so that the cause is found."""
+        """Returns how many files may share a call with this one: half as many after each failure, so that the one
+        that fails is found."""
         wait = self._files.get(path) if self._files else None
         return max(1, MAX_FILES_PER_CALL >> wait.failures) if wait is not None else MAX_FILES_PER_CALL
 
-    def _folder_failed(self, path: str) -> float:
+    def _note_folder_failure(self, path: str) -> float:
         folder = os.path.dirname(path)
         known = self._folders.pop(folder, None)
         wait = self._folders[folder] = known or _Wait(unit_backoff(), 0)

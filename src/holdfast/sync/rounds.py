@@ -1,13 +1,16 @@
-"""When to sync: each interval, when the link returns, and when somebody asks.
+"""Decides when to sync: at each interval, when the link returns, and when a user asks.
 
-A round walks the sync paths and hands what is ready to at most `maximum_num_sync_threads` uploads at once, and to
-a few of large files beside them; it does not wait for them, so one slow file holds up no later round. Small capture
-files of one folder go together. What may be cutting the link goes last, and while nothing else is under way. With a
-backlog a round may last for hours: each interval what was captured meanwhile is completed, and goes first where its
-priority is higher. A manual sync is a round too: it waits for everything that was there when it was called. A file
-is under way once only, however many rounds find it.
+A round walks the sync paths and starts an upload for each file that is ready, or for several small capture files of
+one folder together. At most `maximum_num_sync_threads` uploads run at once, and a few of large files beside them.
+The round does not wait for their ends, so a slow file holds up no later round. Files that may be cutting the link
+are sent last, while nothing else is under way. A manual sync is a round too; it returns when everything that was
+there when it was called is delivered or has failed.
 
-Tasks: `run`'s, and one for each upload; `stop` ends them all.
+With a backlog a round may last for hours. At each interval what was captured meanwhile is completed, and it is sent
+first where its priority is higher.
+
+A file is under way once only, however many rounds find it. Which store it belongs to is decided when its upload
+begins, and holds until that ends. Belongs to the event loop; the tasks are `run` and one for each upload.
 """
 
 from __future__ import annotations
@@ -21,14 +24,12 @@ from dataclasses import dataclass, replace
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
-from ..config import DEFAULT_PRIORITY
-from ..storage.layout import FileKind
-from ..storage.store import Store
+from ..storage.store import Store, store_of
 from .cloud.link import Link
-from .delivery.bundler import Bundler
 from .delivery.delivery import Delivery
 from .delivery.lanes import Lanes, Reservation
 from .found import Found, Outcome
+from .gathered import Gathered
 from .manual import Select, Selection, SyncReport
 from .summary import Summary
 from .under_way import UnderWay, Upload
@@ -39,36 +40,41 @@ from .walk.order import Order
 from .walk.round_files import AnnouncedFiles, files_of_round
 from .walk.walk import Walk
 
-_MAX_SUSPECTS = 1000
-_MAX_SEQUENCES = 1000
 _IDLE_S = 60.0
+"""How often `run` looks at its settings while sync is disabled; a change of them wakes it at once."""
 STOP_PATIENCE_S = 2.0
-"""How long uploads under way may take at the end, so that they do not arrive twice."""
+"""How long `stop` waits for the uploads under way, so that they do not arrive twice."""
 _CANCEL_AGAIN_S = 0.1
 _SURVEY_S = 1.0
-"""A survey that takes longer is not waited for while nothing is under way."""
+"""After this time a round starts uploads before its survey has ended, if nothing is under way."""
 
 logger = logging.getLogger(__name__)
 
 ShouldSync = Callable[[], Awaitable[str]]
-"""Asks the selector: an empty text to go on, else the reason why scheduled sync waits."""
+"""Asks the selective syncer. Returns the reason why scheduled sync has to wait; empty when it need not."""
 
 
 @dataclass(frozen=True)
 class SyncSettings:
-    """What a configuration says of sync."""
+    """The part of a configuration that concerns rounds."""
 
     additional_paths: tuple[str, ...] = ()
     interval_s: float = 6.0
     disabled: bool = False
     min_age_s: float = 10.0
+    """How long an arbitrary file must not have been modified before it is sent."""
     uploads: int = 8
+    """The most uploads at once in each lane."""
     newest_first: bool = False
     should_sync: ShouldSync | None = None
 
 
 class Rounds:
-    """Rounds of sync of what lies in the stores, that of `capture_dir` first, and under the additional paths."""
+    """Sends what lies in the stores and under the additional paths.
+
+    `stores` returns the stores of now, that of `capture_dir` first. The caller runs `run`, and calls `stop` at the
+    end.
+    """
 
     def __init__(
         self,
@@ -96,11 +102,11 @@ class Rounds:
         self._hold = ""
         self.state = "waiting for the first interval"
         self.selector = ""
-        """What the selector said when it was last asked; empty without one."""
+        """What the selective syncer answered last; empty without one."""
         self.backlog = Backlog()
         self.summary = Summary(clock, self._paths, self.backlog, delivery.meter)
         self.last_round_s: float | None = None
-        """When the last scheduled round ended its walk, on the monotonic clock."""
+        """When the walk of the last scheduled round ended, on the monotonic clock; None before that."""
 
     @property
     def additional_paths(self) -> tuple[str, ...]:
@@ -109,10 +115,12 @@ class Rounds:
 
     @property
     def in_flight(self) -> int:
+        """How many files are under way."""
         return len(self._under_way)
 
     def configure(self, settings: SyncSettings) -> None:
-        """Takes effect at once; disabling cancels the uploads that no manual sync waits for."""
+        """Makes settings hold at once, and ends a `pause`. When they disable sync, the uploads that no manual sync
+        waits for are cancelled."""
         self._paused = False
         self._resumed.set()
         if settings != replace(self._settings, should_sync=settings.should_sync):
@@ -120,11 +128,11 @@ class Rounds:
             self._listings.clear()
         self._settings = settings
         if settings.disabled:
-            for task in self._under_way.unwanted():
+            for task in self._under_way.unwanted_tasks():
                 task.cancel()
 
     async def run(self) -> None:
-        """Scheduled sync, for ever."""
+        """Syncs at each interval, or says in `state` why it does not. Runs until it is cancelled."""
         while True:
             settings = self._settings
             if settings.disabled:
@@ -151,11 +159,11 @@ class Rounds:
                 self.last_round_s = self._clock.monotonic()
 
     async def sync_now(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
-        """Sends everything that is there now, or what `select` says of it, and returns when each file is delivered
-        or has failed; `report` tells meanwhile how far it is.
+        """Sends everything that is there now, or the part that `select` returns; returns when each of these files
+        is delivered or has failed. `report` shows the progress meanwhile.
 
-        Raises NotConnectedError when there is no link, and what `select` raises. When cancelled, the uploads go on
-        by themselves.
+        Raises NotConnectedError when there is no link, and what `select` raises. When cancelled, the uploads that
+        have begun continue.
         """
         report = report or SyncReport()
         async with self._reporting(report):
@@ -163,70 +171,77 @@ class Rounds:
         return report
 
     def pause(self) -> None:
-        """Begins no upload any more, until `configure`; those under way go on."""
+        """Keeps any upload from beginning until `configure` is called; those under way continue."""
         self._paused = True
         self._resumed.clear()
 
     async def until_resumed(self) -> None:
-        """Returns when an upload may begin, as far as `pause` has a say."""
+        """Returns when no `pause` keeps an upload from beginning."""
         await self._resumed.wait()
 
     def hold(self, reason: str) -> None:
-        """While there is a reason, no scheduled upload begins, whatever `configure` says; those under way go on."""
+        """Keeps scheduled uploads from beginning while `reason` is not empty, whatever is configured; those under
+        way continue."""
         if reason != self._hold:
             self._hold = reason
             self._changed.set()
 
     async def sync_files(self, paths: Sequence[str]) -> SyncReport:
-        """Sends these files, which are complete, and returns when each is delivered or has failed; those that are
-        not there any more are in no count. Raises NotConnectedError."""
+        """Sends these files, which are complete; returns when each is delivered or has failed. A file that does not
+        exist any more is not counted. Raises NotConnectedError when there is no link."""
         report = SyncReport()
         async with self._reporting(report):
             walk = Walk(self._files, self._clock, (), 0.0)
             for path in paths:
                 found = await asyncio.to_thread(walk.look_at, path)
                 if found is not None and found.path in self._under_way:
-                    self._under_way.tell(report, [found])
+                    self._under_way.notify(report, [found])
                 elif found is not None:
                     await self._start([found], report)
         return report
 
     @asynccontextmanager
     async def _reporting(self, report: SyncReport) -> AsyncIterator[None]:
-        """Finds the link, and lets the uploads that are begun inside come to their ends."""
+        """Waits for the link, and at the end for the uploads that were begun inside. Raises NotConnectedError."""
         started_s = self._clock.monotonic()
-        report.begin()
+        report.note_begun()
         try:
             await self._link.ensure_usable()
             yield
-            report.end()
+            report.note_ended()
             await report.done.wait()
         finally:
-            report.seconds = self._clock.monotonic() - started_s
-        report.last_error = self._delivery.last_error or "" if report.failed.count else ""
+            report.note_seconds(self._clock.monotonic() - started_s)
+        report.note_error(self._delivery.last_error or "")
 
     async def release(self, store: Store) -> None:
-        """Ends the uploads of a store that is given up; what is just being settled comes to its end, however long a
-        disk takes, since the store is closed behind it."""
-        tasks = self._under_way.tasks([path for path in self._under_way if store.holds(path)])
+        """Cancels the uploads that belong to a store, or whose files lie in it, and returns when they have ended.
+
+        The caller closes the store after this. So what is just being settled is finished first, however long the
+        disk takes.
+        """
+        tasks = self._under_way.tasks(store)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def stop(self, patience_s: float = STOP_PATIENCE_S) -> None:
-        """Lets the uploads under way end, so that none arrives twice; those that take longer than `patience_s`, or
-        have no link, are cancelled, and their files stay as they are."""
+        """Begins no further upload, and returns when those under way have ended.
+
+        Uploads may take `patience_s`, so that they do not arrive twice. Those that take longer, and all when there
+        is no link, are cancelled; their files stay as they are.
+        """
         self._stopped = True
         tasks = self._under_way.tasks()
         if tasks and self._link.usable:
             _, tasks = await asyncio.wait(tasks, timeout=patience_s)
-        while tasks:  # a call whose connection is being closed takes being cancelled for that
+        while tasks:  # a call whose connection is being closed takes its cancellation for that, and waits again
             for task in tasks:
                 task.cancel()
             _, tasks = await asyncio.wait(tasks, timeout=_CANCEL_AGAIN_S)
 
     async def _wait(self, seconds: float) -> None:
-        """Waits, or until the configuration changes."""
+        """Waits, but no longer than until `configure` or `hold` changes something."""
         self._changed.clear()
         await first_done(self._clock.sleep(seconds), self._changed.wait())
 
@@ -239,66 +254,66 @@ class Rounds:
         return reason
 
     async def _round(self, report: SyncReport | None, select: Select | None = None) -> None:
-        """Completes what was captured, walks, and starts an upload for each file that is due; a part of what there
-        is says nothing of the rest."""
-        main, *others = self._stores()
-        stores = [store for store in (main, *others) if store.owned]
-        await _complete(stores)
+        """Completes what was captured, walks, and starts an upload for each file that is due.
+
+        With `select`, the round sees only a part of the files; so it does not tell the ledgers and the backlog what
+        there is.
+        """
+        stores = self._stores()
+        owned = [store for store in stores if store.owned]
+        await _complete(owned)
         settings, retries = self._settings, self._delivery.retries
-        audits = [Audit(store) for store in stores] if select is None else []
-        paths = (*(store.root for store in stores), *(settings.additional_paths if main.owned else ()))
+        audits = [Audit(store) for store in owned] if select is None else []
+        paths = (*(store.root for store in owned), *(settings.additional_paths if stores[0].owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
         order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
-        walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order)
-        announced = None
-        if report is None:
-            walk.retries, walk.listings, announced = retries, self._listings, self._announced
+        waiting, listings, announced = (
+            (retries, self._listings, self._announced) if report is None else (None, None, None)
+        )
+        walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order, waiting, listings)
+        if announced is not None:
             announced.gather_due(order)
         mark = self.backlog.begin()
         asked_s = began_s = self._clock.monotonic()
-        bundler = Bundler(retries.most_together)
-        suspects: list[Found] = []
-        sequences: list[Found] = []
+        gathered = Gathered(retries)
         async for found in files_of_round(walk, part.files, announced, lambda: self._is_idle(began_s)):
             if report is None and self._clock.monotonic() - asked_s > settings.interval_s:
                 if await self._reason_to_wait():
                     break
-                await _complete(stores)
+                await _complete(owned)
                 if walk.surveyed:
                     self.backlog.note_found(mark, walk)
                 asked_s = self._clock.monotonic()
             if found is None:
-                if not await self._start_all([bundler.take()], report):
-                    break
+                to_start = gathered.take_small()
             elif found.path in self._under_way:
                 if report is not None:
-                    self._under_way.tell(report, [found])
+                    self._under_way.notify(report, [found])
+                continue
             elif report is None and not self._delivery.is_due(found):
                 continue
-            elif found.kind is FileKind.ENDED_SEQUENCE and len(sequences) < _MAX_SEQUENCES:
-                sequences.append(found)  # behind the data that they are of
-            elif retries.is_suspect(found.path) and len(suspects) < _MAX_SUSPECTS:
-                suspects.append(found)
-            elif (full := bundler.add(found)) and not await self._start_all(full, report):
+            else:
+                to_start = gathered.add(found)
+            if not await self._start_all(to_start, report):
                 break
         else:
-            if not await self._start_all([bundler.take(), *([each] for each in sequences)], report):
-                suspects.clear()
+            may_go_on = await self._start_all(gathered.take_rest(), report)
             uploading = list(self._under_way)
             for audit in audits:
                 await in_thread(audit.finish, walk, uploading)
-            self._start_alone(suspects, report)
+            if may_go_on:
+                self._start_alone(gathered.take_suspects(), report)
         if select is None:
             self.backlog.note_found(mark, walk)
         if report is not None:
-            report.too_recent = walk.too_recent.first
+            report.note_too_recent(walk.too_recent.first)
 
     def _paths(self) -> tuple[str, ...]:
-        """Every sync path."""
+        """Returns every sync path."""
         return (*(store.root for store in self._stores()), *self._settings.additional_paths)
 
     def _is_idle(self, began_s: float) -> bool:
-        """Whether a round that began then is long in coming to its first file, and nothing else is under way."""
+        """Whether a round that began at `began_s` has not come to a file for long, and nothing is under way."""
         return not self._under_way and self._clock.monotonic() - began_s > _SURVEY_S
 
     async def _start_all(self, bundles: list[list[Found]], report: SyncReport | None) -> bool:
@@ -308,57 +323,55 @@ class Rounds:
         return True
 
     async def _start(self, founds: list[Found], report: SyncReport | None) -> bool:
-        """Uploads `founds`, small ones when there is room; False when sync is not to go on."""
+        """Starts an upload of `founds`, as soon as a small one has its room; returns False when sync is to stop."""
         priority = _priority(self._stores(), founds[0].folder)
-        room = self._lanes.room_for(founds, priority=priority)
-        await self._lanes.queue(room, self._settings.uploads)
-        if self._stopped or (report is None and not self._goes_on):
-            self._lanes.leave(room)
+        reservation = self._lanes.reservation_for(founds, priority=priority)
+        await self._lanes.queue(reservation, self._settings.uploads)
+        if self._stopped or (report is None and not self._may_begin):
+            self._lanes.leave(reservation)
             return False
-        self._begin(founds, room, report)
+        self._begin(founds, reservation, report)
         return True
 
-    def _start_alone(self, suspects: list[Found], report: SyncReport | None) -> None:
-        """Uploads what may be cutting the link, each while nothing else is under way."""
-        bundler = Bundler(self._delivery.retries.most_together)
-        bundles = [full for found in suspects for full in bundler.add(found)]
-        for founds in (*bundles, bundler.take()):
+    def _start_alone(self, suspects: list[list[Found]], report: SyncReport | None) -> None:
+        """Starts the uploads of what may be cutting the link; each runs while nothing else is under way."""
+        for founds in suspects:
             if founds and not self._stopped:
-                self._begin(founds, self._lanes.room_for(founds, alone=True), report)
+                self._begin(founds, self._lanes.reservation_for(founds, alone=True), report)
 
-    def _begin(self, founds: list[Found], room: Reservation, report: SyncReport | None) -> None:
-        """Uploads those of `founds` that no other round has begun meanwhile."""
-        upload = self._under_way.begin(founds)
-        task = asyncio.get_running_loop().create_task(self._upload(upload, room, scheduled=report is None))
-        task.add_done_callback(lambda _: self._ended(upload, room))  # even if cancelled before it began
-        upload.task = task
+    def _begin(self, founds: list[Found], reservation: Reservation, report: SyncReport | None) -> None:
+        """Starts the upload of those of `founds` that no other round has started meanwhile."""
+        upload = self._under_way.begin_upload(founds)
+        upload.start(
+            self._upload(upload, reservation, scheduled=report is None), lambda: self._ended(upload, reservation)
+        )
         if report is not None:
-            self._under_way.tell(report, founds)
+            self._under_way.notify(report, founds)
 
     @property
-    def _goes_on(self) -> bool:
+    def _may_begin(self) -> bool:
         return not (self._paused or self._hold or self._settings.disabled)
 
-    async def _upload(self, upload: Upload, room: Reservation, *, scheduled: bool) -> None:
-        await self._lanes.enter(room, self._settings.uploads)
+    async def _upload(self, upload: Upload, reservation: Reservation, *, scheduled: bool) -> None:
+        await self._lanes.enter(reservation, self._settings.uploads)
         if upload.waiting:
             await self._resumed.wait()
             scheduled = False
-        if upload.founds and (self._goes_on or not scheduled):
+        if upload.founds and (self._may_begin or not scheduled):
             await self.summary.learn_paths()
-            upload.outcomes |= await self._delivery.attempt_together(
-                upload.founds, wait=scheduled, alone=room.alone
-            )
+            store = upload.decide_store(self._stores())
+            outcomes = await self._delivery.attempt(store, upload.founds, wait=scheduled, alone=reservation.alone)
+            upload.note_outcomes(outcomes)
 
-    def _ended(self, upload: Upload, room: Reservation) -> None:
-        for outcome, founds in upload.ends():
+    def _ended(self, upload: Upload, reservation: Reservation) -> None:
+        for outcome, founds in upload.founds_by_outcome():
             files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
-            self.summary.add(founds[0].path, outcome, files, size_bytes)
+            self.summary.note_attempt(founds[0].path, outcome, files, size_bytes)
             if outcome is not Outcome.WAITING:
                 self.backlog.subtract_departed(files, size_bytes)
                 self._listings.subtract_departed(founds[0].folder, files, size_bytes)
-        self._under_way.end(upload)
-        self._lanes.leave(room)
+        self._under_way.end_upload(upload)
+        self._lanes.leave(reservation)
 
 
 async def _complete(stores: Sequence[Store]) -> None:
@@ -366,7 +379,5 @@ async def _complete(stores: Sequence[Store]) -> None:
 
 
 def _priority(stores: Sequence[Store], folder: str) -> int:
-    """Of what lies in a folder."""
-    inside = [store for store in stores if store.holds(folder)]
-    store = max(inside, key=lambda store: len(store.root), default=None)
-    return store.limits.priority(folder) if store is not None else DEFAULT_PRIORITY
+    """Returns the priority of the capture files in a folder."""
+    return store_of(stores, folder).limits.priority(folder)

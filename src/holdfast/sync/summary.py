@@ -1,6 +1,7 @@
-"""What sync did, in a line of the log: each minute while it is behind or something fails, seldom while all is well.
+"""Logs a line about what sync did: every minute while it is behind or something fails, more rarely while all is
+well.
 
-One task, `run`'s; the rest belongs to the event loop too.
+It has one task, `run`. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ from .walk.backlog import Backlog
 
 OFTEN_S = 60.0
 SELDOM_S = 3600.0
+"""The longest time between two lines; it is doubled up to here while all is well."""
 _MAX_PATHS = 10
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass
-class _Tally:
+class _PathTotals:
     """What became of the files of one sync path."""
 
     files: int = 0
@@ -42,34 +44,34 @@ class _Tally:
 
 
 class Summary:
-    """`paths` gives the sync paths."""
+    """What became of the files since the last line, by sync path. `paths` returns the sync paths."""
 
     def __init__(self, clock: Clock, paths: Callable[[], Sequence[str]], backlog: Backlog, meter: Meter) -> None:
         self._clock = clock
         self._paths = paths
         self._backlog = backlog
         self._meter = meter
-        self._tallies: dict[str, _Tally] = {}
+        self._totals: dict[str, _PathTotals] = {}
         self._known: tuple[Sequence[str], list[tuple[str, str]]] = ((), [])
 
-    def add(self, path: str, outcome: Outcome, files: int, size_bytes: int) -> None:
-        """An attempt has ended, of so many files in the folder of `path`."""
-        tally = self._tallies.setdefault(self._path_of(path), _Tally())
+    def note_attempt(self, path: str, outcome: Outcome, files: int, size_bytes: int) -> None:
+        """Notes the outcome of an attempt with so many files of the folder in which `path` lies."""
+        total = self._totals.setdefault(self._path_of(path), _PathTotals())
         if outcome is Outcome.DELIVERED:
-            tally.files += files
-            tally.bytes += size_bytes
+            total.files += files
+            total.bytes += size_bytes
         elif outcome is Outcome.QUARANTINED:
-            tally.quarantined += files
+            total.quarantined += files
         elif outcome is Outcome.WAITING:
-            tally.failed += files
+            total.failed += files
 
     async def run(self) -> None:
-        """Says it, for ever."""
+        """Logs a line each time that it is due and there is something to say. Runs until it is cancelled."""
         wait_s = OFTEN_S
         began_s = self._clock.monotonic()
         while True:
             await self._clock.sleep(wait_s)
-            if not self._tallies:
+            if not self._totals:
                 continue
             now_s = self._clock.monotonic()
             wait_s = min(2 * wait_s, SELDOM_S) if self._is_well() else OFTEN_S
@@ -77,14 +79,14 @@ class Summary:
             began_s = now_s
 
     def _is_well(self) -> bool:
-        """Whether everything was taken, and less waits than went."""
-        tallies = self._tallies.values()
-        bad = sum(tally.failed + tally.quarantined for tally in tallies)
-        return not bad and self._backlog.files <= sum(tally.files for tally in tallies)
+        """Whether nothing failed, and no more files wait than were delivered since the last line."""
+        totals = self._totals.values()
+        bad = sum(total.failed + total.quarantined for total in totals)
+        return not bad and self._backlog.files <= sum(total.files for total in totals)
 
     def _say(self, seconds: float) -> None:
-        tallies, self._tallies = self._tallies, {}
-        paths = [f"{printable(path)}: {tally}" for path, tally in sorted(tallies.items())]
+        totals, self._totals = self._totals, {}
+        paths = [f"{printable(path)}: {total}" for path, total in sorted(totals.items())]
         if len(paths) > _MAX_PATHS:
             paths[_MAX_PATHS:] = [f"and {len(paths) - _MAX_PATHS} more paths"]
         rate = self._meter.bytes_per_s
@@ -95,17 +97,18 @@ class Summary:
         )  # fmt: skip
 
     async def learn_paths(self) -> None:
-        """Looks where the sync paths really lie, when they are others than before. To be called before `add`."""
+        """Finds out where the sync paths really lie, if they have changed. The caller awaits this before
+        `note_attempt`."""
         paths = self._paths()
         if paths != self._known[0]:
             self._known = (paths, await asyncio.to_thread(_real, paths))
 
     def _path_of(self, path: str) -> str:
-        """The sync path in which a file lies, as it is configured."""
+        """Returns the sync path in which a file lies, as the user configured it."""
         return next((name for real, name in self._known[1] if path.startswith(real)), os.path.dirname(path))
 
 
 def _real(paths: Sequence[str]) -> list[tuple[str, str]]:
-    """Where each path really lies, the deepest first."""
+    """Returns each path without symbolic links and as it is configured, the deepest first."""
     real = [(os.path.join(os.path.realpath(each), ""), each) for each in paths]
     return sorted(real, key=lambda pair: len(pair[0]), reverse=True)

@@ -1,6 +1,6 @@
-"""The way to one cloud: a connection, and the rounds of sync that send what lies in the stores.
+"""The uplink to one cloud: the connection, and the rounds of sync that send what lies in the stores.
 
-Belongs to the event loop. Ends by `leave`.
+Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -15,13 +15,14 @@ from ..storage.store import Store
 from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
 from .delivery.delivery import Delivery
+from .delivery.sequence_delivery import IsOpen, SequenceDelivery
 from .failed_count import FailedCount
-from .rounds import STOP_PATIENCE_S, Rounds
+from .rounds import STOP_PATIENCE_S, Rounds, SyncSettings
 from .uploads.uploads import Uploads
 
 
 class Uplink:
-    """Runs from its construction on; `leave` must be called."""
+    """Owns everything that sync needs for one cloud. It runs from its construction on; `leave` must be called."""
 
     def __init__(
         self,
@@ -31,26 +32,52 @@ class Uplink:
         settings: CloudSettings,
         predecessor: asyncio.Task[None] | None = None,
     ) -> None:
-        """`stores` gives those to send from, that of `capture_dir` first. `predecessor` is what must come to its
-        end before the first file is sent."""
+        """`stores` returns the stores to send from, that of `capture_dir` first. No file is sent before the task
+        `predecessor` has ended."""
         self.settings = settings
         self._predecessor = predecessor
         self._cloud = Cloud(settings)
         self.link = Link(self._cloud, settings, clock)
-        self.delivery = Delivery(files, clock, stores, self._cloud, self.link)
+        self.delivery = Delivery(files, clock, self._cloud, self.link)
         self.sync = Rounds(files, clock, self.link, self.delivery, stores)
-        self.failed = FailedCount(files, clock, stores, lambda: self.sync.additional_paths)
+        self.failed = FailedCount(
+            files,
+            clock,
+            lambda: [(store.root, store.ledger) for store in stores()],
+            lambda: self.sync.additional_paths,
+        )
         self.uploads = Uploads(
-            files, clock, self._cloud, self.link, self.delivery.settlement, self.sync.until_resumed
+            files, clock, self._cloud, self.link, self.delivery.settlements, stores, self.sync.until_resumed
         )
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
 
-    def limit_bytes_per_s(self, limit: float) -> None:
-        """Caps all uploads together from now on; 0: no cap."""
-        self._cloud.bandwidth.limit_bytes_per_s = limit
+    def configure(
+        self, sync: SyncSettings, *, tags: tuple[str, ...], limit_bytes_per_s: float, is_open: IsOpen, pause: str
+    ) -> None:
+        """Makes a configuration hold from now on.
+
+        `tags` are those of arbitrary files. `limit_bytes_per_s` caps all uploads together; 0 is no cap. `is_open`
+        says whether the sequence in a file may still go on. `pause` is the reason why scheduled sync waits, empty
+        when it does not; see `Rounds.hold`.
+        """
+        self._cloud.limit_bytes_per_s(limit_bytes_per_s)
+        self.delivery.configure(tags, is_open)
+        self.sync.configure(sync)
+        self.sync.hold(pause)
+
+    @property
+    def bytes_per_s(self) -> float:
+        """How fast uploads go."""
+        return self._cloud.meter.bytes_per_s
+
+    @property
+    def sequences(self) -> SequenceDelivery:
+        """Sends sequences and counts what became of them."""
+        return self.delivery.sequences
 
     async def leave(self, patience_s: float = STOP_PATIENCE_S) -> None:
-        """Ends everything; files stay as they are. Uploads under way may take `patience_s`. Safe to call twice."""
+        """Ends everything; files that are not delivered stay. Uploads under way may take `patience_s`. Safe to call
+        twice."""
         await end([self._task])
         if self._predecessor is not None:
             await self._predecessor

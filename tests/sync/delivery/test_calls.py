@@ -35,7 +35,7 @@ from tests.storage.samples import builtin_file
 from ..conftest import metadata, reading, write_capture_file
 
 
-def parts_of(tmp_path: Path, messages: list[bytes], part_id: str = "p", **changes: Any) -> list[Call]:
+def calls_of(tmp_path: Path, messages: list[bytes], part_id: str = "p", **changes: Any) -> list[Call]:
     reader = CaptureReader(FileSystem(), str(write_capture_file(tmp_path, "a", messages, metadata(**changes))))
     try:
         return list(capture_calls(reader.metadata, reader, part_id))
@@ -43,9 +43,9 @@ def parts_of(tmp_path: Path, messages: list[bytes], part_id: str = "p", **change
         reader.close()
 
 
-def unary(part: Call) -> DataCaptureUploadRequest:
-    assert isinstance(part, UnaryCall)
-    return DataCaptureUploadRequest.FromString(part.request)
+def unary(call: Call) -> DataCaptureUploadRequest:
+    assert isinstance(call, UnaryCall)
+    return DataCaptureUploadRequest.FromString(call.request)
 
 
 def found(path: str) -> Found:
@@ -56,8 +56,8 @@ def test_a_call_carries_the_files_metadata_and_its_readings_as_they_were_capture
     parameter = AnyMessage()
     parameter.Pack(Value(string_value="x"))
     messages = [reading(n) for n in range(3)]
-    (part,) = parts_of(tmp_path, messages, "part-7", tags=["a", "b"], method_parameters={"p": parameter})
-    request = unary(part)
+    (call,) = calls_of(tmp_path, messages, "part-7", tags=["a", "b"], method_parameters={"p": parameter})
+    request = unary(call)
     assert request.metadata.part_id == "part-7"
     assert request.metadata.component_type == "rdk:component:sensor"
     assert (request.metadata.component_name, request.metadata.method_name) == ("lidar", "Readings")
@@ -69,36 +69,36 @@ def test_a_call_carries_the_files_metadata_and_its_readings_as_they_were_capture
 
 
 def test_the_checks_are_cut_off_before_upload(tmp_path: Path) -> None:
-    (part,) = parts_of(tmp_path, [reading(1)])
+    (call,) = calls_of(tmp_path, [reading(1)])
     tag = (CHECK_FIELD << 3 | 5).to_bytes(3, "little")
-    assert isinstance(part, UnaryCall)
-    assert tag not in part.request
-    assert b"\xfd\xe1\x09" not in part.request
+    assert isinstance(call, UnaryCall)
+    assert tag not in call.request
+    assert b"\xfd\xe1\x09" not in call.request
 
 
 def test_calls_stay_within_their_size_and_keep_the_order(tmp_path: Path) -> None:
     big = Struct()
     big.update({"readings": {"text": "x" * 100_000}})
     messages = [SensorData(struct=big).SerializeToString() for _ in range(25)]
-    parts = parts_of(tmp_path, messages)
-    assert len(parts) > 1
-    assert all(len(unary(part).SerializeToString()) <= MAX_CALL_BYTES for part in parts)
-    assert sum(part.readings for part in parts) == 25
+    calls = calls_of(tmp_path, messages)
+    assert len(calls) > 1
+    assert all(len(unary(call).SerializeToString()) <= MAX_CALL_BYTES for call in calls)
+    assert sum(call.readings for call in calls) == 25
 
 
 def test_one_reading_larger_than_a_call_goes_alone(tmp_path: Path) -> None:
     big = Struct()
     big.update({"readings": {"text": "x" * (MAX_CALL_BYTES + 1)}})
     messages = [reading(1), SensorData(struct=big).SerializeToString(), reading(2)]
-    assert [part.readings for part in parts_of(tmp_path, messages)] == [1, 1, 1]
+    assert [call.readings for call in calls_of(tmp_path, messages)] == [1, 1, 1]
 
 
 def test_each_binary_payload_is_a_call_with_the_extension_of_its_mime_type(tmp_path: Path) -> None:
     messages = [SensorData(binary=b"\xff\xd8" + bytes([n])).SerializeToString() for n in range(2)]
-    parts = parts_of(
+    calls = calls_of(
         tmp_path, messages, type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg", file_extension=""
     )
-    requests = [unary(part) for part in parts]
+    requests = [unary(call) for call in calls]
     assert [request.metadata.file_extension for request in requests] == [".jpeg", ".jpeg"]
     assert [request.sensor_contents[0].binary[-1] for request in requests] == [0, 1]
 
@@ -107,12 +107,12 @@ def test_a_large_binary_payload_is_streamed_in_chunks(tmp_path: Path) -> None:
     payload = bytes(range(256)) * 8000
     data = SensorData(binary=payload)
     data.metadata.time_requested.FromNanoseconds(5)
-    parts = parts_of(
+    calls = calls_of(
         tmp_path, [data.SerializeToString()], type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="pointcloud/pcd"
     )
-    (part,) = parts
-    assert isinstance(part, StreamCall)
-    head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in part.messages()]
+    (call,) = calls
+    assert isinstance(call, StreamCall)
+    head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in call.messages()]
     assert head.metadata.upload_metadata.file_extension == ".pcd"
     assert head.metadata.sensor_metadata.time_requested.ToNanoseconds() == 5
     assert b"".join(chunk.data for chunk in chunks) == payload
@@ -165,15 +165,15 @@ def test_a_large_payload_is_never_whole_in_memory_and_arrives_as_it_was(tmp_path
     path = write_capture_file(tmp_path, "a", [data.SerializeToString(), data.SerializeToString()], header)
     files = Watched()
     reader = CaptureReader(files, str(path))
-    parts = list(capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))
+    calls = list(capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p"))
     assert reader.readings == 2 and not reader.damaged
     reader.close()
-    for part in parts:
-        assert isinstance(part, StreamCall)
-        head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in part.messages()]
+    for call in calls:
+        assert isinstance(call, StreamCall)
+        head, *chunks = [StreamingDataCaptureUploadRequest.FromString(message) for message in call.messages()]
         assert head.metadata.sensor_metadata.time_requested.ToNanoseconds() == 5
         assert b"".join(chunk.data for chunk in chunks) == payload
-    assert len(parts) == 2 and files.most <= 256 * 1024
+    assert len(calls) == 2 and files.most <= 256 * 1024
 
 
 @pytest.mark.parametrize("place", [0.001, 0.5, 0.9999])
@@ -210,14 +210,14 @@ def test_a_large_payload_that_is_altered_while_it_is_sent_does_not_come_to_its_e
     header = metadata(type=DataType.DATA_TYPE_BINARY_SENSOR, mime_type="image/jpeg")
     path = write_capture_file(tmp_path, "a", [SensorData(binary=bytes(2_000_000)).SerializeToString()], header)
     reader = CaptureReader(FileSystem(), str(path))
-    (part,) = capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")
+    (call,) = capture_calls(reader.metadata, reader.contents(MAX_UNARY_BINARY_BYTES), "p")
     reader.close()
-    assert isinstance(part, StreamCall)
+    assert isinstance(call, StreamCall)
     content = bytearray(path.read_bytes())
     content[offset] ^= 1
     path.write_bytes(content)
     with pytest.raises(StorageError, match="it was damaged while it was sent"):
-        list(part.messages())
+        list(call.messages())
 
 
 def test_the_contents_of_a_file_are_messages_as_protobuf_makes_them() -> None:

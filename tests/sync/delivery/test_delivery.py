@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 from pathlib import Path
-from types import SimpleNamespace
 
 import grpc
 import pytest
@@ -13,7 +12,6 @@ from viam.proto.app.datasync import DataCaptureUploadRequest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.storage.claims import Claims
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.delivery.calls import MAX_CALL_BYTES
 from holdfast.sync.found import Found, Outcome
@@ -35,7 +33,13 @@ def only_file(world: World) -> Found:
 
 async def attempt(world: World, found: Found | None = None) -> Outcome:
     await world.link.ensure_usable()
-    return await world.delivery.attempt(found or only_file(world), wait=False)
+    return await attempt_now(world, found or only_file(world))
+
+
+async def attempt_now(world: World, found: Found) -> Outcome:
+    """Makes one attempt, whether there is a link or not."""
+    outcomes = await world.delivery.attempt(world.store, [found], wait=False)
+    return outcomes[found.path]
 
 
 def counts(world: World) -> ReadingCounts:
@@ -53,7 +57,7 @@ async def test_a_capture_file_is_deleted_after_the_cloud_has_it(world: World) ->
 async def test_an_arbitrary_file_arrives_byte_for_byte_with_tags(world: World) -> None:
     content = bytes(range(256)) * 1000
     path = write_old_file(world.folder / "tag=x" / "a.bin", content)
-    world.delivery.tags = ("fleet",)
+    world.delivery.configure(tags=("fleet",))
     assert await attempt(world) is Outcome.DELIVERED
     ((meta, received),) = world.arrived.files
     assert received == content and meta.file_name == str(path) and sorted(meta.tags) == ["fleet", "x"]
@@ -66,7 +70,7 @@ async def test_a_file_stays_while_there_is_no_link(world: World) -> None:
     found = only_file(world)
     await world.link.ensure_usable()
     await world.cable.cut()
-    assert await world.delivery.attempt(found, wait=False) is Outcome.WAITING
+    assert await attempt_now(world, found) is Outcome.WAITING
     assert path.exists() and world.delivery.retrying == 0
 
 
@@ -168,7 +172,8 @@ async def test_parts_that_the_cloud_has_are_not_sent_again(world: World) -> None
 async def test_what_the_cloud_has_is_not_sent_again_after_a_restart(
     tmp_path: Path, failing_removal: type[FileSystem]
 ) -> None:
-    """Of a capture file a part, all of another and of an arbitrary file, which could not be deleted."""
+    """The cloud has a part of one capture file, and all of another and of an arbitrary file that can't be
+    deleted."""
     messages = [reading(n) + b"\x9a\x3e\x90\x4e" + b"x" * 10_000 for n in range(250)]
 
     def no_second_part(method: str, request: bytes | None) -> grpc.StatusCode | None:
@@ -269,7 +274,8 @@ async def test_an_attempt_that_is_cancelled_leaves_the_file(world: World) -> Non
 
 
 async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended(tmp_path: Path) -> None:
-    """Else the limits would count as deleted, or a further attempt send, what the ledger counts as delivered."""
+    """Otherwise the limits would count as deleted what the ledger counts as delivered, or it would be sent
+    again."""
     begun, go_on = threading.Event(), threading.Event()
 
     class SlowToDelete(FileSystem):
@@ -293,24 +299,8 @@ async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended
         assert not path.exists() and world.store.claims.try_claim(str(path))
 
 
-async def test_a_claim_is_given_back_where_it_was_taken(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A change of the config may give the file another store meanwhile."""
-    path = world.capture_file("9999-a", [1])
-    others = SimpleNamespace(claims=Claims())
-
-    async def change() -> None:
-        monkeypatch.setattr(world.delivery.settlement, "store_of", lambda found: others)
-        task.cancel()
-
-    world.cloud.before_answer = change
-    task = asyncio.create_task(attempt(world))
-    with pytest.raises(asyncio.CancelledError):
-        await task
-    assert world.store.claims.try_claim(str(path))
-
-
 def test_the_request_of_the_parts_test_is_what_the_cloud_reads() -> None:
-    """Its readings carry an unknown field as ballast, which the cloud passes over."""
+    """Its readings are made larger by an unknown field, which the cloud ignores."""
     message = reading(7) + b"\x9a\x3e\x90\x4e" + b"x" * 10_000
     request = DataCaptureUploadRequest()
     request.sensor_contents.add().MergeFromString(message)

@@ -36,7 +36,7 @@ async def enter(lanes: Lanes, room: Reservation, uploads: int) -> asyncio.Task[N
 
 async def test_what_is_alone_enters_when_nothing_is_inside_and_nothing_enters_beside_it() -> None:
     lanes = Lanes()
-    first, suspect, after = (lanes.room_for([found("/a", 1)], alone=alone) for alone in (False, True, False))
+    first, suspect, after = (lanes.reservation_for([found("/a", 1)], alone=alone) for alone in (False, True, False))
     await lanes.enter(first, 8)
     alone = await enter(lanes, suspect, 8)
     assert not alone.done()
@@ -50,7 +50,7 @@ async def test_what_is_alone_enters_when_nothing_is_inside_and_nothing_enters_be
 
 async def test_the_bytes_in_flight_are_bounded_however_many_uploads_are_allowed() -> None:
     lanes = Lanes()
-    rooms = [lanes.room_for([found("/a", MAX_CALL_BYTES)]) for _ in range(100)]
+    rooms = [lanes.reservation_for([found("/a", MAX_CALL_BYTES)]) for _ in range(100)]
     entered = [await enter(lanes, room, 250) for room in rooms]
     assert sum(task.done() for task in entered) == MAX_IN_FLIGHT_BYTES // MAX_CALL_BYTES
     for task in entered:
@@ -59,8 +59,8 @@ async def test_the_bytes_in_flight_are_bounded_however_many_uploads_are_allowed(
 
 async def test_small_and_large_uploads_take_no_room_from_each_other() -> None:
     lanes = Lanes()
-    large = [lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(10)]
-    small = [lanes.room_for([found("/a", 1)]) for _ in range(10)]
+    large = [lanes.reservation_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(10)]
+    small = [lanes.reservation_for([found("/a", 1)]) for _ in range(10)]
     entered = [await enter(lanes, room, 8) for room in (*large, *small)]
     assert [task.done() for task in entered].count(True) == LARGE_UPLOADS + 8
     for task in entered:
@@ -69,7 +69,7 @@ async def test_small_and_large_uploads_take_no_room_from_each_other() -> None:
 
 async def test_who_leaves_before_it_entered_frees_its_place_in_the_queue() -> None:
     lanes = Lanes()
-    room = lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)])
+    room = lanes.reservation_for([found("/a", LARGE_FILE_BYTES + 1)])
     await lanes.queue(room, 8)
     lanes.leave(room)
     assert lanes._queue.total() == 0
@@ -78,8 +78,8 @@ async def test_who_leaves_before_it_entered_frees_its_place_in_the_queue() -> No
 async def test_of_large_uploads_that_wait_those_of_the_highest_priority_enter_first() -> None:
     lanes = Lanes()
     size_bytes = LARGE_FILE_BYTES + 1
-    first = [lanes.room_for([found("/a", size_bytes)], priority=1) for _ in range(LARGE_UPLOADS)]
-    low, high = (lanes.room_for([found("/a", size_bytes)], priority=priority) for priority in (1, 9))
+    first = [lanes.reservation_for([found("/a", size_bytes)], priority=1) for _ in range(LARGE_UPLOADS)]
+    low, high = (lanes.reservation_for([found("/a", size_bytes)], priority=priority) for priority in (1, 9))
     for room in first:
         await lanes.queue(room, 8)
         await lanes.enter(room, 8)
@@ -95,7 +95,7 @@ async def test_of_large_uploads_that_wait_those_of_the_highest_priority_enter_fi
 
 async def test_who_leaves_lets_the_next_in_at_once_so_that_nothing_can_cut_that_off() -> None:
     lanes = Lanes()
-    first, second = (lanes.room_for([found("/a", 1)]) for _ in range(2))
+    first, second = (lanes.reservation_for([found("/a", 1)]) for _ in range(2))
     await lanes.enter(first, 1)
     waiting = await enter(lanes, second, 1)
     lanes.leave(first)
@@ -105,7 +105,7 @@ async def test_who_leaves_lets_the_next_in_at_once_so_that_nothing_can_cut_that_
 
 async def test_the_place_of_one_that_is_cancelled_just_when_it_may_enter_goes_to_the_next() -> None:
     lanes = Lanes()
-    first, second, third = (lanes.room_for([found("/a", 1)]) for _ in range(3))
+    first, second, third = (lanes.reservation_for([found("/a", 1)]) for _ in range(3))
     await lanes.enter(first, 1)
     cancelled, waiting = [await enter(lanes, room, 1) for room in (second, third)]
     lanes.leave(first)
@@ -116,7 +116,7 @@ async def test_the_place_of_one_that_is_cancelled_just_when_it_may_enter_goes_to
 
 async def test_who_is_cancelled_while_it_waits_takes_nothing_when_its_turn_comes() -> None:
     lanes = Lanes()
-    first, second, third = (lanes.room_for([found("/a", 1)]) for _ in range(3))
+    first, second, third = (lanes.reservation_for([found("/a", 1)]) for _ in range(3))
     await lanes.enter(first, 1)
     cancelled, waiting = [await enter(lanes, room, 1) for room in (second, third)]
     cancelled.cancel()
@@ -127,7 +127,7 @@ async def test_who_is_cancelled_while_it_waits_takes_nothing_when_its_turn_comes
 
 async def test_a_full_queue_of_large_uploads_lets_one_more_wait_when_one_has_entered() -> None:
     lanes = Lanes()
-    rooms = [lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(MAX_WAITING + 1)]
+    rooms = [lanes.reservation_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(MAX_WAITING + 1)]
     for room in rooms[:-1]:
         await lanes.queue(room, 8)
     last = asyncio.create_task(lanes.queue(rooms[-1], 8))
@@ -147,11 +147,11 @@ async def test_what_leaving_costs_does_not_grow_with_what_waits(monkeypatch: pyt
         return has_room(room, uploads)
 
     monkeypatch.setattr(lanes, "_has_room", counted)
-    large = [lanes.room_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(500)]
+    large = [lanes.reservation_for([found("/a", LARGE_FILE_BYTES + 1)]) for _ in range(500)]
     for room in large:
         await lanes.queue(room, 8)
     tasks = [asyncio.create_task(lanes.enter(room, 8)) for room in large]
-    small = lanes.room_for([found("/a", 1)])
+    small = lanes.reservation_for([found("/a", 1)])
     await lanes.enter(small, 8)
     await settled()
     asked.clear()

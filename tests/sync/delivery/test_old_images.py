@@ -1,4 +1,4 @@
-"""Files of camera.GetImages from before each image had a file of its own: delivered as the builtin does."""
+"""Files of camera.GetImages from the time before each image had a file of its own are sent as the builtin does."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from holdfast.sync.found import Found, Outcome
 from tests.storage import samples
 
 from ..conftest import World
-from .test_delivery import only_file
+from .test_delivery import attempt, only_file
 
 COLLECTOR = ("rdk:component:camera", "eye", "GetImages")
 LARGE = bytes(range(256)) * 5_000
@@ -24,11 +24,6 @@ def old_file(world: World, *readings: bytes, **header: object) -> Found:
     path.parent.mkdir()
     path.write_bytes(samples.builtin_file(samples.old_images_header(**header), list(readings)))
     return only_file(world)
-
-
-async def attempt(world: World, found: Found) -> Outcome:
-    await world.link.ensure_usable()
-    return await world.delivery.attempt(found, wait=False)
 
 
 def counts(world: World) -> ReadingCounts:

@@ -22,9 +22,9 @@ async def test_a_quick_upload_says_nothing(caplog: pytest.LogCaptureFixture) -> 
     clock = FakeClock()
     progress = Progress(clock, "/a.bin", 1000)
     assert len(list(progress.counted(lambda: chunks(100))())) == 100
-    progress.took()
+    progress.note_accepted()
     await clock.advance(QUIET_S - 1)
-    progress.done()
+    progress.note_end()
     assert caplog.messages == []
 
 
@@ -53,8 +53,8 @@ async def test_its_end_is_told_with_the_rate(caplog: pytest.LogCaptureFixture) -
     clock = FakeClock()
     progress = Progress(clock, "/a.bin", 10 << 20)
     await clock.advance(50)
-    progress.took(10 << 20)
-    progress.done()
+    progress.note_accepted(10 << 20)
+    progress.note_end()
     assert caplog.messages[-1] == "sent /a.bin: 10.0 MiB in 50 s, 205 KiB/s"
 
 
@@ -62,7 +62,7 @@ async def test_what_is_left_to_go_follows_the_rate(caplog: pytest.LogCaptureFixt
     clock = FakeClock()
     progress = Progress(clock, "/a.bin", 1000)
     await clock.advance(40)
-    progress.took(400)
+    progress.note_accepted(400)
     assert caplog.messages == ["sending /a.bin: 40 % of 1000 bytes, 10 bytes/s, 60 s to go"]
 
 

@@ -90,7 +90,7 @@ async def test_a_sequence_whose_file_can_not_be_deleted_is_sent_once(tmp_path: P
 
 async def test_a_sequence_that_may_go_on_is_not_sent(world: World) -> None:
     path = sequence_file(world)
-    world.delivery.sequences.held = lambda held: held == str(path)
+    world.delivery.configure(is_open=lambda asked: asked == str(path))
     assert await attempt(world) is Outcome.WAITING
     assert path.exists() and not world.cloud.calls["CreateSequence"]
 
@@ -110,7 +110,7 @@ async def test_sequences_come_behind_the_data(world: World) -> None:
 async def test_a_sequence_that_is_just_going_is_nobody_elses_before_it_has_gone(
     tmp_path: Path, operation: str, content: str | None
 ) -> None:
-    """To the cloud, or to quarantine: else a further attempt would send what goes behind its back."""
+    """It goes to the cloud or to quarantine. Otherwise another attempt would send it again meanwhile."""
     files = HeldUp(operation, "/x.seq" if content is None else "/failed/")
     async with make_world(tmp_path, files) as world:
         path = sequence_file(world)

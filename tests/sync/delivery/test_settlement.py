@@ -1,4 +1,4 @@
-"""What becomes of a file that is dealt with: it goes and its counts are right, wherever a crash comes."""
+"""Settlements: the file goes, and its counts are right, wherever the process dies."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
-from holdfast.sync.delivery.settlement import Scanned, Settlement
+from holdfast.sync.delivery.settlement import Scanned, Settlement, Settlements, settle_together
 from holdfast.sync.found import Found
 from tests.storage.crashes import deaths
 from tests.storage.ledgers import LIDAR, capture, open_ledger
@@ -25,7 +25,7 @@ READINGS = 5
 
 
 class Folder:
-    """A capture folder, as its store, and what settles its files, of one process after the other."""
+    """A capture folder that stands in for its store, in the lives of one process after the other."""
 
     def __init__(self, root: Path, files: FileSystem) -> None:
         self.root = str(root)
@@ -34,10 +34,10 @@ class Folder:
     def again(self, files: FileSystem | None = None) -> None:
         self.files = files or FileSystem()
         self.ledger: Ledger = open_ledger(Path(self.root), self.files)
-        self.settlement = Settlement(self.files, lambda: [cast(Store, self)])
+        self._settlements = Settlements(self.files)
 
-    def holds(self, path: str) -> bool:
-        return True
+    def settlement(self, path: Path) -> Settlement:
+        return self._settlements.of(cast(Store, self), found_at(path))
 
     def let_go(self, path: str, size_bytes: int) -> None:
         self.files.remove(path)
@@ -49,23 +49,23 @@ class Folder:
         return path
 
     def torn_file(self, *, checked: bool) -> Path:
-        """One whose last reading is unfinished: ours, which was captured, or the builtin's."""
+        """Writes a file whose last reading is unfinished. It is ours, and captured, or the builtin's."""
         path = self.file(file_of(checked)(metadata(), messages(READINGS))[:-1])
         if checked:
             capture(self.ledger, READINGS)
         return path
 
     def close(self, path: Path) -> None:
-        """As delivery: every good reading is delivered, if it was not before, but for the one that is refused."""
-        found, refused = found_at(path), (1,)
+        """Does what delivery does when every good reading is delivered, but for one that the cloud refuses."""
+        settlement, refused = self.settlement(path), (1,)
         reader = CaptureReader(self.files, str(path))
         good = len(list(reader))
         reader.close()
         scanned = Scanned.of(reader)
-        if not self.settlement.acknowledged(found):
-            has = Acknowledged(good, found.modified_ns, refused)
-            self.settlement.took(found, LIDAR, has, good - len(refused), ours=scanned.checked)
-        self.settlement.close(found, scanned, self.settlement.refused(found), "no")
+        if not settlement.acknowledged:
+            has = Acknowledged(good, settlement.found.modified_ns, refused)
+            settlement.note_delivered(LIDAR, has, good - len(refused), ours=scanned.checked)
+        settlement.settle_capture_file(scanned, settlement.refused, "no")
 
     @property
     def counts(self) -> ReadingCounts:
@@ -82,7 +82,7 @@ def found_at(path: Path) -> Found:
 
 
 def whole(expected: ReadingCounts, *, checked: bool) -> ReadingCounts:
-    """Of a file of ours that was captured, or of one of the builtin that is adopted with what became of it."""
+    """Returns all counts of the file: ours was captured, one of the builtin is adopted with what became of it."""
     if checked:
         expected.captured = READINGS
     else:
@@ -120,15 +120,16 @@ def test_wherever_the_process_dies_the_torn_end_of_a_delivered_file_counts_once(
         reader = CaptureReader(mortal, str(path))
         good = len(list(reader))
         reader.close()
-        found, scanned = found_at(path), Scanned.of(reader)
+        scanned = Scanned.of(reader)
         with mortal.life():
-            folder.settlement.took_whole([(found, scanned)])
+            settle_together([(folder.settlement(path), scanned)])
         folder.again()
         if path.exists():
-            if not folder.settlement.acknowledged(found):
-                has = Acknowledged(good, found.modified_ns)
-                folder.settlement.took(found, LIDAR, has, good, ours=checked)
-            folder.settlement.close(found, scanned)
+            settlement = folder.settlement(path)
+            if not settlement.acknowledged:
+                has = Acknowledged(good, settlement.found.modified_ns)
+                settlement.note_delivered(LIDAR, has, good, ours=checked)
+            settlement.settle_capture_file(scanned)
         expected = whole(ReadingCounts(delivered=4, dropped={"torn": 1}), checked=checked)
         assert folder.counts == expected
         folder.again()
@@ -141,26 +142,26 @@ def test_wherever_the_process_dies_an_unreadable_file_counts_once(tmp_path: Path
         capture(folder.ledger, READINGS)
         path = folder.file(b"\xff" + file_of(True)(metadata(), messages(READINGS))[1:])
         with mortal.life():
-            folder.settlement.unreadable(found_at(path), "damaged")
+            folder.settlement(path).quarantine_unreadable("damaged")
         folder.again()
         assert folder.counts.quarantined == (READINGS if folder.failed else 0)
         if path.exists():
-            folder.settlement.unreadable(found_at(path), "damaged")
+            folder.settlement(path).quarantine_unreadable("damaged")
         assert folder.counts == ReadingCounts(captured=READINGS, quarantined=READINGS)
 
 
-@pytest.mark.parametrize("fate", ["refused_file", "close_file"])
+@pytest.mark.parametrize("fate", ["refused", "delivered"])
 def test_wherever_the_process_dies_an_arbitrary_file_counts_once(tmp_path: Path, fate: str) -> None:
-    expected = FileCounts(quarantined=1) if fate == "refused_file" else FileCounts(delivered=1, delivered_bytes=4)
+    expected = FileCounts(quarantined=1) if fate == "refused" else FileCounts(delivered=1, delivered_bytes=4)
     for mortal in deaths():
         folder = Folder(tmp_path / str(mortal.dies_at), mortal)
         path = folder.file(b"note", name="note.txt")
 
         def settle(folder: Folder = folder, path: Path = path) -> None:
-            if fate == "refused_file":
-                folder.settlement.refused_file(found_at(path), "no")
+            if fate == "refused":
+                folder.settlement(path).quarantine_refused_file("no")
             else:
-                folder.settlement.close_file(found_at(path))
+                folder.settlement(path).settle_file()
 
         with mortal.life():
             settle()

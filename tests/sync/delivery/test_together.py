@@ -1,4 +1,4 @@
-"""Small files in common calls, and what is left of them where the cloud refuses some of it."""
+"""Small files share calls; where the cloud refuses some of it, the rest is delivered."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def numbers_in(request: bytes | None) -> list[float]:
 
 
 def refusing(world: World, *poison: float) -> None:
-    """The cloud refuses each call with one of these readings."""
+    """Makes the cloud refuse each call that has one of these readings in it."""
 
     def refuse(method: str, request: bytes | None) -> grpc.StatusCode | None:
         return INVALID if method == "DataCaptureUpload" and set(poison) & set(numbers_in(request)) else None
@@ -65,7 +65,7 @@ async def test_many_small_files_with_equal_metadata_go_in_one_call(world: World)
 
 
 class Unforeseen(FileSystem):
-    """Reading the file at `path` meets an error that nobody foresaw."""
+    """A disk on which reading the file at `path` raises an error that the code does not foresee."""
 
     path = ""
 
@@ -95,7 +95,7 @@ async def test_a_file_with_an_error_that_nobody_foresaw_holds_up_no_other(
 
 
 class Reads(FileSystem):
-    """Counts the reads of capture files; the first one waits a moment for one of another file to come beside it."""
+    """Counts the reads of capture files. The first read waits a moment for another one to overlap with it."""
 
     def __init__(self) -> None:
         self.paths: list[str] = []
@@ -213,7 +213,7 @@ async def test_one_poisoned_reading_among_a_thousand_files_is_alone_in_quarantin
 
 
 async def test_what_was_refused_of_a_file_is_known_after_a_restart(tmp_path: Path) -> None:
-    """The first life ends with the poison found and its file not settled."""
+    """The first process ends when the refused reading is found and its file is not settled yet."""
     async with make_world(tmp_path) as world:
         world.capture_file("9999-a", [1, 2, 3, 4])
 
@@ -297,7 +297,7 @@ async def test_once_something_is_accepted_refusals_are_believed(world: World) ->
 
 
 async def test_what_is_under_way_at_three_cuts_goes_last_and_alone(world: World) -> None:
-    """One file's call cuts the link each time; the others arrive all the same."""
+    """The call of one file cuts the link each time; the others arrive all the same."""
     cut = 0
 
     def cuts(method: str, request: bytes | None) -> grpc.StatusCode | None:

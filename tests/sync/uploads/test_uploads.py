@@ -30,7 +30,7 @@ LABELS = Labels(("night", "left"), ("set-1", "set-2"))
 @pytest.fixture
 async def uploads(world: World) -> AsyncIterator[Uploads]:
     world.sync.configure(world.settings(disabled=True))
-    world.delivery.tags = ("of-the-config",)
+    world.delivery.configure(tags=("of-the-config",))
     made = of(world, world.sync.until_resumed)
     await world.link.ensure_usable()
     yield made
@@ -38,8 +38,10 @@ async def uploads(world: World) -> AsyncIterator[Uploads]:
 
 
 def of(world: World, may_begin: Callable[[], Awaitable[None]]) -> Uploads:
-    settlement = world.delivery.settlement
-    return Uploads(world.files, SystemClock(), world.connection, world.link, settlement, may_begin)
+    settlements = world.delivery.settlements
+    return Uploads(
+        world.files, SystemClock(), world.connection, world.link, settlements, lambda: world.stores, may_begin
+    )
 
 
 def synced(world: World, name: str = "photo.jpeg", content: bytes = b"abc" * 100_000) -> Candidate:

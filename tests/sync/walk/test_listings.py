@@ -84,7 +84,7 @@ class Rig:
     def wait(self, *paths: Path) -> None:
         """Lets the files fail so often that they wait for an hour."""
         for _ in range(20):
-            self.retries.failed(map(str, paths))
+            self.retries.note_failure(map(str, paths))
 
 
 @pytest.fixture
@@ -151,7 +151,7 @@ def test_a_file_is_found_when_it_has_been_left_alone_for_long_enough(rig: Rig) -
 def test_a_file_is_found_when_its_retry_is_due(rig: Rig) -> None:
     path = write_old_file(rig.root / "a.capture", b"x")
     for _ in range(9):
-        wait_s = rig.retries.failed([str(path)])
+        wait_s = rig.retries.note_failure([str(path)])
     assert 40 < wait_s < 60
     rig.settle()
     rig.walk()

@@ -1,14 +1,16 @@
-"""Many small tabular files in few calls: each file is read and verified whole, and its readings go, undecoded, into
-a call with those of other files with the same metadata and UTC day.
+"""Puts many small tabular files into few calls.
 
-Blocks: belongs on a worker thread. A bundle holds the bytes of its calls; `planner.MAX_CALL_BYTES` and
-`MAX_FILES_PER_CALL` bound what a caller hands in. What is not simple (large, begun, damaged in its header, of two
-days, binary) is left to be sent by itself.
+Each file is read and verified whole, and its readings go, undecoded, into a call with those of other files with the
+same metadata and UTC day. A file that does not fit this is left to be sent alone: one that is large, binary, of two
+days, damaged in its header, or partly sent already.
+
+Blocks: belongs on a worker thread. Bundles hold the bytes of their calls in memory; the caller bounds these by what
+it hands in, `calls.MAX_CALL_BYTES` and `retries.MAX_FILES_PER_CALL`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -17,84 +19,90 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from ...storage.capture_files.reader import CaptureReader
-from ..found import Found
-from .calls import MAX_CALL_BYTES, TabularCall, UnaryCall, day_of
-from .settlement import Scanned
+from .calls import MAX_CALL_BYTES, CallBuilder, UnaryCall, day_of
+from .settlement import Scanned, Settlement
 
 
 class Member(NamedTuple):
-    """A file in a call, with all of its readings."""
+    """A file of which all readings are in one call."""
 
-    found: Found
+    settlement: Settlement
     scanned: Scanned
 
 
 @dataclass(frozen=True)
 class Bundle:
-    part: UnaryCall
+    """A call, and the files in it, in the order of their readings."""
+
+    call: UnaryCall
     members: Sequence[Member]
 
     def halves(self) -> tuple[Bundle, Bundle]:
-        """The same as two calls, each with half of the files."""
+        """Returns two bundles, each with half of the files."""
         middle = len(self.members) // 2
         left, right = self.members[:middle], self.members[middle:]
-        first, second = self.part.split(sum(member.scanned.readings for member in left))
+        first, second = self.call.split(sum(member.scanned.readings for member in left))
         return Bundle(first, left), Bundle(second, right)
 
 
-class _Open:
-    """A call that is being filled."""
+class _FillingBundle:
+    """A bundle that is being filled with files of the same metadata."""
 
     def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int) -> None:
-        self.call = TabularCall(captured, part_id, call_bytes)
+        self._builder = CallBuilder(captured, part_id, call_bytes)
         self.members: list[Member] = []
 
-    def close(self) -> Bundle:
+    def takes(self, size_bytes: int, day: int) -> bool:
+        return self._builder.takes(size_bytes, day)
+
+    def add(self, member: Member, readings: Sequence[bytes]) -> None:
+        self._builder.add_all(readings)
+        self.members.append(member)
+
+    def take_bundle(self) -> Bundle:
         members, self.members = self.members, []
-        return Bundle(self.call.part(), members)
+        return Bundle(self._builder.take_call(), members)
 
 
 def bundle(
     files: FileSystem,
-    founds: Sequence[Found],
+    settlements: Sequence[Settlement],
     part_id: str,
-    begun: Collection[str],
     call_bytes: int = MAX_CALL_BYTES,
-) -> tuple[list[Bundle], list[Found]]:
-    """The calls for `founds`, and the files among them that are to be sent by themselves.
+) -> tuple[list[Bundle], list[Settlement]]:
+    """Returns the calls for these files, and the files that are to be sent alone.
 
-    `begun` are the paths of files of which the cloud has a part.
+    A file that can't be read is one of these. Blocks.
     """
-    calls: list[Bundle] = []
-    alone: list[Found] = []
-    filling: dict[bytes, _Open] = {}
-    for found in founds:
-        taken = None if found.path in begun else _read(files, found, call_bytes)
+    bundles: list[Bundle] = []
+    alone: list[Settlement] = []
+    filling: dict[bytes, _FillingBundle] = {}
+    for settlement in settlements:
+        taken = None if settlement.acknowledged else _read(files, settlement, call_bytes)
         if taken is None:
-            alone.append(found)
+            alone.append(settlement)
             continue
         captured, readings, member = taken
         key = captured.SerializeToString(deterministic=True)
         target = filling.get(key)
         if target is None:
-            target = filling[key] = _Open(captured, part_id, call_bytes)
+            target = filling[key] = _FillingBundle(captured, part_id, call_bytes)
         size_bytes = sum(map(len, readings)) + _FRAMING_BYTES * len(readings)
-        if not target.call.takes(size_bytes, day_of(readings[0])):
-            calls.append(target.close())
-        target.call.add_all(readings)
-        target.members.append(member)
-    calls += [target.close() for target in filling.values() if target.members]
-    return calls, alone
+        if not target.takes(size_bytes, day_of(readings[0])):
+            bundles.append(target.take_bundle())
+        target.add(member, readings)
+    bundles += [target.take_bundle() for target in filling.values() if target.members]
+    return bundles, alone
 
 
 _FRAMING_BYTES = 4
 
 
 def _read(
-    files: FileSystem, found: Found, call_bytes: int
+    files: FileSystem, settlement: Settlement, call_bytes: int
 ) -> tuple[DataCaptureMetadata, list[bytes], Member] | None:
     try:
-        reader = CaptureReader(files, found.path)
+        reader = CaptureReader(files, settlement.found.path)
     except (DamagedFileError, StorageError):
         return None
     try:
@@ -107,4 +115,4 @@ def _read(
         reader.close()
     if not readings or day_of(readings[0]) != day_of(readings[-1]):
         return None
-    return reader.metadata, readings, Member(found, Scanned.of(reader))
+    return reader.metadata, readings, Member(settlement, Scanned.of(reader))

@@ -1,4 +1,4 @@
-"""Which small capture files go together in a call. Belongs to the event loop."""
+"""Decides which small capture files go together in a call. Belongs to the event loop."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from .lanes import LARGE_FILE_BYTES
 class Bundler:
     """Gathers small capture files of one folder until they fill a call.
 
-    `most_together` tells how many files may share a call with one.
+    `most_together` says how many files may share a call with the file at a path. What is gathered is at most
+    `calls.MAX_CALL_BYTES` and `retries.MAX_FILES_PER_CALL`.
     """
 
     def __init__(self, most_together: Callable[[str], int]) -> None:
@@ -25,8 +26,10 @@ class Bundler:
         self._most = 0
 
     def add(self, found: Found) -> list[list[Found]]:
-        """What is to be sent now that `found` is there too, one after the other; nothing while there is room for
-        more. What has gathered waits for nothing of another folder."""
+        """Takes in `found`; returns the groups of files that are to be sent now, each in one upload.
+
+        Nothing is returned while there is room for more. A file of another folder completes what was gathered.
+        """
         folder = found.folder
         single = found.kind is not FileKind.CAPTURE or found.size_bytes > LARGE_FILE_BYTES
         most = min(self._most_together(found.path), MAX_FILES_PER_CALL)
@@ -42,7 +45,7 @@ class Bundler:
         return full
 
     def take(self) -> list[Found]:
-        """What has gathered."""
+        """Returns what was gathered, and gathers anew."""
         founds, self._founds, self._size_bytes = self._founds, [], 0
         return founds
 

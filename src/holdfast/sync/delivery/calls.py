@@ -1,4 +1,8 @@
-"""From a file to the calls that carry it: RDK's metadata, undecoded readings, sizes within the cloud's limits."""
+"""The calls that carry a file to the cloud, with the metadata that RDK sends.
+
+Readings are not decoded, and no call is larger than the cloud accepts. Nothing here touches a disk, but for a
+stream's payload and for `readings` that the caller reads from a disk.
+"""
 
 from __future__ import annotations
 
@@ -27,10 +31,11 @@ from ...storage.capture_files.old_images import may_hold_old_images, old_images
 from ..found import Found
 
 MAX_CALL_BYTES = 1024 * 1024
-"""A call carries at most this much, or one reading if that alone is more."""
+"""The most that a call carries, unless a single reading is larger."""
 MAX_UNARY_BINARY_BYTES = 1_000_000
+"""A larger binary reading is streamed."""
 CHUNK_BYTES = 256 * 1024
-"""Of a stream, a message each. With the builtin's 64 KiB a large file takes twice the CPU."""
+"""The size of a stream's messages. With the builtin's 64 KiB a large file takes twice the CPU."""
 
 _METADATA_TAG, _CONTENTS_TAG, _DATA_TAG = b"\x0a", b"\x12", b"\x12"
 _FILE_CONTENTS_TAG, _DATA_FIELD = b"\x12", b"\x0a"
@@ -38,18 +43,19 @@ _DAY_S = 86_400
 _SHORT = 4096
 _PREFIXES = [_CONTENTS_TAG + varint(size) for size in range(_SHORT)]
 _MOST_FRAMING_BYTES = 8
+"""The most that a tag and a length add to a reading."""
 
 
 @dataclass(frozen=True)
 class UnaryCall:
-    """A serialized `DataCaptureUploadRequest` with `readings` readings behind `head_bytes` of metadata."""
+    """A serialized `DataCaptureUploadRequest`: `head_bytes` of metadata, then `readings` readings."""
 
     request: bytes
     readings: int
     head_bytes: int
 
     def split(self, readings: int) -> tuple[UnaryCall, UnaryCall]:
-        """The same as two calls, the first with so many readings."""
+        """Returns two calls with the same readings, the first with so many of them."""
         offset = self.head_bytes
         for _ in range(readings):
             size, begin = read_varint(self.request, offset + len(_CONTENTS_TAG))
@@ -61,7 +67,7 @@ class UnaryCall:
         )
 
     def as_stream(self) -> StreamCall | None:
-        """The same as a stream, where it is one binary reading."""
+        """Returns the same as a stream; None unless the call is one binary reading."""
         request = DataCaptureUploadRequest.FromString(self.request)
         if self.readings != 1 or request.sensor_contents[0].WhichOneof("data") != "binary":
             return None
@@ -72,14 +78,15 @@ class UnaryCall:
 
 @dataclass(frozen=True)
 class StreamCall:
-    """One large binary reading for `StreamingDataCaptureUpload`."""
+    """One large binary reading, sent by `StreamingDataCaptureUpload`."""
 
     metadata: bytes
     payload: Payload | bytes
     readings: int = 1
 
     def messages(self) -> Iterator[bytes]:
-        """The stream, read from the disk as it is taken."""
+        """Yields the messages of the stream, read from the disk one by one. Blocks; raises StorageError and
+        DamagedFileError."""
         yield self.metadata
         payload = self.payload
         chunks: Iterator[bytes]
@@ -93,7 +100,8 @@ class StreamCall:
 
 @dataclass(frozen=True)
 class ImagesCalls:
-    """A reading of an old file of images, which goes as one reading for each: acknowledged when all of them are."""
+    """One reading of an old file of images. Each image is sent as a reading of its own; the reading is acknowledged
+    when all of them are."""
 
     calls: tuple[UnaryCall | StreamCall, ...]
     readings: int = 1
@@ -108,18 +116,19 @@ def capture_calls(
     part_id: str,
     call_bytes: int = MAX_CALL_BYTES,
 ) -> Iterator[Call]:
-    """The calls for `readings` of one capture file, in order; takes them as they are needed."""
+    """Yields the calls for `readings` of one capture file, in order. Takes a reading only when it is needed, and
+    raises what taking it raises."""
     if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
         yield from _binary_calls(captured, readings, part_id)
         return
-    call = TabularCall(captured, part_id, call_bytes)
+    builder = CallBuilder(captured, part_id, call_bytes)
     for reading in readings:
         assert isinstance(reading, bytes)
-        if not call.takes(len(reading), day_of(reading)):
-            yield call.part()
-        call.add(reading)
-    if call.readings:
-        yield call.part()
+        if not builder.takes(len(reading), day_of(reading)):
+            yield builder.take_call()
+        builder.add(reading)
+    if builder.readings:
+        yield builder.take_call()
 
 
 def _binary_calls(
@@ -152,8 +161,8 @@ def _images_calls(metadata: UploadMetadata, times: SensorMetadata, images: Itera
     return ImagesCalls(tuple(_binary_call(of_images, reading) for reading in readings))
 
 
-class TabularCall:
-    """Gathers readings of one metadata and one UTC day into a call."""
+class CallBuilder:
+    """Gathers readings with the same metadata and of the same UTC day into a call."""
 
     def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int = MAX_CALL_BYTES) -> None:
         self._head = _field(_METADATA_TAG, upload_metadata(captured, part_id).SerializeToString())
@@ -162,7 +171,7 @@ class TabularCall:
         self._begin()
 
     def takes(self, size_bytes: int, day: int) -> bool:
-        """Whether readings of so many bytes, taken on `day`, fit beside what is there."""
+        """Whether readings of `size_bytes`, requested on `day`, fit into the call beside those that it has."""
         if not self.readings:
             return True
         return self._day == day and self._size_bytes + size_bytes + _MOST_FRAMING_BYTES <= self._call_bytes
@@ -171,7 +180,7 @@ class TabularCall:
         self.add_all([reading])
 
     def add_all(self, readings: Sequence[bytes]) -> None:
-        """Adds readings of one day."""
+        """Adds readings that were all requested on one day."""
         if not self.readings:
             self._day = day_of(readings[0])
         frames, prefixes = self._frames, _PREFIXES
@@ -183,11 +192,11 @@ class TabularCall:
             self._size_bytes += len(prefix) + size
         self.readings += len(readings)
 
-    def part(self) -> UnaryCall:
-        """The call, which is begun anew behind it."""
-        part = UnaryCall(b"".join(self._frames), self.readings, len(self._head))
+    def take_call(self) -> UnaryCall:
+        """Returns the call; what is added from now on goes into the next one."""
+        call = UnaryCall(b"".join(self._frames), self.readings, len(self._head))
         self._begin()
-        return part
+        return call
 
     def _begin(self) -> None:
         self._frames = [self._head]
@@ -196,14 +205,14 @@ class TabularCall:
 
 
 def day_of(reading: bytes) -> int:
-    """The UTC day, since the epoch, on which a serialized `SensorData` was requested."""
+    """Returns the UTC day on which a serialized `SensorData` was requested, counted from the epoch."""
     if reading[:1] == b"\x0a" and reading[2:3] == b"\x0a" and reading[4:5] == b"\x08":
         return read_varint(reading, 5)[0] // _DAY_S  # as RDK's writers lay it out, and ours
     return int(SensorData.FromString(reading).metadata.time_requested.seconds // _DAY_S)
 
 
 def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetadata:
-    """What the cloud is told of a capture file, from the file's header."""
+    """Returns the metadata of a capture file's calls, made of the file's header."""
     metadata = UploadMetadata(
         part_id=part_id,
         component_type=captured.component_type,
@@ -222,7 +231,7 @@ def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetada
 
 
 def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_ids: Iterable[str] = ()) -> bytes:
-    """The first message of a `FileUpload`. Folders named `tag=…` and `dataset=…` say further tags and datasets."""
+    """Returns the first message of a `FileUpload`. Folders named `tag=…` and `dataset=…` add tags and datasets."""
     inferred_tags, inferred_ids = labels_in(found.folder)
     metadata = UploadMetadata(
         part_id=part_id,
@@ -238,13 +247,13 @@ def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_
 
 
 def file_contents(chunk: bytes) -> bytes:
-    """A further message of a `FileUpload`."""
+    """Returns the message of a `FileUpload` that carries a chunk of the file."""
     head = _DATA_FIELD + varint(len(chunk))
     return b"".join((_FILE_CONTENTS_TAG, varint(len(head) + len(chunk)), head, chunk))  # one copy of the chunk
 
 
 def labels_in(folder: str) -> tuple[list[str], list[str]]:
-    """The tags and the dataset ids that the names on the way to a folder say."""
+    """Returns the tags and the dataset ids in the names of the folders on a path."""
     tags: list[str] = []
     dataset_ids: list[str] = []
     for segment in reversed(printable(folder).split(os.sep)):

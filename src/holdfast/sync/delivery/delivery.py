@@ -1,25 +1,26 @@
-"""The delivery of files: their calls, and what the errors of these mean for the files.
+"""The delivery of files: their calls, and what the errors of these calls mean for the files.
 
-Belongs to the event loop; what touches a disk runs on worker threads. A file is deleted only after the cloud said
-yes to all of it. What the cloud took is in the ledger before anything else happens, so it is never sent again: not
-the parts of a file that was interrupted, and not a file that could not be deleted, after a restart neither. What
-the cloud refuses for good is singled out, file by file and then reading by reading, and kept in quarantine; the
-rest of its call is delivered.
+A file is removed only after the cloud acknowledged all of it. What the cloud took is in the ledger before anything
+else happens, so it is not sent again, not even after a restart: neither what was acknowledged of a file whose
+upload was interrupted, nor a file that could not be removed. What the cloud refuses for good is singled out, file
+by file and then reading by reading, and kept in quarantine; the rest of its call is delivered.
+
+Belongs to the event loop; what touches a disk runs on worker threads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
 from ...base.tasks import in_thread
-from ...errors import CloudError, DamagedFileError, NotConnectedError, StorageError, printable
+from ...errors import CloudError, NotConnectedError, StorageError, printable
 from ...storage.layout import FileKind
 from ...storage.ledger.known_files import WHOLE
 from ...storage.store import Store
@@ -30,91 +31,73 @@ from ..cloud.verdicts import Verdict, verdict
 from ..found import Found, Outcome
 from ..retries import Retries
 from .bundle import Bundle, bundle
-from .calls import CHUNK_BYTES, Call, ImagesCalls, UnaryCall, file_contents, file_metadata
+from .calls import CHUNK_BYTES, file_contents, file_metadata
 from .progress import Progress
-from .sequence_delivery import SequenceDelivery
-from .settlement import Settlement
-from .transfer import Transfer
+from .sender import Sender
+from .sequence_delivery import IsOpen, SequenceDelivery, no_sequence_is_open
+from .settlement import Settlement, Settlements, settle_together
+from .transfer import send_capture_file
 
 logger = logging.getLogger(__name__)
 
-Outcomes = dict[str, Outcome]
-
 
 class Delivery:
-    """Sends files, one attempt at a time. Several may be under way at once, one file only once."""
+    """Sends files, one attempt at a time. Several attempts may be under way at once, but a file in one only."""
 
-    def __init__(
-        self,
-        files: FileSystem,
-        clock: Clock,
-        stores: Callable[[], Sequence[Store]],
-        cloud: Cloud,
-        link: Link,
-    ) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, cloud: Cloud, link: Link) -> None:
         self._files = files
         self._clock = clock
-        self.settlement = Settlement(files, stores)
         self._cloud = cloud
         self._link = link
-        self.retries = Retries(clock)
+        self._sender = Sender(clock, cloud, link)
         self._bundling = asyncio.Lock()
-        """One bundle is made at a time: it is work for the processor, and several would all be ready late."""
+        """Held while a bundle is made: that is work for the processor, and several at once would all be late."""
+        self._tags: tuple[str, ...] = ()
+        self.settlements = Settlements(files)
+        self.retries = Retries(clock)
+        self.sequences = SequenceDelivery(files, self._sender)
         self.last_error: str | None = None
-        self.tags: tuple[str, ...] = ()
-        self.sequences = SequenceDelivery(files, cloud, link)
+
+    def configure(self, tags: tuple[str, ...] = (), is_open: IsOpen = no_sequence_is_open) -> None:
+        """Sets the tags of arbitrary files, and what says whether the sequence in a file may still go on."""
+        self._tags = tags
+        self.sequences.configure(is_open)
 
     @property
     def meter(self) -> Meter:
-        """How fast uploads go."""
+        """Measures how fast uploads go."""
         return self._cloud.meter
 
     @property
     def retrying(self) -> int:
-        """Files that failed and wait for their next attempt."""
+        """How many files failed and wait for their next attempt."""
         return len(self.retries)
 
     def is_due(self, found: Found) -> bool:
-        """Whether the scheduled sync should try `found` now."""
+        """Whether scheduled sync should try `found` now."""
         return self.retries.is_due(found.path)
 
-    async def attempt(self, found: Found, *, wait: bool, alone: bool = False) -> Outcome:
-        """One attempt. With `wait` false, a link that is down is a failure instead of something to wait for;
-        `alone` tells that nothing else is under way.
+    async def attempt(
+        self, store: Store, founds: Sequence[Found], *, wait: bool, alone: bool = False
+    ) -> dict[str, Outcome]:
+        """Makes one attempt to deliver files of one folder, which belong to `store`; returns the outcomes by path.
 
-        When cancelled, the file is where it was, unless it was just being settled: that comes to its end. What the
-        cloud took meanwhile may be sent again.
+        Several small capture files go in as few calls as their metadata allow. A file that something else has
+        claimed counts as gone, such as one that the limits are deleting. With `wait` false, a link that is down is
+        a failure instead of something to wait for; `alone` says that nothing else is under way.
+
+        When cancelled, each file is where it was, unless it was just being settled: that is finished first. What
+        the cloud took meanwhile may be sent again.
         """
-        with self._claimed([found]) as claimed:
-            return await self._attempt(found, wait, alone) if claimed else Outcome.GONE
-
-    async def _attempt(self, found: Found, wait: bool, alone: bool) -> Outcome:
-        try:
-            if found.kind is FileKind.CAPTURE:
-                outcome = await self._capture_file(found, wait)
-            elif found.kind is FileKind.ENDED_SEQUENCE:
-                outcome = await self._sequence(found, wait)
-            else:
-                outcome = await self._arbitrary_file(found, wait)
-        except CloudError as error:
-            return self._failed([found], error, alone)
-        except NotConnectedError as error:
-            self.last_error = str(error)
-            return Outcome.WAITING
-        except StorageError as error:
-            return self._unreadable(found, error)
-        self.retries.succeeded([found.path])
-        return outcome
-
-    async def attempt_together(self, founds: Sequence[Found], *, wait: bool, alone: bool = False) -> Outcomes:
-        """One attempt for several small capture files of one folder, in as few calls as their metadata allow."""
-        outcomes: Outcomes = {}
-        with self._claimed(founds) as claimed:
+        outcomes: dict[str, Outcome] = {}
+        with self._claimed(store, founds) as claimed:
             try:
-                await self._attempt_together(claimed, wait, alone, outcomes)
+                await self._attempt_claimed(claimed, wait, alone, outcomes)
             except Exception as error:  # the last resort: everything foreseen is handled
-                rest = [found for found in claimed if found.path not in outcomes]
-                wait_s = self.retries.failed([found.path for found in rest])  # fewer together, until it is alone
+                rest = [each.found for each in claimed if each.found.path not in outcomes]
+                wait_s = self.retries.note_failure(
+                    [found.path for found in rest]
+                )  # fewer together, until it is alone
                 self.last_error = f"{printable(rest[0].path)}: {type(error).__name__}: {error}"
                 logger.exception(
                     "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
@@ -124,136 +107,119 @@ class Delivery:
         return {found.path: outcomes.get(found.path, Outcome.GONE) for found in founds}
 
     @contextmanager
-    def _claimed(self, founds: Sequence[Found]) -> Iterator[Sequence[Found]]:
-        """Those of `founds` that are not just being deleted to free space, and are not while this lasts."""
-        claims = self.settlement.store_of(founds[0]).claims  # whose they are may change with the configuration
-        claimed = claims.claim_all(found.path for found in founds)
+    def _claimed(self, store: Store, founds: Sequence[Found]) -> Iterator[Sequence[Settlement]]:
+        """Claims `founds` while this lasts, so that the limits do not delete them; yields those that were free."""
+        claimed = store.claims.claim_all(found.path for found in founds)
         try:
-            yield [found for found in founds if found.path in claimed]
+            yield [self.settlements.of(store, found) for found in founds if found.path in claimed]
         finally:
-            claims.release(*claimed)
+            store.claims.release(*claimed)
 
-    async def _attempt_together(self, founds: Sequence[Found], wait: bool, alone: bool, outcomes: Outcomes) -> None:
-        """Fills `outcomes` as far as it comes."""
-        calls, others = list[Bundle](), list(founds)
-        if len(founds) > 1:
+    async def _attempt_claimed(
+        self, settlements: Sequence[Settlement], wait: bool, alone: bool, outcomes: dict[str, Outcome]
+    ) -> None:
+        """Adds to `outcomes` as it goes, so that they are known also when it fails."""
+        bundles, others = list[Bundle](), list(settlements)
+        if len(settlements) > 1:
             async with self._bundling:
-                calls, others = await in_thread(self._bundle, founds)
-        for call in calls:
-            await self._call(call, wait, alone, outcomes)
-        for found in others:
-            outcomes[found.path] = await self._attempt(found, wait, alone)
+                bundles, others = await in_thread(bundle, self._files, settlements, self._sender.part_id)
+        for each in bundles:
+            await self._send_bundle(each, wait, alone, outcomes)
+        for settlement in others:
+            outcomes[settlement.found.path] = await self._send_alone(settlement, wait, alone)
 
-    def _bundle(self, founds: Sequence[Found]) -> tuple[list[Bundle], list[Found]]:
-        return bundle(self._files, founds, self._cloud.part_id, self.settlement.begun(founds))
-
-    async def _call(self, call: Bundle, wait: bool, alone: bool, outcomes: Outcomes) -> None:
-        """One call with whole files; halved as often as it is refused, until the file that is to blame is alone."""
-        pending = [call]
+    async def _send_bundle(self, whole: Bundle, wait: bool, alone: bool, outcomes: dict[str, Outcome]) -> None:
+        """Sends whole files in one call, which is halved as often as it is refused, until the file that is to blame
+        is alone."""
+        pending = [whole]
         while pending:
-            call = pending.pop()
-            founds = [member.found for member in call.members]
+            part = pending.pop()
+            founds = [member.settlement.found for member in part.members]
+            progress = Progress(self._clock, founds[0].path, len(part.call.request))
             try:
-                await self._send(call.part, wait, Progress(self._clock, founds[0].path, len(call.part.request)))
+                await self._sender.send_readings(part.call, progress, wait=wait)
             except CloudError as error:
                 if verdict(error) not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
-                    outcomes |= dict.fromkeys([found.path for found in founds], self._failed(founds, error, alone))
+                    outcomes |= dict.fromkeys(_paths(founds), self._failed(founds, error, alone))
                 elif len(founds) > 1:
-                    pending += reversed(call.halves())
+                    pending += reversed(part.halves())
                 else:
-                    outcomes[founds[0].path] = await self._attempt(founds[0], wait, alone)
+                    outcomes[founds[0].path] = await self._send_alone(part.members[0].settlement, wait, alone)
             except NotConnectedError as error:
                 self.last_error = str(error)
-                outcomes |= dict.fromkeys([found.path for found in founds], Outcome.WAITING)
+                outcomes |= dict.fromkeys(_paths(founds), Outcome.WAITING)
             else:
-                self.retries.succeeded(found.path for found in founds)
-                settled = await in_thread(
-                    self.settlement.took_whole, [(member.found, member.scanned) for member in call.members]
-                )
-                for found, outcome in settled:
+                self.retries.note_success(_paths(founds))
+                for settlement, outcome in await in_thread(settle_together, part.members):
                     if isinstance(outcome, StorageError):
-                        outcome = self._unreadable(found, outcome)
-                    outcomes[found.path] = outcome
+                        outcome = self._unusable(settlement, outcome)
+                    outcomes[settlement.found.path] = outcome
 
-    async def _capture_file(self, found: Found, wait: bool) -> Outcome:
-        with ExitStack() as opened:
-            try:
-                transfer, part = await in_thread(self._begin, found, opened)
-            except DamagedFileError as error:
-                return await in_thread(self.settlement.unreadable, found, str(error))
-            progress = Progress(self._clock, found.path, found.size_bytes)
-            send = partial(self._send, wait=wait, progress=progress)
-            is_refused = partial(self._link.judge_refusal, " ".join(transfer.collector))
-            while part is not None:
-                await transfer.deliver(part, send, is_refused, in_thread)
-                part = await in_thread(transfer.next_part)
-            outcome = await in_thread(transfer.finish)
-            progress.done()
-            return outcome
-
-    def _begin(self, found: Found, opened: ExitStack) -> tuple[Transfer, Call | None]:
-        transfer = Transfer(self._files, self.settlement, found, self._cloud.part_id)
-        opened.callback(transfer.close)
-        return transfer, transfer.next_part()
-
-    async def _send(self, part: Call, wait: bool, progress: Progress) -> None:
-        for call in part.calls if isinstance(part, ImagesCalls) else (part,):
-            await self._link.admit_call(wait=wait)
-            if isinstance(call, UnaryCall):
-                await self._cloud.upload_capture(call.request)
-                progress.took(len(call.request))
+    async def _send_alone(self, settlement: Settlement, wait: bool, alone: bool) -> Outcome:
+        found = settlement.found
+        try:
+            if found.kind is FileKind.CAPTURE:
+                outcome = await send_capture_file(self._files, self._clock, settlement, self._sender, wait=wait)
+            elif found.kind is FileKind.ENDED_SEQUENCE:
+                outcome = await self._send_sequence(settlement, wait)
             else:
-                await self._cloud.upload_stream("StreamingDataCaptureUpload", progress.counted(call.messages))
-                progress.took()
-            self._link.note_success()
+                outcome = await self._send_file(settlement, wait)
+        except CloudError as error:
+            return self._failed([found], error, alone)
+        except NotConnectedError as error:
+            self.last_error = str(error)
+            return Outcome.WAITING
+        except StorageError as error:
+            return self._unusable(settlement, error)
+        self.retries.note_success([found.path])
+        return outcome
 
-    async def _sequence(self, found: Found, wait: bool) -> Outcome:
-        root = self.settlement.store_of(found).root
+    async def _send_sequence(self, settlement: Settlement, wait: bool) -> Outcome:
+        found, root = settlement.found, settlement.store.root
         try:
             return await self.sequences.deliver(found, root, wait=wait)
         except CloudError as error:
-            if verdict(error) is not Verdict.QUARANTINE or not self._link.judge_refusal(root, error):
+            if not self._is_refused(found, error, root):
                 raise
-            self.last_error = f"{printable(found.path)}: {error}"
-            await in_thread(self.sequences.refuse, found, root, f"refused by the cloud: {error}")
-            return Outcome.QUARANTINED
+            return await self.sequences.quarantine_refused(found, root, str(error))
 
-    async def _arbitrary_file(self, found: Found, wait: bool) -> Outcome:
-        if self.settlement.acknowledged(found) != WHOLE:
-            await self._link.admit_call(wait=wait)
-            progress = Progress(self._clock, found.path, found.size_bytes)
+    async def _send_file(self, settlement: Settlement, wait: bool) -> Outcome:
+        found = settlement.found
+        if settlement.acknowledged != WHOLE:
             try:
-                messages = progress.counted(partial(self._file_messages, found))
-                await self._cloud.upload_stream("FileUpload", messages)
+                await self._sender.send_file(found, partial(self._file_messages, settlement), wait=wait)
             except CloudError as error:
-                if verdict(error) is not Verdict.QUARANTINE or not self._link.judge_refusal(found.folder, error):
+                if not self._is_refused(found, error, found.folder):
                     raise
-                self.last_error = f"{printable(found.path)}: {error}"
-                return await in_thread(self.settlement.refused_file, found, str(error))
-            self._link.note_success()
-            progress.done()
-            if not await in_thread(self.settlement.is_unchanged, found):
+                return await in_thread(settlement.quarantine_refused_file, str(error))
+            if not await in_thread(settlement.is_unchanged):
                 logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
                 return Outcome.WAITING
-        return await in_thread(self.settlement.close_file, found)
+        return await in_thread(settlement.settle_file)
 
-    def _file_messages(self, found: Found) -> Iterator[bytes]:
-        tags = () if self.settlement.is_kept_upload(found) else self.tags
-        yield file_metadata(found, self._cloud.part_id, tags)
+    def _file_messages(self, settlement: Settlement) -> Iterator[bytes]:
+        found = settlement.found
+        yield file_metadata(found, self._sender.part_id, () if settlement.is_kept_upload else self._tags)
         for chunk in self._files.chunks(found.path, CHUNK_BYTES):
             yield file_contents(chunk)
 
+    def _is_refused(self, found: Found, error: CloudError, collector: str) -> bool:
+        """Whether the cloud will never take the file, so that it goes to quarantine."""
+        if verdict(error) is not Verdict.QUARANTINE or not self._sender.believes(error, collector):
+            return False
+        self.last_error = f"{printable(found.path)}: {error}"
+        return True
+
     def _failed(self, founds: Sequence[Found], error: CloudError, alone: bool) -> Outcome:
-        """A call with `founds` failed; they stay, and are tried again as the verdict says."""
+        """Notes that a call with `founds` failed; they stay, and are tried again as the verdict says."""
         first = printable(founds[0].path)
         what = first if len(founds) == 1 else f"{first} and {len(founds) - 1} more"
         self.last_error = f"{what}: {error}"
-        paths = [found.path for found in founds]
-        found = self._link.judge_failure(founds[0].path, error)
+        meaning = self._link.judge_failure(founds[0].path, error)
         if error.is_cut:
-            self.retries.cut(paths)
-        if found is not Verdict.LINK or (alone and error.is_cut):
-            wait_s = self.retries.failed(paths)
+            self.retries.note_cut(_paths(founds))
+        if meaning is not Verdict.LINK or (alone and error.is_cut):
+            wait_s = self.retries.note_failure(_paths(founds))
             logger.warning(
                 "%s: not accepted: %s; tried again in %.1f s",
                 what,
@@ -263,13 +229,19 @@ class Delivery:
             )
         return Outcome.WAITING
 
-    def _unreadable(self, found: Found, error: StorageError) -> Outcome:
+    def _unusable(self, settlement: Settlement, error: StorageError) -> Outcome:
+        """Notes that a file can't be read or removed, or is not there any more."""
+        path = settlement.found.path
         if error.reason == "no_such_file":
-            self.retries.forget([found.path])
-            if found.kind is FileKind.ARBITRARY:
-                self.settlement.vanished(found)
+            self.retries.forget([path])
+            if settlement.found.kind is FileKind.ARBITRARY:
+                settlement.note_vanished()
             return Outcome.GONE
         self.last_error = str(error)
-        wait_s = self.retries.failed([found.path])
+        wait_s = self.retries.note_failure([path])
         logger.warning("%s; tried again in %.1f s", error, wait_s, extra=once(str(error)))
         return Outcome.WAITING
+
+
+def _paths(founds: Sequence[Found]) -> list[str]:
+    return [found.path for found in founds]

@@ -1,9 +1,9 @@
-"""How much may be under way. Belongs to the event loop.
+"""Limits how much is uploaded at once. Belongs to the event loop.
 
-Two lanes: small uploads, as many as `maximum_num_sync_threads` allows and at most `MAX_IN_FLIGHT_BYTES` of them;
-beside them `LARGE_UPLOADS` large files, so that neither waits for the other. Whoever hands in small uploads waits
-for room; large ones, and what is to be alone, wait by themselves, at most `MAX_WAITING` of them, and those of the
-highest priority enter first.
+There are two lanes, so that neither small uploads nor large ones wait for the other. The first takes as many small
+uploads as `maximum_num_sync_threads` allows; the second takes `LARGE_UPLOADS` large files. Together they hold at
+most `MAX_IN_FLIGHT_BYTES` in memory. A round waits until its small upload has entered. For a large one it waits
+only until that has a place in the queue, which has `MAX_WAITING`; from there the highest priority enters first.
 """
 
 from __future__ import annotations
@@ -21,15 +21,16 @@ from .calls import MAX_CALL_BYTES
 
 MAX_IN_FLIGHT_BYTES = 16 * 1024 * 1024
 LARGE_FILE_BYTES = MAX_CALL_BYTES
-"""A larger file is in the lane of large ones."""
+"""A larger file goes into the lane for large ones."""
 LARGE_UPLOADS = 4
 MAX_WAITING = 1000
 LARGE_UPLOAD_BYTES = MAX_CALL_BYTES
-"""What a large file holds in memory: it is streamed, or sent in calls of this size one after the other."""
+"""What a large file holds in memory: it is streamed, or sent in calls of this size, one after the other."""
 
 
 class Place(Enum):
-    """Where an upload is."""
+    """Where an upload stands: `OUTSIDE` it holds nothing, in the `QUEUE` a place there, `INSIDE` its room in a
+    lane."""
 
     OUTSIDE = 0
     QUEUE = 1
@@ -38,7 +39,7 @@ class Place(Enum):
 
 @dataclass(eq=False)
 class Reservation:
-    """What an upload takes of the room there is."""
+    """What an upload needs, and where it stands now. With `alone`, it enters only while nothing else is inside."""
 
     large: bool
     alone: bool
@@ -48,14 +49,16 @@ class Reservation:
 
 
 _Line = dict[Reservation, tuple[Callable[[], bool], asyncio.Future[None]]]
-"""For each that stands in it: whether it may go, and who is told that it goes."""
+"""The reservations that wait for the same, each with whether it may go on and with the future that says that it
+did."""
 
 
 class Lanes:
-    """`queue`, `enter`, `leave`, in this order. When one of the first two is cancelled, its room has left.
+    """Gives uploads their room. The caller calls `queue`, `enter` and `leave`, in this order.
 
-    Those that wait for the same stand in a line. Who leaves lets the first of each go, while there is room; that
-    costs the same however long a line is.
+    When `queue` or `enter` is cancelled, its reservation has left. Reservations that wait for the same stand in a
+    line. One that leaves lets the first of each line go on, as long as there is room; what that costs does not
+    depend on the length of the lines.
     """
 
     def __init__(self) -> None:
@@ -66,71 +69,81 @@ class Lanes:
         self._alone_inside = 0
 
     @staticmethod
-    def room_for(founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY) -> Reservation:
+    def reservation_for(
+        founds: list[Found], *, alone: bool = False, priority: int = DEFAULT_PRIORITY
+    ) -> Reservation:
         size_bytes = sum(found.size_bytes for found in founds)
         large = size_bytes > LARGE_FILE_BYTES
         return Reservation(large, alone, LARGE_UPLOAD_BYTES if large else size_bytes, priority)
 
-    async def queue(self, room: Reservation, uploads: int) -> None:
-        """Returns when a small upload has entered, or a large one may wait by itself."""
-        if room.large:
-            await self._go(room, Place.QUEUE, lambda: self._queue.total() < MAX_WAITING)
+    async def queue(self, reservation: Reservation, uploads: int) -> None:
+        """Returns when a small upload has entered, or when a large one has its place in the queue.
+
+        `uploads` is the most that may be inside either lane.
+        """
+        if reservation.large:
+            await self._go(reservation, Place.QUEUE, lambda: self._queue.total() < MAX_WAITING)
         else:
-            await self.enter(room, uploads)
+            await self.enter(reservation, uploads)
 
-    async def enter(self, room: Reservation, uploads: int) -> None:
-        """Returns when there is room; for one that is `alone`: when nothing is inside, and nothing enters until it
-        has left."""
-        if room.place is not Place.INSIDE:
-            await self._go(room, Place.INSIDE, lambda: self._has_room(room, uploads))
+    async def enter(self, reservation: Reservation, uploads: int) -> None:
+        """Returns when the upload is inside its lane.
 
-    def leave(self, room: Reservation) -> None:
-        self._put(room, Place.OUTSIDE)
+        One that is `alone` enters when nothing is inside, and nothing enters until it has left.
+        """
+        if reservation.place is not Place.INSIDE:
+            await self._go(reservation, Place.INSIDE, lambda: self._has_room(reservation, uploads))
+
+    def leave(self, reservation: Reservation) -> None:
+        """Gives the room back, wherever the upload stands. Safe to call twice."""
+        self._put(reservation, Place.OUTSIDE)
         self._let_go()
 
-    async def _go(self, room: Reservation, place: Place, may_go: Callable[[], bool]) -> None:
-        line = self._lines.setdefault((place, room.large, room.alone, room.priority), {})
+    async def _go(self, reservation: Reservation, place: Place, may_go: Callable[[], bool]) -> None:
+        line = self._lines.setdefault((place, reservation.large, reservation.alone, reservation.priority), {})
         gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        line[room] = may_go, gone
+        line[reservation] = may_go, gone
         self._let_go()
         try:
             await gone
         except asyncio.CancelledError:
-            line.pop(room, None)
-            self.leave(room)
+            line.pop(reservation, None)
+            self.leave(reservation)
             raise
 
     def _let_go(self) -> None:
         while kind := next((kind for kind, line in self._lines.items() if _may_go(line)), None):
             line = self._lines[kind]
-            room = next(iter(line))
-            _, gone = line.pop(room)
-            self._put(room, kind[0])
+            reservation = next(iter(line))
+            _, gone = line.pop(reservation)
+            self._put(reservation, kind[0])
             if not gone.done():
                 gone.set_result(None)
 
-    def _put(self, room: Reservation, place: Place) -> None:
-        for where, by in ((room.place, -1), (place, 1)):
+    def _put(self, reservation: Reservation, place: Place) -> None:
+        for where, by in ((reservation.place, -1), (place, 1)):
             if where is Place.QUEUE:
-                self._queue[room.priority] += by
+                self._queue[reservation.priority] += by
             elif where is Place.INSIDE:
-                self._inside[room.large] += by
-                self._bytes_inside += by * room.size_bytes
-                self._alone_inside += by * room.alone
-        room.place = place
+                self._inside[reservation.large] += by
+                self._bytes_inside += by * reservation.size_bytes
+                self._alone_inside += by * reservation.alone
+        reservation.place = place
 
-    def _has_room(self, room: Reservation, uploads: int) -> bool:
-        most = min(LARGE_UPLOADS, uploads) if room.large else uploads
-        if self._inside[room.large] >= most or self._alone_inside:
+    def _has_room(self, reservation: Reservation, uploads: int) -> bool:
+        most = min(LARGE_UPLOADS, uploads) if reservation.large else uploads
+        if self._inside[reservation.large] >= most or self._alone_inside:
             return False
         is_empty = not self._inside.total()
-        if not is_empty and (room.alone or self._bytes_inside + room.size_bytes > MAX_IN_FLIGHT_BYTES):
+        if not is_empty and (
+            reservation.alone or self._bytes_inside + reservation.size_bytes > MAX_IN_FLIGHT_BYTES
+        ):
             return False
-        if not room.large:
+        if not reservation.large:
             return True
-        return not any(self._queue[higher] for higher in range(room.priority + 1, HIGHEST_PRIORITY + 1))
+        return not any(self._queue[higher] for higher in range(reservation.priority + 1, HIGHEST_PRIORITY + 1))
 
 
 def _may_go(line: _Line) -> bool:
-    """Whether the first of the line may go."""
+    """Whether the first in the line may go on."""
     return any(may_go() for may_go, _ in islice(line.values(), 1))

@@ -1,7 +1,7 @@
-"""How far the upload of one file is, in the log: nothing of one that is quick.
+"""Logs how far the upload of one file is, unless the upload is quick.
 
-A line when another tenth has gone, not within `QUIET_S` of the last one, and one at the end of what took longer.
-One thread at a time.
+There is a line for each further tenth, but none within `QUIET_S` of the last one, and a line at the end of an
+upload that took longer than that. Not thread-safe: one thread at a time.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ logger = logging.getLogger(__name__)
 
 
 class Progress:
-    """Begins when it is made."""
+    """The progress of one upload, which begins when this is created."""
 
     def __init__(self, clock: Clock, path: str, size_bytes: int) -> None:
         self._clock = clock
@@ -32,7 +32,8 @@ class Progress:
         self._said_share = 0.0
 
     def counted(self, messages: Messages) -> Messages:
-        """The same messages, counted as they are taken; a stream that begins anew counts anew."""
+        """Returns the same messages, counted as gRPC takes them. A stream that begins again is counted again,
+        from what the cloud has accepted."""
 
         def count() -> Iterator[bytes]:
             self._sent_bytes = self._taken_bytes
@@ -42,8 +43,8 @@ class Progress:
 
         return count
 
-    def took(self, size_bytes: int = 0) -> None:
-        """The cloud has a further part: one of `size_bytes`, or what went by `counted`."""
+    def note_accepted(self, size_bytes: int = 0) -> None:
+        """Notes that the cloud has accepted `size_bytes` more, or what was taken from `counted`."""
         self._sent(size_bytes)
         self._taken_bytes = self._sent_bytes
 
@@ -60,8 +61,8 @@ class Progress:
             duration((now_s - self._began_s) / share * (1 - share)),
         )  # fmt: skip
 
-    def done(self) -> None:
-        """The cloud has all of it."""
+    def note_end(self) -> None:
+        """Logs the end, if the upload took long. The cloud has all of the file."""
         now_s = self._clock.monotonic()
         if now_s - self._began_s >= QUIET_S:
             logger.info(

@@ -1,8 +1,8 @@
-"""The delivery of a sequence that has ended: one CreateSequence call, then its file goes.
+"""The delivery of a sequence that has ended: one CreateSequence call, then its file is removed.
 
-A sequence is no reading and counts in no ledger. What the cloud took is remembered for as long as the process lives
-(`MAX_REMEMBERED`), so that a file that can't be deleted is not sent again; after a kill between the answer and the
-deletion it arrives twice. Belongs to the event loop, but for `refuse`, which blocks.
+A sequence is no reading and counts in no ledger. The last `MAX_REMEMBERED` that the cloud took are remembered while
+the process lives, so that a file that can't be removed is not sent again. A sequence whose process is killed
+between the answer and the removal arrives twice. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -18,51 +18,64 @@ from ...base.tasks import in_thread
 from ...errors import DamagedFileError
 from ...storage.quarantine.quarantine import quarantine_sequence
 from ...storage.sequence_files import Sequence, read
-from ..cloud.cloud import Cloud
-from ..cloud.link import Link
 from ..found import Found, Outcome
+from .sender import Sender
 
 MAX_REMEMBERED = 1_000
 
+IsOpen = Callable[[str], bool]
+"""Whether the sequence in the file at a path may still go on, so that it must not be sent yet."""
+
+
+def no_sequence_is_open(path: str) -> bool:
+    """Returns False: the answer for as long as nothing else is configured."""
+    return False
+
 
 class SequenceDelivery:
-    """Sends `.seq` files; counts what became of them since the process started."""
+    """Sends `.seq` files. `delivered` and `quarantined` count what became of them since the process started."""
 
-    def __init__(self, files: FileSystem, cloud: Cloud, link: Link) -> None:
+    def __init__(self, files: FileSystem, sender: Sender) -> None:
         self._files = files
-        self._cloud = cloud
-        self._link = link
+        self._sender = sender
         self._delivered: Newest[tuple[str, int], None] = Newest(MAX_REMEMBERED)
+        self._is_open: IsOpen = no_sequence_is_open
         self.delivered = 0
         self.quarantined = 0
-        self.held: Callable[[str], bool] = lambda path: False
-        """Whether the sequence in the file at that path may go on, so that it must not be sent yet."""
+
+    def configure(self, is_open: IsOpen) -> None:
+        """Sets what says whether a sequence may still go on."""
+        self._is_open = is_open
 
     async def deliver(self, found: Found, root: str, *, wait: bool) -> Outcome:
-        """Sends the sequence in `found`. Raises CloudError, NotConnectedError, StorageError; the file is then where
-        it was. One that is no sequence goes to quarantine below `root`."""
-        if self.held(found.path):
+        """Sends the sequence in `found` and removes its file. One that is open stays, as `Outcome.WAITING`.
+
+        A file that is no sequence, or that the cloud refuses for good, goes to quarantine below `root`. Raises
+        CloudError, NotConnectedError and StorageError; the file is then where it was.
+        """
+        if self._is_open(found.path):
             return Outcome.WAITING
         key = (found.path, found.modified_ns)
         if key not in self._delivered:
             try:
                 sequence = await asyncio.to_thread(read, self._files, found.path)
             except DamagedFileError as error:
-                await in_thread(self.refuse, found, root, str(error))
-                return Outcome.QUARANTINED
-            await self._link.admit_call(wait=wait)
-            await self._cloud.create_sequence(_request(sequence, self._cloud.part_id))
-            self._link.note_success()
+                return await in_thread(self._quarantine, found, root, str(error))
+            await self._sender.send_sequence(_request(sequence, self._sender.part_id), wait=wait)
             self.delivered += 1
             self._delivered[key] = None
         await in_thread(self._files.remove, found.path)
         self._delivered.pop(key, None)
         return Outcome.DELIVERED
 
-    def refuse(self, found: Found, root: str, cause: str) -> None:
-        """The sequence will never be taken: it goes to quarantine. Raises StorageError. Blocks."""
+    async def quarantine_refused(self, found: Found, root: str, cause: str) -> Outcome:
+        """Moves a sequence that the cloud will never take into quarantine below `root`. Raises StorageError."""
+        return await in_thread(self._quarantine, found, root, f"refused by the cloud: {cause}")
+
+    def _quarantine(self, found: Found, root: str, cause: str) -> Outcome:
         quarantine_sequence(self._files, root, found.path, cause)
         self.quarantined += 1
+        return Outcome.QUARANTINED
 
 
 def _request(sequence: Sequence, part_id: str) -> bytes:

@@ -1,14 +1,15 @@
-"""What becomes of a file: counted in the ledger of its folder, then deleted, or moved into quarantine.
+"""What becomes of a file: it is counted in the ledger of its store, then removed or moved to quarantine.
 
-Blocks: belongs on a worker thread. A file is deleted only after the cloud said yes to all of it, and what the cloud
-took is in the journal before anything else happens.
+A file is removed only after the cloud acknowledged all of it, and what the cloud took is in the journal before
+anything else happens. Blocks: belongs on a worker thread. Only properties and `note_vanished` may be used on the
+event loop.
 """
 
 from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from ...base.filesystem import FileSystem, is_in
@@ -31,17 +32,21 @@ logger = logging.getLogger(__name__)
 
 
 class Scanned(NamedTuple):
-    """What a whole pass over a capture file has shown."""
+    """What a pass over a whole capture file has shown."""
 
     collector: CollectorId
     checked: bool
+    """Whether the file is ours: its header has a check."""
     readings: int
+    """How many readings are good."""
     damaged: tuple[tuple[int, int], ...]
+    """Where the file is damaged: the first byte of each place, and the one behind it."""
     damaged_readings: int
     torn_readings: int
 
     @classmethod
     def of(cls, reader: CaptureReader) -> Scanned:
+        """Returns what `reader` has seen, which has read the file to its end."""
         return cls(
             collector_of(reader.metadata),
             reader.checked,
@@ -53,73 +58,45 @@ class Scanned(NamedTuple):
 
 
 class Settlement:
-    """Over the stores that `stores` gives, that of `capture_dir` first."""
+    """What becomes of one found file. `store` is the one that it belongs to, from the claim to the end.
 
-    def __init__(self, files: FileSystem, stores: Callable[[], Sequence[Store]]) -> None:
+    Methods raise StorageError when the disk refuses; the file is then where it was.
+    """
+
+    def __init__(self, files: FileSystem, store: Store, found: Found, ended: Newest[tuple[str, int], None]) -> None:
+        """`ended` is shared by all settlements; see `Settlements`."""
         self._files = files
-        self._stores = stores
-        self._ended: Newest[tuple[str, int], None] = Newest(_MAX_ENDED)
-        """Arbitrary files that went a moment ago, and when they were last changed: a walk may still list them."""
+        self._ended = ended
+        self.store = store
+        self.found = found
 
-    def store_of(self, found: Found) -> Store:
-        """The store in which a file lies; what lies elsewhere belongs to that of `capture_dir`."""
-        stores = self._stores()
-        inside = [store for store in stores if store.holds(found.path)]
-        return max(inside, key=lambda store: len(store.root), default=stores[0])
+    @property
+    def is_kept_upload(self) -> bool:
+        """Whether the file is data that a user handed us to upload: it has tags of its own and gets no others."""
+        return is_in(self.found.path, os.path.join(self.store.root, layout.UPLOADS_FOLDER))
 
-    def is_kept_upload(self, found: Found) -> bool:
-        """Whether it is what somebody handed us to upload, with tags of its own and no others."""
-        return is_in(found.path, os.path.join(self.store_of(found).root, layout.UPLOADS_FOLDER))
+    @property
+    def acknowledged(self) -> int:
+        """How many readings of the file the cloud has, or `WHOLE`."""
+        return self.store.ledger.acknowledged_of(self.found.path, self.found.modified_ns)
 
-    def acknowledged(self, found: Found) -> int:
-        """How many of its readings the cloud has, or `WHOLE`."""
-        return self.store_of(found).ledger.acknowledged_of(found.path, found.modified_ns)
+    @property
+    def refused(self) -> tuple[int, ...]:
+        """The numbers of those acknowledged readings that the cloud refused for good."""
+        return self.store.ledger.refused_of(self.found.path, self.found.modified_ns)
 
-    def begun(self, founds: Sequence[Found]) -> set[str]:
-        """The paths of those, all of one folder, of which the cloud has something."""
-        ledger = self.store_of(founds[0]).ledger
-        return {found.path for found in founds if ledger.acknowledged_of(found.path, found.modified_ns)}
-
-    def refused(self, found: Found) -> tuple[int, ...]:
-        """The numbers of those among them that the cloud refused for good."""
-        return self.store_of(found).ledger.refused_of(found.path, found.modified_ns)
-
-    def took(
-        self, found: Found, collector: CollectorId, acknowledged: Acknowledged, readings: int, *, ours: bool
+    def note_delivered(
+        self, collector: CollectorId, acknowledged: Acknowledged, readings: int, *, ours: bool
     ) -> None:
-        """The cloud has `readings` more of a capture file, `acknowledged` in all."""
-        self.store_of(found).ledger.count_delivered(collector, found.path, acknowledged, readings, ours=ours)
+        """Counts `readings` that the cloud has now; `acknowledged` says what it has of the file in all."""
+        self.store.ledger.count_delivered(collector, self.found.path, acknowledged, readings, ours=ours)
 
-    def took_whole(self, files: Sequence[tuple[Found, Scanned]]) -> list[tuple[Found, Outcome | StorageError]]:
-        """The cloud has all good readings of capture files of one folder, by one call: one write of the journal,
-        then they go."""
-        store = self.store_of(files[0][0])
-        store.ledger.count_delivered_together(
-            Delivered(
-                scanned.collector,
-                found.path,
-                Acknowledged(scanned.readings, found.modified_ns),
-                scanned.readings,
-                scanned.checked,
-            )
-            for found, scanned in files
-        )
-        outcomes: list[tuple[Found, Outcome | StorageError]] = []
-        for found, scanned in files:
-            try:
-                outcomes.append((found, self._close(store, found, scanned)))
-            except StorageError as error:
-                outcomes.append((found, error))
-        return outcomes
+    def settle_capture_file(self, scanned: Scanned, refused: Sequence[int] = (), why_refused: str = "") -> Outcome:
+        """Removes a capture file whose good readings are all delivered, but for those that the cloud `refused`.
 
-    def close(self, found: Found, scanned: Scanned, refused: Sequence[int] = (), why_refused: str = "") -> Outcome:
-        """Every good reading is delivered, but for those that the cloud `refused`: the file goes, or to quarantine
-        where some of it was not good or refused."""
-        return self._close(self.store_of(found), found, scanned, refused, why_refused)
-
-    def _close(
-        self, store: Store, found: Found, scanned: Scanned, refused: Sequence[int] = (), why_refused: str = ""
-    ) -> Outcome:
+        It goes to quarantine instead when some of it is damaged or refused.
+        """
+        store, found = self.store, self.found
         bad = (*scanned.damaged, *places_of(self._files, found.path, refused)) if refused else scanned.damaged
         if bad:
             causes = []
@@ -139,39 +116,80 @@ class Settlement:
         store.ledger.forget_file(found.path)
         return Outcome.QUARANTINED if bad else Outcome.DELIVERED
 
-    def unreadable(self, found: Found, cause: str) -> Outcome:
-        """A capture file whose header is damaged."""
-        store = self.store_of(found)
-        held = readings_in_unreadable(self._files, store.ledger, found.path)
-        quarantine(self._files, store.ledger, store.root, found.path, cause, held=held)
+    def quarantine_unreadable(self, cause: str) -> Outcome:
+        """Moves a capture file whose header is damaged into quarantine."""
+        store, path = self.store, self.found.path
+        held = readings_in_unreadable(self._files, store.ledger, path)
+        quarantine(self._files, store.ledger, store.root, path, cause, held=held)
         return Outcome.QUARANTINED
 
-    def refused_file(self, found: Found, cause: str) -> Outcome:
-        """An arbitrary file that the cloud will never take."""
-        store = self.store_of(found)
-        quarantine(self._files, store.ledger, store.root, found.path, f"refused by the cloud: {cause}")
-        self._note_end(found)
+    def quarantine_refused_file(self, cause: str) -> Outcome:
+        """Moves an arbitrary file that the cloud will never take into quarantine."""
+        store, path = self.store, self.found.path
+        quarantine(self._files, store.ledger, store.root, path, f"refused by the cloud: {cause}")
+        self._note_end()
         return Outcome.QUARANTINED
 
-    def close_file(self, found: Found) -> Outcome:
-        """The cloud has all of an arbitrary file."""
-        store = self.store_of(found)
-        if self.acknowledged(found) != WHOLE:
+    def settle_file(self) -> Outcome:
+        """Counts and removes an arbitrary file that the cloud has."""
+        store, found = self.store, self.found
+        if self.acknowledged != WHOLE:
             store.ledger.count_file_delivered(found.path, found.size_bytes, found.modified_ns)
         store.let_go(found.path, found.size_bytes)
         store.ledger.forget_file(found.path)
-        self._note_end(found)
+        self._note_end()
         return Outcome.DELIVERED
 
-    def is_unchanged(self, found: Found) -> bool:
+    def is_unchanged(self) -> bool:
         """Whether an arbitrary file is still as it was found."""
-        status = self._files.stat(found.path)
-        return (status.st_size, status.st_mtime_ns) == (found.size_bytes, found.modified_ns)
+        status = self._files.stat(self.found.path)
+        return (status.st_size, status.st_mtime_ns) == (self.found.size_bytes, self.found.modified_ns)
 
-    def vanished(self, found: Found) -> None:
-        """An arbitrary file is not there any more: somebody removed it, unless we did a moment ago."""
-        if (found.path, found.modified_ns) not in self._ended:
-            self.store_of(found).ledger.count_file_vanished()
+    def note_vanished(self) -> None:
+        """Counts an arbitrary file that does not exist any more as vanished, unless it was settled a moment ago."""
+        if (self.found.path, self.found.modified_ns) not in self._ended:
+            self.store.ledger.count_file_vanished()
 
-    def _note_end(self, found: Found) -> None:
-        self._ended[found.path, found.modified_ns] = None
+    def _note_end(self) -> None:
+        self._ended[self.found.path, self.found.modified_ns] = None
+
+
+class Settlements:
+    """Makes the settlement of each file.
+
+    It remembers the last `_MAX_ENDED` arbitrary files that went, with the time of their last change: a walk may
+    still list them, and then they have not vanished.
+    """
+
+    def __init__(self, files: FileSystem) -> None:
+        self._files = files
+        self._ended: Newest[tuple[str, int], None] = Newest(_MAX_ENDED)
+
+    def of(self, store: Store, found: Found) -> Settlement:
+        """Returns the settlement of `found`, which belongs to `store`; see `storage.store.store_of`."""
+        return Settlement(self._files, store, found, self._ended)
+
+
+def settle_together(files: Sequence[tuple[Settlement, Scanned]]) -> list[tuple[Settlement, Outcome | StorageError]]:
+    """Settles capture files of one folder of which the cloud took all good readings in one call.
+
+    The journal is written once for all of them; then each is removed. A file that the disk refuses to remove has
+    the StorageError as its outcome, and holds up no other. Blocks.
+    """
+    files[0][0].store.ledger.count_delivered_together(
+        Delivered(
+            scanned.collector,
+            settlement.found.path,
+            Acknowledged(scanned.readings, settlement.found.modified_ns),
+            scanned.readings,
+            scanned.checked,
+        )
+        for settlement, scanned in files
+    )
+    outcomes: list[tuple[Settlement, Outcome | StorageError]] = []
+    for settlement, scanned in files:
+        try:
+            outcomes.append((settlement, settlement.settle_capture_file(scanned)))
+        except StorageError as error:
+            outcomes.append((settlement, error))
+    return outcomes

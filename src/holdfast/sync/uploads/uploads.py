@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -26,13 +26,13 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.tasks import end, in_thread, unheard
 from ...errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
-from ...storage.store import Store
+from ...storage.store import Store, store_of
 from ..cloud.cloud import Cloud
 from ..cloud.link import Link
 from ..cloud.verdicts import Verdict, verdict
 from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
 from ..delivery.progress import Progress
-from ..delivery.settlement import Settlement
+from ..delivery.settlement import Settlement, Settlements
 from ..found import Found
 from .candidates import Candidate
 from .kept import keep, path_for, remove_unfinished
@@ -71,14 +71,16 @@ class Uploads:
         clock: Clock,
         cloud: Cloud,
         link: Link,
-        settlement: Settlement,
+        settlements: Settlements,
+        stores: Callable[[], Sequence[Store]],
         may_begin: Callable[[], Awaitable[object]],
     ) -> None:
         self._files = files
         self._clock = clock
         self._cloud = cloud
         self._link = link
-        self._settlement = settlement
+        self._settlements = settlements
+        self._stores = stores
         self._may_begin = may_begin
         self._slots = asyncio.Semaphore(AT_ONCE)
         self._writing = asyncio.Lock()
@@ -96,9 +98,10 @@ class Uploads:
                 raise NotUploadedError("it is empty")
             if not candidate.is_synced:
                 return await self._send(file, labels)
-            with self._claimed(file.found):
+            settlement = self._settlement_of(file.found)
+            with _claimed(settlement):
                 uploaded = await self._send(file, labels)
-                await in_thread(self._settle, file)
+                await in_thread(_settle, file, settlement)
                 return uploaded
 
     async def upload_data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
@@ -142,12 +145,12 @@ class Uploads:
                 await self._link.ensure_usable()
                 async with self._slots, self._opened(store.root, path) as file:
                     uploaded = await self._send(file, Labels())
-                    await in_thread(self._settle, file)
+                    await in_thread(_settle, file, self._settlement_of(file.found))
                     return uploaded
             except (NotConnectedError, _FailedError) as error:
                 raise NotConnectedError(_later(path, str(error))) from error
             except _RefusedError as error:
-                await in_thread(self._settlement.refused_file, error.found, str(error))
+                await in_thread(self._settlement_of(error.found).quarantine_refused_file, str(error))
                 raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
         finally:
             store.claims.release(path)
@@ -159,14 +162,8 @@ class Uploads:
         keep(self._files, store.root, path, data, store.limits.limits.most_bytes)
         store.writer.completion.wrote()
 
-    def _settle(self, file: OpenFile) -> None:
-        """Deletes a file that the cloud has, unless another file has its name by now."""
-        if not file.has_its_name():
-            return
-        try:
-            self._settlement.close_file(file.found)
-        except StorageError as error:
-            logger.warning("%s: it is uploaded, but can't be deleted: %s", printable(file.found.path), error)
+    def _settlement_of(self, found: Found) -> Settlement:
+        return self._settlements.of(store_of(self._stores(), found.path), found)
 
     async def _send(self, file: OpenFile, labels: Labels) -> Uploaded:
         """Sends the file in one call. Raises NotUploadedError with the reason if that fails."""
@@ -189,7 +186,7 @@ class Uploads:
         except StorageError as error:
             raise _FailedError(str(error)) from error
         self._link.note_success()
-        progress.done()
+        progress.note_end()
         if not await asyncio.to_thread(file.is_unchanged):
             raise _FailedError("it changed while it was sent")
         return Uploaded(file.found.size_bytes, _identity(answer))
@@ -211,16 +208,6 @@ class Uploads:
         opened.callback(file.close)
         return file
 
-    @contextmanager
-    def _claimed(self, found: Found) -> Iterator[None]:
-        claims = self._settlement.store_of(found).claims
-        if not claims.try_claim(found.path):
-            raise NotUploadedError("sync is sending it")
-        try:
-            yield
-        finally:
-            claims.release(found.path)
-
 
 class _FailedError(NotUploadedError):
     """The upload failed, and may succeed later."""
@@ -232,6 +219,27 @@ class _RefusedError(NotUploadedError):
     def __init__(self, found: Found, why: str) -> None:
         super().__init__(why)
         self.found = found
+
+
+@contextmanager
+def _claimed(settlement: Settlement) -> Iterator[None]:
+    claims, path = settlement.store.claims, settlement.found.path
+    if not claims.try_claim(path):
+        raise NotUploadedError("sync is sending it")
+    try:
+        yield
+    finally:
+        claims.release(path)
+
+
+def _settle(file: OpenFile, settlement: Settlement) -> None:
+    """Counts and removes a file that the cloud has, unless another file has its name by now. Blocks."""
+    if not file.has_its_name():
+        return
+    try:
+        settlement.settle_file()
+    except StorageError as error:
+        logger.warning("%s: it is uploaded, but can't be deleted: %s", printable(file.found.path), error)
 
 
 def _later(path: str, why: str) -> str:

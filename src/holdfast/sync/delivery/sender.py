@@ -1,0 +1,66 @@
+"""Makes the calls of a delivery: each waits for the link, and its success is noted there.
+
+Belongs to the event loop.
+"""
+
+from __future__ import annotations
+
+from ...base.clock import Clock
+from ...errors import CloudError
+from ..cloud.cloud import Cloud
+from ..cloud.link import Link
+from ..cloud.streams import Messages
+from ..found import Found
+from .calls import Call, ImagesCalls, UnaryCall
+from .progress import Progress
+
+
+class Sender:
+    """Makes one call after the other, each as soon as the link admits it.
+
+    With `wait` false, a method raises NotConnectedError instead of waiting for a link that is down. Each raises
+    CloudError when the cloud does not accept the call.
+    """
+
+    def __init__(self, clock: Clock, cloud: Cloud, link: Link) -> None:
+        self._clock = clock
+        self._cloud = cloud
+        self._link = link
+
+    @property
+    def part_id(self) -> str:
+        """The id of the machine part in whose name everything is sent."""
+        return self._cloud.part_id
+
+    async def send_readings(self, call: Call, progress: Progress, *, wait: bool) -> None:
+        """Sends readings; returns when the cloud has all of them."""
+        for each in call.calls if isinstance(call, ImagesCalls) else (call,):
+            await self._link.admit_call(wait=wait)
+            if isinstance(each, UnaryCall):
+                await self._cloud.upload_capture(each.request)
+                progress.note_accepted(len(each.request))
+            else:
+                await self._cloud.upload_stream("StreamingDataCaptureUpload", progress.counted(each.messages))
+                progress.note_accepted()
+            self._link.note_success()
+
+    async def send_file(self, found: Found, messages: Messages, *, wait: bool) -> None:
+        """Sends an arbitrary file, whose `messages` are read on one of gRPC's threads."""
+        await self._link.admit_call(wait=wait)
+        progress = Progress(self._clock, found.path, found.size_bytes)
+        await self._cloud.upload_stream("FileUpload", progress.counted(messages))
+        self._link.note_success()
+        progress.note_end()
+
+    async def send_sequence(self, request: bytes, *, wait: bool) -> None:
+        """Sends a serialized `CreateSequenceRequest`."""
+        await self._link.admit_call(wait=wait)
+        await self._cloud.create_sequence(request)
+        self._link.note_success()
+
+    def believes(self, error: CloudError, collector: str) -> bool:
+        """Whether something of `collector` that the cloud refused for good is to be given up.
+
+        False when the cloud seems to refuse everything; then the link goes down, so that everything waits.
+        """
+        return self._link.judge_refusal(collector, error)
