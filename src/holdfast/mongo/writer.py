@@ -21,7 +21,7 @@ from collections.abc import Callable
 
 from ..base.clock import Clock
 from ..base.log_limit import once
-from ..config.mongo import MongoSettings
+from ..config import MongoSettings
 from ..errors import StorageError
 from .documents import NoDocumentError, document
 from .spool import Spool
