@@ -19,7 +19,7 @@ FLOOR = frozenset(
 TOP = frozenset({"manager", "status", "commands", "steering"})
 MAY_IMPORT = {
     **dict.fromkeys(FLOOR, FLOOR),
-    "storage": FLOOR | {"storage", "capture"},
+    "storage": FLOOR | {"storage"},
     "mongo": FLOOR | {"storage", "mongo"},
     "capture": FLOOR | {"storage", "capture"},
     "sync": FLOOR | {"storage", "sync"},

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -30,6 +30,7 @@ from .config import Config, short_name
 from .errors import NotReadyError
 from .mongo import MongoCapture, SpoolPlace
 from .steering import Steering, effective, pair_of, reason_to_wait, sensor_readings
+from .storage import layout
 from .storage.placement import placed
 from .storage.store import Store
 from .storage.stores import Stores
@@ -45,6 +46,9 @@ _END_S = 1.0
 _HURRIED_S = 0.4
 """How long uploads may take when viam-server is gone, and its successor's module waits for the folder."""
 
+_ToRun = list[tuple[Resolution, tuple[str, ...]]]
+"""Resolved methods, each with the tags of its data."""
+
 logger = logging.getLogger(__name__)
 
 
@@ -56,14 +60,14 @@ class Resources:
     client: UnaryClient | None = None
 
 
-@dataclass
 class Engine:
-    """What runs between `apply` and `stop`; the user of the stores."""
+    """Everything that runs between `apply` and `stop`. It is what the stores know as their users."""
 
-    capture: Capture
-    mongo: MongoCapture
-    stores: Stores
-    uplink: Uplink
+    def __init__(self, files: FileSystem, clock: Clock, uplink: Callable[[Stores], Uplink]) -> None:
+        self.mongo = MongoCapture(files, clock)
+        self.capture = Capture(clock, self.mongo.tee)
+        self.stores = Stores(files, clock, users=self)
+        self.uplink = uplink(self.stores)
 
     @property
     def store(self) -> Store:
@@ -102,18 +106,21 @@ class Manager:
         """Held by the command that takes files out of quarantine."""
 
     def apply(self, config: Config, resources: Resources) -> None:
-        """Makes `config` hold. Returns at once; what did not change goes on untouched."""
+        """Makes `config` hold. Returns at once; what the difference does not concern runs on undisturbed."""
         if self._end is not None:
             self._end.cancel()
             self._end = None
         engine = self.engine = self.engine or self._start(config)
         configured, config = config, placed(self.files, config)
-        engine.stores.apply(configured, config)
-        self._apply_mongo(engine, config)
+        # Steering decides together with the config what is to run, and what runs decides which files the stores
+        # keep longest. Collectors write into a store and into MongoDB's spool, so both are there before them. Sync
+        # comes last: it sends from the stores, and asks steering whether it has to wait.
         self.steering.configure(config, resources.apis, resources.client, lambda: engine.store.owned)
+        to_run = self._resolve(config, resources)
+        engine.stores.configure(configured, config, _priorities(self.resolutions))
+        engine.mongo.configure(config.mongo_capture_config, _spool_place(config, engine.store))
         engine.capture.unmute_warnings()
-        self._apply_capture(engine, config, resources)
-        engine.stores.limit(config, self.resolutions)
+        engine.capture.apply(self._specs(to_run, config, resources))
         self._apply_sync(engine, config, resources)
         self._say(config)
         self.config, self.resources = config, resources
@@ -196,11 +203,7 @@ class Manager:
         return self.engine
 
     def _start(self, config: Config) -> Engine:
-        engine: Engine
-        mongo = MongoCapture(self.files, self.clock)
-        stores = Stores(self.files, self.clock, lambda: engine)
-        engine = Engine(Capture(self.clock, mongo.tee), mongo, stores, self._uplink(stores, config))
-        return engine
+        return Engine(self.files, self.clock, lambda stores: self._uplink(stores, config))
 
     def _uplink(self, stores: Stores, config: Config, predecessor: asyncio.Task[None] | None = None) -> Uplink:
         cloud = self._cloud_settings(config)
@@ -219,28 +222,30 @@ class Manager:
         """Something else is to run than before, by the same configuration."""
         engine, config = self.engine, self.config
         if engine is not None and config is not None:
-            self._apply_capture(engine, config, self.resources)
+            to_run = self._resolve(config, self.resources)
+            engine.capture.apply(self._specs(to_run, config, self.resources))
             self._say_what_does_not_run()
             engine.uplink.sync.hold(self.steering.sync_pause)
 
-    def _apply_capture(self, engine: Engine, config: Config, resources: Resources) -> None:
+    def _resolve(self, config: Config, resources: Resources) -> _ToRun:
+        """Sets `resolutions` by the config and its steering, and returns what of it is to run now."""
         if not self.steering.settings.loaded:  # a restart must not read from what is paused; it takes milliseconds
             self.resolutions = resolve(config.methods, resources.apis)
-            return
+            return []
         configured = (*config.methods, *config.off_methods)
         wanted = effective(configured, config.tags, self.steering.orders)
         given = {pair_of(method) for method in config.methods}
         strangers = {short_name(each.method.name) for each in wanted if pair_of(each.method) not in given}
         apis = self.steering.machine.find(resources.apis, strangers)
         self.resolutions = resolve((each.method for each in wanted), apis)
-        if config.capture_disabled or resources.client is None:
-            engine.capture.apply(())
-            return
-        engine.capture.apply(
-            spec
-            for found, each in zip(self.resolutions, wanted, strict=True)
-            if (spec := self.spec_of(found, each.tags, resources, config)) is not None
-        )
+        return list(zip(self.resolutions, (each.tags for each in wanted), strict=True))
+
+    def _specs(self, to_run: _ToRun, config: Config, resources: Resources) -> list[CollectorSpec]:
+        """Returns the collectors of what `_resolve` returned."""
+        if config.capture_disabled:
+            return []
+        specs = (self.spec_of(found, tags, resources, config) for found, tags in to_run)
+        return [spec for spec in specs if spec is not None]
 
     def spec_of(
         self, found: Resolution, tags: tuple[str, ...], resources: Resources, config: Config
@@ -257,12 +262,6 @@ class Manager:
             writer=self.engine.stores.configured[found.method.capture_directory or config.capture_dir].writer,
             max_file_bytes=config.maximum_capture_file_size_bytes,
         )
-
-    def _apply_mongo(self, engine: Engine, config: Config) -> None:
-        store = engine.store
-        wrote = store.writer.completion.wrote
-        place = SpoolPlace(config.capture_dir, config.flush_interval_s, lambda: store.owned, wrote)
-        engine.mongo.configure(config.mongo_capture_config, place)
 
     def _apply_sync(self, engine: Engine, config: Config, resources: Resources) -> None:
         if engine.uplink.settings != self._cloud_settings(config):
@@ -306,6 +305,23 @@ class Manager:
         missing = sorted({found.method.name for found in self.resolutions if found.waiting})
         if missing:
             logger.info("not there yet, and captured when it appears: %s", ", ".join(missing))
+
+
+def _priorities(resolutions: Iterable[Resolution]) -> dict[str, int]:
+    """Returns the priorities of capture files by their folder inside the capture folder; the highest where methods
+    that differ in their parameters share a folder."""
+    priorities: dict[str, int] = {}
+    for found in resolutions:
+        if found.table is not None:
+            name = short_name(found.method.name)
+            folder = layout.collector_folder("", found.api, name, found.method.method)
+            priorities[folder] = max(found.method.priority, priorities.get(folder, 0))
+    return priorities
+
+
+def _spool_place(config: Config, store: Store) -> SpoolPlace:
+    wrote = store.writer.completion.wrote
+    return SpoolPlace(config.capture_dir, config.flush_interval_s, lambda: store.owned, wrote)
 
 
 def _selector(name: str, resources: Resources) -> Callable[[], Awaitable[str]] | None:

@@ -47,13 +47,12 @@ class World:
         clock = SystemClock()
         self.folder = folder
         self.users = Users()
-        self.stores = Stores(FileSystem(), clock, lambda: self.users)
+        self.stores = Stores(FileSystem(), clock, self.users)
 
     def apply(self, name: str, **values: Any) -> Store:
         changed = {"memory_dir": str(self.folder / "memory"), "sync_disabled": True, **values}
         config = Config(capture_dir=str(self.folder / name), **changed)
-        self.stores.apply(config, config)
-        self.stores.limit(config, ())
+        self.stores.configure(config, config, {})
         return self.stores.main
 
     @property
@@ -194,8 +193,8 @@ async def test_what_an_earlier_run_left_in_memory_drains_with_the_bound_of_memor
     await eventually(lambda: world.draining == ["memory"])
     (left,) = world.stores.draining
     assert (left.limits.limits.most_bytes, main.limits.limits.most_bytes) == (MEMORY_LIMIT_BYTES, None)
-    assert left.limits.local_copy is world.stores.local_copy is not None
-    assert set(left.limits.neighbours()) == {left.limits, main.limits}
+    assert left.limits.surroundings.local_copy() is world.stores.local_copy is not None
+    assert set(left.limits.surroundings.neighbours()) == {left.limits, main.limits}
 
 
 async def test_nothing_is_opened_any_more_once_it_closes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,9 +217,10 @@ async def test_a_folder_that_drains_keeps_its_limits_and_gets_the_local_copy_of_
     kept = CopySettings(str(world.folder / "kept"), 1 << 20, None)
     other = world.apply("b", limits=SpaceLimits(most_bytes=5), local_copy=kept)
     assert (store.limits.limits.most_bytes, other.limits.limits.most_bytes) == (1000, 5)
-    assert store.limits.local_copy is other.limits.local_copy is world.stores.local_copy is not None
-    assert set(store.limits.neighbours()) == {store.limits, other.limits}
+    for each in (store, other):
+        assert each.limits.surroundings.local_copy() is world.stores.local_copy is not None
+    assert set(store.limits.surroundings.neighbours()) == {store.limits, other.limits}
     world.apply("b", local_copy=kept)
-    assert store.limits.local_copy is world.stores.local_copy
+    assert store.limits.surroundings.local_copy() is world.stores.local_copy
     world.apply("b")
-    assert store.limits.local_copy is other.limits.local_copy is None
+    assert store.limits.surroundings.local_copy() is None

@@ -77,7 +77,7 @@ async def test_what_is_captured_during_a_long_round_goes_before_a_backlog_of_a_l
     """With newest first it is also sent before a backlog of its own priority; with oldest first, after that."""
     go_on = asyncio.Event()
     world.cloud.before_answer = lambda: waited(go_on)
-    world.store.limits.configure(Rules(priorities=(("high", 9), *((f"low{n}", 1) for n in range(20)))))
+    world.store.limits.configure(Rules(priorities={"high": 9, **{f"low{n}": 1 for n in range(20)}}))
     for number in range(20):
         world.capture_file("2023-a", [number], f"low{number}")
     world.sync.configure(world.settings(uploads=1, interval_s=0.2, newest_first=newest))

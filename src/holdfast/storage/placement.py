@@ -6,14 +6,12 @@ viam-server and goes with the machine. Where there is no such folder the disk is
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..base.filesystem import FileSystem
-from ..capture.resolve import Resolution
-from ..config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, Config, WhenFull, short_name
+from ..config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, Config, WhenFull
 from ..errors import StorageError
-from . import layout
 from .space.limits import Rules
 
 
@@ -40,8 +38,9 @@ def left_behind(files: FileSystem, before: Config, now: Config) -> str:
         return ""
 
 
-def rules_for(config: Config, resolutions: Iterable[Resolution], folder: str) -> Rules:
-    """What `config` says of one folder. Where two methods share a collector's, the higher priority holds."""
+def rules_for(config: Config, priorities: Mapping[str, int], folder: str) -> Rules:
+    """Returns the limits that `config` sets for the capture folder `folder`. `priorities` are those of its files,
+    by their folder inside the capture folder."""
     limits, most_failed_bytes = config.limits, None
     if folder == config.memory_dir:
         limits = replace(
@@ -50,19 +49,13 @@ def rules_for(config: Config, resolutions: Iterable[Resolution], folder: str) ->
             when_full=limits.when_full or WhenFull.DROP_OLDEST,
         )
         most_failed_bytes = int((limits.most_bytes or 0) * FAILED_SHARE_OF_MEMORY)
-    priorities: dict[str, int] = {}
-    for found in resolutions:
-        if found.table is not None:
-            name = short_name(found.method.name)
-            inside = layout.collector_folder("", found.api, name, found.method.method)
-            priorities[inside] = max(found.method.priority, priorities.get(inside, 0))
-    return Rules(limits, not config.capture_disabled, tuple(sorted(priorities.items())), most_failed_bytes)
+    return Rules(limits, not config.capture_disabled, priorities, most_failed_bytes)
 
 
 def rules_for_left(config: Config, folder: str) -> Rules:
     """For a folder that an earlier run left: a plain limit was said of the other place and deletes nothing here,
     but memory has its bound always."""
-    rules = rules_for(config, (), folder)
+    rules = rules_for(config, {}, folder)
     if folder == config.memory_dir:
         return rules
     return replace(rules, limits=replace(rules.limits, most_bytes=None, most_age_s=None))

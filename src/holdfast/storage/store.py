@@ -23,7 +23,7 @@ from .lock import FolderLock
 from .quarantine.limit import QuarantineLimit
 from .recovery import Recovery
 from .space.deletion import Deletion
-from .space.limits import CHECK_S, Limits
+from .space.limits import CHECK_S, Limits, Rules, Surroundings
 from .space.usage import Space
 from .writing.disk_writer import DiskWriter
 
@@ -45,6 +45,7 @@ class Store:
         capture_dir: str,
         flush_interval_s: float,
         fsync_interval_s: float,
+        surroundings: Surroundings | None = None,
     ) -> None:
         self.capture_dir = capture_dir
         self.root = capture_dir
@@ -73,9 +74,15 @@ class Store:
             Deletion(files, clock, self.ledger, self.claims),
             self.space,
             QuarantineLimit(files, clock, self.ledger, lambda: self.root),
+            surroundings or Surroundings(),
         )
         self._task = self._loop.create_task(supervised("recovery", self._serve), name="holdfast-store")
         self._limits_task = self._loop.create_task(supervised("limits", self._keep_limits), name="holdfast-limits")
+
+    def configure(self, flush_interval_s: float, fsync_interval_s: float, rules: Rules) -> None:
+        """Makes these intervals and limits hold from now on."""
+        self.writer.configure(flush_interval_s, fsync_interval_s)
+        self.limits.configure(rules)
 
     @property
     def owned(self) -> bool:
@@ -96,8 +103,9 @@ class Store:
     def let_go(self, path: str, size_bytes: int) -> None:
         """The cloud has all of the file at `path`: it goes, or into the local copy. Thread-safe; blocks; raises
         StorageError where it has to stay."""
-        copy = self.limits.local_copy
-        if copy is None or not copy.keep(path, size_bytes, self.root, self.limits.roots()):
+        around = self.limits.surroundings
+        copy = around.local_copy()
+        if copy is None or not copy.keep(path, size_bytes, self.root, around.roots()):
             self._files.remove(path)
         if self.holds(path) and layout.kind_of(path) is layout.FileKind.CAPTURE:
             self.space.let_go(size_bytes)

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Coroutine, Mapping
 from typing import Any, Protocol
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.tasks import end
-from ..capture.resolve import Resolution
 from ..config import Config
 from .placement import left_behind, rules_for, rules_for_left
+from .space.limits import Rules, Surroundings
 from .space.local_copy import LocalCopy
 from .store import Store
 
@@ -43,9 +43,9 @@ class Users(Protocol):
 
 
 class Stores:
-    """Each store runs from when it is opened. `apply` first; `close` must be called."""
+    """Each store runs from when it is opened. `configure` first; `close` must be called."""
 
-    def __init__(self, files: FileSystem, clock: Clock, users: Callable[[], Users]) -> None:
+    def __init__(self, files: FileSystem, clock: Clock, users: Users) -> None:
         self.configured: dict[str, Store] = {}
         """By their folders; that of `capture_dir` first."""
         self.draining: dict[Store, asyncio.Task[None]] = {}
@@ -53,6 +53,11 @@ class Stores:
         self._files = files
         self._clock = clock
         self._users = users
+        self._surroundings = Surroundings(
+            local_copy=lambda: self.local_copy,
+            neighbours=lambda: [store.limits for store in self.all],
+            roots=self._roots,
+        )
         self._closing: set[asyncio.Task[None]] = set()
         self._config: Config | None = None
         self._closed = False
@@ -66,21 +71,25 @@ class Stores:
     def all(self) -> tuple[Store, ...]:
         return (*self.configured.values(), *self.draining)
 
-    def apply(self, configured: Config, config: Config) -> None:
-        """Opens the stores of folders that are new, and lets those that are not configured any more drain.
+    def configure(self, configured: Config, config: Config, priorities: Mapping[str, int]) -> None:
+        """Makes `config` hold: opens the stores of new folders, sets the intervals and limits of all that are
+        configured, and begins to drain those that are not configured any more, which keep theirs.
 
-        `configured` is the config as it came, `config` as it was placed. The first time, what an earlier run left
-        in the other place is looked for.
+        `configured` is the config before `placed`, `config` after it; `priorities` is as in `rules_for`. The first
+        call also looks for what an earlier run left in the other place.
         """
         begins, self._config = self._config is None, config
+        if config.local_copy is None:
+            self.local_copy = None
+        elif self.local_copy is None or self.local_copy.settings != config.local_copy:
+            self.local_copy = LocalCopy(self._files, self._clock, config.local_copy)
         before = {store.capture_dir: store for store in self.all}
         self.configured = {
             folder: before.pop(folder) if folder in before else self._open(folder, config)
             for folder in config.capture_dirs
         }
-        for store in self.configured.values():
-            store.writer.flush_interval_s = config.flush_interval_s
-            store.writer.completion.interval_s = config.fsync_interval_s
+        for folder, store in self.configured.items():
+            _configure(store, config, rules_for(config, priorities, folder))
             if (draining := self.draining.pop(store, None)) is not None:
                 draining.cancel()
         for store in before.values():
@@ -95,18 +104,6 @@ class Stores:
         if begins:
             self._begin(self._look_behind(configured, config), "holdfast-look-behind")
 
-    def limit(self, config: Config, resolutions: Iterable[Resolution]) -> None:
-        """Sets the limits. A folder that drains keeps those that it had."""
-        if config.local_copy is None:
-            self.local_copy = None
-        elif self.local_copy is None or self.local_copy.settings != config.local_copy:
-            self.local_copy = LocalCopy(self._files, self._clock, config.local_copy)
-        resolutions = list(resolutions)
-        for folder, store in self.configured.items():
-            store.limits.configure(rules_for(config, resolutions, folder))
-        for store in self.all:
-            self._connect(store, config)
-
     async def close(self) -> bool:
         """Completes all files and frees the folders; False when a disk did not let it."""
         self._closed = True
@@ -117,13 +114,12 @@ class Stores:
         return all(complete)
 
     def _open(self, folder: str, config: Config) -> Store:
-        return Store(self._files, self._clock, folder, config.flush_interval_s, config.fsync_interval_s)
+        intervals = config.flush_interval_s, config.fsync_interval_s
+        return Store(self._files, self._clock, folder, *intervals, self._surroundings)
 
-    def _connect(self, store: Store, config: Config) -> None:
-        """Lets the limits of a store know what else there is."""
-        store.limits.local_copy = self.local_copy
-        store.limits.neighbours = lambda: [other.limits for other in self.all]
-        store.limits.roots = lambda: [*(each.root for each in self.all), *config.additional_sync_paths]
+    def _roots(self) -> list[str]:
+        added = self._config.additional_sync_paths if self._config is not None else ()
+        return [*(store.root for store in self.all), *added]
 
     async def _look_behind(self, configured: Config, config: Config) -> None:
         """Lets what an earlier run left in memory, or on the disk before it used memory, drain."""
@@ -132,9 +128,8 @@ class Stores:
         now = self._config or config
         if folder and folder not in known and not self._closed and not now.sync_disabled:
             store = self._open(folder, now)
-            store.limits.configure(rules_for_left(now, folder))
+            _configure(store, now, rules_for_left(now, folder))
             self._begin_drain(store, is_sent=True)
-            self._connect(store, now)
 
     def _begin_drain(self, store: Store, *, is_sent: bool) -> None:
         drain = self._drain(store, is_sent=is_sent)
@@ -143,10 +138,10 @@ class Stores:
     async def _drain(self, store: Store, *, is_sent: bool) -> None:
         """Lets a store go when what is there is sent, to the cloud where that is to be and to MongoDB, and the
         collectors that wrote there have ended."""
-        await self._users().settled()
+        await self._users.settled()
         if is_sent:
             await store.emptied()
-        await self._users().drained(store)
+        await self._users.drained(store)
         del self.draining[store]
         logger.info("%s is drained: everything in it is sent, and the folder is released", store.capture_dir)
         self._close(store)
@@ -155,8 +150,8 @@ class Stores:
         """Closes a store of which nobody knows any more, behind whoever still writes there."""
 
         async def close() -> None:
-            await self._users().settled()
-            await self._users().release(store)
+            await self._users.settled()
+            await self._users.release(store)
             await store.close()
 
         self._begin(close(), "holdfast-close-store")
@@ -166,3 +161,7 @@ class Stores:
         task = asyncio.get_running_loop().create_task(what, name=name)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
+
+
+def _configure(store: Store, config: Config, rules: Rules) -> None:
+    store.configure(config.flush_interval_s, config.fsync_interval_s, rules)

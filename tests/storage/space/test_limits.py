@@ -23,7 +23,7 @@ from holdfast.storage.quarantine.limit import QuarantineLimit
 from holdfast.storage.space import census
 from holdfast.storage.space import limits as limits_module
 from holdfast.storage.space.deletion import Deletion
-from holdfast.storage.space.limits import LOW_SHARE, Limits, Rules
+from holdfast.storage.space.limits import LOW_SHARE, Limits, Rules, Surroundings
 from holdfast.storage.space.local_copy import LocalCopy
 from holdfast.storage.space.usage import Space
 from tests.fakes import START_NS, FakeClock, FaultyFileSystem
@@ -68,7 +68,10 @@ class Folder:
         self.space = Space(self.disk, self.clock, lambda: str(root), lambda: self.finished_bytes)
         deletion = Deletion(self.disk, self.clock, self.ledger, self.claims)
         quarantine = QuarantineLimit(self.disk, self.clock, self.ledger, lambda: str(root))
-        self.limits = Limits(self.disk, self.clock, deletion, self.space, quarantine)
+        self.local_copy: LocalCopy | None = None
+        self.neighbours: list[Limits] = []
+        around = Surroundings(lambda: self.local_copy, lambda: self.neighbours)
+        self.limits = Limits(self.disk, self.clock, deletion, self.space, quarantine, around)
 
     def configure(
         self, *, check_disk: bool = False, priorities: dict[str, int] | None = None, **values: Any
@@ -77,7 +80,7 @@ class Folder:
             layout.collector_folder("", samples.API, name, "Readings"): priority
             for name, priority in (priorities or {}).items()
         }
-        self.limits.configure(Rules(SpaceLimits(**values), check_disk, tuple(by_folder.items())))
+        self.limits.configure(Rules(SpaceLimits(**values), check_disk, by_folder))
 
     def fill(self, files: int, name: str = "lidar", begin_ns: int = START_NS) -> list[Path]:
         """Complete files, one a second, that capture has just finished."""
@@ -166,7 +169,7 @@ def test_all_our_folders_on_the_disk_count_together(folder: Folder, tmp_path: Pa
     other = Folder(tmp_path.parent / "other")
     other.fill(10)
     other.space.count(lambda _: 5)
-    folder.limits.neighbours = lambda: (folder.limits, other.limits)
+    folder.neighbours = [folder.limits, other.limits]
     folder.limits.configure(Rules(SpaceLimits(capture_dir_share=0.49), True))
     folder.limits.check()
     assert len(folder.left()) == 8
@@ -444,7 +447,7 @@ def test_on_a_full_disk_the_local_copy_goes_before_captured_data(
 ) -> None:
     folder.fill(10)
     settings = CopySettings(str(tmp_path.parent / f"{tmp_path.name}-kept"))
-    copy = folder.limits.local_copy = LocalCopy(folder.disk, folder.clock, settings)
+    copy = folder.local_copy = LocalCopy(folder.disk, folder.clock, settings)
     for number in range(kept):
         path = tmp_path / f"{number}.log"
         path.write_bytes(b"x")

@@ -21,7 +21,7 @@ import itertools
 import logging
 import math
 import os
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from ...base.clock import Clock
@@ -59,10 +59,23 @@ class Rules:
     limits: SpaceLimits = field(default_factory=SpaceLimits)
     check_disk: bool = False
     """Whether capture is on: only then the builtin's thresholds count."""
-    priorities: tuple[tuple[str, int], ...] = ()
-    """Of collectors, by their folders inside the capture folder."""
+    priorities: Mapping[str, int] = field(default_factory=dict)
+    """The priorities of capture files, by their folder inside the capture folder."""
     most_failed_bytes: int | None = None
     """How much may lie in quarantine; None where that is for the user to look at."""
+
+
+@dataclass(frozen=True)
+class Surroundings:
+    """What a capture folder shares with our other folders. Folders come and go, so each is asked for when it is
+    needed, from any thread."""
+
+    local_copy: Callable[[], LocalCopy | None] = lambda: None
+    """Where files that the cloud has are kept, if they are."""
+    neighbours: Callable[[], Iterable[Limits]] = lambda: ()
+    """The limits of all our folders."""
+    roots: Callable[[], Iterable[str]] = lambda: ()
+    """The folders that are synced."""
 
 
 class Limits:
@@ -76,20 +89,16 @@ class Limits:
         deletion: Deletion,
         space: Space,
         quarantine: QuarantineLimit,
+        surroundings: Surroundings,
     ) -> None:
         self.space = space
         self.quarantine = quarantine
-        self.neighbours: Callable[[], Iterable[Limits]] = lambda: ()
-        """The limits of our other folders."""
-        self.local_copy: LocalCopy | None = None
-        self.roots: Callable[[], Iterable[str]] = lambda: ()
-        """The folders that are synced."""
+        self.surroundings = surroundings
         self._files = files
         self._clock = clock
         self._deletion = deletion
         self._believed = BelievedClock(clock)
         self._rules = Rules()
-        self._priorities: dict[str, int] = {}
         self.deleted_at_s: float | None = None
         self._running: asyncio.Future[None] | None = None
         self._closing = False
@@ -108,7 +117,7 @@ class Limits:
     def configure(self, rules: Rules) -> None:
         """Takes effect at the next check."""
         if rules != self._rules:
-            self._rules, self._priorities = rules, dict(rules.priorities)
+            self._rules = rules
             self._age_check_at_s = self._disk_check_at_s = -math.inf
 
     async def run(self) -> None:
@@ -133,8 +142,8 @@ class Limits:
             if now_s >= self._disk_check_at_s:
                 self._disk_check_at_s = now_s + DISK_CHECK_S
                 self._check_disk()
-                if self.local_copy is not None:
-                    self.local_copy.tidy()
+                if (copy := self.surroundings.local_copy()) is not None:
+                    copy.tidy()
             if limits.most_age_s is not None and now_s >= self._age_check_at_s:
                 self._check_age(limits.most_age_s)
             if limits.most_bytes is not None and self._may_exceed(limits.most_bytes):
@@ -150,9 +159,10 @@ class Limits:
         limits = self._rules.limits
         if not self._rules.check_disk or usage.used_share < limits.disk_usage:
             return
-        if self.local_copy is not None and self._is_on_this_disk(self.local_copy):
+        copy = self.surroundings.local_copy()
+        if copy is not None and self._is_on_this_disk(copy):
             wanted = int((usage.used_share - limits.disk_usage) * usage.total_bytes) + 1
-            if self.local_copy.free(wanted) >= wanted:
+            if copy.free(wanted) >= wanted:
                 logger.info(
                     "the disk is %.0f %% full: the oldest files of the local copy were deleted",
                     usage.used_share * 100,
@@ -176,7 +186,7 @@ class Limits:
         """What our other folders on this disk hold."""
         here = self._files.device(self.space.root)
         total = 0
-        for other in self.neighbours():
+        for other in self.surroundings.neighbours():
             if other is not self and self._files.device(other.space.root) == here:
                 total += other.space.census.content_bytes if other.space.census is not None else 0
         return total
@@ -228,7 +238,7 @@ class Limits:
 
     def priority(self, folder: str) -> int:
         """Of the capture files in a folder. Thread-safe."""
-        return self._priorities.get(os.path.relpath(folder, self.space.root), DEFAULT_PRIORITY)
+        return self._rules.priorities.get(os.path.relpath(folder, self.space.root), DEFAULT_PRIORITY)
 
     def _free(self, why: str, census: Census, of: Callable[[Amount], int], wanted: int) -> None:
         """Deletes until `wanted` of what `of` measures, files or bytes, is gone or nothing more may go."""

@@ -84,6 +84,10 @@ class Completion:
         self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-sync-disk", daemon=True)
         self._thread.start()
 
+    def configure(self, interval_s: float) -> None:
+        """Makes this interval hold. A wait that has begun keeps its end."""
+        self.interval_s = interval_s
+
     def wrote(self) -> None:
         """Something was handed to the operating system."""
         with self._condition:

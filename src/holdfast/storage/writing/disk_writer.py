@@ -128,6 +128,11 @@ class DiskWriter:
         self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
         self._thread.start()
 
+    def configure(self, flush_interval_s: float, fsync_interval_s: float) -> None:
+        """Makes these intervals hold. A wait that has begun keeps its end."""
+        self.flush_interval_s = flush_interval_s
+        self.completion.configure(fsync_interval_s)
+
     @property
     def last_error(self) -> str | None:
         """The last failure of the disk."""
