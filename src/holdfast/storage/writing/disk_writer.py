@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from typing import TypeVar
 
 from viam.proto.app.datasync import DataCaptureMetadata
 
@@ -43,7 +44,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class _Payload:
+class _BinaryReading:
     """One binary reading: `parts` are its `SensorData`."""
 
     parts: Sequence[Buffer]
@@ -51,6 +52,9 @@ class _Payload:
 
     def __len__(self) -> int:
         return sum(map(len, self.parts))
+
+
+Reading = TypeVar("Reading", bytes, _BinaryReading)
 
 
 class Appender:
@@ -70,22 +74,22 @@ class Appender:
         """Readings that the buffers had no room for; counted by the event loop."""
         self.lost = 0
         """Readings that the disk refused; counted by the disk thread."""
-        self.pending: deque[bytes] = deque()
-        self.payloads: deque[_Payload] = deque()
+        self.frames: deque[bytes] = deque()
+        self.binary_readings: deque[_BinaryReading] = deque()
         self.encoder = FrameEncoder(metadata)
         self._metadata = metadata
         self._writer = writer
 
     def append(self, message: bytes) -> None:
         """Takes one serialized `SensorData`; never blocks, never raises."""
-        self._writer.take(self, self.encoder.encode(message))
+        self._writer.take(self, self.frames, self.encoder.encode(message))
 
     def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
         """Takes one `SensorData`, serialized up to its payload, and the payload; never blocks, never raises.
 
         It becomes a file of its own, whose header tells `mime_type`. The payload is kept as it is, not copied.
         """
-        self._writer.take(self, _Payload((head, *payload), mime_type))
+        self._writer.take(self, self.binary_readings, _BinaryReading((head, *payload), mime_type))
 
     def encoder_of(self, mime_type: str) -> FrameEncoder:
         """Makes the frames of a file with one payload of this type."""
@@ -158,8 +162,9 @@ class DiskWriter:
             written = any(a.file is not None and a.file.path == path for a in self._appenders)
         return written or self.completion.holds(path)
 
-    def take(self, appender: Appender, reading: bytes | _Payload) -> None:
-        """Buffers a frame or a payload for the next flush, or drops and counts it when the buffers are full."""
+    def take(self, appender: Appender, waiting: deque[Reading], reading: Reading) -> None:
+        """Puts a reading of `appender` at the end of `waiting` for the next flush, or drops and counts it when the
+        buffers are full."""
         self._ledger.count_captured(appender.collector)
         size_bytes = len(reading)
         with self._condition:
@@ -167,10 +172,7 @@ class DiskWriter:
             refused = full or self._stopping or appender.closed
             if not refused:
                 self._pending_bytes += size_bytes
-                if isinstance(reading, _Payload):
-                    appender.payloads.append(reading)
-                else:
-                    appender.pending.append(reading)
+                waiting.append(reading)
                 early = self._pending_bytes > _WAKE_EARLY_BYTES and not self._early
                 if early or self._unwritten_since_s is None:
                     if self._unwritten_since_s is None:
@@ -278,27 +280,27 @@ class DiskWriter:
             self._unwritten_since_s, self._early = None, False
             appenders = list(self._appenders)
         for appender in appenders:
-            self._write(appender)
-            self._write_payloads(appender)
+            self._write_frames(appender)
+            self._write_binary_readings(appender)
 
-    def _write_payloads(self, appender: Appender) -> None:
+    def _write_binary_readings(self, appender: Appender) -> None:
         """Gives each payload a file of its own, which is finished with it. One that fails stops no other."""
-        for _ in range(len(appender.payloads)):
-            payload = appender.payloads.popleft()
+        for _ in range(len(appender.binary_readings)):
+            reading = appender.binary_readings.popleft()
             try:
-                encoder = appender.encoder_of(payload.mime_type)
+                encoder = appender.encoder_of(reading.mime_type)
                 appender.file = CaptureFile.create(
                     self._files, appender.folder, self._clock.time_ns(), encoder.header_frame
                 )
-                appender.file.append_whole(encoder.encode_parts(payload.parts))
+                appender.file.append_whole(encoder.encode_parts(reading.parts))
             except StorageError as error:
                 self._report(appender, error, 1)
             with self._condition:
-                self._pending_bytes -= len(payload)
+                self._pending_bytes -= len(reading)
             self._finish_file(appender)
 
-    def _write(self, appender: Appender) -> None:
-        frames = [appender.pending.popleft() for _ in range(len(appender.pending))]
+    def _write_frames(self, appender: Appender) -> None:
+        frames = [appender.frames.popleft() for _ in range(len(appender.frames))]
         if not frames:
             return
         with self._condition:
@@ -328,8 +330,8 @@ class DiskWriter:
             with self._condition:
                 appenders = list(self._appenders)
         for appender in appenders:
-            self._write(appender)
-            self._write_payloads(appender)
+            self._write_frames(appender)
+            self._write_binary_readings(appender)
             self._finish_file(appender)
 
     def _release(self, appenders: Collection[Appender]) -> None:
