@@ -40,7 +40,7 @@ async def test_a_file_that_we_have_just_completed_is_sent_though_its_folder_is_n
         world.sync.configure(world.settings())
         await eventually(lambda: world.completed >= 2)
         assert world.arrived.numbers == []
-        world.store.writer.completion.fresh.add(str(path))
+        world.store.writer.completion.just_completed.add(str(path))
         await eventually(lambda: world.arrived.of("lidar") == [1])
 
 
@@ -48,7 +48,7 @@ async def test_a_file_that_is_known_and_found_by_the_same_round_goes_once_and_fr
     world.sync.configure(world.settings(uploads=1))
     for number in range(3):
         path = world.capture_file(f"9999-{number}", [number])
-        world.store.writer.completion.fresh.add(str(path))
+        world.store.writer.completion.just_completed.add(str(path))
         await eventually(lambda: len(world.arrived.numbers) == number + 1)  # noqa: B023
     assert world.arrived.of("lidar") == [0, 1, 2]
 
@@ -84,7 +84,7 @@ async def test_what_is_captured_during_a_long_round_goes_before_a_backlog_of_a_l
     await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
     same, high = world.capture_file("2024-b", [1], "low0"), world.capture_file("2024-b", [1], "high")
     for path in (same, high):
-        world.store.writer.completion.fresh.add(str(path))
+        world.store.writer.completion.just_completed.add(str(path))
     go_on.set()
     await eventually(lambda: len(world.arrived.numbers) == 22)
     order = [name for name, _ in world.arrived.numbers]

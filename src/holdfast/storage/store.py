@@ -24,7 +24,7 @@ from .quarantine.limit import QuarantineLimit
 from .recovery import Recovery
 from .space.deletion import Deletion
 from .space.limits import CHECK_S, Limits, Rules, Surroundings
-from .space.usage import Space
+from .space.usage import SpaceUsage
 from .writing.disk_writer import DiskWriter
 
 _LOCK_POLL_S = 0.5
@@ -67,7 +67,7 @@ class Store:
         self.writer = DiskWriter(files, clock, self.ledger, capture_dir, flush_interval_s, fsync_interval_s)
         self.claims = Claims()
         """The files that sync or the limits have in hand."""
-        self.space = Space(files, clock, lambda: self.root, lambda: self.writer.finished_bytes)
+        self.space = SpaceUsage(files, clock, lambda: self.root, lambda: self.writer.finished_bytes)
         self.limits = Limits(
             files,
             clock,
@@ -111,13 +111,13 @@ class Store:
             self.space.let_go(size_bytes)
 
     @property
-    def has_fresh(self) -> bool:
-        """Whether `take_fresh` would give something."""
-        return bool(self.writer.completion.fresh)
+    def has_just_completed(self) -> bool:
+        """Whether `take_just_completed` would give something."""
+        return bool(self.writer.completion.just_completed)
 
-    def take_fresh(self) -> list[str]:
-        """The files that got their final names since the last time; a hint, see `Fresh`."""
-        return [self.root + path[len(self.capture_dir) :] for path in self.writer.completion.fresh.take()]
+    def take_just_completed(self) -> list[str]:
+        """The files that got their final names since the last time; a hint, see `JustCompleted`."""
+        return [self.root + path[len(self.capture_dir) :] for path in self.writer.completion.just_completed.take()]
 
     def begin_round(self) -> int:
         """A walk of the folder begins; returns its number, for `found_empty`."""

@@ -25,7 +25,7 @@ from holdfast.storage.space import limits as limits_module
 from holdfast.storage.space.deletion import Deletion
 from holdfast.storage.space.limits import LOW_SHARE, Limits, Rules, Surroundings
 from holdfast.storage.space.local_copy import LocalCopy
-from holdfast.storage.space.usage import Space
+from holdfast.storage.space.usage import SpaceUsage
 from tests.fakes import START_NS, FakeClock, FaultyFileSystem
 
 from .. import samples
@@ -65,7 +65,7 @@ class Folder:
         self.ledger = Ledger(self.disk, str(root))
         self.ledger.attach(lambda: None)
         self.finished_bytes = 0
-        self.space = Space(self.disk, self.clock, lambda: str(root), lambda: self.finished_bytes)
+        self.space = SpaceUsage(self.disk, self.clock, lambda: str(root), lambda: self.finished_bytes)
         deletion = Deletion(self.disk, self.clock, self.ledger, self.claims)
         quarantine = QuarantineLimit(self.disk, self.clock, self.ledger, lambda: str(root))
         self.local_copy: LocalCopy | None = None

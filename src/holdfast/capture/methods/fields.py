@@ -1,7 +1,7 @@
 """Reads fields of a resource's answer in place, without decoding or copying it.
 
-It uses the reader of capture files (`storage.capture_files.wire`). All functions raise ResourceCallError for an
-answer that is not a protobuf message.
+It uses the reader of capture files (`storage.capture_files.protobuf_wire`). All functions raise ResourceCallError
+for an answer that is not a protobuf message.
 """
 
 from __future__ import annotations
@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ...errors import ResourceCallError, ResourceErrorKind
-from ...storage.capture_files import wire
+from ...storage.capture_files import protobuf_wire
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Yields the number and value of each field of a message; see `wire.fields`."""
+    """Yields the number and value of each field of a message; see `protobuf_wire.fields`."""
     try:
-        yield from wire.fields(message)
+        yield from protobuf_wire.fields(message)
     except ValueError as error:
         raise ResourceCallError(ResourceErrorKind.FAILED, "the answer is not readable") from error
 

@@ -1,7 +1,7 @@
 """A binary reading that is too large to be held in memory: where its payload lies in its capture file.
 
-Blocks: belongs on a worker thread. A `Payload` may be read at any time and by any thread: it opens the file anew,
-and checks it once more while it is read.
+Blocks: belongs on a worker thread. A `LargePayload` may be read at any time and by any thread: it opens the file
+anew, and checks it once more while it is read.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Read = Callable[[int, int], bytes]
 
 
 @dataclass(frozen=True)
-class Payload:
+class LargePayload:
     """A reading with a payload of `size_bytes` at `offset` of the file at `path`, its frame checked."""
 
     files: FileSystem
@@ -79,7 +79,9 @@ class Payload:
         return read(end, CHECK_SIZE) == check_field(seed)
 
 
-def payload_at(files: FileSystem, path: str, read: Read, offset: int, seed: int | None) -> Payload | None:
+def large_payload_at(
+    files: FileSystem, path: str, read: Read, offset: int, seed: int | None
+) -> LargePayload | None:
     """The reading whose frame begins at `offset`, unchecked yet; None when it is not laid out as a `SensorMetadata`
     with a payload behind it. `seed` is what it is checked against."""
     head = read(offset, _HEAD_BYTES)
@@ -96,4 +98,6 @@ def payload_at(files: FileSystem, path: str, read: Read, offset: int, seed: int 
         SensorMetadata.FromString(metadata)
     except (IndexError, ValueError, DecodeError):
         return None
-    return Payload(files, path, metadata, offset + message, offset + begin, length, offset + message + size, seed)
+    return LargePayload(
+        files, path, metadata, offset + message, offset + begin, length, offset + message + size, seed
+    )

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorMetadata
 
-from . import wire
+from .protobuf_wire import fields, last
 
 GET_IMAGES = "GetImages"
 _METADATA, _STRUCT, _BINARY = 1, 2, 3  # fields of SensorData
@@ -33,32 +33,32 @@ def old_images(reading: bytes) -> tuple[SensorMetadata, list[bytes]] | None:
     """What a serialized `SensorData` says of its times, and the images in it; None when it is no such reading."""
     message = memoryview(reading)
     try:
-        if wire.last(message, _BINARY) is not None or (answer := wire.last(message, _STRUCT)) is None:
+        if last(message, _BINARY) is not None or (answer := last(message, _STRUCT)) is None:
             return None
         images = _under(answer, b"images")
         if images is None:
             return None
-        listed = wire.last(images, _LIST) or memoryview(b"")  # none at all is null
-        found = [_image(value) for _, value in wire.fields(listed) if isinstance(value, memoryview)]
-        return SensorMetadata.FromString(bytes(wire.last(message, _METADATA) or b"")), found
+        listed = last(images, _LIST) or memoryview(b"")  # none at all is null
+        found = [_image(value) for _, value in fields(listed) if isinstance(value, memoryview)]
+        return SensorMetadata.FromString(bytes(last(message, _METADATA) or b"")), found
     except (ValueError, OverflowError, DecodeError):
         return None
 
 
 def _image(value: memoryview) -> bytes:
-    entry = wire.last(value, _OBJECT)
+    entry = last(value, _OBJECT)
     if entry is None:
         raise ValueError("an image that is no object")
     numbers = _under(entry, b"image")
-    return b"" if numbers is None else bytes(_numbers(wire.last(numbers, _LIST)))
+    return b"" if numbers is None else bytes(_numbers(last(numbers, _LIST)))
 
 
 def _under(entries: memoryview, key: bytes) -> memoryview | None:
     """The `Value` under a key of a `Struct`."""
     found = None
-    for _, entry in wire.fields(entries):
-        if isinstance(entry, memoryview) and bytes(wire.last(entry, 1) or b"") == key:
-            found = wire.last(entry, 2)
+    for _, entry in fields(entries):
+        if isinstance(entry, memoryview) and bytes(last(entry, 1) or b"") == key:
+            found = last(entry, 2)
     return found
 
 

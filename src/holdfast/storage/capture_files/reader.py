@@ -24,7 +24,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from .frames import CHECK_LAYOUT, CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
-from .large_payload import Payload, payload_at
+from .large_payload import LargePayload, large_payload_at
 from .old_images import may_hold_old_images, old_images
 
 WINDOW_BYTES = 256 * 1024
@@ -79,13 +79,13 @@ class CaptureReader:
     def runs(self) -> Iterator[list[bytes]]:
         """The readings, as they lie together; `good_end` is behind the last one that was given."""
         for run in self._runs():
-            if not isinstance(run, Payload):
+            if not isinstance(run, LargePayload):
                 yield run
 
-    def contents(self, payload_bytes: int) -> Iterator[bytes | Payload]:
+    def contents(self, payload_bytes: int) -> Iterator[bytes | LargePayload]:
         """The readings too; a binary one of more than `payload_bytes` by the place of its payload."""
         for run in self._runs(payload_bytes if self.metadata.type == DataType.DATA_TYPE_BINARY_SENSOR else None):
-            if isinstance(run, Payload):
+            if isinstance(run, LargePayload):
                 yield run
             else:
                 yield from run
@@ -100,7 +100,7 @@ class CaptureReader:
             readings, start = readings + 1, next_start
         return readings if start == end else 0
 
-    def _runs(self, payload_bytes: int | None = None) -> Iterator[list[bytes] | Payload]:
+    def _runs(self, payload_bytes: int | None = None) -> Iterator[list[bytes] | LargePayload]:
         offset = self.good_end
         while offset < self.size_bytes:
             if payload_bytes is not None and (payload := self._payload(offset, payload_bytes)) is not None:
@@ -126,11 +126,11 @@ class CaptureReader:
                 self._damage(offset, resume)
                 offset = resume
 
-    def _payload(self, offset: int, payload_bytes: int) -> Payload | None:
+    def _payload(self, offset: int, payload_bytes: int) -> LargePayload | None:
         """The reading at `offset` when its payload is larger than `payload_bytes`, and good."""
         source = self._source
         seed = self._seed if self.checked else None
-        payload = payload_at(source.files, source.path, source.read, offset, seed)
+        payload = large_payload_at(source.files, source.path, source.read, offset, seed)
         if payload is None or payload.size_bytes <= payload_bytes or payload.frame_end > self.size_bytes:
             return None
         return payload if payload.is_good(source.read) else None

@@ -9,7 +9,7 @@ The plain limits: bytes, of which `LOW_SHARE` is left when they are passed, and 
 - The lowest priority goes first, in the order of `when_full`.
 - A folder is listed only when a limit may have been passed since the last time, judged by what was written and let
   go since; and never for more than `MOST_LISTING` of the time.
-- A wall clock that is set forward makes no file old before it has gone on so for a while (`BelievedClock`).
+- A wall clock that is set forward makes no file old before it has gone on so for a while (`CautiousClock`).
 - Capture and sync wait for none of this: `check` runs on a worker thread.
 """
 
@@ -31,11 +31,11 @@ from ...base.log_limit import once
 from ...config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ...errors import StorageError
 from ..quarantine.limit import QuarantineLimit
-from .believed_clock import BelievedClock
+from .cautious_clock import CautiousClock
 from .census import Amount, Census, StoredFile, complete_files
 from .deletion import Deletion, Freed
 from .local_copy import LocalCopy
-from .usage import Space
+from .usage import SpaceUsage
 
 CHECK_S = 1.0
 DISK_CHECK_S = 30.0
@@ -87,7 +87,7 @@ class Limits:
         files: FileSystem,
         clock: Clock,
         deletion: Deletion,
-        space: Space,
+        space: SpaceUsage,
         quarantine: QuarantineLimit,
         surroundings: Surroundings,
     ) -> None:
@@ -97,7 +97,7 @@ class Limits:
         self._files = files
         self._clock = clock
         self._deletion = deletion
-        self._believed = BelievedClock(clock)
+        self._believed = CautiousClock(clock)
         self._rules = Rules()
         self.deleted_at_s: float | None = None
         self._running: asyncio.Future[None] | None = None

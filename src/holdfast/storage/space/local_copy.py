@@ -3,7 +3,7 @@
 They lie in `<dir>/holdfast/captured/` and `<dir>/holdfast/files/`, under the path that they had. Bounded by bytes
 and by the time since their delivery, the oldest go first. Nothing waits for it: a file that can't be moved there is
 deleted as it would be without. A wall clock that is set forward makes nothing old before it has gone on so for a
-while (`BelievedClock`). Thread-safe; blocks: belongs on a worker thread.
+while (`CautiousClock`). Thread-safe; blocks: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ...base.log_limit import once
 from ...config import CopySettings
 from ...errors import StorageError
 from .. import layout
-from .believed_clock import BelievedClock
+from .cautious_clock import CautiousClock
 
 MAX_CHOSEN = 10_000
 """Files that are remembered at once to delete the oldest."""
@@ -50,7 +50,7 @@ class LocalCopy:
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
-        self._believed = BelievedClock(clock)
+        self._believed = CautiousClock(clock)
         self._tidy_at_s = 0.0
         self._root = os.path.join(settings.folder, "holdfast")
 

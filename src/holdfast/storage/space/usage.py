@@ -26,7 +26,7 @@ class _Sample(NamedTuple):
     """Written less gone, since the start."""
 
 
-class Space:
+class SpaceUsage:
     """`finished_bytes` tells what capture has written in complete files since the start. `root` is where."""
 
     def __init__(self, files: FileSystem, clock: Clock, root: Callable[[], str], finished_bytes: Callable[[], int]):

@@ -68,7 +68,7 @@ class Completion:
         self._capture_dir = capture_dir
         self.interval_s = interval_s
         self.last_error: str | None = None
-        self.fresh = Fresh()
+        self.just_completed = JustCompleted()
         """The files that have their final names."""
         self._condition = threading.Condition()
         self._handed: list[_Finished] = []
@@ -240,17 +240,17 @@ class Completion:
         else:
             self._renamed.append(file.path)
             if path is not None:
-                self.fresh.add(path)
+                self.just_completed.add(path)
 
 
-MAX_FRESH = 10_000
+MAX_JUST_COMPLETED = 10_000
 
 
-class Fresh:
-    """Paths in the order of their completion, the last `MAX_FRESH` of them. Thread-safe."""
+class JustCompleted:
+    """Paths in the order of their completion, the last `MAX_JUST_COMPLETED` of them. Thread-safe."""
 
     def __init__(self) -> None:
-        self._paths: deque[str] = deque(maxlen=MAX_FRESH)
+        self._paths: deque[str] = deque(maxlen=MAX_JUST_COMPLETED)
 
     def __len__(self) -> int:
         return len(self._paths)

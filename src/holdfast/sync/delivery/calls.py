@@ -26,7 +26,7 @@ from viam.proto.app.datasync import (
 from ...base.mime_types import extension_of
 from ...errors import printable
 from ...storage.capture_files.frames import read_varint, varint
-from ...storage.capture_files.large_payload import Payload
+from ...storage.capture_files.large_payload import LargePayload
 from ...storage.capture_files.old_images import may_hold_old_images, old_images
 from ..found import Found
 
@@ -81,7 +81,7 @@ class StreamCall:
     """One large binary reading, sent by `StreamingDataCaptureUpload`."""
 
     metadata: bytes
-    payload: Payload | bytes
+    payload: LargePayload | bytes
     readings: int = 1
 
     def messages(self) -> Iterator[bytes]:
@@ -112,7 +112,7 @@ Call = UnaryCall | StreamCall | ImagesCalls
 
 def capture_calls(
     captured: DataCaptureMetadata,
-    readings: Iterable[bytes | Payload],
+    readings: Iterable[bytes | LargePayload],
     part_id: str,
     call_bytes: int = MAX_CALL_BYTES,
 ) -> Iterator[Call]:
@@ -132,11 +132,11 @@ def capture_calls(
 
 
 def _binary_calls(
-    captured: DataCaptureMetadata, readings: Iterable[bytes | Payload], part_id: str
+    captured: DataCaptureMetadata, readings: Iterable[bytes | LargePayload], part_id: str
 ) -> Iterator[Call]:
     metadata = upload_metadata(captured, part_id)
     for reading in readings:
-        if isinstance(reading, Payload):
+        if isinstance(reading, LargePayload):
             sensor = SensorMetadata.FromString(reading.sensor_metadata)
             yield StreamCall(_stream_head(metadata, sensor), reading)
         elif may_hold_old_images(captured) and (old := old_images(reading)) is not None:

@@ -48,8 +48,8 @@ class AnnouncedFiles:
         Also takes over the files that the stores have completed since the last call.
         """
         for store in self._stores():
-            if store.has_fresh and store.owned:
-                self._add(store.take_fresh(), order)
+            if store.has_just_completed and store.owned:
+                self._add(store.take_just_completed(), order)
         return self._highest > above
 
     async def take(self, walk: Walk, above: int) -> list[Found]:

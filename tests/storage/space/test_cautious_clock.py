@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from holdfast.storage.space.believed_clock import PROBATION_S, BelievedClock
+from holdfast.storage.space.cautious_clock import PROBATION_S, CautiousClock
 from tests.fakes import FakeClock
 
 SECOND_NS = 1_000_000_000
@@ -17,14 +17,14 @@ def clock() -> FakeClock:
 
 
 async def test_it_goes_as_the_wall_clock_does(clock: FakeClock) -> None:
-    believed = BelievedClock(clock)
+    believed = CautiousClock(clock)
     for seconds in (0.5, 100, 10 * PROBATION_S):
         await clock.advance(seconds)
         assert believed.time_ns() == clock.time_ns()
 
 
 async def test_a_step_forward_counts_when_it_has_lasted(clock: FakeClock) -> None:
-    believed = BelievedClock(clock)
+    believed = CautiousClock(clock)
     clock.step_wall(3 * YEAR_S)
     assert believed.time_ns() == clock.time_ns() - 3 * YEAR_S * SECOND_NS
     await clock.advance(PROBATION_S - 1)
@@ -34,7 +34,7 @@ async def test_a_step_forward_counts_when_it_has_lasted(clock: FakeClock) -> Non
 
 
 async def test_a_step_forward_and_back_changes_nothing(clock: FakeClock) -> None:
-    believed = BelievedClock(clock)
+    believed = CautiousClock(clock)
     right_ns = clock.time_ns()
     clock.step_wall(3 * YEAR_S)
     believed.time_ns()
@@ -45,6 +45,6 @@ async def test_a_step_forward_and_back_changes_nothing(clock: FakeClock) -> None
 
 
 def test_a_step_back_is_believed(clock: FakeClock) -> None:
-    believed = BelievedClock(clock)
+    believed = CautiousClock(clock)
     clock.step_wall(-YEAR_S)
     assert believed.time_ns() == clock.time_ns()

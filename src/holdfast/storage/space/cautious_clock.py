@@ -15,7 +15,7 @@ _DRIFT_S = 5.0
 _NS = 1_000_000_000
 
 
-class BelievedClock:
+class CautiousClock:
     """Look at it now and then: what happens between two looks is one step."""
 
     def __init__(self, clock: Clock) -> None:
