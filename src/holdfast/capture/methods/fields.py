@@ -7,6 +7,7 @@ for an answer that is not a protobuf message.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 from ...errors import ResourceCallError, ResourceErrorKind
 from ...storage.capture_files import protobuf_wire
@@ -14,10 +15,8 @@ from ...storage.capture_files import protobuf_wire
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yields the number and value of each field of a message; see `protobuf_wire.fields`."""
-    try:
+    with _translated():
         yield from protobuf_wire.fields(message)
-    except ValueError as error:
-        raise ResourceCallError(ResourceErrorKind.FAILED, "the answer is not readable") from error
 
 
 def last(message: memoryview, number: int) -> memoryview:
@@ -25,13 +24,18 @@ def last(message: memoryview, number: int) -> memoryview:
 
     Protobuf also takes the last one when a field appears several times.
     """
-    found = memoryview(b"")
-    for each, value in fields(message):
-        if each == number and isinstance(value, memoryview):
-            found = value
-    return found
+    with _translated():
+        return protobuf_wire.last(message, number) or memoryview(b"")
 
 
 def last_text(message: memoryview, number: int) -> str:
     """Returns the last field `number` of a message as text; empty if there is none."""
     return str(last(message, number), "utf-8", "replace")
+
+
+@contextmanager
+def _translated() -> Iterator[None]:
+    try:
+        yield
+    except ValueError as error:
+        raise ResourceCallError(ResourceErrorKind.FAILED, "the answer is not readable") from error
