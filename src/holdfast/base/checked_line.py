@@ -1,4 +1,4 @@
-"""A line of a text file that checks itself: the CRC-32 of a text in hexadecimal, and the text."""
+"""Lines of a text file that carry their own check: the CRC-32 of a text in hexadecimal, a space, the text."""
 
 from __future__ import annotations
 
@@ -6,11 +6,11 @@ import zlib
 
 
 def encode(text: bytes) -> bytes:
-    """The line of a text, which holds no line break itself."""
+    """Returns the line for `text`, which must not contain a line break."""
     return b"%08x %b\n" % (zlib.crc32(text), text)
 
 
 def decode(line: bytes) -> bytes | None:
-    """The text of a line without its line break; None where its check does not fit."""
+    """Returns the text of a line, which comes without its line break; None when its check does not match."""
     check, _, text = line.partition(b" ")
     return text if check == b"%08x" % zlib.crc32(text) else None

@@ -1,6 +1,7 @@
-"""Time, as one seam: tests give another clock, the program uses `SystemClock`.
+"""The seam to time: the program uses `SystemClock`, tests pass another `Clock`.
 
-Wall time (`time_ns`) stamps readings and files; `monotonic` measures and schedules, since the wall clock may jump.
+Readings and files are stamped with wall time (`time_ns`). Whatever is measured or scheduled uses `monotonic`, since
+the wall clock may jump.
 """
 
 from __future__ import annotations
@@ -12,20 +13,20 @@ from typing import Any, Protocol
 
 
 class Clock(Protocol):
-    """What the program needs to know of time. `sleep` must be cancellable."""
+    """Everything that the program needs to know about time."""
 
     def time_ns(self) -> int:
-        """Nanoseconds since the Unix epoch."""
+        """Returns the nanoseconds since the Unix epoch."""
 
     def monotonic(self) -> float:
-        """Seconds since an arbitrary point; never goes back."""
+        """Returns the seconds since an arbitrary point in time; never goes back."""
 
     async def sleep(self, seconds: float) -> None:
-        """Returns after `seconds` (at once when not positive)."""
+        """Returns after `seconds`, at once when that is not positive. Can be cancelled."""
 
 
 async def first_done(*waits: Coroutine[Any, Any, object]) -> None:
-    """Returns when one of `waits` is done; the others are cancelled, as all are when this is."""
+    """Returns when one of `waits` is done, and cancels the others. When cancelled, cancels all of them."""
     tasks = [asyncio.ensure_future(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
@@ -35,7 +36,7 @@ async def first_done(*waits: Coroutine[Any, Any, object]) -> None:
 
 
 class SystemClock:
-    """The computer's clocks and the event loop's timer."""
+    """The clocks of the computer and the timer of the event loop."""
 
     time_ns = staticmethod(time.time_ns)
     monotonic = staticmethod(time.monotonic)

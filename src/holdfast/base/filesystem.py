@@ -1,7 +1,10 @@
-"""The file system, as one seam: everything that this program does to disks goes through `FileSystem`.
+"""The seam to the disk: everything that the program does to files goes through `FileSystem`.
 
-Each method turns `OSError` into `StorageError`. What it makes is private to the user (0600, 0700). All of it may
-block: callers on the event loop use a thread. Tests subclass it to make a disk fail.
+- Every method raises StorageError in place of OSError.
+- The files and folders that it makes are private to the user (0600, 0700).
+- Every method may block: callers on the event loop use a thread.
+
+Tests subclass it to make a disk fail.
 """
 
 from __future__ import annotations
@@ -21,7 +24,7 @@ from typing import NamedTuple
 from ..errors import StorageError, printable
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
-"""Linux's sync of one file system; Python has none. Missing elsewhere."""
+"""Linux's function that syncs one file system, which Python does not offer; None on other systems."""
 
 Buffer = bytes | memoryview
 
@@ -31,7 +34,7 @@ FOLDER_MODE = 0o700
 
 
 class EntryKind(Enum):
-    """What stands under a name in a folder; OTHER are pipes, sockets and devices."""
+    """What an entry of a folder is. OTHER stands for pipes, sockets and devices."""
 
     FILE = "file"
     FOLDER = "folder"
@@ -40,7 +43,7 @@ class EntryKind(Enum):
 
 
 class Usage(NamedTuple):
-    """How full a file system is. `free_bytes` are those that a user may take."""
+    """How full a file system is. `free_bytes` is what users other than root may still write."""
 
     total_bytes: int
     free_bytes: int
@@ -51,19 +54,21 @@ class Usage(NamedTuple):
 
 
 class Entry(NamedTuple):
+    """An entry of a folder."""
+
     path: str
     name: str
     kind: EntryKind
 
 
 def is_in(path: str, folder: str) -> bool:
-    """Whether `path` is `folder` or lies in it; both are without symbolic links."""
+    """Whether `path` is `folder` or lies in it. Both must be free of symbolic links."""
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
 class _Translated:
-    """Turns OSError into StorageError. A class, since that costs a third of a generator, and each file is touched
-    ten times."""
+    """A context that turns OSError into StorageError. It is a class, since that takes a third of the time of a
+    generator-based context, and each file passes about ten of these."""
 
     __slots__ = ("_action", "_path")
 
@@ -82,10 +87,10 @@ class _Translated:
 
 
 class FileSystem:
-    """The operating system's files. Paths are absolute strings."""
+    """The files of the operating system. Paths are absolute strings."""
 
     def make_folder(self, path: str) -> None:
-        """Makes `path` and its parents, all private; a folder that exists is left as it is."""
+        """Makes the folder `path` and its missing parents, all private. Existing folders are left as they are."""
         with _Translated("make folder", path):
             missing = []
             folder = path
@@ -93,15 +98,16 @@ class FileSystem:
                 missing.append(folder)
                 folder = os.path.dirname(folder)
             for folder in reversed(missing):
-                with suppress(FileExistsError):  # somebody else was quicker
+                with suppress(FileExistsError):  # another process was quicker
                     os.mkdir(folder, FOLDER_MODE)
             if not os.path.isdir(path):
                 raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name")
 
     def create(self, path: str) -> int:
-        """Opens a new file for appending; fails with reason "exists" rather than touch another's.
+        """Creates a file and opens it for appending; returns its descriptor.
 
-        While it is open other processes can see by `is_being_written` that it has a living owner.
+        Raises StorageError with the reason "exists" when there is a file already, which stays untouched. While the
+        file is open, other processes see by `is_being_written` that its writer is alive.
         """
         with _Translated("create", path):
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
@@ -111,7 +117,7 @@ class FileSystem:
             return descriptor
 
     def is_being_written(self, path: str) -> bool:
-        """Whether a living process, this one included, has `path` open from `create`."""
+        """Whether a living process, this one included, has `path` open since it made it with `create`."""
         with _Translated("read", path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
@@ -125,14 +131,14 @@ class FileSystem:
         return False
 
     def write(self, descriptor: int, path: str, data: Buffer) -> None:
-        """Hands all of `data` to the operating system, or raises with an unknown part of it written."""
+        """Hands all of `data` to the operating system. When it raises, any part of it may have been written."""
         view = memoryview(data)
         with _Translated("write", path):
             while view:
                 view = view[os.write(descriptor, view) :]
 
     def sync(self, folder: str) -> None:
-        """Returns when all that was written on the file system of `folder`, names included, is on the disk."""
+        """Returns when everything written so far to the file system of `folder`, names included, is on the disk."""
         with _Translated("sync", folder):
             descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
             try:
@@ -145,12 +151,12 @@ class FileSystem:
                 os.close(descriptor)
 
     def size(self, descriptor: int, path: str) -> int:
-        """The size in bytes of an open file."""
+        """Returns the size of an open file in bytes."""
         with _Translated("read", path):
             return os.fstat(descriptor).st_size
 
     def truncate(self, path: str, size_bytes: int) -> None:
-        """Cuts `path` to its first `size_bytes` bytes."""
+        """Cuts a file down to its first `size_bytes` bytes."""
         with _Translated("truncate", path):
             os.truncate(path, size_bytes)
 
@@ -159,12 +165,13 @@ class FileSystem:
             os.close(descriptor)
 
     def rename(self, source: str, target: str) -> None:
-        """Moves a file; `target` is replaced if it exists."""
+        """Moves a file within its file system. Replaces `target` if it exists."""
         with _Translated("rename", source):
             os.replace(source, target)
 
     def move(self, source: str, target: str) -> None:
-        """As `rename`, also to another file system: `target` is on the disk whole before `source` goes."""
+        """Moves a file, also to another file system: `source` is removed only when all of `target` is on the disk.
+        Replaces `target` if it exists."""
         try:
             with _Translated("move", source):
                 os.rename(source, target)
@@ -191,17 +198,17 @@ class FileSystem:
                 raise
 
     def usage(self, path: str) -> Usage:
-        """How full the file system of `path` is."""
+        """Returns how full the file system of `path` is."""
         with _Translated("read", path):
             found = os.statvfs(path)
         return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def device(self, path: str) -> int:
-        """The number of the file system that `path` is on."""
+        """Returns the number of the file system that `path` is on."""
         return self.stat(path).st_dev
 
     def is_in_memory(self, path: str) -> bool:
-        """Whether the file system of the folder `path` keeps its files in memory (Linux's tmpfs)."""
+        """Whether the folder `path` is on a file system that keeps its files in memory (Linux's tmpfs)."""
         with _Translated("read", path):
             here = os.lstat(path)
             with open("/proc/self/mountinfo", "rb") as mounts:
@@ -210,17 +217,19 @@ class FileSystem:
                 return any(row[2] == device and row[row.index(b"-") + 1] == b"tmpfs" for row in rows)
 
     def is_private(self, path: str) -> bool:
-        """Whether `path` is a folder that belongs to this user and to which no other has access."""
+        """Whether `path` is a folder that belongs to this user and that no other user has access to."""
         with _Translated("read", path):
             found = os.lstat(path)
         others = found.st_mode & (status_bits.S_IRWXG | status_bits.S_IRWXO)
         return status_bits.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not others
 
     def remove(self, path: str) -> None:
+        """Deletes a file."""
         with _Translated("delete", path):
             os.unlink(path)
 
     def remove_if_there(self, path: str) -> None:
+        """Deletes a file if it exists."""
         try:
             self.remove(path)
         except StorageError as error:
@@ -228,21 +237,22 @@ class FileSystem:
                 raise
 
     def exists(self, path: str) -> bool:
-        """Whether anything stands at `path`; False also when it can't be looked at."""
+        """Whether there is anything at `path`, be it a broken link; False also when that can't be found out."""
         return os.path.lexists(path)
 
     def stat(self, path: str) -> os.stat_result:
-        """What `path` leads to (symbolic links are followed)."""
+        """Returns the attributes of the file at `path`. Follows symbolic links."""
         with _Translated("read", path):
             return os.stat(path)
 
     def read(self, path: str) -> bytes:
-        """The whole of a file."""
+        """Returns the whole content of a file."""
         with _Translated("read", path), open(path, "rb") as file:
             return file.read()
 
     def replace(self, path: str, data: bytes) -> None:
-        """Makes `path` hold `data`: readers, those after a power cut too, see the old or the new content whole."""
+        """Replaces the content of `path` by `data`. Readers see all of the old or all of the new content, even
+        after a power cut."""
         new = path + ".new.prog"
         with _Translated("write", path):
             descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
@@ -254,19 +264,20 @@ class FileSystem:
         self.rename(new, path)
 
     def open_to_append(self, path: str) -> int:
-        """Opens a file that exists; what is written goes to its end."""
+        """Opens an existing file for appending; returns its descriptor."""
         with _Translated("write", path):
             return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
 
     def open(self, path: str) -> int:
-        """Opens a file for `read_at`."""
+        """Opens a file for `read_at`; returns its descriptor."""
         with _Translated("read", path):
             return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
 
     def open_beneath(self, root: str, path: str) -> int:
-        """Opens a regular file below the folder `root` for `read_at`.
+        """Opens a regular file below the folder `root` for `read_at`; returns its descriptor.
 
-        No symbolic link is followed on the way from `root`: whoever puts one there meanwhile gains nothing.
+        Follows no symbolic link below `root`, not even one that another process puts there at this moment.
+        Raises StorageError when `path` is not below `root` or is not a regular file.
         """
         with _Translated("read", path):
             *folders, name = os.path.relpath(path, root).split(os.sep)
@@ -279,7 +290,7 @@ class FileSystem:
                     inner = os.open(folder, flags, dir_fd=here)
                     os.close(here)
                     here = inner
-                # a pipe that nobody writes would block without O_NONBLOCK
+                # without O_NONBLOCK, a pipe without a writer would block
                 flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
                 descriptor = os.open(name, flags, dir_fd=here)
             finally:
@@ -290,27 +301,27 @@ class FileSystem:
             return descriptor
 
     def status(self, descriptor: int, path: str) -> os.stat_result:
-        """As `stat`, of an open file."""
+        """Returns the attributes of an open file."""
         with _Translated("read", path):
             return os.fstat(descriptor)
 
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
-        """The bytes of an open file from `offset` on: `size_bytes` of them, or fewer where it ends."""
+        """Returns `size_bytes` bytes of an open file from `offset` on; fewer where the file ends."""
         with _Translated("read", path):
             return os.pread(descriptor, size_bytes, offset)
 
     def shortened(self, path: str) -> StorageError:
-        """The error for a file that ends before it should."""
+        """Returns the error for a file that ends too early."""
         return StorageError("read", path, OSError(errno.EIO, "it has become shorter"))
 
     def chunks(self, path: str, chunk_bytes: int) -> Iterator[bytes]:
-        """The content of a file in pieces of at most `chunk_bytes`, read one ahead of its use."""
+        """Yields the content of a file in pieces of at most `chunk_bytes`, each read when it is asked for."""
         with _Translated("read", path), open(path, "rb", buffering=0) as file:
             while data := file.read(chunk_bytes):
                 yield data
 
     def list_folder(self, path: str) -> Iterator[Entry]:
-        """The entries of a folder, streamed in the order of the file system."""
+        """Yields the entries of a folder in the order of the file system."""
         with _Translated("read folder", path), os.scandir(path) as entries:
             for entry in entries:
                 if entry.is_file(follow_symlinks=False):
@@ -323,5 +334,5 @@ class FileSystem:
 
 
 def occupied_bytes(size_bytes: int) -> int:
-    """What a file of this size takes up: file systems give whole blocks."""
+    """Returns how much of the disk a file of this size takes up: file systems assign whole blocks."""
     return -(-size_bytes // _BLOCK_BYTES) * _BLOCK_BYTES

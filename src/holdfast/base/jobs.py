@@ -1,7 +1,7 @@
-"""Jobs: what somebody asked for and need not wait for. Belongs to the event loop.
+"""Jobs: work that a caller asked for and need not wait for. Belongs to the event loop.
 
-A job goes on when nobody waits for it any more: a caller whose deadline expires breaks nothing. At most
-`MAX_RUNNING` run at once; of those that ended the last `MAX_ENDED` can be asked about. `stop` cancels what runs.
+A job keeps running when no caller waits for it any more: a caller whose deadline expires breaks nothing. Bounds: at
+most `MAX_RUNNING` jobs run at once; of those that have ended, the last `MAX_ENDED` are remembered.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ Figures = dict[str, Any]
 
 
 class Job:
-    """One of them. `figures` tells how far it is and, when it is done, what it did."""
+    """A piece of work with an identity. `figures` returns how far it has come and, once it is done, what it did."""
 
     def __init__(
         self, identity: str, kind: str, figures: Callable[[], Figures], task: asyncio.Task[None], clock: Clock
@@ -35,10 +35,11 @@ class Job:
         self._begin_s = self._end_s = clock.monotonic()
 
     def ended(self, _: object) -> None:
+        """Notes the time of its end."""
         self._end_s = self._clock.monotonic()
 
     def tell(self) -> Figures:
-        """All that is known of it, as plain values."""
+        """Returns everything that is known about the job, as plain values."""
         seconds = (self._end_s if self.done else self._clock.monotonic()) - self._begin_s
         return {
             "job": self.identity,
@@ -55,7 +56,7 @@ class Job:
 
     @property
     def error(self) -> str:
-        """Why it could not be done; empty while it runs, and when it was."""
+        """The reason why the job failed; empty while it runs and when it succeeded."""
         if not self.done:
             return ""
         if self.task.cancelled():
@@ -64,14 +65,14 @@ class Job:
         return "" if error is None else str(error)
 
     def check(self) -> None:
-        """Raises the HoldfastError for which it could not be done."""
+        """Raises the HoldfastError with which the job failed, or one that says that it was cancelled."""
         if self.done and self.task.cancelled():
             raise HoldfastError(self.error)
         if self.done:
             self.task.result()
 
     async def wait(self, timeout_s: float | None) -> None:
-        """Returns when it is done, or when the time is over. When this is cancelled, the job goes on."""
+        """Returns when the job is done, or after `timeout_s`. When cancelled, the job keeps running."""
         if timeout_s is None:
             await asyncio.wait([self.task])
         else:
@@ -79,7 +80,7 @@ class Job:
 
 
 class Jobs:
-    """Those of one process."""
+    """The jobs of one process. `stop` must be called."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
@@ -87,7 +88,10 @@ class Jobs:
         self._jobs: dict[str, Job] = {}
 
     def start(self, kind: str, run: Callable[[], Awaitable[object]], figures: Callable[[], Figures]) -> Job:
-        """Runs `run`, which ends by itself or raises a HoldfastError. BusyError when too many run already."""
+        """Starts a job that is done when `run` returns and has failed when it raises a HoldfastError.
+
+        Raises BusyError when `MAX_RUNNING` jobs are running already.
+        """
         running = sum(not job.done for job in self._jobs.values())
         if running >= MAX_RUNNING:
             raise BusyError(f'{running} jobs are running already: wait for one; {{"command": "job"}} lists them')
@@ -109,15 +113,15 @@ class Jobs:
         return self._jobs.get(identity)
 
     def all(self) -> list[Job]:
-        """The ones that are known, oldest first."""
+        """Returns the jobs that are running or remembered, oldest first."""
         return list(self._jobs.values())
 
     async def stop(self) -> None:
-        """Cancels what runs; what a stalled disk holds up is not waited for long."""
+        """Cancels the jobs that run, and waits for at most a second: a stalled disk may hold one up."""
         await end(job.task for job in self._jobs.values())
 
 
 def _noticed(task: asyncio.Task[None]) -> None:
-    """An error that nobody waits for stands in the job; one that nobody foresaw is the loop's to tell."""
+    """Marks an error as handled, since the job keeps it; an unforeseen one is given to the event loop to log."""
     if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, HoldfastError):
         task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})

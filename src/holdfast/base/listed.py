@@ -1,4 +1,4 @@
-"""A count of things and the first of them by name: what a report says of many without growing with them."""
+"""A count of many things with the first of them: a report that does not grow with what it reports."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ T = TypeVar("T")
 
 @dataclass(eq=False)
 class Listed(Generic[T]):
-    """Counts what is added, and keeps the first `MAX_LISTED` of it."""
+    """Counts the items that are added, and keeps the first `MAX_LISTED` of them."""
 
     count: int = 0
     first: list[T] = field(default_factory=list)

@@ -1,9 +1,12 @@
-"""The last measure against a log that drowns in lines: whatever happens, few of them reach the log.
+"""Keeps the log short, whatever happens.
 
-No text stands there twice within `INTERVAL_S`: nor do two lines of one place in the code that their caller gave the
-same key (`once`), whatever numbers they hold. Of one kind, the lines of one place in the code, there are at
-most `MOST_OF_A_KIND` in that time; the next one then says how many were left out. Thread-safe. Bounds: `MAX_TEXTS`
-texts and `MAX_KINDS` kinds are remembered; beyond them the oldest is forgotten and may come again early.
+- No text is logged twice within `INTERVAL_S`. Lines from one place in the code with the same key (`once`) count as
+  one text, even if they differ, such as in their numbers.
+- Lines from one place in the code are of one kind. At most `MOST_OF_A_KIND` of a kind are logged within
+  `INTERVAL_S`; the next one after that says how many were left out.
+
+Thread-safe. Bounds: `MAX_TEXTS` texts and `MAX_KINDS` kinds are remembered. Beyond that, the oldest is forgotten
+and may be logged again early.
 """
 
 from __future__ import annotations
@@ -22,18 +25,17 @@ MOST_OF_A_KIND = 20
 MAX_TEXTS = 2000
 MAX_KINDS = 500
 
-
 _KEY = "holdfast_once"
 
 
 def once(key: str = "") -> dict[str, str]:
-    """Returns the `extra` of a log call. Lines with one `key` count as one text, whatever numbers they hold."""
+    """Returns the `extra` for a log call whose lines with the same `key` count as one text."""
     return {_KEY: key}
 
 
 @dataclass
 class _Seen:
-    """Lines of one kind since `since_s`."""
+    """How many lines of one kind were logged, and how many were left out, since `since_s`."""
 
     since_s: float = -math.inf
     passed: int = 0
@@ -41,7 +43,7 @@ class _Seen:
 
 
 class LogLimit(logging.Handler):
-    """Hands on what is not too much; put it before the handlers of a logger."""
+    """Passes a record to `hand_on`, unless the limit is reached. Belongs in front of the handlers of a logger."""
 
     def __init__(
         self, hand_on: Callable[[logging.LogRecord], object], monotonic: Callable[[], float] = time.monotonic

@@ -1,4 +1,4 @@
-"""The MIME types that RDK knows by name, and the file extensions that Viam's cloud knows for them."""
+"""The MIME types that RDK has names for, and the file extensions that Viam's cloud uses for them."""
 
 from __future__ import annotations
 
@@ -25,5 +25,5 @@ EXTENSIONS = {
 
 
 def extension_of(mime_type: str) -> str:
-    """Returns the file extension for a MIME type, with its dot; empty when it is not known."""
+    """Returns the file extension for a MIME type, with its dot; empty when the type is unknown."""
     return EXTENSIONS.get(mime_type, "")

@@ -1,4 +1,4 @@
-"""A dictionary that keeps its newest entries and forgets the others: memory about what was, with a bound."""
+"""A dictionary that keeps only its newest entries: bounded memory of the past."""
 
 from __future__ import annotations
 
@@ -10,7 +10,8 @@ V = TypeVar("V")
 
 
 class Newest(OrderedDict[K, V]):
-    """Holds at most `most` entries, oldest first. Setting an entry makes it the newest. Not thread-safe."""
+    """A dictionary of at most `most` entries, oldest first. Setting an entry makes it the newest. Not
+    thread-safe."""
 
     def __init__(self, most: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Protobuf's values as Python's. The SDK's own conversions make null a 0, which says something else."""
+"""Converts protobuf's values to Python's. The SDK's own conversion is not used, since it turns null into 0."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from google.protobuf.struct_pb2 import Value
 
 
 def plain(fields: Mapping[str, Value]) -> dict[str, Any]:
-    """The fields of a `Struct`, or of a message that holds the same map; numbers are floats, null is None."""
+    """Returns the fields of a `Struct`, or of a message with the same map, as plain values: numbers become floats,
+    null becomes None."""
     return {name: _plain(value) for name, value in fields.items()}
 
 

@@ -1,8 +1,9 @@
-"""Tasks that run for as long as the program does, tasks that end, and work on threads that comes to its end.
+"""Tasks that run as long as the program, the end of tasks, and work on threads that is not abandoned.
 
-A function on a thread goes on when the task that waits for it is cancelled. So what changes the disk, counts, or
-opens what must be closed goes by `in_thread`: whatever belongs to it (a claim, a lock, a place) is given back, and
-whatever follows it begins, no earlier than it ends. Only what reads may go by `asyncio.to_thread`. A test looks.
+A function on a thread keeps running when the task that waits for it is cancelled. A function that changes the disk,
+counts, or opens something that must be closed is therefore run by `in_thread`: its claim or lock is released, and
+the next step begins, only after it has ended. Only functions that read may be run by `asyncio.to_thread`;
+`tests/test_threads.py` checks this.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ logger = logging.getLogger(__name__)
 
 
 async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
-    """Runs a part until it returns. An error that nobody foresaw must not end the part for good: it begins anew."""
+    """Runs a part of the program until it returns. When it raises an unforeseen error, it is started again."""
     while True:
         try:
             return await run()
@@ -31,8 +32,8 @@ async def supervised(name: str, run: Callable[[], Awaitable[None]]) -> None:
 
 
 async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
-    """Cancels `tasks` and waits for them, for a second at most: one that ends by something on a thread may hang on
-    a stalled disk, and nothing else is to hang on that."""
+    """Cancels `tasks` and waits for their end, for at most a second: a task that waits for a thread may hang on a
+    stalled disk, and the caller must not hang with it."""
     pending = {task for task in tasks if not task.done()}
     for task in pending:
         task.cancel()
@@ -41,8 +42,8 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 
 async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
-    """As asyncio.to_thread, but returns only when the function does: when this is cancelled meanwhile, the function
-    ends first. Cancelled once more, it is not waited for, as a stalled disk may hold it for as long as it likes."""
+    """Runs a function on a worker thread and returns its result. When cancelled, waits for the function to end
+    first; when cancelled again, does not wait, since a stalled disk may hold the function up without limit."""
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         return await asyncio.shield(work)
@@ -53,6 +54,7 @@ async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
 
 
 def unheard(work: asyncio.Future[Any]) -> None:
-    """Of work that is over: whoever would hear of its error may be gone, so the loop need not complain of it."""
+    """Marks the error of finished `work` as handled, if it has one: its caller may be gone, and the event loop
+    would otherwise log it as never retrieved."""
     if not work.cancelled():
         work.exception()

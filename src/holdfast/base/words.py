@@ -1,4 +1,7 @@
-"""What somebody gave, in the words of an error: cut where it is long, and the known name that it is most like."""
+"""Wording for people: values, names, sizes and durations as errors, logs and reports show them.
+
+A text stays short whatever a user or a file gave: long values are cut. Plain functions without state.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +11,8 @@ from collections.abc import Iterable
 
 MAX_SHOWN_CHARS = 100
 MAX_COMPARED_CHARS = 200
-"""What is longer is like no name of ours, and finding that out would take long."""
+"""A longer name resembles none of ours, and the comparison would take long."""
+_UNITS = ("KiB", "MiB", "GiB", "TiB")
 
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = MAX_SHOWN_CHARS
@@ -16,28 +20,25 @@ _repr.maxlevel = 3
 
 
 def shown(value: object) -> str:
-    """`value` as Python writes it, without its middle where it is long, and without its end where that is."""
+    """Returns `value` as Python writes it. Long parts lose their middle, and a long whole loses its end."""
     return shortened(_repr.repr(value), 2 * MAX_SHOWN_CHARS)
 
 
 def shortened(text: str, most_chars: int) -> str:
-    """`text`, without its end where it is longer than that."""
+    """Returns `text`, cut off at its end when it is longer than `most_chars`."""
     return text if len(text) <= most_chars else f"{text[: most_chars - 1]}…"
 
 
 def closest(name: str, known: Iterable[str]) -> str | None:
-    """The one of the `known` names that `name` is most like; None where it is like none."""
+    """Returns the `known` name that `name` resembles most; None when it resembles none of them."""
     if len(name) > MAX_COMPARED_CHARS:
         return None
     found = difflib.get_close_matches(name, list(known), n=1)
     return found[0] if found else None
 
 
-_UNITS = ("KiB", "MiB", "GiB", "TiB")
-
-
 def size(size_bytes: float) -> str:
-    """As "17 bytes" or "3.1 MiB"."""
+    """Returns a size in words, such as "17 bytes" or "3.1 MiB"."""
     if size_bytes < 1024:
         return f"{size_bytes:.0f} bytes"
     for unit in _UNITS:
@@ -48,7 +49,7 @@ def size(size_bytes: float) -> str:
 
 
 def duration(seconds: float) -> str:
-    """As "17 s", "3 min", "2.5 h" or "4 days"."""
+    """Returns a duration in words, such as "17 s", "3 min", "2.5 h" or "4 days"."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     if seconds < 6000:
