@@ -1,11 +1,11 @@
-"""The life of the whole: start, change, hand over, stop.
+"""The life of the whole program: start, change, hand over, stop.
 
-One `Manager` to a process. viam-server takes a service away and makes a new one at every change of its config, and
-says nowhere which time is the last; so the manager outlives the services: `apply` takes a configuration, whichever
-service brings it, and `hand_over` keeps everything running for a successor for `HAND_OVER_S`.
+There is one `Manager` in a process. At every change of the config viam-server closes the service and creates a new
+one, and does not say which close is the last. So the manager outlives the services: `apply` takes the configuration
+of any of them, and after `hand_over` everything keeps running for `HAND_OVER_S`, for a successor to take over.
 
-Everything here belongs to the event loop. `apply` returns in milliseconds; recovery, the walk and the login run
-behind it. Capture starts at once; recovery and sync wait for the lock of the capture folder.
+Belongs to the event loop. `apply` returns in milliseconds; recovery, the walk and the login follow in the
+background. Capture starts at once; recovery and sync wait for the lock of the capture folder.
 """
 
 from __future__ import annotations
@@ -42,9 +42,9 @@ from .sync.uplink import Uplink
 HAND_OVER_S = 10.0
 _FLUSH_TIMEOUT_S = 0.8
 _END_S = 1.0
-"""How long at the end those are waited for that are through in less, unless a disk stalls."""
+"""How long `stop` waits for capture and steering, which take less unless a disk stalls."""
 _HURRIED_S = 0.4
-"""How long uploads may take when viam-server is gone, and its successor's module waits for the folder."""
+"""How long uploads may take when viam-server is gone and the module of the next one waits for the folder."""
 
 _ToRun = list[tuple[Resolution, tuple[str, ...]]]
 """Resolved methods, each with the tags of its data."""
@@ -54,14 +54,14 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Resources:
-    """The resources that are there: APIs by short name, and how to call them."""
+    """The resources of the machine that are there: their APIs by short name, and the client that calls them."""
 
     apis: Mapping[str, frozenset[str]] = field(default_factory=dict)
     client: UnaryClient | None = None
 
 
 class Engine:
-    """Everything that runs between `apply` and `stop`. It is what the stores know as their users."""
+    """Everything that runs between `apply` and `stop`. The stores know it as their users."""
 
     def __init__(self, files: FileSystem, clock: Clock, uplink: Callable[[Stores], Uplink]) -> None:
         self.mongo = MongoCapture(files, clock)
@@ -71,10 +71,11 @@ class Engine:
 
     @property
     def store(self) -> Store:
-        """Of `capture_dir`."""
+        """The store of `capture_dir`."""
         return self.stores.main
 
     async def settled(self) -> None:
+        """See `stores.Users`, as for the next two."""
         await self.capture.settled()
 
     async def drained(self, store: Store) -> None:
@@ -86,7 +87,7 @@ class Engine:
 
 
 class Manager:
-    """See the module's docstring. `environment` holds viam-server's variables."""
+    """Owns everything that runs. `environment` holds the variables that viam-server sets."""
 
     def __init__(self, environment: Mapping[str, str], files: FileSystem, clock: Clock) -> None:
         self._environment = environment
@@ -106,7 +107,7 @@ class Manager:
         """Held by the command that takes files out of quarantine."""
 
     def apply(self, config: Config, resources: Resources) -> None:
-        """Makes `config` hold. Returns at once; what the difference does not concern runs on undisturbed."""
+        """Makes `config` hold. Returns at once; whatever did not change runs on undisturbed."""
         if self._end is not None:
             self._end.cancel()
             self._end = None
@@ -126,12 +127,13 @@ class Manager:
         self.config, self.resources = config, resources
 
     async def hand_over(self) -> None:
-        """Flushes, and goes on for a successor; without one, stops after `HAND_OVER_S`. Takes under a second."""
+        """Flushes and keeps everything running for a successor; stops after `HAND_OVER_S` if none comes. Takes less
+        than a second."""
         if self.engine is None or self._end is not None:
             return
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
         self.engine.capture.mute_warnings()
-        self.engine.uplink.sync.pause()  # the builtin may be what comes in our place, and would send the same files
+        self.engine.uplink.sync.pause()  # the successor may be the builtin, which would send the same files
         flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.stores.all)]
         try:
             await asyncio.wait_for(asyncio.gather(self.steering.hand_over(), *flushes), _FLUSH_TIMEOUT_S)
@@ -139,10 +141,10 @@ class Manager:
             logger.warning("the disk is slow: the last readings are still being written")
 
     async def stop(self, *, in_a_hurry: bool = False) -> None:
-        """Stops capture, completes all files, stops sync and frees the folder. Safe to call twice.
+        """Stops capture, completes all files, stops sync and frees the folders. Safe to call twice.
 
-        Uploads under way may take a moment, a short one `in_a_hurry`; a disk that stalls
-        `disk_writer.END_TIMEOUT_S`.
+        Waits up to `STOP_PATIENCE_S` for uploads under way (`_HURRIED_S` when `in_a_hurry`), and up to
+        `disk_writer.END_TIMEOUT_S` for a disk that stalls.
         """
         if self._end is not None:
             self._end.cancel()
@@ -157,7 +159,7 @@ class Manager:
                 logger.info("stopped: all files are complete")
 
     async def _stop_capture(self, engine: Engine) -> None:
-        """Only what writes to a disk that stalls waits for it, and for a while only."""
+        """Stops capture and steering, then the writers: a disk that stalls holds up nothing but its own writer."""
         ends = self.steering.stop(), engine.capture.stop()
         tasks = [asyncio.get_running_loop().create_task(each, name="holdfast-end") for each in ends]
         await asyncio.wait(tasks, timeout=_END_S)
@@ -165,14 +167,16 @@ class Manager:
         await end(tasks)
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
-        """A manual sync: everything that is there now, or what `select` says of it. NotReadyError and
-        NotConnectedError when it can't begin."""
+        """Runs a manual sync of everything that is there now, or of the part that `select` names.
+
+        Raises NotReadyError or NotConnectedError when it can't begin.
+        """
         engine = await self.ready_engine()
         return await engine.uplink.sync.sync_now(select, report)
 
     @property
     def capture_roots(self) -> list[str]:
-        """The folders in which captured data lies."""
+        """The folders that hold captured data."""
         return [store.root for store in self.engine.stores.all] if self.engine is not None else []
 
     @property
@@ -182,18 +186,21 @@ class Manager:
 
     @property
     def upload_roots(self) -> Sequence[str]:
-        """Where uploads may read."""
+        """The folders that uploads by command may read."""
         configured = self.config.upload_roots if self.config is not None else ()
         return configured or [*self.capture_roots, *self.other_roots]
 
     async def sync_files(self, paths: Sequence[str]) -> SyncReport:
-        """Sends these files, which are complete. NotReadyError and NotConnectedError when it can't begin."""
+        """Sends these files, which are complete. Raises NotReadyError or NotConnectedError when it can't begin."""
         engine = await self.ready_engine()
         return await engine.uplink.sync.sync_files(paths)
 
     async def ready_engine(self) -> Engine:
-        """What runs, as soon as its folders have been tried for their locks; NotReadyError while nothing can be
-        sent, whatever the link does."""
+        """Returns the engine as soon as each folder's lock was tried for.
+
+        Raises NotReadyError while nothing can be sent even with a connection: before the first configuration, and
+        while the lock of `capture_dir` is not ours.
+        """
         if self.engine is not None:
             await asyncio.gather(*(store.tried() for store in self.engine.stores.all))
         if self.engine is None:
@@ -219,7 +226,7 @@ class Manager:
         )
 
     def _steer(self) -> None:
-        """Something else is to run than before, by the same configuration."""
+        """Takes over what steering changed, with the configuration as it is."""
         engine, config = self.engine, self.config
         if engine is not None and config is not None:
             to_run = self._resolve(config, self.resources)
@@ -228,8 +235,9 @@ class Manager:
             engine.uplink.sync.hold(self.steering.sync_pause)
 
     def _resolve(self, config: Config, resources: Resources) -> _ToRun:
-        """Sets `resolutions` by the config and its steering, and returns what of it is to run now."""
-        if not self.steering.settings.loaded:  # a restart must not read from what is paused; it takes milliseconds
+        """Finds out what the config and its steering want to run: sets `resolutions`, and returns what may run
+        now."""
+        if not self.steering.settings.loaded:  # until then it is not known what is paused; that takes milliseconds
             self.resolutions = resolve(config.methods, resources.apis)
             return []
         configured = (*config.methods, *config.off_methods)
@@ -241,7 +249,7 @@ class Manager:
         return list(zip(self.resolutions, (each.tags for each in wanted), strict=True))
 
     def _specs(self, to_run: _ToRun, config: Config, resources: Resources) -> list[CollectorSpec]:
-        """Returns the collectors of what `_resolve` returned."""
+        """Returns the collectors for what `_resolve` returned."""
         if config.capture_disabled:
             return []
         specs = (self.spec_of(found, tags, resources, config) for found, tags in to_run)
@@ -250,7 +258,7 @@ class Manager:
     def spec_of(
         self, found: Resolution, tags: tuple[str, ...], resources: Resources, config: Config
     ) -> CollectorSpec | None:
-        """The collector of what was resolved; None where it can't run."""
+        """Returns the collector for a resolved method; None when it can't run."""
         if found.table is None or resources.client is None or self.engine is None:
             return None
         return CollectorSpec(
@@ -287,12 +295,12 @@ class Manager:
     async def _stop_later(self) -> None:
         await self.clock.sleep(HAND_OVER_S)
         logger.info("no new service came within %g s: all files are completed, and everything stops", HAND_OVER_S)
-        self._last = asyncio.current_task()  # from here on a successor begins anew and does not cancel this
+        self._last = asyncio.current_task()  # from here on a successor starts from scratch and does not cancel this
         self._end = None
         await self.stop()
 
     def _say(self, config: Config) -> None:
-        """Logs what is wrong with a new configuration, once."""
+        """Logs what is wrong with a configuration, once for each change of it."""
         if config != self.config or self.config is None or config.problems != self.config.problems:
             for problem in config.problems:
                 logger.error("config: %s", problem)

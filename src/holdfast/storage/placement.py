@@ -1,7 +1,8 @@
-"""Where captured data is kept, and by which rules: from a configuration to its folders.
+"""Decides from a configuration in which folder captured data is kept, and which limits hold there.
 
-Memory mode: `capture_dir` stands in a folder of Linux's tmpfs, private to the user. It outlives the module and
-viam-server and goes with the machine. Where there is no such folder the disk is used, and the config says so.
+Memory mode: `capture_dir` is a folder in Linux's tmpfs, private to the user. It outlives the module and
+viam-server, and is gone when the machine restarts. Without such a folder the disk is used, and the config lists
+that as a problem.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from .space.limits import Rules
 
 
 def placed(files: FileSystem, config: Config) -> Config:
-    """`config` with `capture_dir` where it is to be. Touches only memory: no disk is looked at."""
+    """Returns `config` with `capture_dir` set to the folder that is used. Touches only tmpfs, never a disk."""
     if not config.in_memory:
         return config
     why = _problem(files, config.memory_dir)
@@ -27,8 +28,8 @@ def placed(files: FileSystem, config: Config) -> Config:
 
 
 def left_behind(files: FileSystem, before: Config, now: Config) -> str:
-    """The folder that would stand for `capture_dir` in the other mode, if there is one: an earlier run may have
-    left data there. `before` is the config as it came, `now` as it was placed. Blocks."""
+    """Returns the folder that the other mode would use for `capture_dir`, where an earlier run may have left data;
+    empty when there is none with anything in it. `before` is the config before `placed`, `now` after it. Blocks."""
     other = before.capture_dir if now.in_memory else before.memory_dir
     try:
         if not now.in_memory and not files.is_private(other):
@@ -53,8 +54,8 @@ def rules_for(config: Config, priorities: Mapping[str, int], folder: str) -> Rul
 
 
 def rules_for_left(config: Config, folder: str) -> Rules:
-    """For a folder that an earlier run left: a plain limit was said of the other place and deletes nothing here,
-    but memory has its bound always."""
+    """Returns the limits for a folder that an earlier run left. The configured bounds of bytes and age are meant
+    for the folder in use and delete nothing here, except in memory, which always has a bound."""
     rules = rules_for(config, {}, folder)
     if folder == config.memory_dir:
         return rules
@@ -62,7 +63,7 @@ def rules_for_left(config: Config, folder: str) -> Rules:
 
 
 def _problem(files: FileSystem, folder: str) -> str:
-    """Why captured data can't be kept in `folder`; makes it where it is missing."""
+    """Returns why captured data can't be kept in `folder`, empty when it can. Makes the folder if it is missing."""
     try:
         files.make_folder(folder)
         if not files.is_in_memory(folder):

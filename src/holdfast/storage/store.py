@@ -1,7 +1,7 @@
-"""Everything that concerns one capture folder: its writer, its ledger, its lock, its recovery.
+"""One capture folder with everything that belongs to it: writer, ledger, lock, recovery, limits.
 
-Belongs to the event loop, but for what says that it blocks. Capture may begin at once, since the names of files are
-unique; the ledger's journal and recovery wait for the folder's lock as long as it takes, in a task of the store's.
+Belongs to the event loop, except for methods that say otherwise. Capture may begin at once, since file names are
+unique. The ledger's journal and recovery wait for the folder's lock as long as it takes, in a task of the store.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 
 
 class Store:
-    """Its task and threads run from its construction on; `close` must be called."""
+    """A capture folder in use. Its tasks and threads run from its construction on; `close` must be called."""
 
     def __init__(
         self,
@@ -49,12 +49,13 @@ class Store:
     ) -> None:
         self.capture_dir = capture_dir
         self.root = capture_dir
-        """The same without symbolic links, once the folder is ours."""
+        """`capture_dir` without symbolic links, once the folder is ours."""
         self.recovered = "not begun"
+        """How far recovery is, in words."""
         self.recovered_all = False
-        """Whether no `.prog` file of a crash is known of."""
+        """Whether no `.prog` file is known that a crash left."""
         self.waiting_for = f"starting: {capture_dir} has not been opened yet"
-        """Why the folder is not ours yet, in words; empty when it is."""
+        """Why the folder is not ours, in words; empty when it is."""
         self._files = files
         self._clock = clock
         self._lock = FolderLock(files, capture_dir)
@@ -66,7 +67,7 @@ class Store:
         self.ledger = Ledger(files, capture_dir)
         self.writer = DiskWriter(files, clock, self.ledger, capture_dir, flush_interval_s, fsync_interval_s)
         self.claims = Claims()
-        """The files that sync or the limits have in hand."""
+        """The files that sync or the limits are working on."""
         self.space = SpaceUsage(files, clock, lambda: self.root, lambda: self.writer.finished_bytes)
         self.limits = Limits(
             files,
@@ -80,7 +81,7 @@ class Store:
         self._limits_task = self._loop.create_task(supervised("limits", self._keep_limits), name="holdfast-limits")
 
     def configure(self, flush_interval_s: float, fsync_interval_s: float, rules: Rules) -> None:
-        """Makes these intervals and limits hold from now on."""
+        """Makes these intervals and limits hold."""
         self.writer.configure(flush_interval_s, fsync_interval_s)
         self.limits.configure(rules)
 
@@ -90,19 +91,21 @@ class Store:
         return not self.waiting_for
 
     async def tried(self) -> None:
-        """Returns when it is known whether the folder is ours: milliseconds after the beginning, unless a disk
-        stalls: that is waited for 5 s, once."""
+        """Returns when the lock has been tried for at least once, which takes milliseconds. Gives up after 5 s if
+        the disk stalls, and from then on returns at once."""
         if not self._tried.is_set():
             await first_done(self._tried.wait(), self._clock.sleep(_FIRST_TRY_TIMEOUT_S))
             self._tried.set()
 
     def holds(self, path: str) -> bool:
-        """Whether `path`, which has no symbolic links in it, lies in the folder."""
+        """Whether `path`, which must be free of symbolic links, lies in the folder."""
         return path.startswith(self.root.rstrip(os.sep) + os.sep)
 
     def let_go(self, path: str, size_bytes: int) -> None:
-        """The cloud has all of the file at `path`: it goes, or into the local copy. Thread-safe; blocks; raises
-        StorageError where it has to stay."""
+        """Removes the file at `path`, all of which the cloud has, or moves it to the local copy.
+
+        Raises StorageError when it can't be removed. Blocks on the disk. Safe to call from any thread.
+        """
         around = self.limits.surroundings
         copy = around.local_copy()
         if copy is None or not copy.keep(path, size_bytes, self.root, around.roots()):
@@ -112,25 +115,26 @@ class Store:
 
     @property
     def has_just_completed(self) -> bool:
-        """Whether `take_just_completed` would give something."""
+        """Whether `take_just_completed` would return anything."""
         return bool(self.writer.completion.just_completed)
 
     def take_just_completed(self) -> list[str]:
-        """The files that got their final names since the last time; a hint, see `JustCompleted`."""
+        """Returns the files that got their final names since the last call: a hint, as the oldest may be
+        missing."""
         return [self.root + path[len(self.capture_dir) :] for path in self.writer.completion.just_completed.take()]
 
     def begin_round(self) -> int:
-        """A walk of the folder begins; returns its number, for `found_empty`."""
+        """Notes that a walk of the folder begins; returns its number, for `found_empty`."""
         self._rounds += 1
         return self._rounds
 
     def found_empty(self, number: int) -> None:
-        """The walk of that number found nothing in the folder. Thread-safe."""
+        """Notes that the walk with this number found nothing in the folder. Safe to call from any thread."""
         self._empty_round = number
         self._loop.call_soon_threadsafe(self._empty.set)
 
     async def emptied(self) -> None:
-        """Returns when a walk that begins from now on finds nothing in the folder."""
+        """Returns when a walk that began after this call has found nothing in the folder."""
         rounds = self._rounds
         while self._empty_round <= rounds:
             self._empty.clear()
@@ -155,7 +159,7 @@ class Store:
             await self._clock.sleep(_LOCK_POLL_S)
 
     async def _try_to_own(self) -> str:
-        """Why the folder is not ours yet; empty when it is."""
+        """Tries to lock the folder and attach its journal; returns why the folder is not ours, empty when it is."""
         try:
             if await in_thread(self._lock.try_acquire):
                 await in_thread(self.ledger.attach, self.writer.completion.wrote)
@@ -167,8 +171,8 @@ class Store:
         return f"waiting for process {owner}, which has the lock of {self.capture_dir}"
 
     async def _recover(self) -> None:
-        """Passes over the `.prog` files of a crash until none is left to wait for, and again when the walk finds
-        one; for ever."""
+        """Recovers the `.prog` files that a crash left, in passes until no file has to be waited for, and again
+        whenever the walk finds one. Never returns."""
         while True:
             self._left_over.clear()
             self.recovered, self.recovered_all = "running", False
@@ -185,14 +189,17 @@ class Store:
             await self._left_over.wait()
 
     def found_in_progress(self, paths: Iterable[str]) -> None:
-        """The walk saw these `.prog` files: one that we don't write may be what a crash left since the last pass.
-        Thread-safe; blocks."""
+        """Starts recovery again if one of these `.prog` files, which a walk found, is not being written by us.
+
+        Safe to call from any thread. Blocks.
+        """
         ours = (self.capture_dir + path[len(self.root) :] for path in paths if self.holds(path))
         if not all(map(self.writer.is_open, ours)):
             self._loop.call_soon_threadsafe(self._left_over.set)
 
     async def close(self) -> bool:
-        """Completes all files and frees the lock; False when the disk did not let it. Safe to call twice."""
+        """Completes all files and frees the lock; returns False when the disk prevented that. Safe to call
+        twice."""
         tasks = end((self._task, self._limits_task))
         _, complete, _ = await asyncio.gather(tasks, self.writer.close(), self.limits.close())
         self.waiting_for = self.waiting_for or "closed"

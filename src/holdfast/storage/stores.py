@@ -1,8 +1,8 @@
-"""The capture folders that are configured, and those that were before: opened, drained, closed, limited.
+"""The capture folders that are configured, and former ones that drain.
 
-A folder that is not configured any more drains: it is synced until it is empty, and then released. One that is
-configured again meanwhile is taken back. At most `MAX_DRAINING` drain at once; the oldest of more is released as it
-is. Everything here belongs to the event loop.
+A folder that is no longer configured drains: it is synced until it is empty, and then released. If it is configured
+again before that, it is taken back. At most `MAX_DRAINING` folders drain at once; beyond that, the one that has
+drained longest is released as it is. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from .store import Store
 
 MAX_DRAINING = 4
 _CLOSE_S = 1.0
-"""How long at the end those are waited for that are being closed already; they are through in less, unless a disk
-stalls."""
+"""How long `close` waits for stores that were being closed already; they take less unless a disk stalls."""
 
 logger = logging.getLogger(__name__)
 
 
 class Users(Protocol):
-    """Those who write and read in the stores."""
+    """The parts of the program that write to the stores and read from them."""
 
     async def settled(self) -> None:
-        """Returns when what ended so far writes no more."""
+        """Returns when the collectors that were ended before this call write no more."""
 
     async def drained(self, store: Store) -> None:
-        """Returns when nothing waits in a store but for sync."""
+        """Returns when nothing is left in a store except for sync."""
 
     async def release(self, store: Store) -> None:
-        """Lets go of a store; what waits there stays."""
+        """Stops using a store; whatever waits there stays."""
 
 
 class Stores:
-    """Each store runs from when it is opened. `configure` first; `close` must be called."""
+    """Opens, configures, drains and closes stores. `configure` comes first; `close` must be called."""
 
     def __init__(self, files: FileSystem, clock: Clock, users: Users) -> None:
         self.configured: dict[str, Store] = {}
-        """By their folders; that of `capture_dir` first."""
+        """The stores of the configured folders, by folder; that of `capture_dir` comes first."""
         self.draining: dict[Store, asyncio.Task[None]] = {}
+        """The stores that drain, each with the task that waits for its end; the oldest comes first."""
         self.local_copy: LocalCopy | None = None
         self._files = files
         self._clock = clock
@@ -64,19 +64,20 @@ class Stores:
 
     @property
     def main(self) -> Store:
-        """Of `capture_dir`."""
+        """The store of `capture_dir`."""
         return next(iter(self.configured.values()))
 
     @property
     def all(self) -> tuple[Store, ...]:
+        """All stores: the configured ones, then those that drain."""
         return (*self.configured.values(), *self.draining)
 
     def configure(self, configured: Config, config: Config, priorities: Mapping[str, int]) -> None:
-        """Makes `config` hold: opens the stores of new folders, sets the intervals and limits of all that are
-        configured, and begins to drain those that are not configured any more, which keep theirs.
+        """Makes `config` hold: opens the stores of new folders, sets the intervals and limits of all configured
+        ones, and begins to drain those that are no longer configured, which keep the intervals and limits they had.
 
-        `configured` is the config before `placed`, `config` after it; `priorities` is as in `rules_for`. The first
-        call also looks for what an earlier run left in the other place.
+        `configured` is the config before `placed`, `config` after it. `priorities` are as in `rules_for`. The first
+        call also looks for what an earlier run left in the folder of the other mode.
         """
         begins, self._config = self._config is None, config
         if config.local_copy is None:
@@ -105,7 +106,7 @@ class Stores:
             self._begin(self._look_behind(configured, config), "holdfast-look-behind")
 
     async def close(self) -> bool:
-        """Completes all files and frees the folders; False when a disk did not let it."""
+        """Completes all files and frees the folders; returns False when a disk prevented that."""
         self._closed = True
         await end(self.draining.values())
         complete = await asyncio.gather(*(store.close() for store in self.all))
@@ -122,7 +123,7 @@ class Stores:
         return [*(store.root for store in self.all), *added]
 
     async def _look_behind(self, configured: Config, config: Config) -> None:
-        """Lets what an earlier run left in memory, or on the disk before it used memory, drain."""
+        """Drains what an earlier run left in memory, or on the disk before it used memory."""
         folder = await asyncio.to_thread(left_behind, self._files, configured, config)
         known = {store.capture_dir for store in self.all}
         now = self._config or config
@@ -136,8 +137,8 @@ class Stores:
         self.draining[store] = asyncio.get_running_loop().create_task(drain, name="holdfast-drain")
 
     async def _drain(self, store: Store, *, is_sent: bool) -> None:
-        """Lets a store go when what is there is sent, to the cloud where that is to be and to MongoDB, and the
-        collectors that wrote there have ended."""
+        """Closes a store when the collectors that wrote to it have ended and everything in it is sent: to the cloud
+        if `is_sent`, and to MongoDB."""
         await self._users.settled()
         if is_sent:
             await store.emptied()
@@ -147,7 +148,7 @@ class Stores:
         self._close(store)
 
     def _close(self, store: Store) -> None:
-        """Closes a store of which nobody knows any more, behind whoever still writes there."""
+        """Closes a store that was taken out of `all`, after the last collector that still writes to it."""
 
         async def close() -> None:
             await self._users.settled()
@@ -157,7 +158,7 @@ class Stores:
         self._begin(close(), "holdfast-close-store")
 
     def _begin(self, what: Coroutine[Any, Any, None], name: str) -> None:
-        """Does what `close` waits for."""
+        """Starts a task that `close` waits for."""
         task = asyncio.get_running_loop().create_task(what, name=name)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
