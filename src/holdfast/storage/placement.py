@@ -69,7 +69,7 @@ def _problem(files: FileSystem, folder: str) -> str:
         if not files.is_in_memory(folder):
             return f"{folder} would not be in memory: there is no tmpfs"
         if not files.is_private(folder):
-            return f"{folder} belongs to somebody else, or others have access to it"
+            return f"{folder} belongs to another user, or other users have access to it"
     except StorageError as error:
         return str(error)
     return ""

@@ -1,7 +1,7 @@
-"""What lies in a capture folder: counted and listed as a stream, whatever its size.
+"""Counts and lists the files of a capture folder as a stream, whatever its size.
 
-A folder's names are sorted `MAX_SORTED` at a time, so that of a folder of usual size every nth file is every nth in
-time, and memory does not grow with a million. Blocks: belongs on a worker thread.
+The names of a folder are sorted `MAX_SORTED` at a time: in a folder of usual size every nth file is then every nth
+in time, and memory does not grow with a million files. Blocks: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ logger = logging.getLogger(__name__)
 
 
 class StoredFile(NamedTuple):
-    """A complete capture file. `size_bytes` is what it takes up on the disk."""
+    """A complete capture file. `size_bytes` is how much of the disk it takes up."""
 
     path: str
     folder: str
@@ -33,46 +33,50 @@ class StoredFile(NamedTuple):
 
     @property
     def time_ns(self) -> int:
-        """When it was begun."""
+        """When the file was begun, by its name; when it was modified, if its name does not say."""
         named = layout.capture_file_time_ns(self.path)
         return self.modified_ns if named is None else named
 
     def is_older(self, than_ns: int) -> bool:
-        """False also for a file from before the machine's clock was right, whose age nobody knows."""
+        """Whether the file began before `than_ns`; False also when it is from before the machine's clock was set,
+        since its age is unknown then."""
         return _CLOCK_WAS_SET_NS <= self.time_ns < than_ns
 
 
 @dataclass
 class Amount:
+    """A number of files and the bytes of the disk that they take up."""
+
     files: int = 0
     bytes: int = 0
 
 
 @dataclass
 class Census:
-    """What a folder held while it was listed."""
+    """The content of a capture folder at the time when it was listed."""
 
     complete: dict[int, Amount] = field(default_factory=dict)
-    """Complete capture files by priority."""
+    """The complete capture files by their priority."""
     in_progress_bytes: int = 0
     content_bytes: int = 0
-    """The sizes of all files of whatever kind, as the builtin counts them."""
+    """The sizes of all files of any kind, added up as the builtin does."""
     oldest_ns: int | None = None
-    """The beginning of the oldest complete capture file whose age is known."""
+    """When the oldest complete capture file began, of those whose age is known."""
 
     @property
     def files(self) -> int:
-        """Complete capture files."""
+        """The number of complete capture files."""
         return sum(amount.files for amount in self.complete.values())
 
     @property
     def captured_bytes(self) -> int:
-        """What capture files take up, those in progress too."""
+        """How much of the disk capture files take up, including those in progress."""
         return sum(amount.bytes for amount in self.complete.values()) + self.in_progress_bytes
 
 
 def take_census(files: FileSystem, root: str, priority_of: Callable[[str], int]) -> Census:
-    """Counts everything under `root`; `priority_of` is asked for folders. What can't be looked at is left out."""
+    """Counts everything under `root`. `priority_of` returns the priority of the files in a folder. Leaves out files
+    and folders that can't be read."""
     census = Census()
     for folder, entry in _entries(files, root, frozenset()):
         try:
@@ -95,7 +99,8 @@ def take_census(files: FileSystem, root: str, priority_of: Callable[[str], int])
 
 
 def complete_files(files: FileSystem, root: str) -> Iterator[StoredFile]:
-    """The complete capture files under `root`, folder by folder. Neither those in quarantine nor symbolic links."""
+    """Yields the complete capture files under `root`, folder by folder, without those in quarantine and without
+    symbolic links."""
     for folder, entry in _entries(files, root, layout.SKIPPED_FOLDERS):
         if layout.kind_of(entry.path) is FileKind.CAPTURE:
             try:
@@ -110,7 +115,7 @@ def _is_set_aside(folder: str, root: str) -> bool:
 
 
 def _entries(files: FileSystem, folder: str, skipped: frozenset[str]) -> Iterator[tuple[str, Entry]]:
-    """The files under a folder, each with the folder in which it lies."""
+    """Yields the files under a folder, each after the folder that it lies in."""
     try:
         entries = files.list_folder(folder)
         while batch := sorted(itertools.islice(entries, MAX_SORTED), key=lambda entry: entry.name):

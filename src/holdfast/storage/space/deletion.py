@@ -1,7 +1,9 @@
-"""The deletion of one complete capture file to free space: claimed, read, counted, removed, in this order.
+"""Deletes a complete capture file to free space: claims it, reads it, counts its readings, removes it, in this
+order.
 
-So no file is deleted while it is sent, no reading is lost without being counted, and after a crash at any
-instruction each counts once. A file that can't be read is left to sync. Blocks: belongs on a worker thread.
+So no file is deleted while it is being sent, no reading is lost without being counted, and each reading counts once
+even after a crash at any instruction. A file that can't be read is left to sync. Blocks: belongs on a worker
+thread.
 """
 
 from __future__ import annotations
@@ -25,16 +27,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass
 class Freed:
-    """What was deleted. `readings` are those that the cloud does not have."""
+    """What a deletion achieved. `readings` counts those that the cloud does not have."""
 
     files: int = 0
     bytes: int = 0
     readings: int = 0
     tried: int = 0
-    """Files that were chosen, deleted or not."""
+    """How many files were chosen, whether they could be deleted or not."""
 
     @property
     def as_amount(self) -> Amount:
+        """The files that were chosen, with the bytes that became free."""
         return Amount(self.tried, self.bytes)
 
     def add(self, other: Freed) -> None:
@@ -45,7 +48,7 @@ class Freed:
 
 
 class Deletion:
-    """Deletes files of one capture folder."""
+    """Deletes complete files of one capture folder."""
 
     def __init__(self, files: FileSystem, clock: Clock, ledger: Ledger, claims: Claims) -> None:
         self._files = files
@@ -54,7 +57,8 @@ class Deletion:
         self._claims = claims
 
     def delete(self, file: StoredFile) -> Freed:
-        """Deletes `file`, unless it is being sent or the disk refuses; never raises for these."""
+        """Deletes `file`, unless it is being sent, is damaged, or the disk refuses. Raises none of these as an
+        error."""
         if not self._claims.try_claim(file.path):
             return Freed(tried=1)
         try:

@@ -1,15 +1,20 @@
-"""The limits of one capture folder: what is deleted when, and in which order.
+"""The limits of one capture folder: when files are deleted, which ones, and in which order.
 
-Two causes. The disk: as the builtin does, each `DISK_CHECK_S` while capture is on, when the file system is fuller
-than one threshold and our folders take up more of it than the other, one nth of the complete capture files goes.
-The plain limits: bytes, of which `LOW_SHARE` is left when they are passed, and age. Invariants:
+There are two reasons to delete:
 
-- Only complete capture files are deleted, by `Deletion`; never an arbitrary file, one in progress, one that is
-  being sent. One in quarantine is where a folder in memory has a bound for these, by `QuarantineLimit`.
-- The lowest priority goes first, in the order of `when_full`.
-- A folder is listed only when a limit may have been passed since the last time, judged by what was written and let
-  go since; and never for more than `MOST_LISTING` of the time.
-- A wall clock that is set forward makes no file old before it has gone on so for a while (`CautiousClock`).
+- The disk, by the builtin's rule. Every `DISK_CHECK_S` while capture is on: if the file system is fuller than one
+  threshold, and our folders take up more of it than the other threshold, one nth of the complete capture files
+  goes.
+- The plain limits of bytes and age. When the limit of bytes is passed, files go until `LOW_SHARE` of it is left.
+
+Invariants:
+
+- Only complete capture files are deleted, by `Deletion`; never an arbitrary file, a file in progress, or one that
+  is being sent. In memory mode the quarantine has a limit too, which `QuarantineLimit` keeps.
+- Files of the lowest priority go first, in the order that `when_full` names.
+- A folder is listed only when a limit may have been passed since the last listing, judged by what capture wrote and
+  sync removed since then, and never for more than `MOST_LISTING` of the time.
+- When the wall clock is set forward, no file is old because of it before that has lasted a while (`CautiousClock`).
 - Capture and sync wait for none of this: `check` runs on a worker thread.
 """
 
@@ -41,10 +46,10 @@ CHECK_S = 1.0
 DISK_CHECK_S = 30.0
 LOW_SHARE = 0.9
 RECOUNT_S = 600.0
-"""How often a folder with a plain limit is listed in any case, for what others brought."""
+"""A folder with a plain limit is listed at least this often, for files that other processes put there."""
 MOST_LISTING = 0.05
 MAX_CHOSEN = 10_000
-"""Files that are remembered at once to delete the oldest or the newest."""
+"""How many files are remembered at once to find the oldest or the newest."""
 _CLOSE_TIMEOUT_S = 2.0
 _AGE_STEP = 0.01  # of the limit: files need not go to the second
 _LEAST_AGE_STEP_S = 1.0
@@ -54,33 +59,33 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Rules:
-    """What a configuration says of one folder."""
+    """What a configuration says about one folder."""
 
     limits: SpaceLimits = field(default_factory=SpaceLimits)
     check_disk: bool = False
-    """Whether capture is on: only then the builtin's thresholds count."""
+    """Whether capture is on: only then are the builtin's thresholds checked."""
     priorities: Mapping[str, int] = field(default_factory=dict)
     """The priorities of capture files, by their folder inside the capture folder."""
     most_failed_bytes: int | None = None
-    """How much may lie in quarantine; None where that is for the user to look at."""
+    """How many bytes the quarantine may hold; None when it has no limit and is left to the user."""
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a capture folder shares with our other folders. Folders come and go, so each is asked for when it is
-    needed, from any thread."""
+    """What a capture folder shares with our other capture folders. Folders come and go, so each of these is a
+    function, which is called when the answer is needed, from any thread."""
 
     local_copy: Callable[[], LocalCopy | None] = lambda: None
-    """Where files that the cloud has are kept, if they are."""
+    """Returns the local copy; None when there is none."""
     neighbours: Callable[[], Iterable[Limits]] = lambda: ()
-    """The limits of all our folders."""
+    """Returns the limits of all our capture folders, this one included."""
     roots: Callable[[], Iterable[str]] = lambda: ()
-    """The folders that are synced."""
+    """Returns the folders that are synced."""
 
 
 class Limits:
-    """Its owner calls `run` and, behind it, `close`; these and `configure` belong to the event loop, `check` to a
-    worker thread."""
+    """Keeps the limits of one capture folder. The owner calls `run` and, after its end, `close`; these and
+    `configure` belong to the event loop, `check` to a worker thread."""
 
     def __init__(
         self,
@@ -100,11 +105,12 @@ class Limits:
         self._believed = CautiousClock(clock)
         self._rules = Rules()
         self.deleted_at_s: float | None = None
+        """When a limit last deleted files, on the monotonic clock."""
         self._running: asyncio.Future[None] | None = None
         self._closing = False
         self._disk_check_at_s = self._age_check_at_s = self._list_at_s = self._recount_at_s = -math.inf
         self._oldest_ns = 0
-        """No complete file is older, but for what others bring."""
+        """No complete file is older than this, except for files that other processes put there."""
 
     @property
     def most_failed_bytes(self) -> int | None:
@@ -115,27 +121,31 @@ class Limits:
         return self._rules.limits
 
     def configure(self, rules: Rules) -> None:
-        """Takes effect at the next check."""
+        """Sets what holds from the next check on."""
         if rules != self._rules:
             self._rules = rules
             self._age_check_at_s = self._disk_check_at_s = -math.inf
 
     async def run(self) -> None:
-        """Checks for ever. When cancelled, a check may still run: `close` waits for it."""
+        """Checks every `CHECK_S`; never returns. When cancelled, a check may still be running: `close` waits for
+        it."""
         while True:
             self._running = asyncio.ensure_future(asyncio.to_thread(self.check))
             await asyncio.shield(self._running)
             await self._clock.sleep(CHECK_S)
 
     async def close(self) -> None:
-        """Deletes nothing more from here on, but for a file with which a stalled disk takes its time."""
+        """Stops deleting. Waits for a running check for `_CLOSE_TIMEOUT_S`; a stalled disk may delete its file
+        later."""
         self._closing = True
         if self._running is not None:
             await asyncio.wait([self._running], timeout=_CLOSE_TIMEOUT_S)
 
     def check(self) -> None:
-        """Looks whether a limit is passed, and deletes what must go. Costs nothing worth mentioning while none is
-        near. Never raises StorageError."""
+        """Deletes what must go if a limit is passed. Costs next to nothing while none is near.
+
+        Never raises StorageError. Blocks on the disk.
+        """
         now_s = self._clock.monotonic()
         limits = self._rules.limits
         try:
@@ -183,7 +193,7 @@ class Limits:
         self._free(f"the disk is {usage.used_share:.0%} full", census, lambda amount: amount.files, files)
 
     def _of_neighbours(self) -> int:
-        """What our other folders on this disk hold."""
+        """Returns the bytes that our other folders on this disk hold."""
         here = self._files.device(self.space.root)
         total = 0
         for other in self.surroundings.neighbours():
@@ -220,7 +230,7 @@ class Limits:
         return captured is None or captured > most_bytes or self._clock.monotonic() >= self._recount_at_s
 
     def _census(self) -> Census | None:
-        """A new census, or None while the last listing has cost too much to make another already."""
+        """Takes a census; returns None while the last listing took so long that the next one has to wait."""
         if not self._may_list():
             return None
         begin_s = self._clock.monotonic()
@@ -237,11 +247,11 @@ class Limits:
         self._recount_at_s = now_s + RECOUNT_S
 
     def priority(self, folder: str) -> int:
-        """Of the capture files in a folder. Thread-safe."""
+        """Returns the priority of the capture files in a folder. Safe to call from any thread."""
         return self._rules.priorities.get(os.path.relpath(folder, self.space.root), DEFAULT_PRIORITY)
 
     def _free(self, why: str, census: Census, of: Callable[[Amount], int], wanted: int) -> None:
-        """Deletes until `wanted` of what `of` measures, files or bytes, is gone or nothing more may go."""
+        """Deletes until `wanted` is gone or nothing more may go. `of` says what is counted: files or bytes."""
         freed = Freed()
         for priority, amount in sorted(census.complete.items()):
             missing = wanted - of(freed.as_amount)
@@ -263,7 +273,7 @@ class Limits:
                 return
 
     def _in_order(self, priority: int, nth: int) -> Iterator[StoredFile]:
-        """Files of one priority, in the order in which they go; not all of them."""
+        """Returns files of one priority in the order in which they are deleted, but not all of them."""
         files = (f for f in complete_files(self._files, self.space.root) if self.priority(f.folder) == priority)
         when_full = self._rules.limits.when_full
         if when_full is WhenFull.DROP_OLDEST:

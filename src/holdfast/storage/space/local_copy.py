@@ -1,9 +1,11 @@
-"""The local copy: files that the cloud has, kept in a folder instead of deleted.
+"""The local copy: a folder that keeps files which the cloud has, instead of their being deleted.
 
-They lie in `<dir>/holdfast/captured/` and `<dir>/holdfast/files/`, under the path that they had. Bounded by bytes
-and by the time since their delivery, the oldest go first. Nothing waits for it: a file that can't be moved there is
-deleted as it would be without. A wall clock that is set forward makes nothing old before it has gone on so for a
-while (`CautiousClock`). Thread-safe; blocks: belongs on a worker thread.
+Files are moved to `<dir>/holdfast/captured/` and `<dir>/holdfast/files/`, under the path that they had. Bounds:
+bytes, and the time since the delivery; the oldest files are deleted first. Delivery never fails because of the
+local copy: a file that can't be moved there is deleted as it would be without it. When the wall clock is set
+forward, nothing is old because of it before that has lasted a while (`CautiousClock`).
+
+Safe to use from any thread. Blocks: belongs on a worker thread.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from .. import layout
 from .cautious_clock import CautiousClock
 
 MAX_CHOSEN = 10_000
-"""Files that are remembered at once to delete the oldest."""
+"""How many files are remembered at once to find the oldest."""
 _LOW_SHARE = 0.9
 _TIDY_S = 60.0
 
@@ -38,14 +40,15 @@ class _Kept(NamedTuple):
 
 
 class LocalCopy:
-    """One folder of delivered files."""
+    """The folder, with its bounds."""
 
     def __init__(self, files: FileSystem, clock: Clock, settings: CopySettings) -> None:
         self.settings = settings
         self.bytes: int | None = None
-        """What is kept takes up; None until it was counted once."""
+        """How much of the disk the kept files take up; None until they are counted, and when a count is
+        outdated."""
         self.failed = 0
-        """Files that could not be kept."""
+        """How many files could not be kept."""
         self.last_error = ""
         self._files = files
         self._clock = clock
@@ -55,8 +58,11 @@ class LocalCopy:
         self._root = os.path.join(settings.folder, "holdfast")
 
     def keep(self, path: str, size_bytes: int, capture_dir: str, roots: Iterable[str]) -> bool:
-        """Moves the delivered file at `path` here; False where that can't be. `roots` are folders that are synced:
-        where a symbolic link leads into one of them, nothing is kept."""
+        """Moves the delivered file at `path` into the local copy; returns False when that fails.
+
+        `roots` are the folders that are synced: nothing is kept when a symbolic link makes the local copy overlap
+        one of them, since the file would be sent again.
+        """
         try:
             root = os.path.realpath(self._root)
             if any(is_in(root, other) or is_in(other, root) for other in roots):
@@ -75,7 +81,7 @@ class LocalCopy:
         return True
 
     def tidy(self) -> None:
-        """Deletes what is beyond the bounds; looks at the folder only when there may be something."""
+        """Deletes the files beyond the bounds. Lists the folder only when there may be any."""
         now_s = self._clock.monotonic()
         beyond = self.bytes is None or self.bytes > self.settings.most_bytes
         if not beyond and (self.settings.most_age_s is None or now_s < self._tidy_at_s):
@@ -88,7 +94,8 @@ class LocalCopy:
             self.bytes = total
 
     def free(self, wanted_bytes: int) -> int:
-        """Deletes the oldest files for at least `wanted_bytes`; returns how many bytes became free."""
+        """Deletes the oldest files until `wanted_bytes` are free or none is left; returns how many bytes became
+        free."""
         with self._lock:
             freed = self._free(wanted_bytes)
             self.bytes = None if self.bytes is None else max(0, self.bytes - freed)
@@ -103,7 +110,7 @@ class LocalCopy:
         return layout.free_name(target, self._files.exists)
 
     def _delete_old(self) -> int:
-        """Deletes what is too old; returns what the rest takes up."""
+        """Deletes the files that are too old; returns how much of the disk the others take up."""
         age_s = self.settings.most_age_s
         before_ns = self._believed.time_ns() - int(age_s * 1e9) if age_s is not None else None
         total = 0
@@ -133,7 +140,7 @@ class LocalCopy:
         return True
 
     def _all(self, folder: str) -> Iterator[_Kept]:
-        """All that is kept; the time of delivery is that at which a file was moved here."""
+        """Yields all files that are kept. A file was delivered when it was moved here."""
         try:
             for entry in self._files.list_folder(folder):
                 if entry.kind is EntryKind.FOLDER:

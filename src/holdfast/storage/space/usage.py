@@ -1,7 +1,8 @@
-"""How much room a capture folder takes and has, known without listing it.
+"""How much room a capture folder takes up and has left, known without listing it each time.
 
-A census tells what was there; what capture finished since comes on top, and what was let go is taken off. Read from
-the event loop; `let_go` belongs to any thread, the rest to the one that checks the limits.
+A census says what the folder held. The files that capture finished since then are added, and those that sync or a
+limit removed are subtracted. The properties may be read on the event loop, and `let_go` may be called from any
+thread; the rest belongs to the thread that checks the limits.
 """
 
 from __future__ import annotations
@@ -17,25 +18,28 @@ from .census import Census, take_census
 from .deletion import Freed
 
 RATE_WINDOW = 20
-"""Measurements that the rate is taken from, one at each check of the disk."""
+"""How many measurements the rate of growth is calculated from, one from each check of the disk."""
 
 
 class _Sample(NamedTuple):
     at_s: float
     balance_bytes: int
-    """Written less gone, since the start."""
+    """The bytes written since the start, less those removed since then."""
 
 
 class SpaceUsage:
-    """`finished_bytes` tells what capture has written in complete files since the start. `root` is where."""
+    """The space that one capture folder takes up. `root` returns the folder; `finished_bytes` returns how much of
+    the disk the files take up that capture has finished since the start."""
 
     def __init__(self, files: FileSystem, clock: Clock, root: Callable[[], str], finished_bytes: Callable[[], int]):
         self.usage: Usage | None = None
-        """Of the file system, at the last check."""
+        """How full the file system was at the last check."""
         self.census: Census | None = None
+        """The last census."""
         self.counted_at_s: float | None = None
+        """When it was taken, on the monotonic clock."""
         self.deleted = Freed()
-        """What the limits deleted since the start."""
+        """What the limits have deleted since the start."""
         self._files = files
         self._clock = clock
         self._root = root
@@ -51,18 +55,20 @@ class SpaceUsage:
 
     @property
     def captured_bytes(self) -> int | None:
-        """What capture files take up by now, or a little more; None until they were counted once."""
+        """How much of the disk capture files take up now, or a little more than that; None until the first
+        census."""
         if self.census is None:
             return None
         return max(0, self.census.captured_bytes + self._balance_bytes - self._at_census_bytes)
 
     def let_go(self, size_bytes: int) -> None:
-        """Sync took a capture file of this size out of the folder."""
+        """Notes that sync removed a capture file of this size. Safe to call from any thread."""
         with self._lock:
             self._let_go_bytes += occupied_bytes(size_bytes)
 
     def count(self, priority_of: Callable[[str], int]) -> Census:
-        """Takes a census. What is finished meanwhile counts on top, what goes meanwhile not off."""
+        """Takes a census. Files that are finished in the meantime are added to it, even if it has seen them; files
+        that go in the meantime are not subtracted."""
         finished_bytes = self._finished_bytes()
         census = take_census(self._files, self.root, priority_of)
         self._at_census_bytes = finished_bytes - self._let_go_bytes - self.deleted.bytes
@@ -70,12 +76,13 @@ class SpaceUsage:
         return census
 
     def measured(self, usage: Usage) -> None:
+        """Notes how full the file system is now."""
         self.usage = usage
         self._samples.append(_Sample(self._clock.monotonic(), self._balance_bytes))
 
     @property
     def growth_bytes_per_s(self) -> float | None:
-        """In less out, over the last minutes; None until it was measured twice."""
+        """How fast captured data grows, over the last minutes; None until it was measured twice."""
         if len(self._samples) < 2:
             return None
         first, last = self._samples[0], self._samples[-1]
@@ -83,7 +90,8 @@ class SpaceUsage:
         return (last.balance_bytes - first.balance_bytes) / span_s if span_s > 0 else None
 
     def lasts_s(self, most_bytes: int | None) -> float | None:
-        """Until the disk or the limit is full at the present rate; None while it does not grow."""
+        """Returns after how many seconds the disk or the limit is full at the present rate; None while nothing
+        grows."""
         growth = self.growth_bytes_per_s
         if growth is None or growth <= 0 or self.usage is None:
             return None

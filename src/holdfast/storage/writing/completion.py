@@ -1,11 +1,13 @@
-"""The thread that makes what was written survive a power cut, and gives complete files their final names.
+"""The completion of finished files: a thread that syncs the disk and gives files their final names.
 
-Beside the disk thread, since a sync may take seconds on a slow card and readings must not wait for it. One sync is
-for everything on the file system, files and folders alike. Invariants:
+It is not the disk thread, since a sync may take seconds on a slow card, and readings must not wait for it. One sync
+covers the whole file system, files and folders alike. Invariants:
 
-- What was handed to the operating system is on the disk `interval_s` later, while the disk takes it.
-- A file has its final name only after a sync that came after its last byte, and after its readings are counted.
-- A file that the disk refuses to rename is tried again each `_RETRY_S`, and by the recovery of the next start.
+- What was handed to the operating system is on the disk `interval_s` later, as long as the disk keeps up.
+- A file gets its final name only after its readings are counted, and after a sync that came after its last byte.
+- A file that the disk refuses to rename is tried again every `_RETRY_S`, and by the recovery at the next start.
+
+Bounds: at most `_MAX_STRANDED` files are tried again, and `MAX_JUST_COMPLETED` completed files are remembered.
 """
 
 from __future__ import annotations
@@ -26,7 +28,8 @@ from ...errors import StorageError
 from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
 
-_MANY = 64  # files that wait for their names make a sync due before its interval is over: each is open
+MAX_JUST_COMPLETED = 10_000
+_MANY = 64  # so many finished files make a sync due before its interval is over, since each of them is open
 _MAX_STRANDED = 1000
 _RETRY_S = 1.0
 
@@ -34,13 +37,16 @@ logger = logging.getLogger(__name__)
 
 
 class FinishedFile(Protocol):
-    """A file in progress to which nothing is written any more."""
+    """A file to which nothing is written any more, and which does not have its final name yet."""
 
     path: str
     readings: int
 
     def complete(self) -> str | None:
-        """Gives it its final name, which is returned. On StorageError it may be called again."""
+        """Gives the file its final name and returns it; removes an empty file and returns None.
+
+        Raises StorageError; it may be called again then.
+        """
 
 
 @dataclass
@@ -51,8 +57,27 @@ class _Finished:
     ours: bool
 
 
+class JustCompleted:
+    """The paths of files that were completed, oldest first: a hint, which keeps the last `MAX_JUST_COMPLETED`.
+    Safe to use from any thread."""
+
+    def __init__(self) -> None:
+        self._paths: deque[str] = deque(maxlen=MAX_JUST_COMPLETED)
+
+    def __len__(self) -> int:
+        return len(self._paths)
+
+    def add(self, path: str) -> None:
+        self._paths.append(path)
+
+    def take(self) -> list[str]:
+        """Returns the paths that were added since the last call."""
+        return [self._paths.popleft() for _ in range(len(self._paths))]
+
+
 class Completion:
-    """Files of one capture folder on their way to their final names. `stop` must be called."""
+    """Completes the finished files of one capture folder. Its thread runs from the construction on; `stop` must be
+    called. `tried_again` and `settled` belong to the event loop, the rest to any thread."""
 
     def __init__(
         self,
@@ -68,8 +93,9 @@ class Completion:
         self._capture_dir = capture_dir
         self.interval_s = interval_s
         self.last_error: str | None = None
+        """The last failure of the disk."""
         self.just_completed = JustCompleted()
-        """The files that have their final names."""
+        """The files that got their final names."""
         self._condition = threading.Condition()
         self._handed: list[_Finished] = []
         self._working: list[_Finished] = []
@@ -85,11 +111,11 @@ class Completion:
         self._thread.start()
 
     def configure(self, interval_s: float) -> None:
-        """Makes this interval hold. A wait that has begun keeps its end."""
+        """Sets the longest time that anything waits for a sync. A wait that has begun keeps its end."""
         self.interval_s = interval_s
 
     def wrote(self) -> None:
-        """Something was handed to the operating system."""
+        """Notes that something was handed to the operating system, and is to be synced within `interval_s`."""
         with self._condition:
             if not self._unsynced:
                 self._unsynced_since_s = self._clock.monotonic()
@@ -97,8 +123,10 @@ class Completion:
             self._unsynced = True
 
     def hand(self, collector: CollectorId, file: FinishedFile, *, counted: bool = False, ours: bool = True) -> None:
-        """Takes a file to which nothing is written any more; it gets its name after the next sync, within
-        `interval_s`. `counted` when the ledger knows its readings, `ours` when we wrote it."""
+        """Takes a finished file, which gets its final name after the next sync, within `interval_s`.
+
+        `counted` says that the ledger has counted its readings already, `ours` that Holdfast wrote it.
+        """
         with self._condition:
             self._handed.append(_Finished(collector, file, counted, ours))
             self.wrote()
@@ -110,7 +138,7 @@ class Completion:
         return any(finished.file.path == path for finished in self._waiting())
 
     def collectors(self) -> set[CollectorId]:
-        """Whose files wait for their final names."""
+        """Returns the collectors whose files wait for their final names."""
         return {finished.collector for finished in self._waiting()}
 
     def _waiting(self) -> list[_Finished]:
@@ -118,12 +146,14 @@ class Completion:
             return [*self._handed, *self._working, *self._stranded]
 
     async def tried_again(self) -> None:
-        """Returns when the files that the disk refused to rename have been tried again."""
+        """Returns when the files that the disk refused to rename have been tried again. When cancelled, they still
+        are."""
         if self._stranded:
             await self.settled()
 
     async def settled(self) -> None:
-        """Returns when every file that was handed over so far, or refused before, has been tried."""
+        """Returns when every file that was handed over so far, or refused before, has been tried. When cancelled,
+        they still are."""
         done: Future[None] = Future()
         with self._condition:
             if self._ended:
@@ -134,7 +164,8 @@ class Completion:
         await asyncio.shield(asyncio.wrap_future(done))
 
     def stop(self, timeout_s: float) -> bool:
-        """Ends the thread when all files have been tried; False when the disk does not let it. Blocks."""
+        """Ends the thread after all files have been tried; returns False when that took longer than `timeout_s`.
+        Blocks."""
         with self._condition:
             self._stopping = True
             self._retry()
@@ -182,7 +213,7 @@ class Completion:
         return self._clock.monotonic() >= due_s(self._unsynced_since_s, self.interval_s)
 
     def _left_s(self) -> float:
-        """Seconds until something is to be done without being told."""
+        """Returns the seconds until the next sync or retry is due."""
         next_s = self._clock.monotonic() + LONGEST_WAIT_S
         if self._unsynced:
             next_s = due_s(self._unsynced_since_s, self.interval_s)
@@ -195,7 +226,7 @@ class Completion:
         self._stranded = []
 
     def _count(self) -> None:
-        """Counts the readings of the files at hand, before any of them can be found by sync."""
+        """Counts the readings of the files in work, before sync can find any of them."""
         for finished in self._working:
             if not finished.counted:
                 self._ledger.note_completing(finished.collector, finished.file.path, finished.file.readings)
@@ -241,23 +272,3 @@ class Completion:
             self._renamed.append(file.path)
             if path is not None:
                 self.just_completed.add(path)
-
-
-MAX_JUST_COMPLETED = 10_000
-
-
-class JustCompleted:
-    """Paths in the order of their completion, the last `MAX_JUST_COMPLETED` of them. Thread-safe."""
-
-    def __init__(self) -> None:
-        self._paths: deque[str] = deque(maxlen=MAX_JUST_COMPLETED)
-
-    def __len__(self) -> int:
-        return len(self._paths)
-
-    def add(self, path: str) -> None:
-        self._paths.append(path)
-
-    def take(self) -> list[str]:
-        """What has been added since the last time."""
-        return [self._paths.popleft() for _ in range(len(self._paths))]

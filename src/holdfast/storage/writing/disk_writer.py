@@ -1,10 +1,12 @@
 """The disk thread: takes readings from the event loop and hands them to the operating system.
 
-One thread for all collectors of a capture folder. The event loop only appends to memory: a slow or stalled disk
-never holds it up, it fills the buffers to `MAX_PENDING_BYTES` and from there readings are dropped, counted as
-"disk_too_slow".
-A reading waits at most `flush_interval_s` before it is handed over. A write that fails drops its readings,
-counted by reason; the next flush tries again: a collector never stops because of a disk.
+One thread serves all collectors of a capture folder. Invariants:
+
+- The event loop only appends to memory: a slow or stalled disk never holds it up.
+- At most `MAX_PENDING_BYTES` wait in memory. Beyond that, readings are dropped, counted as "disk_too_slow".
+- A reading waits at most `flush_interval_s` before it is handed over.
+- A write that fails drops its readings, counted by reason, and the next flush tries again: a disk never stops a
+  collector.
 """
 
 from __future__ import annotations
@@ -34,18 +36,18 @@ from ..ledger.ledger import Ledger
 from .completion import Completion
 
 MAX_PENDING_BYTES = 48 * 1024 * 1024
-"""Room for one answer of 32 MiB, the most that a module's resource gives, beside what the others give."""
+"""Room for one answer of 32 MiB, the largest that a module's resource can give, beside the others' answers."""
 _WAKE_EARLY_BYTES = 1024 * 1024
 DEFAULT_FSYNC_INTERVAL_S = 5.0
 END_TIMEOUT_S = 6.5
-"""How long the end waits for a disk that stalls, all in all: viam-server gives a module ten seconds."""
+"""How long `close` waits for a disk that stalls, in total: viam-server gives a module ten seconds to end."""
 
 logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
 class _BinaryReading:
-    """One binary reading: `parts` are its `SensorData`."""
+    """A reading with a payload: `parts` together are its serialized `SensorData`."""
 
     parts: Sequence[Buffer]
     mime_type: str
@@ -58,48 +60,52 @@ Reading = TypeVar("Reading", bytes, _BinaryReading)
 
 
 class Appender:
-    """Where one collector puts its readings. `append…` belong to the event loop, the rest to the disk thread."""
+    """Takes the readings of one collector. `append` and `append_binary` belong to the event loop, the rest to the
+    disk thread."""
 
     def __init__(
         self, writer: DiskWriter, folder: str, metadata: DataCaptureMetadata, max_bytes: int, keep_files: int
     ) -> None:
         self.finished: deque[CaptureFile] = deque(maxlen=keep_files)
-        """The last files to which nothing is written any more."""
+        """The newest finished files."""
         self.collector = collector_of(metadata)
         self.folder = folder
         self.max_bytes = max_bytes
         self.file: CaptureFile | None = None
         self.closed = False
         self.refused = 0
-        """Readings that the buffers had no room for; counted by the event loop."""
+        """How many readings there was no room for in memory. Counted on the event loop."""
         self.lost = 0
-        """Readings that the disk refused; counted by the disk thread."""
+        """How many readings the disk refused. Counted on the disk thread."""
         self.frames: deque[bytes] = deque()
+        """The tabular readings that wait for the disk, as frames."""
         self.binary_readings: deque[_BinaryReading] = deque()
+        """The binary readings that wait for the disk."""
         self.encoder = FrameEncoder(metadata)
         self._metadata = metadata
         self._writer = writer
 
     def append(self, message: bytes) -> None:
-        """Takes one serialized `SensorData`; never blocks, never raises."""
+        """Takes one serialized `SensorData`. Never blocks and never raises."""
         self._writer.take(self, self.frames, self.encoder.encode(message))
 
     def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
-        """Takes one `SensorData`, serialized up to its payload, and the payload; never blocks, never raises.
+        """Takes one `SensorData`: `head` is its serialization up to the payload. Never blocks and never raises.
 
-        It becomes a file of its own, whose header tells `mime_type`. The payload is kept as it is, not copied.
+        It becomes a file of its own, with `mime_type` in its header. The payload is kept as it is, not copied.
         """
         self._writer.take(self, self.binary_readings, _BinaryReading((head, *payload), mime_type))
 
     def encoder_of(self, mime_type: str) -> FrameEncoder:
-        """Makes the frames of a file with one payload of this type."""
+        """Returns the encoder for a file with one payload of this type."""
         metadata = DataCaptureMetadata(mime_type=mime_type)
         metadata.MergeFrom(self._metadata)
         return FrameEncoder(metadata)
 
 
 class DiskWriter:
-    """The disk thread and its appenders. `close` must be called; after it, appended readings are dropped."""
+    """The disk thread and its appenders. The thread runs from the construction on. `close` must be called; readings
+    that are appended after it are dropped."""
 
     def __init__(
         self,
@@ -120,7 +126,7 @@ class DiskWriter:
         self._appenders: set[Appender] = set()
         self._pending_bytes = 0
         self._unwritten_since_s: float | None = None
-        """When the first of the readings was taken that are not written yet."""
+        """When the oldest reading was taken that is not written yet."""
         self._early = False
         self._stopping = False
         self._ended = False
@@ -128,7 +134,7 @@ class DiskWriter:
         self.completion = Completion(files, clock, ledger, capture_dir, fsync_interval_s)
         self._last_error: str | None = None
         self.finished_bytes = 0
-        """What all finished files together took up. Only grows."""
+        """How much of the disk all finished files took up together. Never falls."""
         self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
         self._thread.start()
 
@@ -144,12 +150,13 @@ class DiskWriter:
 
     @property
     def pending_bytes(self) -> int:
-        """Bytes in memory that are not yet handed to the operating system."""
+        """How many bytes in memory are not yet handed to the operating system."""
         return self._pending_bytes
 
     def open(self, metadata: DataCaptureMetadata, max_bytes: int, keep_files: int = 0) -> Appender:
-        """An appender for one collector; its first file is made with its first reading. It remembers the last
-        `keep_files` files."""
+        """Returns an appender for one collector, which makes its first file when its first reading is written,
+        begins a new one when a file is larger than `max_bytes`, and remembers the last `keep_files` finished
+        files."""
         folder = layout.collector_folder(self._capture_dir, *collector_of(metadata))
         appender = Appender(self, folder, metadata, max_bytes, keep_files)
         with self._condition:
@@ -157,14 +164,15 @@ class DiskWriter:
         return appender
 
     def is_open(self, path: str) -> bool:
-        """Whether `path` is a file that we are writing, or that waits for its final name."""
+        """Whether `path` is a file that is being written here or waits for its final name. Safe to call from any
+        thread."""
         with self._condition:
             written = any(a.file is not None and a.file.path == path for a in self._appenders)
         return written or self.completion.holds(path)
 
     def take(self, appender: Appender, waiting: deque[Reading], reading: Reading) -> None:
-        """Puts a reading of `appender` at the end of `waiting` for the next flush, or drops and counts it when the
-        buffers are full."""
+        """Puts a reading of `appender` at the end of `waiting`, for the next flush. Drops and counts it when memory
+        is full or the appender takes nothing more."""
         self._ledger.count_captured(appender.collector)
         size_bytes = len(reading)
         with self._condition:
@@ -191,23 +199,25 @@ class DiskWriter:
                 )
 
     async def flush(self) -> None:
-        """Returns when everything appended so far is handed to the operating system or dropped."""
+        """Returns when everything appended so far is handed to the operating system or dropped. When cancelled,
+        that still happens."""
         await self._do(self._flush_all)
         await self.completion.tried_again()
 
     async def complete(self, appenders: Collection[Appender] | None = None) -> None:
-        """Returns when all files (or those of `appenders`) with readings have their final name."""
+        """Returns when all files with readings, or those of `appenders`, have their final names or the disk refused
+        them. When cancelled, they are still completed."""
         await self._do(lambda: self._complete(appenders))
         await self.completion.settled()
 
     async def release(self, appenders: Collection[Appender]) -> None:
-        """As `complete`; the appenders take nothing more."""
+        """Completes the files of `appenders` like `complete`; the appenders take nothing more."""
         await self._do(lambda: self._release(appenders))
         await self.completion.settled()
 
     async def close(self) -> bool:
-        """Completes all files and ends the threads; False when the disk did not let it for `END_TIMEOUT_S`. Safe to
-        call twice."""
+        """Completes all files and ends both threads; returns False when the disk prevented that for
+        `END_TIMEOUT_S`. Safe to call twice."""
         with self._condition:
             self._stopping = True
             self._condition.notify()
@@ -223,7 +233,7 @@ class DiskWriter:
         return False
 
     async def _do(self, job: Callable[[], None]) -> None:
-        """Runs `job` on the disk thread. When the caller is cancelled, the job is done all the same."""
+        """Runs `job` on the disk thread. When cancelled, the job is still done."""
         done: Future[None] = Future()
 
         def run() -> None:
@@ -269,7 +279,7 @@ class DiskWriter:
                 self._flush_all()
 
     def _left_s(self) -> float:
-        """Seconds until the next flush, from when its first reading was taken, however late this is looked at."""
+        """Returns the seconds until the next flush, counted from when the oldest reading was taken."""
         since_s = self._unwritten_since_s
         if since_s is None:
             return LONGEST_WAIT_S
@@ -284,7 +294,8 @@ class DiskWriter:
             self._write_binary_readings(appender)
 
     def _write_binary_readings(self, appender: Appender) -> None:
-        """Gives each payload a file of its own, which is finished with it. One that fails stops no other."""
+        """Writes each binary reading to a file of its own, which is finished with it. One that fails stops no
+        other."""
         for _ in range(len(appender.binary_readings)):
             reading = appender.binary_readings.popleft()
             try:
@@ -363,7 +374,8 @@ class DiskWriter:
 
 
 def _fitting(frames: list[bytes], start: int, room_bytes: int) -> int:
-    """The end of the run of frames from `start` with which a file passes its limit, or the last one."""
+    """Returns the end of the frames from `start` on that a file takes: the one that exceeds `room_bytes` is the
+    last."""
     for end in range(start, len(frames)):
         room_bytes -= len(frames[end])
         if room_bytes < 0:

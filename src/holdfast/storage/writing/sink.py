@@ -1,4 +1,4 @@
-"""Where readings go: what capture puts its answers into."""
+"""What takes readings: the interface that capture hands its readings to."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from ...base.filesystem import Buffer
 
 
 class Sink(Protocol):
-    """Where readings go. Neither method may block."""
+    """Takes readings. Belongs to the event loop; neither method may block."""
 
     def append(self, message: bytes) -> None:
-        """Takes a reading: a serialized `SensorData`."""
+        """Takes a reading, which is a serialized `SensorData`."""
 
     def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
-        """Takes a reading that becomes a file: a serialized `SensorData` up to its payload, and the payload."""
+        """Takes a reading that becomes a file of its own: `head` is a serialized `SensorData` up to its payload."""
