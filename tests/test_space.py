@@ -220,7 +220,7 @@ async def test_a_folder_in_memory_that_others_may_read_is_not_used(world: World)
     memory_of(world).chmod(0o755)
     world.apply(capture_store="memory")
     (problem,) = status(world.manager)["config_problems"]
-    assert "others have access" in problem
+    assert "other users have access" in problem
     assert list(memory_of(world).iterdir()) == []
 
 

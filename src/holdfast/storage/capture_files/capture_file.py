@@ -1,6 +1,7 @@
-"""One capture file while it is written: `.prog` until it is complete, `.capture` from then on.
+"""A capture file that is being written: `.prog` until it is complete, `.capture` from then on.
 
-Belongs to the disk thread: nothing here may be called from the event loop.
+Belongs to the disk thread, and for `complete` to the thread of `Completion`: nothing here may be called on the
+event loop.
 """
 
 from __future__ import annotations
@@ -18,8 +19,8 @@ _NAME_TRIES = 1000
 
 
 class CaptureFile:
-    """A file of whole frames. A failed write is cut off again; where the disk does not let us, its end stays torn
-    and the file takes no more.
+    """A file that holds whole frames only. What a failed write left is cut off again; if the disk refuses that too,
+    the end of the file stays torn, and it takes no more frames.
 
     `readings` counts the readings that the file holds.
     """
@@ -29,7 +30,7 @@ class CaptureFile:
         self._descriptor: int | None = descriptor
         self.path = path
         self.final_path = ""
-        """Where it is since it is complete."""
+        """The path of the complete file; empty until then."""
         self.size_bytes = 0
         self.readings = 0
         self._torn = False
@@ -37,7 +38,7 @@ class CaptureFile:
 
     @classmethod
     def create(cls, files: FileSystem, folder: str, time_ns: int, header_frame: bytes) -> CaptureFile:
-        """A new file in `folder`, named for `time_ns` or the next free microsecond; raises StorageError."""
+        """Creates a file in `folder`, named for `time_ns` or the next free microsecond. Raises StorageError."""
         files.make_folder(folder)
         for attempt in range(_NAME_TRIES):
             stem = os.path.join(folder, layout.capture_file_stem(time_ns + attempt * 1000))
@@ -61,7 +62,8 @@ class CaptureFile:
     def append(self, frames: list[bytes]) -> None:
         """Hands `frames` to the operating system in one write.
 
-        On StorageError `readings` tells how many of them the file holds all the same: none, unless its end is torn.
+        Raises StorageError; `readings` then includes those of them that the file holds all the same, which it does
+        only when its end is torn.
         """
         if self._torn:
             raise StorageError("write", self.path, OSError(errno.EIO, "its end is torn by an earlier failure"))
@@ -74,14 +76,14 @@ class CaptureFile:
         self.readings += len(frames)
 
     def append_whole(self, parts: Sequence[Buffer]) -> None:
-        """Hands one frame to the operating system, part by part: a large one is never copied."""
+        """Hands one frame to the operating system part by part, without copying it. Raises StorageError."""
         self._write(parts)
         self.readings += 1
 
     def complete(self) -> str | None:
-        """Closes the file and gives it its final name, which is returned; an empty one is removed (None).
+        """Closes the file, gives it its final name and returns that; removes an empty file and returns None.
 
-        On StorageError it may be called again.
+        Raises StorageError; it may be called again then.
         """
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None:
@@ -108,7 +110,7 @@ class CaptureFile:
         self.size_bytes += sum(map(len, parts))
 
     def _whole_frames(self, frames: list[bytes]) -> int:
-        """How many of `frames` a failed write left in the file whole."""
+        """Returns how many of `frames` are whole in the file after a failed write."""
         assert self._descriptor is not None
         try:
             room = self._files.size(self._descriptor, self.path) - self.size_bytes
@@ -119,8 +121,8 @@ class CaptureFile:
 
 
 def final_name(files: FileSystem, path: str) -> str:
-    """The final name of the file in progress at `path`, or that of the next free microsecond: another file may have
-    got this one meanwhile. Only one thread gives final names, so the name stays free until it is used."""
+    """Returns the final name for the file in progress at `path`: its own name, or that of the next free microsecond
+    if another file has got that name in the meantime. Only one thread gives final names, so the name stays free."""
     stem = os.path.splitext(path)[0]
     time_ns = layout.capture_file_time_ns(path)
     while files.exists(stem + layout.CAPTURE_EXTENSION) and time_ns is not None:

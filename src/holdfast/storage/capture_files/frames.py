@@ -1,11 +1,11 @@
-"""Frames: RDK's capture file as bytes, with a check in each frame that RDK's readers pass over.
+"""Encodes frames: the bytes of RDK's capture files, with a check in each frame that RDK's readers skip.
 
 A capture file is a run of frames, each a varint length and a protobuf message: first one `DataCaptureMetadata`
-(the header), then `SensorData`. Each message that we write ends with field 19999, a CRC-32; protobuf readers,
-the builtin's included, skip fields that they do not know. Invariants:
+(the header), then `SensorData`. Each message that we write ends with field 19999, a CRC-32; protobuf readers, the
+builtin's included, skip fields that they do not know. Invariants:
 
 - Nothing is decoded here, and a payload that is given in parts is never copied.
-- A check counts the header's in, so that a frame is good in no other file than its own.
+- A check includes the header's check, so that a frame is good in no file but its own.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ from viam.proto.app.datasync import DataCaptureMetadata
 from ...base.filesystem import Buffer
 
 CHECK_FIELD = 19999
-CHECK_TAG = b"\xfd\xe1\x09"  # the varint of (19999 << 3 | 5): a fixed 32-bit number follows
+CHECK_TAG = b"\xfd\xe1\x09"  # the varint of (19999 << 3 | 5): a fixed 32-bit number comes next
 CHECK_LAYOUT = struct.Struct("<3sI")
-"""The tag and the number of a check."""
+"""The layout of a check: its tag and its number."""
 CHECK_SIZE = CHECK_LAYOUT.size
 _MAX_VARINT_BYTES = 10
 _SECONDS_FIELD, _NANOS_FIELD = b"\x08", b"\x10"
@@ -29,10 +29,10 @@ _ENTRY_READINGS = b"\x0a\x08readings\x12"
 
 
 def varint(value: int) -> bytes:
-    """Protobuf's base-128 number, for `value` ≥ 0."""
+    """Returns `value`, which must be ≥ 0, as protobuf's base-128 number."""
     if value < 0x80:
         return bytes((value,))
-    if 1 << 28 <= value < 1 << 35:  # the seconds and most nanoseconds of each reading: worth the short way
+    if 1 << 28 <= value < 1 << 35:  # the seconds and most nanoseconds of each reading: worth a fast path
         return bytes(
             (
                 value & 0x7F | 0x80,
@@ -51,7 +51,8 @@ def varint(value: int) -> bytes:
 
 
 def read_varint(data: Buffer, offset: int) -> tuple[int, int]:
-    """The number at `offset` and the offset behind it; IndexError or ValueError when there is none."""
+    """Returns the number at `offset` and the offset after it. Raises IndexError or ValueError when there is
+    none."""
     value = shift = 0
     while True:
         byte = data[offset]
@@ -69,12 +70,12 @@ def _with_check(message: bytes, seed: int) -> bytes:
 
 
 def check_field(check: int) -> bytes:
-    """The field that ends a frame."""
+    """Returns the field that ends a frame."""
     return CHECK_LAYOUT.pack(CHECK_TAG, check)
 
 
 def split_check(message: bytes, seed: int) -> bytes | None:
-    """The message without its check, or None when there is no check or it does not fit."""
+    """Returns the message without its check; None when it has no check or the check does not match."""
     body = message[:-CHECK_SIZE]
     tail = message[-CHECK_SIZE:]
     if len(tail) != CHECK_SIZE or not tail.startswith(CHECK_TAG):
@@ -87,12 +88,13 @@ def has_check(message: bytes | None) -> bool:
 
 
 def seed_of(header: bytes) -> int:
-    """What a file's frames are checked against: the header's own check, so that frames can't change files."""
+    """Returns the start value of the checks in a file. It comes from the check of the header, so that a frame that
+    got into another file is not good there."""
     return zlib.crc32(struct.pack("<I", zlib.crc32(header)))
 
 
 class FrameEncoder:
-    """Makes the frames of files with one header."""
+    """Encodes the frames of files with one header."""
 
     def __init__(self, metadata: DataCaptureMetadata) -> None:
         header = metadata.SerializeToString()
@@ -100,11 +102,11 @@ class FrameEncoder:
         self._seed = seed_of(header)
 
     def encode(self, message: bytes) -> bytes:
-        """The frame of one serialized `SensorData`."""
+        """Returns the frame of one serialized `SensorData`."""
         return _with_check(message, self._seed)
 
     def encode_parts(self, parts: Sequence[Buffer]) -> list[Buffer]:
-        """The frame of one serialized `SensorData` that is given in parts, in parts: none of them is copied."""
+        """Returns the frame of one serialized `SensorData`, given in parts, in parts: none of them is copied."""
         check = self._seed
         for part in parts:
             check = zlib.crc32(part, check)
@@ -113,21 +115,21 @@ class FrameEncoder:
 
 
 def timestamp(time_ns: int) -> bytes:
-    """A serialized `google.protobuf.Timestamp`."""
+    """Returns a serialized `google.protobuf.Timestamp`."""
     seconds, nanos = divmod(time_ns, 1_000_000_000)
     out = _SECONDS_FIELD + varint(seconds) if seconds else b""
     return out + _NANOS_FIELD + varint(nanos) if nanos else out
 
 
 def tabular_message(requested_ns: int, received_ns: int, payload: bytes) -> bytes:
-    """A serialized `SensorData` with `payload`, a serialized `Struct`, undecoded."""
+    """Returns a serialized `SensorData` around `payload`, which is a serialized `Struct` and is not decoded."""
     requested, received = timestamp(requested_ns), timestamp(received_ns)
     metadata = b"\x0a%c%b\x12%c%b" % (len(requested), requested, len(received), received)
     return b"\x0a%c%b\x12%b%b" % (len(metadata), metadata, varint(len(payload)), payload)
 
 
 def binary_head(requested_ns: int, received_ns: int, annotations: bytes, size_bytes: int) -> bytes:
-    """A serialized `SensorData` up to its payload of `size_bytes`, which is to follow.
+    """Returns a serialized `SensorData` up to its payload of `size_bytes`.
 
     `annotations` is a serialized `Annotations`.
     """
@@ -139,9 +141,9 @@ def binary_head(requested_ns: int, received_ns: int, annotations: bytes, size_by
 
 
 def readings_payload(response: bytes) -> bytes:
-    """The `Struct` {"readings": …} around the bytes of a `GetReadingsResponse`.
+    """Returns the serialized `Struct` {"readings": …} around the bytes of a `GetReadingsResponse`.
 
-    They are the bytes of a `Struct` already: both messages hold one map of the same type in field 1.
+    These are the bytes of a `Struct` already: both messages hold one map of the same type in field 1.
     """
     value = b"\x2a" + varint(len(response)) + response
     entry = _ENTRY_READINGS + varint(len(value)) + value

@@ -1,7 +1,7 @@
-"""A binary reading that is too large to be held in memory: where its payload lies in its capture file.
+"""A binary reading that is too large for memory, by the place of its payload in its capture file.
 
-Blocks: belongs on a worker thread. A `LargePayload` may be read at any time and by any thread: it opens the file
-anew, and checks it once more while it is read.
+Blocks: belongs on a worker thread. A `LargePayload` may be read at any time and on any thread: it opens the file
+again, and checks the payload again while it is read.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ _READ_BYTES = 256 * 1024
 _METADATA_TAG, _BINARY_TAG = 0x0A, 0x1A
 
 Read = Callable[[int, int], bytes]
-"""(offset, size) → the bytes there, or fewer at the end of the file."""
+"""A function that takes an offset and a size, and returns the bytes there; fewer at the end of the file."""
 
 
 @dataclass(frozen=True)
 class LargePayload:
-    """A reading with a payload of `size_bytes` at `offset` of the file at `path`, its frame checked."""
+    """A reading whose payload lies at `offset` of the file at `path` and has `size_bytes`."""
 
     files: FileSystem
     path: str
@@ -39,11 +39,14 @@ class LargePayload:
     size_bytes: int
     frame_end: int
     seed: int | None = None
-    """What the frame is checked against; None where it has no check."""
+    """The start value of its check, see `frames.seed_of`; None when the file has no checks."""
 
     def chunks(self, chunk_bytes: int) -> Iterator[bytes]:
-        """The payload in pieces. Raises StorageError, at the end where the file has been damaged since it was
-        checked: who streams it must not end the stream before it has heard that all is well."""
+        """Yields the payload in pieces of at most `chunk_bytes`.
+
+        Raises StorageError; if the file was damaged since it was checked, only after the last piece. A caller that
+        streams the payload must therefore not end its stream before this iterator ends.
+        """
         descriptor = self.files.open(self.path)
         try:
             offset, end = self.offset, self.offset + self.size_bytes
@@ -63,7 +66,8 @@ class LargePayload:
             self.files.close(descriptor, self.path)
 
     def is_good(self, read: Read) -> bool:
-        """Whether the frame ends with a check that fits; without checks, with the payload."""
+        """Whether the check at the end of the frame matches; in a file without checks, whether the frame ends with
+        the payload."""
         position, end = self.message_offset, self.offset + self.size_bytes
         seed = self.seed
         if seed is None:
@@ -82,8 +86,8 @@ class LargePayload:
 def large_payload_at(
     files: FileSystem, path: str, read: Read, offset: int, seed: int | None
 ) -> LargePayload | None:
-    """The reading whose frame begins at `offset`, unchecked yet; None when it is not laid out as a `SensorMetadata`
-    with a payload behind it. `seed` is what it is checked against."""
+    """Returns the reading whose frame begins at `offset`, before its check; None when the frame is not a
+    `SensorMetadata` followed by a payload. `seed` is as in `LargePayload`."""
     head = read(offset, _HEAD_BYTES)
     try:
         size, message = read_varint(head, 0)

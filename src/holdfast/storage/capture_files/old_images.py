@@ -1,9 +1,9 @@
-"""Old files of camera.GetImages, from before the builtin gave each image a file of its own.
+"""Reads old files of camera.GetImages, from before the builtin gave each image a file of its own.
 
 Their header says binary, and a reading in them is the whole answer as a `Struct`: {"images": [{"source_name": …,
-"format": …, "image": [each byte, as a number]}, …], "response_metadata": …}. What the builtin makes of one today is
-a binary reading for each image, with the times of the whole and without an extension: it does not find the format
-under the name that the file has for it. So do we.
+"format": …, "image": [each byte, as a number]}, …], "response_metadata": …}. Today's builtin makes a binary reading
+of each image in it, with the times of the whole answer, and without an extension, since it does not find the format
+under the name that the file has for it. Holdfast sends the same.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ from .protobuf_wire import fields, last
 GET_IMAGES = "GetImages"
 _METADATA, _STRUCT, _BINARY = 1, 2, 3  # fields of SensorData
 _OBJECT, _LIST = 5, 6  # fields of Value
-_NUMBER_HEAD = b"\x0a\x09\x11"  # an element of a ListValue: 9 bytes of a Value, whose number is a double
+_NUMBER_HEAD = b"\x0a\x09\x11"  # an element of a ListValue: a Value of 9 bytes that holds a double
 _NUMBER_BYTES = len(_NUMBER_HEAD) + 8
 _ONE_NUMBER = struct.Struct("<3xd")
 
 
 def may_hold_old_images(header: DataCaptureMetadata) -> bool:
-    """Whether a file with this header may be one of these; only its readings tell."""
+    """Whether a file with this header may be one of these; only its readings say for certain."""
     return header.type == DataType.DATA_TYPE_BINARY_SENSOR and header.method_name == GET_IMAGES
 
 
 def old_images(reading: bytes) -> tuple[SensorMetadata, list[bytes]] | None:
-    """What a serialized `SensorData` says of its times, and the images in it; None when it is no such reading."""
+    """Returns the metadata of a serialized `SensorData` and the images in it; None when it is no reading of
+    these."""
     message = memoryview(reading)
     try:
         if last(message, _BINARY) is not None or (answer := last(message, _STRUCT)) is None:
@@ -54,7 +55,7 @@ def _image(value: memoryview) -> bytes:
 
 
 def _under(entries: memoryview, key: bytes) -> memoryview | None:
-    """The `Value` under a key of a `Struct`."""
+    """Returns the `Value` under a key of a `Struct`; None when there is none."""
     found = None
     for _, entry in fields(entries):
         if isinstance(entry, memoryview) and bytes(last(entry, 1) or b"") == key:
@@ -63,7 +64,8 @@ def _under(entries: memoryview, key: bytes) -> memoryview | None:
 
 
 def _numbers(listed: memoryview | None) -> Iterator[int]:
-    """The numbers in a `ListValue`, each of which has to be a byte's: an image has as many as bytes."""
+    """Returns the numbers in a `ListValue`, each of which must be a byte. Works without a loop over elements, since
+    an image has as many as bytes. Raises ValueError for other elements."""
     if listed is None:
         raise ValueError("an image that is no list")
     count = len(listed) // _NUMBER_BYTES

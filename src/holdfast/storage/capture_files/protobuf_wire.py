@@ -1,4 +1,4 @@
-"""Serialized protobuf messages read in place: large ones are cut, not copied."""
+"""Reads serialized protobuf messages in place: large fields are slices of the message, not copies."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
 def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
-    """Number and value of each varint (an int) and each length-delimited field (a slice of `message`), in order;
-    other fields are passed over. ValueError where it is no protobuf message."""
+    """Yields number and value of the fields of `message`, in order: of varints as integers, of length-delimited
+    fields as slices of `message`. Skips fields of other types.
+
+    Raises ValueError where it is not a protobuf message.
+    """
     offset, end = 0, len(message)
     try:
         while offset < end:
@@ -36,7 +39,8 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
 
 
 def last(message: memoryview, number: int) -> memoryview | None:
-    """The last length-delimited field `number` of a message, as protobuf reads it; None when there is none."""
+    """Returns the last length-delimited field `number` of `message`, which is the one that counts in protobuf; None
+    when there is none. Raises ValueError when `message` is not a protobuf message."""
     found = None
     for each, value in fields(message):
         if each == number and isinstance(value, memoryview):

@@ -1,11 +1,12 @@
-"""Reading capture files back: ours and the builtin's, whole, torn or damaged, of any size.
+"""Reads capture files back: ours and the builtin's, whole, torn or damaged, of any size.
 
-A file is read a window at a time, so memory does not grow with it. Invariants:
+A file is read one window at a time, so memory does not grow with it. Invariants:
 
-- A frame whose check fails is never handed on as a reading.
-- A header with a check means that every frame has one; a header without it is the builtin's, and its frames can
-  only be checked for being readings, of the kind that the header tells.
-- Damage inside a file never raises: the reader goes on behind it where it can, and tells the byte ranges.
+- A frame whose check does not match is never returned as a reading.
+- If the header has a check, every frame has one. A header without a check is the builtin's; its frames can only be
+  tested for being readings of the kind that the header names.
+- Damage after the header never raises an error: the reader continues after it if it can, and reports the byte
+  ranges.
 
 Blocks: belongs on a worker thread.
 """
@@ -29,7 +30,7 @@ from .old_images import may_hold_old_images, old_images
 
 WINDOW_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 128 * 1024 * 1024
-"""A frame that claims to be longer is damaged: gRPC brings no such reading."""
+"""A frame that claims to be longer is damaged, since no reading that came by gRPC is so long."""
 _ZEROS = bytes(WINDOW_BYTES)
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_VARINT_BYTES = 10
@@ -38,17 +39,20 @@ _KINDS = {DataType.DATA_TYPE_TABULAR_SENSOR: "struct", DataType.DATA_TYPE_BINARY
 
 
 class CaptureReader:
-    """One pass over an open capture file: iterate it for its readings, serialized `SensorData` without checks.
+    """One pass over a capture file. Iterating yields its readings: serialized `SensorData` without checks.
 
-    DamagedFileError when the header is not good; `close` when done. What follows is complete when the pass is over.
-    `damaged` are the byte ranges [from, to) that hold no good frame, with an estimate of the readings in them.
-    `torn_bytes` are the unfinished frame or the zeros at the end, which a crash leaves and which hold no whole
-    reading. `good_end` is the offset behind the last good frame.
+    The constructor opens the file, and raises DamagedFileError when the header is not good and StorageError when
+    the disk fails; `close` must be called. These attributes are complete when the pass is over:
+
+    - `damaged`: the byte ranges [from, to) without a good frame. `damaged_readings` estimates the readings in them.
+    - `torn_bytes`: the size of the unfinished frame or the zeros that a crash left at the end, in which there is no
+      whole reading.
+    - `good_end`: the offset after the last good frame.
     """
 
     metadata: DataCaptureMetadata
     checked: bool
-    """Whether it was written by us."""
+    """Whether Holdfast wrote the file."""
 
     def __init__(self, files: FileSystem, path: str) -> None:
         self._source = _Source(files, path)
@@ -57,7 +61,7 @@ class CaptureReader:
         self.damaged_readings = 0
         self.torn_bytes = 0
         self.torn_readings = 0
-        """1 when the end is a reading that was begun and not finished."""
+        """1 when the file ends with a reading that was begun and not finished, else 0."""
         self._longest_bytes = 0
         try:
             self._read_header()
@@ -77,13 +81,14 @@ class CaptureReader:
             yield from run
 
     def runs(self) -> Iterator[list[bytes]]:
-        """The readings, as they lie together; `good_end` is behind the last one that was given."""
+        """Yields the readings in runs that lie together in the file. After each run, `good_end` is the end of its
+        last frame."""
         for run in self._runs():
             if not isinstance(run, LargePayload):
                 yield run
 
     def contents(self, payload_bytes: int) -> Iterator[bytes | LargePayload]:
-        """The readings too; a binary one of more than `payload_bytes` by the place of its payload."""
+        """Yields the readings; a binary one with a payload of more than `payload_bytes` as a `LargePayload`."""
         for run in self._runs(payload_bytes if self.metadata.type == DataType.DATA_TYPE_BINARY_SENSOR else None):
             if isinstance(run, LargePayload):
                 yield run
@@ -91,7 +96,7 @@ class CaptureReader:
                 yield from run
 
     def good_readings(self, start: int, end: int) -> int:
-        """How many good frames fill the range exactly; 0 when something else is in it."""
+        """Returns how many good frames fill the range exactly; 0 when there is anything else in it."""
         readings = 0
         while start < end:
             message, next_start = self._source.frame_at(start)
@@ -114,7 +119,7 @@ class CaptureReader:
             offset = self.good_end if run else offset
             message, end = self._source.frame_at(offset)
             reading = self._good(message)
-            if reading is not None:  # it reaches beyond the window
+            if reading is not None:  # a frame that is longer than the window
                 self._took(1, end, end - offset)
                 yield [reading]
                 offset = end
@@ -127,7 +132,8 @@ class CaptureReader:
                 offset = resume
 
     def _payload(self, offset: int, payload_bytes: int) -> LargePayload | None:
-        """The reading at `offset` when its payload is larger than `payload_bytes`, and good."""
+        """Returns the reading at `offset` if it is good and its payload is larger than `payload_bytes`, else
+        None."""
         source = self._source
         seed = self._seed if self.checked else None
         payload = large_payload_at(source.files, source.path, source.read, offset, seed)
@@ -136,7 +142,7 @@ class CaptureReader:
         return payload if payload.is_good(source.read) else None
 
     def _run_of_good_frames(self, offset: int) -> list[bytes]:
-        """The good frames from `offset` on that lie in one window."""
+        """Returns the readings of the good frames from `offset` on that lie in one window."""
         window = self._source.read(offset, WINDOW_BYTES)
         readings, end, longest = (
             _good_frames(window, self._seed) if self.checked else _whole_frames(window, self.metadata)
@@ -176,7 +182,7 @@ class CaptureReader:
         self.header_end = self.good_end = end
 
     def _begins_with_checks(self, offset: int) -> bool:
-        """Whether one of the first three readings carries a check: not all of them can have lost it."""
+        """Whether one of the first three readings has a check: it is unlikely that damage took all three."""
         for _ in range(3):
             message, offset = self._source.frame_at(offset)
             if has_check(message):
@@ -184,7 +190,7 @@ class CaptureReader:
         return False
 
     def _lost_its_length(self) -> bool:
-        """Whether the file begins with a header of ours whose length before it is wrong."""
+        """Whether the file begins with a header of ours whose length is wrong."""
         head = self._source.read(0, _MAX_HEADER_BYTES)
         ends = itertools.islice(self._source.ends_of_checks(0, len(head)), 3)
         return any(split_check(head[start:end], 0) is not None for end in ends for start in (1, 2, 3))
@@ -197,8 +203,9 @@ class CaptureReader:
         return message if _is_reading(message, self.metadata) else None
 
     def _next_good_frame(self, offset: int, told: int) -> int | None:
-        """Where a good frame begins behind damage at `offset`: where the damaged one says that it ends, or else
-        behind one of the checks, with which frames end."""
+        """Returns where the next good frame begins after damage at `offset`; None when there is none. It is looked
+        for at `told`, where the damaged frame claims to end, and after everything that looks like a check, since
+        frames end with one."""
         source = self._source
         for start in heapq.merge([told] if told > offset else [], source.ends_of_checks(offset, self.size_bytes)):
             if self._good(source.frame_at(start)[0]) is not None:
@@ -211,9 +218,11 @@ class CaptureReader:
         self.damaged_readings += max(1, sum(1 for _ in ends))
 
     def _end_of_file(self, offset: int, frame_end: int | None) -> None:
-        """Files what follows the last good frame: zeros and an unfinished frame are torn, the rest is damage.
+        """Decides what the bytes after the last good frame are: zeros and an unfinished frame are torn, anything
+        else is damage.
 
-        A frame is unfinished when it is not all there (`frame_end` None), or zeros stand for its check.
+        A frame is unfinished when it is not all there (`frame_end` is None), or when there are zeros in place of
+        its check.
         """
         end = self._source.content_end(offset)
         unfinished = frame_end is None or (self.checked and frame_end - end >= CHECK_SIZE)
@@ -224,15 +233,16 @@ class CaptureReader:
             self._damage(offset, self.size_bytes)
 
     def _could_be_unfinished(self, offset: int, end: int) -> bool:
-        """Whether the last bytes can be one frame that was being written, and are not several whose first one has
-        lost its length: those of ours hold a check, those of the builtin are long."""
+        """Whether the last bytes can be a single frame that was being written. If they are several frames of which
+        the first has lost its length, then ours contain a check, and the builtin's are long."""
         if self.checked:
             return next(iter(self._source.ends_of_checks(offset, end)), None) is None
         return end - offset <= max(_MOST_UNFINISHED_BYTES, 2 * self._longest_bytes)
 
 
 def places_of(files: FileSystem, path: str, numbers: Collection[int]) -> list[tuple[int, int]]:
-    """The byte ranges [from, to) of the frames of the readings with these numbers."""
+    """Returns the byte ranges [from, to) of the frames that hold the readings with these numbers, counted from
+    0."""
     reader = CaptureReader(files, path)
     places = []
     first = 0
@@ -249,7 +259,7 @@ def places_of(files: FileSystem, path: str, numbers: Collection[int]) -> list[tu
 
 
 def is_blank(files: FileSystem, path: str) -> bool:
-    """Whether a file holds nothing but zeros, or nothing at all."""
+    """Whether a file is empty or holds nothing but zeros."""
     source = _Source(files, path)
     try:
         return source.content_end(0) == 0
@@ -258,7 +268,7 @@ def is_blank(files: FileSystem, path: str) -> bool:
 
 
 def count_checks(files: FileSystem, path: str) -> int:
-    """An estimate of the readings in a file of ours whose header is damaged."""
+    """Returns an estimate of the readings in a file of ours whose header is damaged."""
     source = _Source(files, path)
     try:
         return max(0, sum(1 for _ in source.ends_of_checks(0, source.size_bytes)) - 1)
@@ -267,9 +277,10 @@ def count_checks(files: FileSystem, path: str) -> int:
 
 
 def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
-    """The readings at the beginning of `window` whose checks fit, the end of the last one, and the longest frame.
+    """Returns the readings at the beginning of `window` whose checks match, the end of the last one, and the size
+    of the longest frame.
 
-    Every reading that is delivered passes here: it is written for speed.
+    Every reading that is delivered passes through here, so it is written for speed.
     """
     readings: list[bytes] = []
     start = longest = 0
@@ -295,13 +306,13 @@ def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
             if end - start > longest:
                 longest = end - start
             start = end
-    except (IndexError, ValueError, struct.error):  # it reaches beyond the window
+    except (IndexError, ValueError, struct.error):  # the frame reaches beyond the window
         pass
     return readings, start, longest
 
 
 def _whole_frames(window: bytes, header: DataCaptureMetadata) -> tuple[list[bytes], int, int]:
-    """The same of a file without checks."""
+    """Returns what `_good_frames` does, for a file without checks."""
     readings: list[bytes] = []
     start = longest = 0
     try:
@@ -322,7 +333,7 @@ def _whole_frames(window: bytes, header: DataCaptureMetadata) -> tuple[list[byte
 
 
 class _Source:
-    """An open file, for reading at any place."""
+    """An open file that can be read at any offset."""
 
     def __init__(self, files: FileSystem, path: str) -> None:
         self.path = path
@@ -334,13 +345,13 @@ class _Source:
             self.close()
             raise
         self._small: bytes | None = None
-        """All of a file that fits into a window, which is read once."""
+        """The whole content of a file that fits into one window, so that it is read only once."""
 
     def close(self) -> None:
         self.files.close(self._descriptor, self.path)
 
     def read(self, offset: int, size_bytes: int) -> bytes:
-        """The bytes from `offset` on; fewer than `size_bytes` at the end of the file."""
+        """Returns the bytes from `offset` on; fewer than `size_bytes` at the end of the file."""
         if self.size_bytes > WINDOW_BYTES:
             return self.files.read_at(self._descriptor, self.path, offset, size_bytes)
         if self._small is None:
@@ -348,7 +359,8 @@ class _Source:
         return self._small[offset : offset + size_bytes]
 
     def frame_at(self, offset: int) -> tuple[bytes | None, int]:
-        """The message whose frame begins at `offset` and the frame's end; None when it is not all there."""
+        """Returns the message whose frame begins at `offset`, and the end of the frame; None and `offset` when the
+        frame is not all there."""
         head = self.read(offset, _MAX_VARINT_BYTES)
         try:
             size, begin = read_varint(head, 0)
@@ -361,7 +373,7 @@ class _Source:
         return (message, end) if len(message) == size else (None, offset)
 
     def ends_of_checks(self, offset: int, end: int) -> Iterator[int]:
-        """The ends of all that looks like a check between `offset` and `end`."""
+        """Yields the ends of everything that looks like a check between `offset` and `end`."""
         while offset < end:
             window = self.read(offset, min(WINDOW_BYTES, end - offset))
             position = window.find(CHECK_TAG)
@@ -374,7 +386,7 @@ class _Source:
             offset += len(window) - len(CHECK_TAG) + 1
 
     def content_end(self, offset: int) -> int:
-        """Where the zeros at the end of the file begin; not before `offset`."""
+        """Returns where the zeros at the end of the file begin, but no less than `offset`."""
         end = self.size_bytes
         while end > offset:
             start = max(offset, end - WINDOW_BYTES)
@@ -386,7 +398,7 @@ class _Source:
 
 
 def _is_reading(message: bytes, header: DataCaptureMetadata) -> bool:
-    """Whether it is what a file with this header holds, as far as that can be told without a check."""
+    """Whether `message` is a reading that a file with this header holds, as far as can be known without a check."""
     try:
         kind = SensorData.FromString(message).WhichOneof("data")
     except DecodeError:
