@@ -171,8 +171,8 @@ class Store:
         return f"waiting for process {owner}, which has the lock of {self.capture_dir}"
 
     async def _recover(self) -> None:
-        """Recovers the `.prog` files that a crash left, in passes until no file has to be waited for, and again
-        whenever the walk finds one. Never returns."""
+        """Recovers the `.prog` files that a crash left, in passes until none is left that was written to a moment
+        before, and again whenever the walk finds one. Never returns."""
         while True:
             self._left_over.clear()
             self.recovered, self.recovered_all = "running", False

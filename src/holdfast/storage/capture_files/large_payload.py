@@ -59,8 +59,8 @@ class LargePayload:
                 yield chunk
                 check = zlib.crc32(chunk, check)
                 offset += len(chunk)
-            told = self.files.read_at(descriptor, self.path, end, CHECK_SIZE)
-            if self.seed is not None and told != check_field(check):
+            stored_check = self.files.read_at(descriptor, self.path, end, CHECK_SIZE)
+            if self.seed is not None and stored_check != check_field(check):
                 raise StorageError("read", self.path, OSError(errno.EIO, "it was damaged while it was sent"))
         finally:
             self.files.close(descriptor, self.path)

@@ -202,12 +202,13 @@ class CaptureReader:
             return split_check(message, self._seed)
         return message if _is_reading(message, self.metadata) else None
 
-    def _next_good_frame(self, offset: int, told: int) -> int | None:
+    def _next_good_frame(self, offset: int, claimed_end: int) -> int | None:
         """Returns where the next good frame begins after damage at `offset`; None when there is none. It is looked
-        for at `told`, where the damaged frame claims to end, and after everything that looks like a check, since
-        frames end with one."""
+        for at `claimed_end`, where the damaged frame claims to end, and after everything that looks like a check,
+        since frames end with one."""
         source = self._source
-        for start in heapq.merge([told] if told > offset else [], source.ends_of_checks(offset, self.size_bytes)):
+        claimed = [claimed_end] if claimed_end > offset else []
+        for start in heapq.merge(claimed, source.ends_of_checks(offset, self.size_bytes)):
             if self._good(source.frame_at(start)[0]) is not None:
                 return start
         return None

@@ -107,7 +107,7 @@ class Completion:
         self._settled: list[Future[None]] = []
         self._stopping = False
         self._ended = False
-        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-sync-disk", daemon=True)
+        self._thread = threading.Thread(target=self._run_until_ended, name="holdfast-sync-disk", daemon=True)
         self._thread.start()
 
     def configure(self, interval_s: float) -> None:
@@ -173,7 +173,7 @@ class Completion:
         self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    def _run_for_ever(self) -> None:
+    def _run_until_ended(self) -> None:
         while not self._ended:
             try:
                 self._run()

@@ -135,7 +135,7 @@ class DiskWriter:
         self._last_error: str | None = None
         self.finished_bytes = 0
         """How much of the disk all finished files took up together. Never falls."""
-        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-disk", daemon=True)
+        self._thread = threading.Thread(target=self._run_until_ended, name="holdfast-disk", daemon=True)
         self._thread.start()
 
     def configure(self, flush_interval_s: float, fsync_interval_s: float) -> None:
@@ -251,7 +251,7 @@ class DiskWriter:
             self._condition.notify()
         await asyncio.shield(asyncio.wrap_future(done))
 
-    def _run_for_ever(self) -> None:
+    def _run_until_ended(self) -> None:
         while not self._ended:
             try:
                 self._run()
