@@ -13,8 +13,11 @@ import pytest
 from demo.cloud import LocalCloud
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.capture.methods import sensor
 from holdfast.manager import Manager
 from holdfast.status import status
+from holdfast.steering.settings_file import Setting
+from holdfast.storage import layout
 from holdfast.storage.space.local_copy import LocalCopy
 
 from .storage import samples
@@ -97,6 +100,24 @@ async def test_what_has_a_low_priority_goes_first_by_the_config(world: World) ->
 
     await eventually(lambda: deleted().get("b", 0) > 0)
     assert deleted()["a"] == 0
+
+
+@pytest.mark.parametrize("paused", ["a", "capture"])
+async def test_files_keep_their_priority_while_their_method_is_off_or_paused(paused: str, world: World) -> None:
+    def applied(hz_of_b: float) -> list[int]:
+        hz = {"a": 50.0, "b": hz_of_b}
+        methods = [
+            {"name": name, "method": "Readings", "capture_frequency_hz": hz[name], "priority": 9} for name in hz
+        ]
+        world.apply("a", "b", capture_methods=methods)
+        store = world.manager.engine.store  # type: ignore[union-attr]
+        return [
+            store.limits.priority(layout.collector_folder(store.root, sensor.API, name, "Readings")) for name in hz
+        ]
+
+    assert applied(50.0) == [9, 9]
+    await world.manager.steering.settings.set(Setting(paused), persist=False)
+    assert applied(0.0) == [9, 9]
 
 
 @needs_tmpfs

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -113,12 +113,12 @@ class Manager:
             self._end = None
         engine = self.engine = self.engine or self._start(config)
         configured, config = config, placed(self.files, config)
-        # Steering decides together with the config what is to run, and what runs decides which files the stores
-        # keep longest. Collectors write into a store and into MongoDB's spool, so both are there before them. Sync
-        # comes last: it sends from the stores, and asks steering whether it has to wait.
+        # Steering decides together with the config what is to run, and that says which files the stores keep
+        # longest. Collectors write into a store and into MongoDB's spool, so both are there before them. Sync comes
+        # last: it sends from the stores, and asks steering whether it has to wait.
         self.steering.configure(config, resources.apis, resources.client, lambda: engine.store.owned)
         to_run = self._resolve(config, resources)
-        engine.stores.configure(configured, config, _priorities(self.resolutions))
+        engine.stores.configure(configured, config, self._priorities(config, resources))
         engine.mongo.configure(config.mongo_capture_config, _spool_place(config, engine.store))
         engine.capture.unmute_warnings()
         engine.capture.apply(self._specs(to_run, config, resources))
@@ -255,6 +255,17 @@ class Manager:
         specs = (self.spec_of(found, tags, resources, config) for found, tags in to_run)
         return [spec for spec in specs if spec is not None]
 
+    def _priorities(self, config: Config, resources: Resources) -> dict[str, int]:
+        """Returns the priorities of capture files by their folder inside the capture folder; the highest where
+        methods share a folder. Files keep theirs while their method is off or paused."""
+        priorities: dict[str, int] = {}
+        for found in (*self.resolutions, *resolve((*config.methods, *config.off_methods), resources.apis)):
+            if found.table is not None:
+                name = short_name(found.method.name)
+                folder = layout.collector_folder("", found.api, name, found.method.method)
+                priorities[folder] = max(found.method.priority, priorities.get(folder, 0))
+        return priorities
+
     def spec_of(
         self, found: Resolution, tags: tuple[str, ...], resources: Resources, config: Config
     ) -> CollectorSpec | None:
@@ -313,18 +324,6 @@ class Manager:
         missing = sorted({found.method.name for found in self.resolutions if found.waiting})
         if missing:
             logger.info("not there yet, and captured when it appears: %s", ", ".join(missing))
-
-
-def _priorities(resolutions: Iterable[Resolution]) -> dict[str, int]:
-    """Returns the priorities of capture files by their folder inside the capture folder; the highest where methods
-    that differ in their parameters share a folder."""
-    priorities: dict[str, int] = {}
-    for found in resolutions:
-        if found.table is not None:
-            name = short_name(found.method.name)
-            folder = layout.collector_folder("", found.api, name, found.method.method)
-            priorities[folder] = max(found.method.priority, priorities.get(folder, 0))
-    return priorities
 
 
 def _spool_place(config: Config, store: Store) -> SpoolPlace:
