@@ -113,6 +113,7 @@ def test_every_part_of_the_package_has_a_layer() -> None:
         ("holdfast.storage.capture_files.frames", "from ...mongo import capture"),
         ("holdfast.storage.capture_files.frames", "from ... import sync"),
         ("holdfast.storage.ledger.ledger", "from ...status import status"),
+        ("holdfast.storage.stores", "from ..capture.resolve import Resolution"),
         ("holdfast.capture.engine", "from ..sync import cloud"),
         ("holdfast.capture.engine", "from ..mongo import MongoCapture"),
         ("holdfast.mongo.capture", "from ..capture.collector import CollectorSpec"),

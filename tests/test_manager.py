@@ -1,4 +1,4 @@
-"""The life of the whole, with resources in this process and a local cloud."""
+"""The life of the whole program, with resources in this process and a local cloud."""
 
 from __future__ import annotations
 
@@ -89,13 +89,13 @@ class World:
 
     @property
     def delivered(self) -> list[float]:
-        """The numbers that the cloud has."""
+        """Returns the numbers that the cloud has."""
         path = self.folder / "cloud" / "readings" / "a" / "Readings.jsonl"
         rows = path.read_text().splitlines() if path.exists() else []
         return [json.loads(row)["data"]["readings"]["seq"] for row in rows]
 
     def stored(self, folder: str = "capture") -> dict[str, list[float]]:
-        """The numbers in the complete capture files, by resource, in the order of their files."""
+        """Returns the numbers in the complete capture files, by resource, in the order of their files."""
         numbers: dict[str, list[float]] = {}
         for path in sorted((self.folder / folder).rglob("*.capture")):
             found = samples.scan(path.read_bytes())
@@ -313,7 +313,7 @@ async def test_the_sum_is_kept_across_restarts(world: World) -> None:
     (of_a,) = status(world.manager)["ledger"]["collectors"]
     assert (of_a["resource"], of_a["on_disk"], of_a["dropped"]) == ("a", 0, {})
     assert of_a["captured"] == of_a["delivered"] == len(set(world.delivered)) == len(world.delivered)
-    assert of_a["captured"] >= world.client.served["a"] - 3  # those that a stop gave up
+    assert of_a["captured"] >= world.client.served["a"] - 3  # three calls may have been given up by a stop
 
 
 async def test_counts_of_a_newer_version_are_left_alone(world: World) -> None:

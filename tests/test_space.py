@@ -1,4 +1,5 @@
-"""Limits, memory mode and the local copy in the whole: real files, a local cloud, a sensor in this process."""
+"""Limits, memory mode and the local copy in the whole program: real files, a local cloud, a sensor in this
+process."""
 
 from __future__ import annotations
 
@@ -47,7 +48,7 @@ def memory_of(world: World) -> Path:
 
 
 def stored(folder: Path) -> int:
-    """Readings in complete files."""
+    """Returns the number of readings in complete files."""
     return sum(len(samples.scan(path.read_bytes()).readings) for path in folder.rglob("*.capture"))
 
 
@@ -62,7 +63,7 @@ def collectors(world: World) -> list[dict[str, Any]]:
 
 
 async def again(world: World) -> None:
-    """The process ends, and another begins."""
+    """Ends the process and starts another."""
     await world.manager.stop()
     world.manager = Manager(world.environment, FileSystem(), SystemClock())
 

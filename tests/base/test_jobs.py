@@ -1,4 +1,4 @@
-"""Jobs go on by themselves, and neither those that run nor those that are remembered grow without a bound."""
+"""Jobs need no caller that waits for them, and both running and remembered jobs are bounded."""
 
 from __future__ import annotations
 

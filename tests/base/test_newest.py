@@ -1,4 +1,4 @@
-"""What is remembered with a bound: the newest entries, and the first of a list."""
+"""Bounded memory: the newest entries of a dictionary, and the first of a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What somebody gave is shown in part where it is long, and compared with what is known where it is not."""
+"""Long values are shown in part, and only short names are compared with the known ones."""
 
 from __future__ import annotations
 

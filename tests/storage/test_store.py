@@ -1,4 +1,4 @@
-"""A store: one capture folder, ours when its lock is, and let go whole."""
+"""A store is one capture folder: it is ours when its lock is, and closing it frees all of it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def a_store(folder: Path) -> Store:
 
 @pytest.fixture
 async def linked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Store]:
-    """Its folder is reached by a symbolic link, as one that lies on another disk often is."""
+    """A store whose folder is reached by a symbolic link, as folders on another disk often are."""
     monkeypatch.setattr(store_module, "_RECOVER_AGAIN_S", 0.0)
     (tmp_path / "disk").mkdir()
     (tmp_path / "capture").symlink_to(tmp_path / "disk")

@@ -1,4 +1,4 @@
-"""The capture folders: which are open, which drain, and that none stays open behind."""
+"""The capture folders: which are open, which drain, and that none stays open at the end."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.waiting import eventually
 
 
 class Users:
-    """Says when it is done with a store; notes what it was asked."""
+    """Users of the stores who are done with them when a test says so."""
 
     def __init__(self) -> None:
         self.writes_no_more = asyncio.Event()
@@ -68,7 +68,7 @@ class World:
 
 
 async def a_moment() -> None:
-    """Lets everything run that waits for nothing."""
+    """Runs everything that does not have to wait."""
     for _ in range(50):
         await asyncio.sleep(0)
 
@@ -181,7 +181,7 @@ async def test_close_ends_what_drains_and_waits_for_what_is_being_closed(
 
 
 def leave_in_memory(world: World) -> None:
-    """What an earlier run left there."""
+    """Makes the data that an earlier run left."""
     (world.folder / "memory").mkdir(mode=0o700)
     (world.folder / "memory" / "x").write_bytes(b"x")
 

@@ -1,4 +1,4 @@
-"""One capture file: whole frames only, private to the user, `.capture` when it is complete."""
+"""A capture file holds whole frames only, is private to the user, and is called `.capture` when it is complete."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Frames: what is written is what protobuf would write, and protobuf reads it."""
+"""Frames are what protobuf itself would write, and protobuf reads them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ TIMES_NS = st.integers(min_value=0, max_value=2**62)
 
 
 def _sensor_data(requested_ns: int, received_ns: int, values: dict[str, Any]) -> SensorData:
-    """As protobuf itself builds it."""
+    """Returns what protobuf itself builds."""
     requested, received = Timestamp(), Timestamp()
     requested.FromNanoseconds(requested_ns)
     received.FromNanoseconds(received_ns)

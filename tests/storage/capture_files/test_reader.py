@@ -140,7 +140,7 @@ def test_zeros_behind_a_torn_frame_deliver_nothing_extra(checked: bool, zeros: i
     for cut in range(last_start + 1, len(data)):
         found = samples.scan(data[:cut] + bytes(zeros))
         if checked:
-            assert found.readings in (written[:2], written)  # the last one's check may end in the zeros
+            assert found.readings in (written[:2], written)  # the check of the last one may end in zeros itself
         else:
             assert found.readings[:2] == written[:2]
             assert len(found.readings) <= 3
@@ -211,7 +211,7 @@ SAMPLE_FILES = [
 
 
 def _parts(header: DataCaptureMetadata, written: list[bytes]) -> dict[str, list[int]]:
-    """The offsets of all bytes of a file of ours, by what they are."""
+    """Returns the offsets of all bytes in a file of ours, by what they belong to."""
     ends = samples.ends(header, written, checked=True)
     found: dict[str, list[int]] = {}
     for kind, (start, end), message in zip(
@@ -286,7 +286,7 @@ def test_a_flipped_length_that_leads_to_a_later_frame_costs_one_reading() -> Non
 
 @pytest.mark.parametrize("part", ["body of a header", "sum of a header"])
 def test_a_flipped_bit_in_a_header_that_nothing_follows_is_a_damaged_file(part: str) -> None:
-    """No frame tells then that there were checks."""
+    """No frame shows then that there were checks."""
     header = samples.metadata()
     data = samples.our_file(header, [])
     for bit in (8 * offset + bit for offset in _parts(header, [])[part] for bit in range(8)):
@@ -334,7 +334,7 @@ def test_any_two_flipped_bits_never_alter_or_invent_a_reading(data: st.DataObjec
     written = samples.messages(4)
     file = bytearray(samples.our_file(samples.metadata(), written))
     bits = 8 * len(file)
-    # Half of the draws go for the places whose damage could make the file pass for the builtin's.
+    # Half of the draws hit the places whose damage could make the file look like the builtin's.
     special = st.integers(0, 8 * 60)
     for position in data.draw(st.tuples(st.integers(0, bits - 1) | special, st.integers(0, bits - 1) | special)):
         file[position // 8] ^= 1 << position % 8
@@ -364,7 +364,7 @@ def test_every_pair_of_flips_in_the_check_tags_of_header_and_first_frames_is_not
 @samples.BOTH
 @pytest.mark.parametrize("zeros", [1, 40, 700])
 def test_a_tail_of_zeros_from_any_point_on_makes_no_reading_up(checked: bool, zeros: int) -> None:
-    """What a power cut leaves of a file whose size was safe and whose content was not."""
+    """A power cut may leave a file with its full size but only a part of its content."""
     header, written = samples.metadata(), samples.messages(3)
     data = samples.file_of(checked)(header, written)
     ends = samples.ends(header, written, checked=checked)
@@ -376,14 +376,14 @@ def test_a_tail_of_zeros_from_any_point_on_makes_no_reading_up(checked: bool, ze
             assert (found.readings, found.torn_bytes, found.torn_readings) == (written[:whole], zeros, 0)
         if checked:
             assert found.readings in (written[:whole], written[: whole + 1])  # its last bytes may be zeros
-        else:  # where zeros end a number that was begun, nobody can tell
+        else:  # where a number is cut off and zeros follow, that can't be known
             begun = SensorData.FromString(written[whole]).metadata
             assert len(found.readings) <= whole + 1
             assert all(SensorData.FromString(reading).metadata == begun for reading in found.readings[whole:])
 
 
 def test_a_flipped_bit_in_a_file_of_the_builtin_alters_at_most_one_reading_and_makes_none_up() -> None:
-    """It has no checks: an altered value can't be seen."""
+    """It has no checks, so an altered value can't be noticed."""
     written = samples.messages(4)
     data = samples.builtin_file(samples.metadata(), written)
     for bit in range(8 * len(data)):
@@ -421,7 +421,7 @@ def test_the_last_frame_of_ours_with_a_flipped_length_is_damage_and_not_torn() -
 
 
 def test_a_frame_of_the_builtin_that_is_too_long_for_an_unfinished_one_is_damage() -> None:
-    """Its writer leaves at most a buffer of it; several frames whose first length is wrong are longer than that."""
+    """Its writer leaves at most one buffer; several frames of which the first has a wrong length are longer."""
     few, many = samples.messages(10), samples.messages(200)
     for written, damaged in ((few, False), (many, True)):
         data = bytearray(samples.builtin_file(samples.metadata(), written))

@@ -1,4 +1,4 @@
-"""Reading a file a window at a time: where the windows end makes no difference."""
+"""A file is read one window at a time: where the windows end makes no difference."""
 
 from __future__ import annotations
 
@@ -95,7 +95,7 @@ def test_windows_make_no_difference_to_a_damaged_file(checked: bool, data: st.Da
 
 
 def test_a_window_that_ends_anywhere_costs_no_frame_behind_damage() -> None:
-    """The check behind which the scan goes on may lie across two windows."""
+    """The check after which reading continues may lie across two windows."""
     header, written = samples.metadata(), samples.messages(6)
     ends = samples.ends(header, written, checked=True)
     for lost in range(1, 60):

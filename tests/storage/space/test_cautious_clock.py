@@ -1,4 +1,4 @@
-"""Time for those who delete by age: a clock that jumps ahead and comes back makes nothing old."""
+"""The clock for deletion by age: when the wall clock jumps ahead and comes back, nothing becomes old."""
 
 from __future__ import annotations
 

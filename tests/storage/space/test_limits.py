@@ -1,4 +1,4 @@
-"""What the limits delete, and what they never do: on real files, with a disk whose fullness the test says."""
+"""What the limits delete and what they never delete, on real files, with a disk whose fullness the test sets."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ HOUR_NS = 3_600_000_000_000
 
 
 class Disk(FaultyFileSystem):
-    """`used` of its `total_bytes` are taken, by whomever."""
+    """A disk of which the share `used` of its `total_bytes` is taken."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -83,7 +83,7 @@ class Folder:
         self.limits.configure(Rules(SpaceLimits(**values), check_disk, by_folder))
 
     def fill(self, files: int, name: str = "lidar", begin_ns: int = START_NS) -> list[Path]:
-        """Complete files, one a second, that capture has just finished."""
+        """Writes complete files, one for each second, as if capture had just finished them."""
         folder = self.root / layout.collector_folder("", samples.API, name, "Readings")
         folder.mkdir(parents=True, exist_ok=True)
         paths = []

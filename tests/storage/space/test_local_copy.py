@@ -1,4 +1,4 @@
-"""The copy of what was delivered: kept, bounded, and in nobody's way."""
+"""The local copy of delivered files: it is bounded, and nothing fails because of it."""
 
 from __future__ import annotations
 
@@ -72,7 +72,8 @@ def test_the_oldest_go_when_there_are_too_many(place: Place) -> None:
 
 @pytest.fixture
 def aging(place: Place) -> Place:
-    """Keeps for an hour one file that is there; the clock is the system's, whose time is that of delivery."""
+    """Returns a copy that keeps files for an hour, with one file in it, on the system's clock, by which files
+    age."""
     place.clock.step_wall((time.time_ns() - place.clock.time_ns()) / 1e9)
     place.made(most_age_s=3600.0)
     place.keep(place.capture / "x")
@@ -140,7 +141,7 @@ def test_to_another_file_system_a_file_is_copied_whole_before_it_goes(place: Pla
 
 
 def source_mode(folder: Path) -> int:
-    """What others may do to a file that a program makes without a thought."""
+    """Returns the access that other users get to a file that is made without care."""
     made = folder / "made"
     made.touch()
     return made.stat().st_mode & 0o077

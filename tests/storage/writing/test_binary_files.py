@@ -1,4 +1,5 @@
-"""Binary readings on the disk: each a file of its own, never copied, bounded in memory, dropped one by one."""
+"""Binary readings on the disk: each is a file of its own, never copied, bounded in memory, and dropped by
+itself."""
 
 from __future__ import annotations
 
@@ -49,7 +50,7 @@ def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
 
 @pytest.fixture
 async def writer(files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> AsyncIterator[DiskWriter]:
-    """It flushes when told to, or when much waits."""
+    """It flushes only when it is asked to, or when much waits in memory."""
     writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
     yield writer
     files.resume_writes()
@@ -66,7 +67,7 @@ def put(appender: Appender, *payload: Buffer, mime_type: str = "image/png", anno
 
 
 def stored(folder: Path, extension: str = ".capture") -> list[tuple[str, bytes]]:
-    """MIME type and payload of each file, as plain protobuf and as our own reader find them."""
+    """Returns MIME type and payload of each file, which plain protobuf and our reader must agree on."""
     found = []
     for path in samples.files_under(folder, extension):
         data = path.read_bytes()
@@ -151,7 +152,7 @@ async def test_payloads_beyond_the_bound_are_dropped_and_counted_until_the_disk_
     for number in range(1, 20):
         put(appender, str(number).encode() * 3000)
         assert writer.pending_bytes <= 10_000
-    # The one that is being written still counts: it is in memory, too.
+    # The reading that is being written still counts, since it is in memory.
     assert counts(ledger).dropped == {"disk_too_slow": 17}
     files.resume_writes()
     await flushed

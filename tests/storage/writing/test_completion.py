@@ -33,7 +33,7 @@ ENCODER = FrameEncoder(samples.metadata())
 
 
 class Watched(FaultyFileSystem):
-    """Tells when something was synced or renamed, and can hold a sync up."""
+    """A file system that notes syncs and renames, and can hold up a sync."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -156,7 +156,7 @@ async def test_a_sync_that_fails_keeps_no_file_from_its_name_and_is_told(
 def test_a_file_that_is_handed_over_gets_its_name_without_being_told(
     count: int, files: Watched, tmp_path: Path
 ) -> None:
-    """Within the interval; many of them need not wait for it."""
+    """They are completed within the interval; many of them do not wait for it."""
     completion = make(files, tmp_path, 0.05 if count == 1 else NEVER_S)
     for _ in range(count):
         completion.hand(LIDAR, a_file(files, tmp_path))

@@ -1,4 +1,4 @@
-"""The disk thread: what is appended comes to the disk in order, or is dropped and counted."""
+"""The disk thread: readings that are appended get to the disk in order, or are dropped and counted."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
 
 @pytest.fixture
 async def writer(files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> AsyncIterator[DiskWriter]:
-    """It flushes when told to only."""
+    """It flushes only when it is asked to."""
     writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
     yield writer
     files.resume_writes()
@@ -55,7 +55,7 @@ def append(appender: Appender, count: int, first: int = 0) -> None:
 
 
 def assert_sum(ledger: Ledger, folder: Path, extension: str = ".capture") -> ReadingCounts:
-    """Every captured reading is in a file or dropped, as the files themselves say."""
+    """Asserts that every captured reading is in a file or dropped, as the files themselves say."""
     for collector, counts in ledger.readings().items():
         found = [r for r in samples.files_under(folder, extension) if r.parent.parent.name == collector[1]]
         on_disk = sum(len(samples.scan(path.read_bytes()).readings) for path in found)
@@ -105,7 +105,7 @@ async def test_files_lie_where_the_builtin_puts_them(writer: DiskWriter, tmp_pat
 async def test_a_file_is_rotated_when_it_is_larger_than_the_maximum(
     writer: DiskWriter, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """As in the builtin: the reading that passes the maximum is the file's last one."""
+    """The builtin does the same: the reading that exceeds the maximum is the last one of its file."""
     encoder = frames.FrameEncoder(samples.metadata())
     sizes = [len(encoder.encode(message)) for message in samples.messages(100)]
     maximum = 1000
@@ -140,7 +140,8 @@ async def test_a_file_of_just_the_maximum_is_not_rotated(writer: DiskWriter, tmp
 async def test_two_collectors_at_the_same_moment_keep_their_readings_apart(
     files: FaultyFileSystem, ledger: Ledger, tmp_path: Path
 ) -> None:
-    """They share a folder (two sets of parameters) and, on a clock that stands, the time."""
+    """Two collectors that differ in their parameters share a folder; on a clock that stands still, also the
+    time."""
     writer = DiskWriter(files, FakeClock(), ledger, str(tmp_path), NEVER_S)
     appenders = [writer.open(samples.metadata(tags=(tag,)), 200) for tag in ("a", "b")]
     for number, appender in enumerate(appenders):
@@ -158,7 +159,7 @@ async def test_two_collectors_at_the_same_moment_keep_their_readings_apart(
 
 
 class WatchedClock(FakeClock):
-    """Says when the disk thread has looked at it again."""
+    """A clock that notes when the disk thread has read it again."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -177,7 +178,7 @@ async def test_a_reading_waits_for_the_flush_interval_and_no_longer(
     clock = WatchedClock()
     writer = DiskWriter(files, clock, ledger, str(tmp_path), interval_s)
     append(open_lidar(writer), 3)
-    for _ in range(6):  # each look is at least one real wait of the thread
+    for _ in range(6):  # each time the clock is read, the thread has waited at least once
         await asyncio.to_thread(clock.looked.acquire)
     assert samples.files_under(tmp_path, ".prog") == []
     await clock.advance(interval_s)
@@ -185,7 +186,7 @@ async def test_a_reading_waits_for_the_flush_interval_and_no_longer(
         if samples.files_under(tmp_path, ".prog") and writer.pending_bytes == 0:
             break
         await asyncio.to_thread(clock.looked.acquire, timeout=0.1)
-    await writer.complete(())  # the thread is through with what it was doing
+    await writer.complete(())  # the thread has finished what it was doing
     assert samples.numbers_under(tmp_path, ".prog") == [0, 1, 2]
     await writer.close()
 
@@ -196,7 +197,7 @@ async def test_a_thread_that_comes_late_flushes_at_once(
     writer = DiskWriter(files, LateClock(), ledger, str(tmp_path), 600.0)
     files.stall_writes()
     append(open_lidar(writer), 3)
-    await set_in_thread(files.stalled)  # nobody asked for it
+    await set_in_thread(files.stalled)  # without a call of flush
     files.resume_writes()
     await writer.complete(())
     assert samples.numbers_under(tmp_path, ".prog") == [0, 1, 2]
@@ -211,7 +212,7 @@ async def test_readings_are_flushed_again_and_again_without_being_told(
     for number in range(3):
         files.stall_writes()
         append(appender, 1, number)
-        await set_in_thread(files.stalled)  # nobody asked for it
+        await set_in_thread(files.stalled)  # without a call of flush
         files.resume_writes()
         await writer.complete(())
         assert samples.numbers_under(tmp_path, ".prog") == list(range(number + 1))

@@ -145,7 +145,7 @@ class CaptureReader:
         """Returns the readings of the good frames from `offset` on that lie in one window."""
         window = self._source.read(offset, WINDOW_BYTES)
         readings, end, longest = (
-            _good_frames(window, self._seed) if self.checked else _whole_frames(window, self.metadata)
+            _checked_frames(window, self._seed) if self.checked else _unchecked_frames(window, self.metadata)
         )
         self._took(len(readings), offset + end, longest)
         return readings
@@ -277,7 +277,7 @@ def count_checks(files: FileSystem, path: str) -> int:
         source.close()
 
 
-def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
+def _checked_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
     """Returns the readings at the beginning of `window` whose checks match, the end of the last one, and the size
     of the longest frame.
 
@@ -312,8 +312,8 @@ def _good_frames(window: bytes, seed: int) -> tuple[list[bytes], int, int]:
     return readings, start, longest
 
 
-def _whole_frames(window: bytes, header: DataCaptureMetadata) -> tuple[list[bytes], int, int]:
-    """Returns what `_good_frames` does, for a file without checks."""
+def _unchecked_frames(window: bytes, header: DataCaptureMetadata) -> tuple[list[bytes], int, int]:
+    """Returns what `_checked_frames` does, for a file without checks."""
     readings: list[bytes] = []
     start = longest = 0
     try:
