@@ -75,13 +75,15 @@ class Engine:
         return self.stores.main
 
     async def settled(self) -> None:
-        """See `stores.Users`, as for the next two."""
+        """See `Users.settled`."""
         await self.capture.settled()
 
     async def drained(self, store: Store) -> None:
+        """See `Users.drained`."""
         await self.mongo.drained(store.capture_dir)
 
     async def release(self, store: Store) -> None:
+        """See `Users.release`."""
         await self.mongo.release(store.capture_dir)
         await self.uplink.sync.release(store)
 
@@ -98,8 +100,11 @@ class Manager:
         self.started_s = clock.monotonic()
         self.clock = clock
         self.config: Config | None = None
+        """The configuration that holds, as it was placed; None before the first."""
         self.resolutions: list[Resolution] = []
+        """What becomes of each method that the config and its steering want to run."""
         self.engine: Engine | None = None
+        """What runs; None before the first configuration and after `stop`."""
         self.resources = Resources()
         self.steering = Steering(files, clock, self._steer)
         self.jobs = Jobs(clock)
