@@ -10,8 +10,9 @@ Terms:
   zeros there.
 
 Readings are never decoded here, except to find out whether a message without a check is a reading at all, and to
-split the old files of camera.GetImages. No file is in memory as a whole, and nothing is deleted.
+split the old files of camera.GetImages. A file larger than one window is never in memory as a whole. Nothing is
+counted or sent here, and no file with a reading in it is deleted.
 
-Capture may import `frames`, which builds messages, and `protobuf_wire`; sync reads files by `reader` and its parts.
-Only the disk thread and recovery change files.
+Capture imports `frames`, which builds messages, `protobuf_wire`, and `capture_file` for the name of a type. Sync
+reads files by `reader`, `large_payload` and `old_images`. Only `capture_file` writes.
 """
