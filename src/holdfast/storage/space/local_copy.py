@@ -45,8 +45,7 @@ class LocalCopy:
     def __init__(self, files: FileSystem, clock: Clock, settings: CopySettings) -> None:
         self.settings = settings
         self.bytes: int | None = None
-        """How much of the disk the kept files take up; None until they are counted, and when a count is
-        outdated."""
+        """How much of the disk the kept files take up; None until they were counted once."""
         self.failed = 0
         """How many files could not be kept."""
         self.last_error = ""
