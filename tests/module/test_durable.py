@@ -29,10 +29,10 @@ from viam.utils import dict_to_struct
 
 from demo.cloud import LocalCloud
 from holdfast import config as config_module
+from holdfast.base.bounded import Listed
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.jobs import Job
-from holdfast.base.listed import Listed
 from holdfast.base.protobuf_values import plain
 from holdfast.storage.lock import FolderLock
 from holdfast.sync.manual import SyncReport

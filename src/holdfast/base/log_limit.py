@@ -18,7 +18,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from .newest import Newest
+from .bounded import Newest
 
 INTERVAL_S = 60.0
 MOST_OF_A_KIND = 20

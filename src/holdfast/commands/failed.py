@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.bounded import Listed
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
-from ..base.listed import Listed
 from ..base.tasks import in_thread
 from ..base.words import shown
 from ..errors import CommandError, NotReadyError, StorageError, printable

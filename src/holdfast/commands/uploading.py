@@ -13,8 +13,8 @@ import mimetypes
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.bounded import Listed
 from ..base.jobs import Job
-from ..base.listed import Listed
 from ..base.mime_types import EXTENSIONS, extension_of
 from ..base.words import shown
 from ..errors import CommandError, NotUploadedError, printable

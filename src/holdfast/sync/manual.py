@@ -7,8 +7,8 @@ import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
+from ..base.bounded import Listed
 from ..base.filesystem import EntryKind, FileSystem, is_in
-from ..base.listed import Listed
 from ..errors import CommandError, StorageError, printable
 from ..storage import layout
 from .found import Found, Outcome

@@ -14,8 +14,8 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ..base.bounded import Newest
 from ..base.clock import Clock
-from ..base.newest import Newest
 from .cloud.backoff import Backoff, unit_backoff
 
 MAX_FILES = 10_000

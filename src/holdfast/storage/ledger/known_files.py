@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ...base.bounded import Newest
 from ...base.filesystem import FileSystem
-from ...base.newest import Newest
 from .. import layout
 from .journal import Record
 from .moves import Move, from_record, to_record

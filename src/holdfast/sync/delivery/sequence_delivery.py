@@ -12,8 +12,8 @@ from collections.abc import Callable
 
 from viam.proto.app.data import CreateSequenceRequest, SequenceResourceFilter
 
+from ...base.bounded import Newest
 from ...base.filesystem import FileSystem
-from ...base.newest import Newest
 from ...base.tasks import in_thread
 from ...errors import DamagedFileError
 from ...storage.quarantine.quarantine import quarantine_sequence

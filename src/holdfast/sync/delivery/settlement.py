@@ -12,8 +12,8 @@ import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...base.bounded import Newest
 from ...base.filesystem import FileSystem, is_in
-from ...base.newest import Newest
 from ...errors import StorageError
 from ...storage import layout
 from ...storage.capture_files.reader import CaptureReader, places_of

@@ -14,8 +14,8 @@ import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
+from ...base.bounded import Newest
 from ...base.filesystem import FileSystem
-from ...base.newest import Newest
 from ...config import HIGHEST_PRIORITY
 from ...storage.store import Store
 from ..found import Found

@@ -17,9 +17,9 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
+from ...base.bounded import Listed
 from ...base.clock import Clock
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
-from ...base.listed import Listed
 from ...errors import StorageError, printable
 from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..found import Found

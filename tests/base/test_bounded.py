@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.base.listed import MAX_LISTED, Listed
-from holdfast.base.newest import Newest
+from holdfast.base.bounded import MAX_LISTED, Listed, Newest
 
 
 def test_the_oldest_entry_is_forgotten_and_one_that_is_set_again_is_new() -> None:
