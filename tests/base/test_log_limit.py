@@ -56,6 +56,17 @@ def test_lines_of_one_kind_are_few_and_those_left_out_are_told(log: Log) -> None
     ]
 
 
+def test_a_line_that_is_left_out_counts_once_however_often_it_comes(log: Log) -> None:
+    for number in range(MOST_OF_A_KIND):
+        log.disk_error(str(number))
+    for _ in range(50):
+        log.disk_error("one more")
+        log.disk_error("and another")
+    log.now_s += INTERVAL_S
+    log.disk_error("again")
+    assert log.lines[-1] == "disk: again (2 lines like this were left out before)"
+
+
 def test_one_kind_does_not_silence_another(log: Log) -> None:
     for number in range(100):
         log.disk_error(str(number))

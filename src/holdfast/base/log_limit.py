@@ -64,11 +64,11 @@ class LogLimit(logging.Handler):
         seen = self._seen((record.pathname, record.lineno))
         if now_s - seen.since_s >= INTERVAL_S:
             seen.since_s, seen.passed = now_s, 0
+        self._texts[text] = now_s
         if seen.passed >= MOST_OF_A_KIND:
             seen.left_out += 1
             return
         seen.passed += 1
-        self._texts[text] = now_s
         self._hand_on(_with_left_out(record, seen.left_out) if seen.left_out else record)
         seen.left_out = 0
 
