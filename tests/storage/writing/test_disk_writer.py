@@ -322,7 +322,12 @@ async def test_one_collectors_bad_folder_does_not_stop_the_others(
 
 
 async def test_a_stalled_disk_fills_the_buffers_and_then_readings_are_dropped_and_counted(
-    files: FaultyFileSystem, writer: DiskWriter, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    files: FaultyFileSystem,
+    writer: DiskWriter,
+    ledger: Ledger,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     monkeypatch.setattr(disk_writer, "MAX_PENDING_BYTES", 10_000)
     appender = open_lidar(writer)
@@ -336,6 +341,7 @@ async def test_a_stalled_disk_fills_the_buffers_and_then_readings_are_dropped_an
     assert set(dropped) == {"disk_too_slow"}
     kept = 1001 - dropped["disk_too_slow"]
     assert kept > 50
+    assert caplog.text.count("the disk takes readings too slowly") == 1
     files.resume_writes()
     await flushed
     await writer.flush()

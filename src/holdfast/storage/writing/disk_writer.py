@@ -128,6 +128,8 @@ class DiskWriter:
         self._unwritten_since_s: float | None = None
         """When the oldest reading was taken that is not written yet."""
         self._early = False
+        self._full = False
+        """Whether the last reading found no room."""
         self._stopping = False
         self._ended = False
         self._ends_at_s: float | None = None
@@ -139,7 +141,7 @@ class DiskWriter:
         self._thread.start()
 
     def configure(self, flush_interval_s: float, fsync_interval_s: float) -> None:
-        """Makes these intervals hold. A wait that has begun keeps its end."""
+        """Makes these intervals hold. A shorter interval holds after the wait that has begun."""
         self.flush_interval_s = flush_interval_s
         self.completion.configure(fsync_interval_s)
 
@@ -177,6 +179,7 @@ class DiskWriter:
         size_bytes = len(reading)
         with self._condition:
             full = self._pending_bytes + size_bytes > MAX_PENDING_BYTES
+            begins, self._full = full and not self._full, full
             refused = full or self._stopping or appender.closed
             if not refused:
                 self._pending_bytes += size_bytes
@@ -191,7 +194,7 @@ class DiskWriter:
             reason = "disk_too_slow" if full else "stopped"
             appender.refused += 1
             self._ledger.count_dropped(appender.collector, reason, 1)
-            if full:
+            if begins:  # a log record for each reading would cost the event loop more than the reading
                 logger.error(
                     "the disk takes readings too slowly: %d MiB wait in memory, readings are dropped and counted "
                     "until it catches up",
