@@ -2,7 +2,8 @@
 
 There is one `Manager` in a process. At every change of the config viam-server closes the service and creates a new
 one, and does not say which close is the last. So the manager outlives the services: `apply` takes the configuration
-of any of them, and after `hand_over` everything keeps running for `HAND_OVER_S`, for a successor to take over.
+of any of them, and after `hand_over` capture keeps running for `HAND_OVER_S`, for a successor to take over. No new
+upload starts in that time.
 
 Belongs to the event loop. `apply` returns in milliseconds; recovery, the walk and the login follow in the
 background. Capture starts at once; recovery and sync wait for the lock of the capture folder.
@@ -25,7 +26,7 @@ from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
 from .capture.methods import sensor
-from .capture.resolve import Resolution, resolve
+from .capture.resolve import Resolution, possible_apis, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
 from .mongo import MongoCapture, SpoolPlace
@@ -117,13 +118,13 @@ class Manager:
             self._end.cancel()
             self._end = None
         engine = self.engine = self.engine or self._start(config)
-        configured, config = config, placed(self.files, config)
+        unplaced, config = config, placed(self.files, config)
         # Steering decides together with the config what is to run, and that says which files the stores keep
         # longest. Collectors write into a store and into MongoDB's spool, so both are there before them. Sync comes
         # last: it sends from the stores, and asks steering whether it has to wait.
         self.steering.configure(config, resources.apis, resources.client, lambda: engine.store.owned)
         to_run = self._resolve(config, resources)
-        engine.stores.configure(configured, config, self._priorities(config, resources))
+        engine.stores.configure(unplaced, config, self._priorities(config, resources))
         engine.mongo.configure(config.mongo_capture_config, _spool_place(config, engine.store))
         engine.capture.unmute_warnings()
         engine.capture.apply(self._specs(to_run, config, resources))
@@ -132,7 +133,7 @@ class Manager:
         self.config, self.resources = config, resources
 
     async def hand_over(self) -> None:
-        """Flushes and keeps everything running for a successor; stops after `HAND_OVER_S` if none comes. Takes less
+        """Flushes, and keeps capture running for a successor; stops after `HAND_OVER_S` if none comes. Takes less
         than a second."""
         if self.engine is None or self._end is not None:
             return
@@ -262,13 +263,18 @@ class Manager:
 
     def _priorities(self, config: Config, resources: Resources) -> dict[str, int]:
         """Returns the priorities of capture files by their folder inside the capture folder; the highest where
-        methods share a folder. Files keep theirs while their method is off or paused."""
+        methods share a folder.
+
+        Files keep theirs while their method is off or paused, or their resource is missing. Where it is not known
+        which API a resource has, each that has the method counts.
+        """
+        apis = self.steering.machine.all_known(resources.apis)
         priorities: dict[str, int] = {}
-        for found in (*self.resolutions, *resolve((*config.methods, *config.off_methods), resources.apis)):
-            if found.table is not None:
-                name = short_name(found.method.name)
-                folder = layout.collector_folder("", found.api, name, found.method.method)
-                priorities[folder] = max(found.method.priority, priorities.get(folder, 0))
+        for found in (*self.resolutions, *resolve((*config.methods, *config.off_methods), apis)):
+            method, name = found.method, short_name(found.method.name)
+            for api in possible_apis(method) if found.waiting else filter(None, [found.api]):
+                folder = layout.collector_folder("", api, name, method.method)
+                priorities[folder] = max(method.priority, priorities.get(folder, 0))
         return priorities
 
     def spec_of(

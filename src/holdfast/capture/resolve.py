@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..base.words import closest
 from ..config import CaptureMethod, short_name
-from .methods import Method, lookup, methods_of
+from .methods import TABLES, Method, lookup, methods_of
 
 
 @dataclass(frozen=True)
@@ -38,6 +38,12 @@ def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[s
         running.add(key)
         resolutions.append(found)
     return resolutions
+
+
+def possible_apis(method: CaptureMethod) -> list[str]:
+    """Returns the APIs that the resource of a method may have: the one in its name, or all that have the method."""
+    wanted_api = method.name.rpartition("/")[0]
+    return [api for api in ([wanted_api] if wanted_api else TABLES) if lookup(api, method.method) is not None]
 
 
 def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:

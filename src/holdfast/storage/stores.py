@@ -1,8 +1,9 @@
 """The capture folders that are configured, and former ones that drain.
 
-A folder that is no longer configured drains: it is synced until it is empty, and then released. If it is configured
-again before that, it is taken back. At most `MAX_DRAINING` folders drain at once; beyond that, the one that has
-drained longest is released as it is. Belongs to the event loop.
+A folder that is no longer configured drains: it is synced until it is empty, and then released; while sync is
+disabled, it is released as it is. If it is configured again before that, it is taken back. At most `MAX_DRAINING`
+folders drain at once; beyond that, the one that has drained longest is released as it is. Belongs to the event
+loop.
 """
 
 from __future__ import annotations
@@ -72,11 +73,11 @@ class Stores:
         """All stores: the configured ones, then those that drain."""
         return (*self.configured.values(), *self.draining)
 
-    def configure(self, configured: Config, config: Config, priorities: Mapping[str, int]) -> None:
+    def configure(self, unplaced: Config, config: Config, priorities: Mapping[str, int]) -> None:
         """Makes `config` hold: opens the stores of new folders, sets the intervals and limits of all configured
         ones, and begins to drain those that are no longer configured, which keep the intervals and limits they had.
 
-        `configured` is the config before `placed`, `config` after it. `priorities` are as in `rules_for`. The first
+        `unplaced` is the config before `placed`, `config` after it. `priorities` are as in `rules_for`. The first
         call also looks for what an earlier run left in the folder of the other mode.
         """
         begins, self._config = self._config is None, config
@@ -103,7 +104,7 @@ class Stores:
             self.draining.pop(store).cancel()
             self._close(store)
         if begins:
-            self._begin(self._look_behind(configured, config), "holdfast-look-behind")
+            self._begin(self._look_behind(unplaced, config), "holdfast-look-behind")
 
     async def close(self) -> bool:
         """Completes all files and frees the folders; returns False when a disk prevented that."""
@@ -122,9 +123,9 @@ class Stores:
         added = self._config.additional_sync_paths if self._config is not None else ()
         return [*(store.root for store in self.all), *added]
 
-    async def _look_behind(self, configured: Config, config: Config) -> None:
+    async def _look_behind(self, unplaced: Config, config: Config) -> None:
         """Drains what an earlier run left in memory, or on the disk before it used memory."""
-        folder = await asyncio.to_thread(left_behind, self._files, configured, config)
+        folder = await asyncio.to_thread(left_behind, self._files, unplaced, config)
         known = {store.capture_dir for store in self.all}
         now = self._config or config
         if folder and folder not in known and not self._closed and not now.sync_disabled:
