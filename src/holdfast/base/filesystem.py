@@ -30,6 +30,8 @@ Buffer = bytes | memoryview
 
 _BLOCK_BYTES = 4096
 FILE_MODE = 0o600
+NEW_EXTENSION = ".new.prog"
+"""Ends the name of a file that is about to replace another. A crash may leave such a file."""
 FOLDER_MODE = 0o700
 
 
@@ -253,15 +255,24 @@ class FileSystem:
     def replace(self, path: str, data: bytes) -> None:
         """Replaces the content of `path` by `data`. Readers see all of the old or all of the new content, even
         after a power cut."""
-        new = path + ".new.prog"
-        with _Translated("write", path):
-            descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-            try:
-                self.write(descriptor, new, data)
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        self.rename(new, path)
+        new = path + NEW_EXTENSION
+        try:
+            with _Translated("write", path):
+                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+                try:
+                    self.write(descriptor, new, data)
+                    os.fsync(descriptor)
+                finally:
+                    os.close(descriptor)
+            self.rename(new, path)
+        except StorageError:
+            self.remove_quietly(new)
+            raise
+
+    def remove_quietly(self, path: str) -> None:
+        """Removes a file that nobody needs, if it is there and if that works."""
+        with suppress(OSError):
+            os.unlink(path)
 
     def open_to_append(self, path: str) -> int:
         """Opens an existing file for appending; returns its descriptor."""

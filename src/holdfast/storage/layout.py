@@ -13,6 +13,8 @@ from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 
+from ..base.filesystem import NEW_EXTENSION
+
 IN_PROGRESS_EXTENSION = ".prog"
 CAPTURE_EXTENSION = ".capture"
 STATE_FOLDER = ".holdfast"
@@ -117,8 +119,6 @@ def without_number(name: str) -> str:
 
 
 CAUSE_EXTENSION = ".cause.json"
-REWRITTEN_EXTENSION = ".new.prog"
-"""Ends the name of a file that is going to replace another; `FileSystem.replace` uses the same."""
 
 
 def cause_path(failed: str) -> str:
@@ -127,8 +127,8 @@ def cause_path(failed: str) -> str:
 
 
 def rewritten_path(failed: str) -> str:
-    """Returns the path of what is about to replace a file in quarantine. A crash may leave such a file."""
-    return failed + REWRITTEN_EXTENSION
+    """Returns the path of what is about to replace a file in quarantine."""
+    return failed + NEW_EXTENSION
 
 
 def state_path(capture_dir: str, name: str) -> str:

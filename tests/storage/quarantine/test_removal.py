@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from holdfast.base.filesystem import FileSystem
+from holdfast.base.filesystem import NEW_EXTENSION, FileSystem
 from holdfast.errors import StorageError
 from holdfast.storage import layout
 from holdfast.storage.capture_files.reader import CaptureReader, places_of
@@ -151,6 +151,24 @@ def test_what_a_crash_leaves_of_a_write_is_no_file_in_quarantine(tmp_path: Path)
     assert [file.path for file in folder.failed] == [failed]
     (result,) = folder.remove("retry")
     assert not result.why and folder.to_send() == [messages(5)[1]]
+
+
+def test_a_full_disk_leaves_no_half_of_a_rewritten_file(tmp_path: Path) -> None:
+    folder, files = Folder(tmp_path), FaultyFileSystem()
+    failed = folder.refuse(1, 3)
+    folder.files = files
+    with files.failing("write", code=errno.ENOSPC, on=lambda path: path.endswith(NEW_EXTENSION), partial_bytes=7):
+        (stays,) = folder.remove("retry")
+    assert "No space left" in stays.why and failed.exists()
+    assert not Path(layout.rewritten_path(str(failed))).exists()
+
+
+def test_a_file_of_another_program_that_is_named_like_a_replacement_is_in_quarantine(tmp_path: Path) -> None:
+    folder = Folder(tmp_path)
+    failed = folder.refuse(1)
+    alone = failed.with_name("other.new.prog")
+    alone.write_bytes(b"not ours")
+    assert sorted(file.path for file in folder.failed) == sorted([str(failed), str(alone)])
 
 
 @pytest.mark.parametrize("refused", [(0, 1, 2, 3, 4), (1, 3)], ids=["whole", "in part"])

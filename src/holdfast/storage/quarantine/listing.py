@@ -17,13 +17,12 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from ...base.filesystem import EntryKind, FileSystem
+from ...base.filesystem import NEW_EXTENSION, EntryKind, FileSystem
 from ...errors import DamagedFileError, StorageError, printable
 from .. import layout
 from .quarantine import Sidecar, read_sidecar
 
 MAX_ROWS = 1_000
-_OURS = (layout.CAUSE_EXTENSION, layout.REWRITTEN_EXTENSION)
 
 logger = logging.getLogger(__name__)
 
@@ -87,12 +86,20 @@ def _below(files: FileSystem, failed: str, place: str, root: str, *, deep: bool)
     try:
         for entry in files.list_folder(failed):
             there = os.path.join(place, entry.name)
-            if entry.kind is EntryKind.FILE and not entry.name.endswith(_OURS):
+            if entry.kind is EntryKind.FILE and not _is_ours(files, entry.path):
                 yield QuarantinedFile(entry.path, there, root)
             elif entry.kind is EntryKind.FOLDER and deep:
                 yield from _below(files, entry.path, there, root, deep=True)
     except StorageError as error:
         _left_out(error)
+
+
+def _is_ours(files: FileSystem, path: str) -> bool:
+    """Whether a file in quarantine is a sidecar, or what a crash left of the replacement of another file there."""
+    replaced = path.removesuffix(NEW_EXTENSION)
+    if replaced != path:
+        return replaced.endswith(layout.CAUSE_EXTENSION) or files.exists(replaced)
+    return path.endswith(layout.CAUSE_EXTENSION)
 
 
 def _folders(files: FileSystem, folder: str) -> Iterator[tuple[str, str]]:

@@ -153,7 +153,7 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
 def _parsed(note: dict[str, Any]) -> Sidecar:
     held = note.get("held")
     if note.get("taken_out"):  # its ranges would be sent twice
-        raise ValueError("a version before 0.1.0 was interrupted while it put the file back")
+        raise ValueError("an earlier build was interrupted while it put the file back")
     return Sidecar(
         str(note.get("file", "")),
         str(note.get("cause", "")),

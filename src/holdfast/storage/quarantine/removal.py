@@ -2,7 +2,7 @@
 
 Invariants:
 
-- A reading is sent again at most once. A capture file of which the cloud has part is first rewritten in place, so
+- What the cloud has is not sent again. A capture file of which the cloud has part is first rewritten in place, so
   that it holds only what was not delivered, and then goes back as a whole.
 - A capture file with damage among what was not delivered stays as it is.
 - The ledger counts a file before it goes, and takes that back after a crash if the file is still there (`moves`).
@@ -194,10 +194,13 @@ class QuarantineRemoval:
                     self._files.write(target, new, chunk)
             finally:
                 self._files.close(target, new)
+            self._files.sync(os.path.dirname(new))
+            self._files.rename(new, path)
+        except StorageError:
+            self._files.remove_quietly(new)
+            raise
         finally:
             self._files.close(source, path)
-        self._files.sync(os.path.dirname(new))
-        self._files.rename(new, path)
 
     def _chunks(self, source: int, path: str, places: Sequence[tuple[int, int]]) -> Iterator[bytes]:
         for start, end in places:
