@@ -16,7 +16,6 @@ MAY_GO_ON = {
     "commands/failed.py": {"list_page", "lambda: list(itertools.islice(meant, BATCH))"},
     "commands/syncing.py": {"list", "selected"},
     "commands/uploading.py": {"candidates.find", "lambda: list(itertools.islice(found, _BATCH))"},
-    "stores.py": {"left_behind"},
     "steering/open_sequences.py": {"function"},  # what follows it waits for it, and nobody else
     "steering/user_settings.py": {"settings_file.read"},
     "storage/writing/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves
@@ -48,6 +47,10 @@ def test_only_what_reads_may_go_on_when_its_task_is_cancelled(path: Path) -> Non
     """Something new here either goes by `in_thread`, or is entered above since it only reads."""
     name = str(path.relative_to(SOURCES))
     assert set(sent_to_threads(path.read_text())) == MAY_GO_ON.get(name, set())
+
+
+def test_each_exception_is_of_a_file_that_is_there() -> None:
+    assert [name for name in MAY_GO_ON if not (SOURCES / name).exists()] == []
 
 
 @pytest.mark.parametrize(

@@ -168,7 +168,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "link_error": link.why,
         "state": engine.store.waiting_for or sync.state,
         "selector": sync.selector,
-        "recovery": engine.store.recovered,
+        "recovery": engine.store.recovery_state,
         "pending_files": backlog.files,
         "pending_bytes": backlog.bytes,
         "oldest_age_s": _age_s(manager.clock, oldest_ns),

@@ -6,8 +6,8 @@ name (`writing`). The *ledger* counts what becomes of each reading (`ledger`). *
 delivered (`quarantine`). The *limits* bound the size and age of the folder (`space`).
 
 The rest is small: names (`layout`), the folder's lock (`lock`), claims on files (`claims`), what a crash left
-(`recovery`), sequences (`sequence_files`), and which folder a collector writes to (`placement`).
+(`recovery`), sequences (`sequence_files`), and where data is kept, by which limits (`placement`).
 
 Storage never calls a resource or the cloud, and decodes no reading except to check a file of the builtin, which has
-no checksums.
+no checksums, and old files of images, whose readings hold several.
 """

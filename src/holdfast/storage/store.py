@@ -50,7 +50,7 @@ class Store:
         self.capture_dir = capture_dir
         self.root = capture_dir
         """`capture_dir` without symbolic links, once the folder is ours."""
-        self.recovered = "not begun"
+        self.recovery_state = "not begun"
         """How far recovery is, in words."""
         self.recovered_all = False
         """Whether no `.prog` file is known that a crash left."""
@@ -69,13 +69,14 @@ class Store:
         self.claims = Claims()
         """The files that sync or the limits are working on."""
         self.space = SpaceUsage(files, clock, lambda: self.root, lambda: self.writer.finished_bytes)
+        self._surroundings = surroundings or Surroundings()
         self.limits = Limits(
             files,
             clock,
             Deletion(files, clock, self.ledger, self.claims),
             self.space,
             QuarantineLimit(files, clock, self.ledger, lambda: self.root),
-            surroundings or Surroundings(),
+            self._surroundings,
         )
         self._task = self._loop.create_task(supervised("recovery", self._serve), name="holdfast-store")
         self._limits_task = self._loop.create_task(supervised("limits", self._keep_limits), name="holdfast-limits")
@@ -106,12 +107,11 @@ class Store:
 
         Raises StorageError when it can't be removed. Blocks on the disk. Safe to call from any thread.
         """
-        around = self.limits.surroundings
-        copy = around.local_copy()
-        if copy is None or not copy.keep(path, size_bytes, self.root, around.roots()):
+        copy = self._surroundings.local_copy()
+        if copy is None or not copy.keep(path, size_bytes, self.root, self._surroundings.roots()):
             self._files.remove(path)
         if self.holds(path) and layout.kind_of(path) is layout.FileKind.CAPTURE:
-            self.space.let_go(size_bytes)
+            self.space.note_removed(size_bytes)
 
     @property
     def has_just_completed(self) -> bool:
@@ -175,7 +175,7 @@ class Store:
         before, and again whenever the walk finds one. Never returns."""
         while True:
             self._left_over.clear()
-            self.recovered, self.recovered_all = "running", False
+            self.recovery_state, self.recovered_all = "running", False
             total = 0
             while True:
                 recovery = Recovery(self._files, self._clock, self.ledger, self.capture_dir, self.writer.is_open)
@@ -184,7 +184,7 @@ class Store:
                 if not recovery.result.waiting:
                     break
                 await self._clock.sleep(_LOCK_POLL_S)
-            self.recovered, self.recovered_all = f"done, {total} files", True
+            self.recovery_state, self.recovered_all = f"done, {total} files", True
             await self._clock.sleep(_RECOVER_AGAIN_S)
             await self._left_over.wait()
 

@@ -412,7 +412,7 @@ async def test_the_status_knows_how_long_the_disk_lasts(folder: Folder) -> None:
     assert folder.space.growth_bytes_per_s == 1000
     assert folder.space.lasts_s(None) == 100 * BLOCK / 1000
     for _ in range(15):
-        folder.space.let_go(BLOCK - 1)
+        folder.space.note_removed(BLOCK - 1)
     await folder.clock.advance(30)
     folder.limits.check()
     assert folder.space.growth_bytes_per_s == (30 * 1000 - 15 * BLOCK) / 60
@@ -424,7 +424,7 @@ def test_what_is_known_of_space_follows_without_a_listing(folder: Folder) -> Non
     folder.space.count(lambda _: 5)
     listed = folder.disk.listed
     folder.finished_bytes += 3 * BLOCK
-    folder.space.let_go(5 * BLOCK)
+    folder.space.note_removed(5 * BLOCK)
     assert folder.space.captured_bytes == 8 * BLOCK
     assert folder.disk.listed == listed
 

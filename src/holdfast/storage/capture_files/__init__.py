@@ -14,5 +14,5 @@ split the old files of camera.GetImages. A file larger than one window is never 
 counted or sent here, and no file with a reading in it is deleted.
 
 Capture imports `frames`, which builds messages, `protobuf_wire`, and `capture_file` for the name of a type. Sync
-reads files by `reader`, `large_payload` and `old_images`. Only `capture_file` writes.
+reads files by `reader`, `large_payload` and `old_images`. Of these modules only `capture_file` writes.
 """

@@ -86,7 +86,7 @@ class LargePayload:
 def large_payload_at(
     files: FileSystem, path: str, read: Read, offset: int, seed: int | None
 ) -> LargePayload | None:
-    """Returns the reading whose frame begins at `offset`, before its check; None when the frame is not a
+    """Returns the reading whose frame begins at `offset`, not checked yet; None when the frame is not a
     `SensorMetadata` followed by a payload. `seed` is as in `LargePayload`."""
     head = read(offset, _HEAD_BYTES)
     try:

@@ -57,8 +57,8 @@ class Deletion:
         self._claims = claims
 
     def delete(self, file: StoredFile) -> Freed:
-        """Deletes `file`, unless it is being sent, is damaged, or the disk refuses. Raises none of these as an
-        error."""
+        """Deletes `file`, unless it is being sent, its header can't be read, or the disk refuses. None of these
+        raises an error."""
         if not self._claims.try_claim(file.path):
             return Freed(tried=1)
         try:

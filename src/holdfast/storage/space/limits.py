@@ -102,7 +102,7 @@ class Limits:
         self._files = files
         self._clock = clock
         self._deletion = deletion
-        self._believed = CautiousClock(clock)
+        self._wall_clock = CautiousClock(clock)
         self._rules = Rules()
         self.deleted_at_s: float | None = None
         """When a limit last deleted files, on the monotonic clock."""
@@ -165,7 +165,7 @@ class Limits:
 
     def _check_disk(self) -> None:
         usage = self._files.usage(self.space.root)
-        self.space.measured(usage)
+        self.space.note_usage(usage)
         limits = self._rules.limits
         if not self._rules.check_disk or usage.used_share < limits.disk_usage:
             return
@@ -208,14 +208,14 @@ class Limits:
             self._free(f"more than {most_bytes} bytes are kept", census, lambda amount: amount.bytes, wanted)
 
     def _check_age(self, most_age_s: float) -> None:
-        before_ns = self._believed.time_ns() - int(most_age_s * 1e9)
+        before_ns = self._wall_clock.time_ns() - int(most_age_s * 1e9)
         if self._oldest_ns >= before_ns and self._clock.monotonic() < self._recount_at_s:
             return
         if not self._may_list():
             return
         begin_s = self._clock.monotonic()
         self._age_check_at_s = begin_s + max(_LEAST_AGE_STEP_S, most_age_s * _AGE_STEP)
-        oldest_ns, freed = self._believed.time_ns(), Freed()
+        oldest_ns, freed = self._wall_clock.time_ns(), Freed()
         for file in complete_files(self._files, self.space.root):
             if file.is_older(before_ns) and self._delete(file, freed):
                 continue

@@ -52,7 +52,7 @@ class LocalCopy:
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
-        self._believed = CautiousClock(clock)
+        self._wall_clock = CautiousClock(clock)
         self._tidy_at_s = 0.0
         self._root = os.path.join(settings.folder, "holdfast")
 
@@ -111,7 +111,7 @@ class LocalCopy:
     def _delete_old(self) -> int:
         """Deletes the files that are too old; returns how much of the disk the others take up."""
         age_s = self.settings.most_age_s
-        before_ns = self._believed.time_ns() - int(age_s * 1e9) if age_s is not None else None
+        before_ns = self._wall_clock.time_ns() - int(age_s * 1e9) if age_s is not None else None
         total = 0
         for kept in self._all(self._root):
             if before_ns is None or kept.delivered_ns >= before_ns or not self._remove(kept):

@@ -1,8 +1,8 @@
 """How much room a capture folder takes up and has left, known without listing it each time.
 
 A census says what the folder held. The files that capture finished since then are added, and those that sync or a
-limit removed are subtracted. The properties may be read on the event loop, and `let_go` may be called from any
-thread; the rest belongs to the thread that checks the limits.
+limit removed are subtracted. The properties may be read on the event loop, and `note_removed` may be called from
+any thread; the rest belongs to the thread that checks the limits.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class SpaceUsage:
         self._root = root
         self._finished_bytes = finished_bytes
         self._lock = threading.Lock()
-        self._let_go_bytes = 0
+        self._removed_bytes = 0
         self._at_census_bytes = 0
         self._samples: deque[_Sample] = deque(maxlen=RATE_WINDOW)
 
@@ -61,21 +61,21 @@ class SpaceUsage:
             return None
         return max(0, self.census.captured_bytes + self._balance_bytes - self._at_census_bytes)
 
-    def let_go(self, size_bytes: int) -> None:
+    def note_removed(self, size_bytes: int) -> None:
         """Notes that sync removed a capture file of this size. Safe to call from any thread."""
         with self._lock:
-            self._let_go_bytes += occupied_bytes(size_bytes)
+            self._removed_bytes += occupied_bytes(size_bytes)
 
     def count(self, priority_of: Callable[[str], int]) -> Census:
         """Takes a census. Files that are finished in the meantime are added to it, even if it has seen them; files
         that go in the meantime are not subtracted."""
         finished_bytes = self._finished_bytes()
         census = take_census(self._files, self.root, priority_of)
-        self._at_census_bytes = finished_bytes - self._let_go_bytes - self.deleted.bytes
+        self._at_census_bytes = finished_bytes - self._removed_bytes - self.deleted.bytes
         self.census, self.counted_at_s = census, self._clock.monotonic()
         return census
 
-    def measured(self, usage: Usage) -> None:
+    def note_usage(self, usage: Usage) -> None:
         """Notes how full the file system is now."""
         self.usage = usage
         self._samples.append(_Sample(self._clock.monotonic(), self._balance_bytes))
@@ -102,4 +102,4 @@ class SpaceUsage:
 
     @property
     def _balance_bytes(self) -> int:
-        return self._finished_bytes() - self._let_go_bytes - self.deleted.bytes
+        return self._finished_bytes() - self._removed_bytes - self.deleted.bytes

@@ -111,7 +111,8 @@ class Completion:
         self._thread.start()
 
     def configure(self, interval_s: float) -> None:
-        """Sets the longest time that anything waits for a sync. A wait that has begun keeps its end."""
+        """Sets the longest time that anything waits for a sync. A shorter interval
+        holds after the wait that has begun."""
         self.interval_s = interval_s
 
     def wrote(self) -> None:
@@ -257,7 +258,9 @@ class Completion:
             if error.reason == "no_such_file":
                 self._ledger.count_vanished(finished.collector, file.readings, ours=finished.ours)
                 self._renamed.append(file.path)
-                logger.error("%s: somebody removed it; its %d readings are lost", error, file.readings)
+                logger.error(
+                    "%s: another program or a person removed it; its %d readings are lost", error, file.readings
+                )
                 return
             with self._condition:
                 if len(self._stranded) < _MAX_STRANDED:
