@@ -37,6 +37,17 @@ def test_no_error_about_a_secret_object_shows_a_value(value: object) -> None:
     assert "hush" not in str(caught.value)
 
 
+def test_no_list_and_no_choice_of_a_secret_object_shows_a_value() -> None:
+    attributes = Attributes({"server": {"names": ["a", {"hush": 1.0}], "mode": "hush"}})
+    server = attributes.nested("server", secret=True)
+    assert server.choice("mode", ("on", "off")) == "on"
+    (problem,) = attributes.problems
+    assert problem.startswith("server.mode: a hidden value is not a possible value")
+    with pytest.raises(ConfigError, match="a hidden value is not one") as caught:
+        server.texts("names")
+    assert "hush" not in f"{problem} {caught.value}"
+
+
 @pytest.mark.parametrize("values", [{}, {"a": None}])
 def test_what_is_missing_is_the_default(values: dict[str, None]) -> None:
     attributes = Attributes(values)

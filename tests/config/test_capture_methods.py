@@ -180,6 +180,15 @@ def test_a_timeout_is_one_that_a_call_can_have() -> None:
     assert "timeout_ms" in problem and "lidar" in problem
 
 
+@pytest.mark.parametrize("cause", [{"max_in_flight": -1.0}, {"name": "other"}])
+def test_an_entry_that_is_left_out_is_one_problem_however_much_is_wrong(cause: dict[str, Any]) -> None:
+    """What it says about an unused value would be false: "… is used instead"."""
+    found = with_methods({**READINGS, "name": "other"}, {**READINGS, "timeout_ms": 1e14, "zz": 1.0, **cause})
+    assert [method.name for method in found.methods] == ["other"]
+    (problem,) = found.problems
+    assert problem.startswith("capture_methods[1]") and "used instead" not in problem
+
+
 @given(st.lists(JSON | ENTRIES, max_size=4))
 def test_no_entry_keeps_a_good_one_from_being_captured(entries: list[Any]) -> None:
     good = {**READINGS, "name": "the good one"}

@@ -25,6 +25,9 @@ def test_a_mongo_config_has_the_builtins_defaults() -> None:
         ({"uri": None}, "mongo_capture_config.uri: is missing"),
         ({"database": "d"}, "mongo_capture_config.uri: is missing"),
         ({"uri": "localhost:27017"}, "mongo_capture_config.uri: must begin with mongodb://"),
+        ({"uri": "mongodb://a\0b"}, "mongo_capture_config.uri: must not contain a NUL character"),
+        ({"uri": "mongodb://a", "database": "\0"}, "mongo_capture_config.database: must not contain a NUL"),
+        ({"uri": "mongodb://a", "collection": "b\0"}, "mongo_capture_config.collection: must not contain a NUL"),
     ],
 )
 def test_a_mongo_config_that_can_not_work_is_a_problem(value: object, words: str) -> None:
@@ -32,6 +35,7 @@ def test_a_mongo_config_that_can_not_work_is_a_problem(value: object, words: str
     assert found.mongo_capture_config is None
     (problem,) = found.problems
     assert problem.startswith(words)
+    assert problem.endswith("nothing goes to MongoDB, the rest works")
 
 
 def test_an_unknown_attribute_of_a_mongo_config_is_a_problem() -> None:

@@ -299,6 +299,12 @@ def test_a_control_sensor_without_a_name_or_a_key_steers_nothing_and_says_so(
     assert any(problem in each for each in found.problems)
 
 
+def test_a_control_sensor_may_have_the_attributes_that_others_act_on() -> None:
+    found = parsed(capture_control_sensor={"name": "gate", "key": "k", "retention_policy": {"days": 5.0}})
+    assert found.capture_control_sensor == ControlSensorConfig("gate", "k")
+    assert found.problems == ()
+
+
 def test_a_control_sensor_of_a_wrong_type_is_refused_by_its_attribute() -> None:
     assert refusal(capture_control_sensor={"name": 5.0}).attribute == "capture_control_sensor.name"
     assert parsed(capture_control_sensor={}).problems == ()

@@ -20,6 +20,7 @@ CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
 )
 """Documented attributes that other programs act on. Holdfast accepts them and ignores them."""
+NO_NUL = "must not contain a NUL character"
 
 
 class Attributes:
@@ -39,28 +40,33 @@ class Attributes:
         secret: bool = False,
     ) -> None:
         self.problems: list[str] = [] if problems is None else problems
-        """What is wrong and costs only a part. Objects inside these attributes add to the same list."""
-        self.prefix = prefix
-        """The text before an attribute's name in errors and problems: the path to this object."""
+        """What is wrong and costs only a part."""
+        self._prefix = prefix
         self._values = values
         self._home = home
         self._secret = secret
         self._known: set[str] = set()
 
-    def child(self, values: Mapping[str, Any], prefix: str, *, secret: bool = False) -> Attributes:
-        """Returns the attributes of an object inside these.
+    def child(self, values: Mapping[str, Any], prefix: str) -> Attributes:
+        """Returns the attributes of an object in a list, with a list of problems of its own.
 
-        If it is `secret`, an error about a text or about a wrong type does not show the value.
+        The caller decides whether these problems count. `prefix` is the same as in `rename`.
         """
-        return Attributes(values, self._home, problems=self.problems, prefix=prefix, secret=secret)
+        return Attributes(values, self._home, prefix=prefix)
 
     def nested(self, name: str, wanted: str = "an object", *, secret: bool = False) -> Attributes:
         """Returns the attributes of the object called `name`, which are empty if it is missing.
 
-        `wanted` says in an error what the value must be. `secret` means the same as in `child`.
+        Their problems are added to the list of these attributes. `wanted` says in an error what the value must be.
+        If the object is `secret`, an error or problem about a text or about a wrong type does not show the value.
         """
         values = self._typed(name, Mapping, wanted, secret=secret)
-        return self.child(values or {}, f"{self.prefix}{name}.", secret=secret)
+        prefix = f"{self._prefix}{name}."
+        return Attributes(values or {}, self._home, problems=self.problems, prefix=prefix, secret=secret)
+
+    def rename(self, prefix: str) -> None:
+        """Sets the text before an attribute's name in later errors and problems: the path to this object."""
+        self._prefix = prefix
 
     @property
     def is_empty(self) -> bool:
@@ -76,10 +82,14 @@ class Attributes:
         return self._values.get(name)
 
     def text(self, name: str, default: str = "") -> str:
-        value = self._typed(name, str, "a string")
-        if value is not None and "\0" in value:
-            raise self.error(name, "must not contain a NUL character")
-        return default if value is None else str(value)
+        value = self.any_text(name)
+        if "\0" in value:
+            raise self.error(name, NO_NUL)
+        return default if self.raw(name) is None else value
+
+    def any_text(self, name: str) -> str:
+        """Returns a text that may contain NUL characters; "" if it is missing."""
+        return str(self._typed(name, str, "a string") or "")
 
     def required(self, name: str) -> str:
         """Returns a text, which must be there and not be empty."""
@@ -94,7 +104,8 @@ class Attributes:
         if value in offered:
             return value
         possible = ", ".join(repr(text) for text in offered if text)
-        self.add_problem(name, f"{shown(value)} is not a possible value and has no effect; possible: {possible}")
+        given = self._shown(value)
+        self.add_problem(name, f"{given} is not a possible value and has no effect; possible: {possible}")
         return offered[0]
 
     def flag(self, name: str) -> bool:
@@ -106,7 +117,7 @@ class Attributes:
         if value is None:
             return default
         if isinstance(value, bool) or not math.isfinite(value):
-            raise self.error(name, f"must be a number, not {shown(value)}")
+            raise self.error(name, f"must be a number, not {self._shown(value)}")
         if value < 0:
             raise self.error(name, f"can't be negative, it is {value:g}")
         if value > most:
@@ -124,9 +135,9 @@ class Attributes:
         value = self._typed(name, (list, tuple), "a list of strings")
         for item in value or ():
             if not isinstance(item, str):
-                raise self.error(name, f"must be a list of strings; {shown(item)} is not one")
+                raise self.error(name, f"must be a list of strings; {self._shown(item)} is not one")
             if "\0" in item:
-                raise self.error(name, "must not contain a NUL character")
+                raise self.error(name, NO_NUL)
         return tuple(value or ())
 
     def path(self, name: str, default: str = "") -> str:
@@ -160,11 +171,11 @@ class Attributes:
                 )
 
     def add_problem(self, name: str, why: str) -> None:
-        self.problems.append(f"{self.prefix}{name}: {why}")
+        self.problems.append(f"{self._prefix}{name}: {why}")
 
     def error(self, name: str, why: str) -> ConfigError:
         """Returns the error that refuses an attribute, for the caller to raise."""
-        return ConfigError(f"{self.prefix}{name}", why)
+        return ConfigError(f"{self._prefix}{name}", why)
 
     def _typed(self, name: str, types: type | tuple[type, ...], wanted: str, *, secret: bool = False) -> Any:
         value = self.raw(name)
@@ -172,6 +183,9 @@ class Attributes:
             given = "" if secret or self._secret else f", not {shown(value)}"
             raise self.error(name, f"must be {wanted}{given}")
         return value
+
+    def _shown(self, value: object) -> str:
+        return "a hidden value" if self._secret else shown(value)
 
     def _absolute(self, path: str) -> str:
         if path.startswith("~") and self._home:

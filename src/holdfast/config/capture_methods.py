@@ -28,10 +28,11 @@ def capture_methods(attributes: Attributes) -> tuple[tuple[CaptureMethod, ...], 
     """
     on: dict[tuple[str, str, str], CaptureMethod] = {}
     off = []
-    for index, entry in enumerate(attributes.entries(CAPTURE_METHODS, "a list of capture methods")):
+    for index, values in enumerate(attributes.entries(CAPTURE_METHODS, "a list of capture methods")):
         where = f"{CAPTURE_METHODS}[{index}]"
         try:
-            method = _method(attributes, where, entry)
+            entry = _entry(attributes, where, values)
+            method = _method(entry)
         except ConfigError as error:
             attributes.problems.append(f"{error}; this entry is not captured, the others are")
             continue
@@ -42,8 +43,10 @@ def capture_methods(attributes: Attributes) -> tuple[tuple[CaptureMethod, ...], 
                 f"{where}: {method.method} of {method.name} with these parameters appears twice; "
                 "the first entry is used"
             )
+            continue
         else:
             on[_key(method)] = method
+        attributes.problems += entry.problems
     return tuple(on.values()), tuple(method for method in off if _key(method) not in on)
 
 
@@ -52,16 +55,20 @@ def _key(method: CaptureMethod) -> tuple[str, str, str]:
     return method.name, method.method, repr(method.params)
 
 
-def _method(attributes: Attributes, where: str, values: object) -> CaptureMethod:
+def _entry(attributes: Attributes, where: str, values: object) -> Attributes:
+    """Returns the attributes of one entry; errors and problems give the resource and the method besides `where`."""
     if not isinstance(values, Mapping):
         wanted = "an object with name, method and capture_frequency_hz"
         raise ConfigError(where, f"must be {wanted}, not {shown(values)}")
     entry = attributes.child(values, f"{where}.")
-    name, method = entry.required("name"), entry.required("method")
-    entry.prefix = f"{where} ({name} {method})."
-    found = CaptureMethod(
-        name,
-        method,
+    entry.rename(f"{where} ({entry.required('name')} {entry.required('method')}).")
+    return entry
+
+
+def _method(entry: Attributes) -> CaptureMethod:
+    method = CaptureMethod(
+        entry.text("name"),
+        entry.text("method"),
         params=ordered(entry.mapping("additional_params")),
         frequency_hz=_frequency_hz(entry),
         tags=entry.texts("tags"),
@@ -70,11 +77,11 @@ def _method(attributes: Attributes, where: str, values: object) -> CaptureMethod
         priority=priority(entry),
         max_in_flight=entry.whole("max_in_flight", 0, MAX_IN_FLIGHT),
     )
-    for name in _ONLY_CHECKED:
-        entry.number(name, 0.0)
+    for size in _ONLY_CHECKED:
+        entry.number(size, 0.0)
     entry.accept((*_IGNORED, *CLOUD_SIDE))
     entry.report_unknown()
-    return found
+    return method
 
 
 def _frequency_hz(entry: Attributes) -> float:

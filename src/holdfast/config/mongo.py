@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from .attributes import Attributes
+from .attributes import NO_NUL, Attributes
 
 _DEFAULT_DATABASE, _DEFAULT_COLLECTION = "sensorData", "readings"
 _NAME = "mongo_capture_config"
 _SCHEMES = ("mongodb://", "mongodb+srv://")
+_LEFT_OUT = "nothing goes to MongoDB, the rest works"
 
 
 @dataclass(frozen=True)
@@ -21,17 +22,23 @@ class MongoSettings:
 
 
 def mongo_settings(attributes: Attributes) -> MongoSettings | None:
-    """Returns None when MongoDB is not configured, or when its `uri` can't be used, which is a problem.
+    """Returns None when MongoDB is not configured, or when it can't be used, which is a problem.
 
-    Raises ConfigError for a wrong type.
+    It can't be used when `uri` is missing or is not MongoDB's, or when a text contains a NUL character. Raises
+    ConfigError for a wrong type.
     """
     if not attributes.has(_NAME):
         return None
     mongo = attributes.nested(_NAME, "an object with uri, database and collection", secret=True)
-    uri, database, collection = mongo.text("uri"), mongo.text("database"), mongo.text("collection")
+    texts = {name: mongo.any_text(name) for name in ("uri", "database", "collection")}
     mongo.report_unknown()
+    for name, text in texts.items():
+        if "\0" in text:
+            mongo.add_problem(name, f"{NO_NUL}; {_LEFT_OUT}")
+            return None
+    uri = texts["uri"]
     if not uri.startswith(_SCHEMES):
         why = f"must begin with {' or '.join(_SCHEMES)}" if uri else "is missing"
-        mongo.add_problem("uri", f"{why}; nothing goes to MongoDB, the rest works")
+        mongo.add_problem("uri", f"{why}; {_LEFT_OUT}")
         return None
-    return MongoSettings(uri, database or _DEFAULT_DATABASE, collection or _DEFAULT_COLLECTION)
+    return MongoSettings(uri, texts["database"] or _DEFAULT_DATABASE, texts["collection"] or _DEFAULT_COLLECTION)

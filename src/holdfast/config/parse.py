@@ -80,6 +80,7 @@ def _control_sensor(attributes: Attributes) -> ControlSensorConfig | None:
     """Returns None when no sensor is configured, or when its name or key is missing, which is a problem."""
     sensor = attributes.nested("capture_control_sensor")
     name, key = sensor.text("name"), sensor.text("key")
+    sensor.accept(CLOUD_SIDE)
     sensor.report_unknown()
     if name and not key:
         sensor.add_problem("key", f"is missing; without it the sensor {name!r} has no effect")
