@@ -82,8 +82,8 @@ MAX_ERROR_CHARS = 1000
         ({"command": "start_sequence", "resources": [PAIR], "tags": [""]}, "tags[0] must be a string of 1 to 4096"),
         ({"command": "stop_sequence", "id": "x"}, "no sequence 'x' is open"),
         ({"command": "status", "verbose": True}, "no argument 'verbose'; there is none"),
-        ({"command": "upload", "path": "/a\0b"}, "path must not hold a NUL character"),
-        ({"command": "sync", "paths": ["/a\0b"]}, "paths[0] must not hold a NUL character"),
+        ({"command": "upload", "path": "/a\0b"}, "path must not contain a NUL character"),
+        ({"command": "sync", "paths": ["/a\0b"]}, "paths[0] must not contain a NUL character"),
     ],
 )
 async def test_an_argument_that_can_not_be_is_named(world: Steered, command: dict[str, Any], told: str) -> None:

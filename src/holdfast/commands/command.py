@@ -95,7 +95,7 @@ def text(name: str, value: Any) -> str:
     if not 0 < len(value) <= MAX_TEXT_CHARS:
         raise CommandError(f"{name} must be a string of 1 to {MAX_TEXT_CHARS} characters, not of {len(value)}")
     if "\0" in value:
-        raise CommandError(f"{name} must not hold a NUL character")
+        raise CommandError(f"{name} must not contain a NUL character")
     return value
 
 
