@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 
 from holdfast.cli.check import check
-from holdfast.machine_config import Level, is_fine
+from holdfast.machine_config import is_fine
+from holdfast.machine_config.finding import Level
 
 from ..machine_config.configs import READINGS, Json, component, data_manager, machine, of_holdfast
 
@@ -73,6 +76,21 @@ def test_what_may_be_a_remotes_or_a_fragments_is_no_problem_but_said(more: Json,
 def test_capture_that_stands_with_a_component_has_no_effect() -> None:
     (text,) = texts(of_holdfast(components=[component("a", READINGS)]), Level.PROBLEM)
     assert text.startswith("components[0] (a): its capture methods have no effect")
+
+
+def test_capture_methods_before_a_malformed_service_config_are_found() -> None:
+    config = of_holdfast(components=[component("a", READINGS)])
+    config["components"][0]["service_configs"].append({"type": "data_manager", "attributes": "x"})
+    (text,) = texts(config, Level.PROBLEM)
+    assert text.startswith("components[0] (a): its capture methods have no effect")
+
+
+def test_a_check_leaves_the_config_as_it_is() -> None:
+    service = {"name": "data", "api": "rdk:service:data_manager", "model": "holdfast:data-manager:durable"}
+    for config in (machine(component("a", READINGS), service=service), of_holdfast(ENTRY)):
+        before = copy.deepcopy(config)
+        check(config, {})
+        assert config == before
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,8 @@ from holdfast import config
 from holdfast.cli.conversion import Conversion
 from holdfast.cli.to_builtin import BUILTIN_ATTRIBUTES, BUILTIN_METHOD_ATTRIBUTES, convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, local_module, registry_module
-from holdfast.machine_config import Level, UnreadableConfigError
+from holdfast.machine_config import UnreadableConfigError
+from holdfast.machine_config.finding import Level
 
 from ..machine_config.configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 
@@ -53,6 +54,14 @@ def test_the_builtin_s_place_is_taken_and_what_components_capture_moves_into_the
         ],
     }
     assert convert_to_builtin(conversion.config).config == before
+
+
+@pytest.mark.parametrize("attributes", [{}, {"attributes": None}, {"attributes": {}}])
+@pytest.mark.parametrize("model", ["rdk:builtin:builtin", "holdfast:data-manager:durable"])
+def test_a_converted_service_has_attributes(model: str, attributes: Json) -> None:
+    service = {"name": "data", "api": "rdk:service:data_manager", "model": model, **attributes}
+    for conversion in (convert(machine(service=service)), convert_to_builtin(machine(service=service))):
+        assert conversion.config is None or conversion.config["services"][0]["attributes"] == {}
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ from holdfast import config
 from holdfast.cli.check import check
 from holdfast.cli.to_builtin import convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
-from holdfast.machine_config import Level
+from holdfast.machine_config.finding import Level
 
 from ..machine_config.configs import Json, what_holdfast_captures, what_the_builtin_captures
 from ..machine_config.generated import machines

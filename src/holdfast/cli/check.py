@@ -99,7 +99,7 @@ def _findings_on_left_methods(machine: Machine) -> list[Finding]:
             f"them only to the builtin; holdfast config convert moves them into {CAPTURE_METHODS} of the service"
         )
         for holder in machine.holders
-        if holder.method_lists
+        if holder.has_methods
     ]
 
 

@@ -59,7 +59,7 @@ def convert_to_builtin(config: Json) -> Conversion:
 
 def _put_builtin_in_place(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
     methods = usable_methods(manager, manager.listed_methods, findings)
-    manager.attributes.pop(CAPTURE_METHODS, None)
+    manager.attributes_to_change().pop(CAPTURE_METHODS, None)
     for name, entries in _entries_by_resource(machine, methods).items():
         findings += _move_to_resource(machine, name, entries)
         findings += _findings_on_entries(manager, entries)

@@ -56,7 +56,7 @@ def convert_to_holdfast(config: Json, module: Json) -> Conversion:
         for holder in machine.holders:
             holder.remove_methods()
         if methods:
-            manager.attributes[CAPTURE_METHODS] = methods
+            manager.attributes_to_change()[CAPTURE_METHODS] = methods
         manager.entry["model"] = HOLDFAST
         findings += _add_module(machine, module)
         findings += findings_on_dependencies(manager) + findings_on_fragments(machine)
@@ -76,10 +76,10 @@ def _add_module(machine: Machine, module: Json) -> list[Finding]:
 
 def _own_methods(manager: Resource, findings: list[Finding]) -> list[Any]:
     """Returns the service's own list. If the service is the builtin, which ignores the list, it is left out."""
-    methods = manager.listed_methods
+    attributes, methods = manager.attributes_to_change(), manager.listed_methods
     if manager.model == HOLDFAST:
         return list(methods)
-    if manager.attributes.pop(CAPTURE_METHODS, None) is None:
+    if attributes.pop(CAPTURE_METHODS, None) is None:
         return []
     findings.append(problem(f"{CAPTURE_METHODS} of {manager.name}, which the builtin does not read, is left out"))
     return []

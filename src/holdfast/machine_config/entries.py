@@ -17,9 +17,10 @@ IGNORED_BY_BUILTIN = ("tags", "capture_directory")
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """One capture method as it stands in a config, with the full name of its resource."""
+    """One capture method as it stands in a config, with its resource."""
 
     resource: str
+    """The full name of the resource, or the name in the config where no resource or several have it."""
     attributes: Json
 
     @property

@@ -79,6 +79,14 @@ class Holder:
         lists = (self._methods_in(each) for each in self._data_manager_configs)
         return [methods for methods in lists if methods]
 
+    @property
+    def has_methods(self) -> bool:
+        """Whether one of its service configs has capture methods. What comes after the first one is not read.
+
+        Raises UnreadableConfigError.
+        """
+        return any(self._methods_in(each) for each in self._data_manager_configs)
+
     def add_service_config(self, methods: list[Json]) -> None:
         """Adds a service config that holds these capture methods."""
         configs = self._service_configs
@@ -159,15 +167,18 @@ class Resource(Holder):
 
     @property
     def attributes(self) -> Json:
-        """Its attributes, which the caller may change. The config gets an empty object if they are missing."""
-        found = _object(self.entry.get("attributes"), f"the attributes of {self.where}")
-        self.entry["attributes"] = found
-        return found
+        """Its attributes, which are empty if they are missing. To change them, see `attributes_to_change`."""
+        return _object(self.entry.get("attributes"), f"the attributes of {self.where}")
 
     @property
     def listed_methods(self) -> list[Any]:
         """The `capture_methods` in its own attributes, which only Holdfast reads."""
         return _list(self.attributes, CAPTURE_METHODS, self.where)
+
+    def attributes_to_change(self) -> Json:
+        """Returns its attributes as part of the config, which gets an empty object if they are missing."""
+        found = self.entry["attributes"] = self.attributes
+        return found
 
 
 class Machine:
