@@ -8,7 +8,9 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from holdfast.machine_config import Level, LinkedMethods, Machine, linked_methods
+from holdfast.machine_config import Machine
+from holdfast.machine_config.finding import Level
+from holdfast.machine_config.linking import LinkedMethods, linked_methods
 
 from .configs import READINGS, Json, associated, component, machine, what_the_builtin_captures
 from .generated import machines

@@ -2,8 +2,8 @@
 
 Terms: a *machine* is a view of such a config. A *holder* is a component, a service or a remote, whose
 `service_configs` may hold capture methods for the builtin data manager. A *method entry* is one capture method, as
-JSON, with the full name of its resource. To *link* is to find what the builtin would capture. A *finding* is a
-sentence about a config, with a level.
+JSON, with the full name of its resource where that is known. To *link* is to find what the builtin would capture. A
+*finding* is a sentence about a config, with a level.
 
 It stands right above `config`, whose `parse` checks the attributes of the data manager alone. Nothing here reads or
 writes a file, or talks to a machine. Linking leaves the config as it is; methods that add or remove something
@@ -11,8 +11,8 @@ change it in place. Other packages import the names below, from the package and 
 """
 
 from .entries import IGNORED_BY_BUILTIN, MethodEntry, method_entries, usable_methods
-from .finding import Finding, Level, error, is_fine, note, problem
-from .linking import LinkedMethods, linked_methods
+from .finding import Finding, error, is_fine, note, problem
+from .linking import linked_methods
 from .machine import (
     BUILTIN,
     HOLDFAST,
@@ -36,8 +36,6 @@ __all__ = [
     "Finding",
     "FullName",
     "Json",
-    "Level",
-    "LinkedMethods",
     "Machine",
     "MethodEntry",
     "NoDataManagerError",
