@@ -15,6 +15,7 @@ from holdfast.config.mongo import MongoSettings
 from holdfast.mongo.spool import Spool
 from holdfast.mongo.target import Connect, MongoError, MongoErrorKind
 from holdfast.mongo.writer import BATCH_READINGS, REFUSED, UP, WAITING, MongoWriter
+from tests.logs import limited
 from tests.mongo_server import NO_CONNECTION, Connection, MongoServer
 from tests.storage.samples import API, message
 from tests.waiting import eventually
@@ -150,6 +151,19 @@ async def test_a_document_that_is_refused_is_counted_and_the_others_are_written(
     counts = rig.spool.counts
     assert (counts.taken, counts.written, counts.dropped) == (10, 8, {REFUSED: 2})
     assert rig.writer.last_error == "it is not wanted"
+
+
+async def test_what_is_refused_is_logged_for_each_folder(
+    rig: Rig, server: MongoServer, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    server.refuses = lambda document: True
+    other = Rig(tmp_path / "other", server)
+    for each in (rig, other):
+        each.start()
+        await each.take(2)
+        await each.all_done()
+    await other.stop()
+    assert len([record for record in limited(caplog) if "can't be stored in MongoDB" in record.message]) == 2
 
 
 async def test_a_reading_that_can_be_no_document_is_counted_and_the_others_are_written(

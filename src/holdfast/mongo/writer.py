@@ -140,7 +140,8 @@ class MongoWriter:
             self.spool.reader.adopt()
         except StorageError as error:
             self.last_error = str(error)
-            logger.error("%s; readings that an earlier run left for MongoDB wait", error, extra=once(error.reason))
+            extra = self._once(error.reason)
+            logger.error("%s; readings that an earlier run left for MongoDB wait", error, extra=extra)
             return False
         self._adopted, self.state = True, CONNECTING
         return True
@@ -190,7 +191,7 @@ class MongoWriter:
         logger.error(
             "a reading can't be stored in MongoDB: %s; it is dropped there and counted, others continue",
             why,
-            extra=once(reason),
+            extra=self._once(reason),
         )
 
     def _failed(self, error: MongoError) -> bool:
@@ -205,12 +206,16 @@ class MongoWriter:
             "MongoDB: %s: %s; readings wait on disk until it accepts them",
             error.kind.value,
             error,
-            extra=once(error.kind.value),
+            extra=self._once(error.kind.value),
         )
         wait_s = min(RETRY_MOST_S, RETRY_FIRST_S * 2 ** min(self._failures, 16)) * random.uniform(0.9, 1.1)
         self._failures += 1
         self._pause(wait_s)
         return False
+
+    def _once(self, key: str) -> dict[str, str]:
+        """Returns what `once` returns, apart for each writer."""
+        return once(f"{self.spool.folder} {key}")
 
     def _worked(self) -> None:
         self._most_readings = min(BATCH_READINGS, self._most_readings * 2)
