@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 
 import pytest
 
@@ -154,11 +155,12 @@ async def test_stop_stores_what_is_held_back() -> None:
 
 @pytest.mark.parametrize(("turns", "size_bytes"), [(MAX_TURNS + 2, 1), (4, MAX_HELD_BACK_BYTES // 2)])
 def test_what_is_held_back_is_bounded(turns: int, size_bytes: int) -> None:
-    order, stored = Turns(), []
+    order = Turns()
+    stored: list[int] = []
     order.take(0.0)
     for number in range(turns):
         turn = order.take(0.0)
-        turn.size_bytes, turn.store = size_bytes, lambda number=number: stored.append(number)
+        turn.hold(partial(stored.append, number), size_bytes)
         order.end(turn, 0.0)
         held_back = number + 1 - len(stored)
         assert held_back <= MAX_TURNS
@@ -167,16 +169,16 @@ def test_what_is_held_back_is_bounded(turns: int, size_bytes: int) -> None:
 
 
 def test_what_was_stored_does_not_count_as_held_back() -> None:
-    order, stored = Turns(), []
+    order = Turns()
+    stored: list[int] = []
     for number in range(10):
         turn = order.take(0.0)
-        turn.size_bytes = MAX_HELD_BACK_BYTES // 4
-        turn.store = lambda number=number: stored.append(number)
+        turn.hold(partial(stored.append, number), MAX_HELD_BACK_BYTES // 4)
         order.end(turn, 0.0)
     first, second = order.take(0.0), order.take(0.0)
-    second.store = lambda: stored.append(11)
+    second.hold(partial(stored.append, 11), 0)
     order.end(second, 0.0)
-    first.store = lambda: stored.append(10)
+    first.hold(partial(stored.append, 10), 0)
     order.end(first, 0.0)
     assert stored == list(range(12))
 

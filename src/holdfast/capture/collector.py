@@ -61,6 +61,14 @@ class Occupancy:
     def __init__(self) -> None:
         self.calls = 0
 
+    def take(self) -> None:
+        """Counts a call that starts."""
+        self.calls += 1
+
+    def give_back(self) -> None:
+        """Counts a call that has ended."""
+        self.calls -= 1
+
 
 @dataclass(frozen=True)
 class CollectorSpec:
@@ -193,7 +201,7 @@ class Collector:
     def _start(self, due_s: float, now_s: float) -> None:
         self.lateness.add(now_s - due_s)
         turn = self._turns.take(now_s)
-        self._occupancy.calls += 1
+        self._occupancy.take()
         self._answer_memory.take(self._answer_bytes)
         self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, self._answer_bytes))
 
@@ -226,7 +234,7 @@ class Collector:
         call_s = now_s - turn.started_s
         self.call_s += call_s
         self.call_times.add(call_s)
-        self._occupancy.calls -= 1
+        self._occupancy.give_back()
         del self._calls[turn]
         self._turns.end(turn, now_s)
         due_s, self._waiting_s = self._waiting_s, None
@@ -235,14 +243,13 @@ class Collector:
 
     async def _read_tabular(self, table: TabularMethod, turn: Turn) -> None:
         message = await tabular_reading(self.spec.client, self.spec.method, table, self._request, self._clock)
-        turn.size_bytes = len(message)
-        turn.store = partial(self._sink.append, message)
+        turn.hold(partial(self._sink.append, message), len(message))
 
     async def _read_binary(self, table: BinaryMethod, turn: Turn) -> None:
         client, method = self.spec.client, self.spec.method
         found = await binary_readings(client, method, table, self._request, self._target, self._clock)
-        self._answer_bytes = turn.size_bytes = found.size_bytes
-        turn.store = partial(found.put, self._sink)
+        self._answer_bytes = found.size_bytes
+        turn.hold(partial(found.put, self._sink), found.size_bytes)
         if table.gapless:
             self._target = replace(self._target, after_ns=found.answer.end_ns)
             self._request = table.request(self._target)
@@ -262,7 +269,10 @@ class Collector:
             )
 
     def _is_news(self, failure: str) -> bool:
-        """Returns whether a failure has not been logged lately: one at 100 Hz must not log a line each time."""
+        """Returns whether a failure is to be logged: one at 100 Hz must not log a line each time.
+
+        It is not if the same text, or `_MOST_WARNINGS` others, were logged within `_WARNINGS_WITHIN_S`.
+        """
         now_s = self._clock.monotonic()
         while self._warned_s and now_s - next(iter(self._warned_s.values())) >= _WARNINGS_WITHIN_S:
             del self._warned_s[next(iter(self._warned_s))]

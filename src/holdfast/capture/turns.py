@@ -31,6 +31,11 @@ class Turn:
         self.done = False
         self.overtaken = False
 
+    def hold(self, store: Callable[[], None], size_bytes: int) -> None:
+        """Gives the turn a reading of `size_bytes`, which `store` stores once it is due."""
+        self.store = store
+        self.size_bytes = size_bytes
+
 
 class Turns:
     """The open turns of a collector, and the readings that they hold back."""
