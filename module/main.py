@@ -35,10 +35,10 @@ from module import durable, event_loop, parent
 
 
 class HoldfastModule(Module):
-    """The SDK's module, changed in four points.
+    """The SDK's module, changed in five points.
 
-    Dependencies are only names, a service may be added twice, an invalid config is answered with the error's
-    message alone, and the end completes all files.
+    The address of viam-server's socket is kept for calls to the machine, dependencies are only names, a service may
+    be added twice, an invalid config is answered with the error's message alone, and the end completes all files.
     """
 
     async def ready(self, request: ReadyRequest) -> ReadyResponse:

@@ -40,7 +40,10 @@ class HoldfastError(Exception):
 
 
 class ConfigError(HoldfastError):
-    """A config with which the service can do nothing. `attribute` is the one to correct."""
+    """An attribute of the config that can't be used. `attribute` is its full name.
+
+    It refuses the config, except in an entry of `capture_methods`, where it costs that entry and becomes a problem.
+    """
 
     def __init__(self, attribute: str, why: str) -> None:
         super().__init__(f"{attribute}: {why}")

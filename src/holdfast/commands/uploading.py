@@ -69,7 +69,7 @@ class _UploadReport:
 async def upload_data(manager: Manager, data: bytes, extension: str, labels: Labels) -> Uploaded:
     """Uploads data, and returns when the cloud has it.
 
-    Raises NotReadyError, CommandError when there is no data, and what `Uploads.data` raises.
+    Raises NotReadyError, CommandError when there is no data, and what `Uploads.upload_data` raises.
     """
     engine = await manager.ready_engine()
     if not data:

@@ -1,8 +1,8 @@
 """The resources that the machine has besides those that viam-server gives as dependencies.
 
 viam-server gives a module only the resources that its config names. A control sensor or a command may name any
-other, so the machine is asked for them: by a command once, and every `LOOK_AGAIN_S` while a wanted resource is
-missing. Belongs to the event loop.
+other, so the machine is asked for them: by a command once, and every `LOOK_AGAIN_S` while the name of a wanted
+resource is not among the dependencies, whether the machine lists it or not. Belongs to the event loop.
 """
 
 from __future__ import annotations
