@@ -50,7 +50,7 @@ class _Chunk:
     @classmethod
     def read(cls, answer: bytes) -> _Chunk:
         data, info, end_ns = memoryview(b""), None, 0
-        for number, value in fields.fields(fields.last(memoryview(answer), _AUDIO)):
+        for number, value in fields.each_field(fields.last(memoryview(answer), _AUDIO)):
             if number == _AUDIO_DATA and isinstance(value, memoryview):
                 data = value
             elif number == _AUDIO_INFO and isinstance(value, memoryview):

@@ -55,7 +55,7 @@ class Image:
 
 
 def _images(answer: memoryview) -> Iterator[Image]:
-    for number, value in fields.fields(answer):
+    for number, value in fields.each_field(answer):
         if number == _IMAGES and isinstance(value, memoryview):
             yield Image.read(value)
 

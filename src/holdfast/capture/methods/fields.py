@@ -13,7 +13,7 @@ from ...errors import ResourceCallError, ResourceErrorKind
 from ...storage.capture_files import protobuf_wire
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def each_field(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
     """Yields the number and value of each field of a message; see `protobuf_wire.fields`."""
     with _translated():
         yield from protobuf_wire.fields(message)

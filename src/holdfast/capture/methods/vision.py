@@ -58,7 +58,7 @@ def _annotations(answer: memoryview, image: memoryview, min_confidence: float) -
     """
     found = Annotations()
     size: tuple[int, int] | None = None
-    for number, value in fields.fields(answer):
+    for number, value in fields.each_field(answer):
         if number == _DETECTIONS and isinstance(value, memoryview):
             seen = decoded(Detection, bytes(value))
             if seen.confidence >= min_confidence:
