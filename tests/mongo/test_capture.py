@@ -12,8 +12,8 @@ import pytest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.config import MongoSettings
-from holdfast.mongo import MongoCapture, MongoReport, SpoolPlace
 from holdfast.mongo import writer as writer_module
+from holdfast.mongo.capture import MongoCapture, MongoReport, SpoolPlace
 from tests.capture.specs import FakeSink
 from tests.mongo_server import NO_CONNECTION, MongoServer
 from tests.storage.samples import API, message
