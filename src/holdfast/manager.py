@@ -250,7 +250,7 @@ class Manager:
         wanted = effective(configured, config.tags, self.steering.orders)
         given = {pair_of(method) for method in config.methods}
         strangers = {short_name(each.method.name) for each in wanted if pair_of(each.method) not in given}
-        apis = self.steering.machine.find(resources.apis, strangers)
+        apis = self.steering.resources.find(resources.apis, strangers)
         self.resolutions = resolve((each.method for each in wanted), apis)
         return list(zip(self.resolutions, (each.tags for each in wanted), strict=True))
 

@@ -71,8 +71,8 @@ async def known_resources(manager: Manager, *resources: str) -> KnownResources:
     if config is None or manager.engine is None:
         raise CommandError("the data manager is not configured yet")
     if any(short_name(resource) not in manager.resources.apis for resource in resources):
-        await manager.steering.machine.look_now()
-    apis = manager.steering.machine.all_known(manager.resources.apis)
+        await manager.steering.resources.look_now()
+    apis = manager.steering.resources.all_known(manager.resources.apis)
     return KnownResources(config, apis, (*config.methods, *config.off_methods))
 
 

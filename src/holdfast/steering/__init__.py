@@ -13,10 +13,9 @@ Nothing here starts or stops a collector or a sync: the manager asks `Steering` 
 something changed. Others import what this file lists, and nothing from the modules of the package.
 """
 
-from .control_sensor import Override
 from .effective import Orders, Wanted, effective
 from .open_sequences import MAX_OPEN, SequenceSpec
-from .pair import Pair, pair_of
+from .pair import pair_of
 from .selective_syncer import reason_to_wait
 from .sensor_readings import sensor_readings
 from .settings_file import MAX_SETTINGS, Setting
@@ -30,8 +29,6 @@ __all__ = [
     "SYNC",
     "ActiveSetting",
     "Orders",
-    "Override",
-    "Pair",
     "SequenceSpec",
     "Setting",
     "Steering",

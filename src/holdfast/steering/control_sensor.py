@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,14 +20,13 @@ from ..base.words import shown
 from ..errors import ResourceCallError
 from .open_sequences import SequenceSpec
 from .pair import Pair
+from .sensor_readings import Readings
 
 POLL_HZ = 10.0
 SEQUENCES_KEY = "sequences"
 _MOST_FLOAT32 = 3.4028235677973366e38
 
 logger = logging.getLogger(__name__)
-
-Readings = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 @dataclass(frozen=True)

@@ -34,13 +34,16 @@ class MachineResources:
     """
 
     def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
-        self.client: UnaryClient | None = None
-        """The way to the machine; None where there is none, and nothing is found."""
+        self._client: UnaryClient | None = None
         self._clock = clock
         self._changed = changed
         self._listed: dict[str, frozenset[str]] = {}
         self._missing: frozenset[str] = frozenset()
         self._looking: asyncio.Task[None] | None = None
+
+    def configure(self, client: UnaryClient | None) -> None:
+        """Sets the client for calls to the machine; with None, the machine is not asked."""
+        self._client = client
 
     def all_known(self, given: Apis) -> dict[str, frozenset[str]]:
         """Returns the APIs of the resources in `given`, and of those that the machine listed when last asked."""
@@ -53,15 +56,15 @@ class MachineResources:
         disappear again.
         """
         self._missing = frozenset(name for name in wanted if name not in given)
-        if self._missing and self._looking is None and self.client is not None:
+        if self._missing and self._looking is None and self._client is not None:
             look = supervised("the machine's resources", self._look)
             self._looking = asyncio.get_running_loop().create_task(look, name="holdfast-catalog")
         return self.all_known(given)
 
     async def look_now(self) -> None:
         """Asks the machine for its resources. An answer that lists none leaves what was known before."""
-        if self.client is not None:
-            self._listed = await _listed_by(self.client) or self._listed
+        if self._client is not None:
+            self._listed = await _listed_by(self._client) or self._listed
 
     def stop(self) -> None:
         """Ends the search."""

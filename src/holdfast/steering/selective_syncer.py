@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
-
 from ..errors import ResourceCallError
+from .sensor_readings import Readings
 
 SHOULD_SYNC_KEY = "should_sync"
-
-Readings = Callable[[], Awaitable[Mapping[str, Any]]]
 
 
 async def reason_to_wait(name: str, readings: Readings | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from google.protobuf.message import DecodeError
@@ -13,6 +14,9 @@ from ..capture.methods import sensor
 from ..errors import ResourceCallError, ResourceErrorKind
 
 TIMEOUT_S = 5.0
+
+Readings = Callable[[], Awaitable[Mapping[str, Any]]]
+"""Asks one sensor for its readings. Raises ResourceCallError."""
 
 
 async def sensor_readings(client: UnaryClient, name: str) -> dict[str, Any]:

@@ -26,6 +26,9 @@ _MAX_BYTES = 1024 * 1024
 
 logger = logging.getLogger(__name__)
 
+SettingKey = tuple[str, str]
+"""What a setting is about: its `what` and its `method`. For a frequency, that is a pair."""
+
 
 @dataclass(frozen=True)
 class Setting:
@@ -44,7 +47,7 @@ class Setting:
     """The seconds for which it was set. A clock that is set back does not make it hold longer after a restart."""
 
     @property
-    def key(self) -> tuple[str, str]:
+    def key(self) -> SettingKey:
         """What it is about. At most one setting holds for a key."""
         return self.what, self.method
 

@@ -10,9 +10,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
@@ -23,7 +22,7 @@ from .control_sensor import Controls, ControlSensor
 from .effective import Orders
 from .machine_resources import Apis, MachineResources
 from .open_sequences import OpenSequences
-from .sensor_readings import sensor_readings
+from .sensor_readings import Readings, sensor_readings
 from .user_settings import CAPTURE, SYNC, UserSettings
 
 _STOP_TIMEOUT_S = 2.0
@@ -37,7 +36,7 @@ class Steering:
     def __init__(self, files: FileSystem, clock: Clock, changed: Callable[[], None]) -> None:
         self.settings = UserSettings(files, clock, changed)
         self.sequences = OpenSequences(files, clock)
-        self.machine = MachineResources(clock, changed)
+        self.resources = MachineResources(clock, changed)
         self._clock = clock
         self._changed = changed
         self._sensor: ControlSensor | None = None
@@ -73,7 +72,7 @@ class Steering:
         `apis` are those of the resources that are there, and `client` calls them; `owned` tells whether the lock of
         the capture folder is ours. Settings stay, and suspended sequences continue.
         """
-        self.machine.client = client
+        self.resources.configure(client)
         self.settings.place(config.capture_dir)
         self.sequences.place(config.capture_dir, owned)
         self.sequences.resume()
@@ -94,7 +93,7 @@ class Steering:
         """Ends the sequences and every task, and returns when the disk has what it is to have, or after
         `_STOP_TIMEOUT_S`. Settings keep holding for a later `configure`."""
         self._stop_sensor()
-        self.machine.stop()
+        self.resources.stop()
         ended = asyncio.gather(self.sequences.close(), self.settings.stop())
         try:
             await asyncio.wait_for(ended, _STOP_TIMEOUT_S)
@@ -115,8 +114,7 @@ class Steering:
             self._sensor.resume()
             return
         self._stop_sensor()
-        readings: Callable[[], Awaitable[Mapping[str, Any]]]
-        readings = partial(sensor_readings, client, short_name(wanted.name))
+        readings: Readings = partial(sensor_readings, client, short_name(wanted.name))
         self._sensor = ControlSensor(self._clock, wanted.name, wanted.key, readings, self._apply_controls)
         self._sensor_origin = (wanted, client)
 

@@ -19,7 +19,7 @@ from ..base.tasks import in_thread, supervised
 from ..errors import HoldfastError
 from . import settings_file
 from .pair import Pair
-from .settings_file import MAX_SETTINGS, Setting
+from .settings_file import MAX_SETTINGS, Setting, SettingKey
 
 SYNC, CAPTURE = "sync", "capture"
 LOAD_TIMEOUT_S = 1.0
@@ -48,7 +48,7 @@ class UserSettings:
         self._files = files
         self._clock = clock
         self._changed = changed
-        self._active: dict[Pair, ActiveSetting] = {}
+        self._active: dict[SettingKey, ActiveSetting] = {}
         self._capture_dir = ""
         self._saving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -106,7 +106,7 @@ class UserSettings:
             await asyncio.shield(self._spawn(self._save()))
         return True
 
-    async def clear(self, key: Pair) -> bool:
+    async def clear(self, key: SettingKey) -> bool:
         """Ends the setting with this key; returns False when there is none.
 
         Like `set`, it waits for the file if the setting persisted, and is cancelled like it.
