@@ -268,7 +268,7 @@ class Manager:
         Files keep theirs while their method is off or paused, or their resource is missing. Where it is not known
         which API a resource has, each that has the method counts.
         """
-        apis = self.steering.machine.all_known(resources.apis)
+        apis = self.steering.resources.all_known(resources.apis)
         priorities: dict[str, int] = {}
         for found in (*self.resolutions, *resolve((*config.methods, *config.off_methods), apis)):
             method, name = found.method, short_name(found.method.name)
