@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.capture_files.reader import CaptureReader
-from holdfast.storage.layout import kind_of
+from holdfast.storage.layout import FileKind, kind_of
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
-from holdfast.storage.ledger.known_files import Acknowledged
+from holdfast.storage.ledger.known_files import WHOLE, Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
 from holdfast.sync.delivery.settlement import Scanned, Settlement, Settlements, settle_together
@@ -171,3 +175,26 @@ def test_wherever_the_process_dies_an_arbitrary_file_counts_once(tmp_path: Path,
         assert folder.ledger.files == expected
         folder.again()
         assert folder.ledger.files == expected
+
+
+@pytest.fixture
+def eager_threads() -> Iterator[None]:
+    """Makes threads take turns as often as possible."""
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    yield
+    sys.setswitchinterval(interval_s)
+
+
+@pytest.mark.usefixtures("eager_threads")
+def test_several_threads_settle_more_files_than_are_remembered() -> None:
+    ledger = SimpleNamespace(acknowledged_of=lambda *_: WHOLE, forget_file=lambda _: None)
+    store = cast(Store, SimpleNamespace(ledger=ledger, let_go=lambda *_: None))
+    settlements = Settlements(FileSystem())
+
+    def settle(first: int) -> None:
+        for number in range(first, first + 10_000):
+            settlements.of(store, Found(f"{number}.txt", FileKind.ARBITRARY, 1, number, number)).settle_file()
+
+    with ThreadPoolExecutor(4) as threads:
+        list(threads.map(settle, range(0, 80_000, 10_000)))

@@ -1,14 +1,13 @@
 """What becomes of a file: it is counted in the ledger of its store, then removed or moved to quarantine.
 
 A file is removed only after the cloud acknowledged all of it, and what the cloud took is in the journal before
-anything else happens. Blocks: belongs on a worker thread. Only properties and `note_vanished` may be used on the
-event loop.
+anything else happens. Blocks: belongs on a worker thread. Only properties may be used on the event loop.
 """
 
 from __future__ import annotations
 
-import logging
 import os
+import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -27,8 +26,6 @@ from ..found import Found, Outcome
 
 _MOST_PLACES = 10
 _MAX_ENDED = 10_000
-
-logger = logging.getLogger(__name__)
 
 
 class Scanned(NamedTuple):
@@ -58,13 +55,14 @@ class Scanned(NamedTuple):
 
 
 class Settlement:
-    """What becomes of one found file. `store` is the one that it belongs to, from the claim to the end.
+    """What becomes of one found file. `store` is the one that the file belongs to when the settlement is made; it
+    must stay open while the settlement is used.
 
     Methods raise StorageError when the disk refuses; the file is then where it was.
     """
 
-    def __init__(self, files: FileSystem, store: Store, found: Found, ended: Newest[tuple[str, int], None]) -> None:
-        """`ended` is shared by all settlements; see `Settlements`."""
+    def __init__(self, files: FileSystem, store: Store, found: Found, ended: _EndedFiles) -> None:
+        """`ended` is shared by all settlements."""
         self._files = files
         self._ended = ended
         self.store = store
@@ -127,7 +125,7 @@ class Settlement:
         """Moves an arbitrary file that the cloud will never take into quarantine."""
         store, path = self.store, self.found.path
         quarantine(self._files, store.ledger, store.root, path, f"refused by the cloud: {cause}")
-        self._note_end()
+        self._ended.add(self.found)
         return Outcome.QUARANTINED
 
     def settle_file(self) -> Outcome:
@@ -137,7 +135,7 @@ class Settlement:
             store.ledger.count_file_delivered(found.path, found.size_bytes, found.modified_ns)
         store.let_go(found.path, found.size_bytes)
         store.ledger.forget_file(found.path)
-        self._note_end()
+        self._ended.add(self.found)
         return Outcome.DELIVERED
 
     def is_unchanged(self) -> bool:
@@ -147,23 +145,35 @@ class Settlement:
 
     def note_vanished(self) -> None:
         """Counts an arbitrary file that does not exist any more as vanished, unless it was settled a moment ago."""
-        if (self.found.path, self.found.modified_ns) not in self._ended:
+        if self.found not in self._ended:
             self.store.ledger.count_file_vanished()
 
-    def _note_end(self) -> None:
-        self._ended[self.found.path, self.found.modified_ns] = None
+
+class _EndedFiles:
+    """The last `_MAX_ENDED` arbitrary files that were settled, each with the time of its last change.
+
+    A walk may still list such a file, and then it has not vanished. Safe to call from any thread.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._files: Newest[tuple[str, int], None] = Newest(_MAX_ENDED)
+
+    def __contains__(self, found: Found) -> bool:
+        with self._lock:
+            return (found.path, found.modified_ns) in self._files
+
+    def add(self, found: Found) -> None:
+        with self._lock:
+            self._files[found.path, found.modified_ns] = None
 
 
 class Settlements:
-    """Makes the settlement of each file.
-
-    It remembers the last `_MAX_ENDED` arbitrary files that went, with the time of their last change: a walk may
-    still list them, and then they have not vanished.
-    """
+    """Makes the settlement of each file."""
 
     def __init__(self, files: FileSystem) -> None:
         self._files = files
-        self._ended: Newest[tuple[str, int], None] = Newest(_MAX_ENDED)
+        self._ended = _EndedFiles()
 
     def of(self, store: Store, found: Found) -> Settlement:
         """Returns the settlement of `found`, which belongs to `store`; see `storage.store.store_of`."""
