@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
 from pathlib import Path
 
 import grpc
@@ -16,6 +17,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
 from holdfast.storage.ledger.counts import FileCounts
+from holdfast.storage.store import Store
 from holdfast.sync.uploads import kept
 from holdfast.sync.uploads.candidates import Candidate
 from holdfast.sync.uploads.uploads import AT_ONCE, Labels, Uploads
@@ -141,6 +143,22 @@ async def test_another_file_of_that_name_is_not_deleted(world: World, uploads: U
     world.cloud.before_answer = replace
     assert (await uploads.upload_file(candidate, Labels())).size_bytes == 3
     assert Path(candidate.path).read_bytes() == b"new"
+
+
+async def test_a_file_elsewhere_counts_in_the_store_that_is_there_when_it_ends(
+    world: World, uploads: Uploads, tmp_path: Path
+) -> None:
+    candidate = replace(elsewhere(world), is_synced=True)
+    other = Store(world.files, SystemClock(), str(tmp_path / "other"), 1.0, 5.0)
+
+    async def change_capture_dir() -> None:
+        world.stores[:] = [other]
+
+    world.cloud.before_answer = change_capture_dir
+    await uploads.upload_file(candidate, Labels())
+    assert not os.path.exists(candidate.path) and world.ledger.files == FileCounts()
+    assert other.ledger.files == FileCounts(delivered=1, delivered_bytes=3)
+    await other.close()
 
 
 async def test_an_empty_file_a_missing_one_and_a_link_are_no_uploads(world: World, uploads: Uploads) -> None:

@@ -98,10 +98,10 @@ class Uploads:
                 raise NotUploadedError("it is empty")
             if not candidate.is_synced:
                 return await self._send(file, labels)
-            settlement = self._settlement_of(file.found)
-            with _claimed(settlement):
+            with _claimed(store_of(self._stores(), candidate.path), candidate.path):
                 uploaded = await self._send(file, labels)
-                await in_thread(_settle, file, settlement)
+                # the stores may have changed while it was sent, and the earlier one may be closed
+                await in_thread(_settle, file, self._settlement_of(file.found))
                 return uploaded
 
     async def upload_data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
@@ -222,14 +222,13 @@ class _RefusedError(NotUploadedError):
 
 
 @contextmanager
-def _claimed(settlement: Settlement) -> Iterator[None]:
-    claims, path = settlement.store.claims, settlement.found.path
-    if not claims.try_claim(path):
+def _claimed(store: Store, path: str) -> Iterator[None]:
+    if not store.claims.try_claim(path):
         raise NotUploadedError("sync is sending it")
     try:
         yield
     finally:
-        claims.release(path)
+        store.claims.release(path)
 
 
 def _settle(file: OpenFile, settlement: Settlement) -> None:
