@@ -152,7 +152,7 @@ class Delivery:
                 self.retries.note_success(_paths(founds))
                 for settlement, outcome in await in_thread(settle_together, part.members):
                     if isinstance(outcome, StorageError):
-                        outcome = self._unusable(settlement, outcome)
+                        outcome = await self._unusable(settlement, outcome)
                     outcomes[settlement.found.path] = outcome
 
     async def _send_alone(self, settlement: Settlement, wait: bool, alone: bool) -> Outcome:
@@ -170,7 +170,7 @@ class Delivery:
             self.last_error = str(error)
             return Outcome.WAITING
         except StorageError as error:
-            return self._unusable(settlement, error)
+            return await self._unusable(settlement, error)
         self.retries.note_success([found.path])
         return outcome
 
@@ -229,13 +229,13 @@ class Delivery:
             )
         return Outcome.WAITING
 
-    def _unusable(self, settlement: Settlement, error: StorageError) -> Outcome:
+    async def _unusable(self, settlement: Settlement, error: StorageError) -> Outcome:
         """Notes that a file can't be read or removed, or is not there any more."""
         path = settlement.found.path
         if error.reason == "no_such_file":
             self.retries.forget([path])
             if settlement.found.kind is FileKind.ARBITRARY:
-                settlement.note_vanished()
+                await in_thread(settlement.note_vanished)
             return Outcome.GONE
         self.last_error = str(error)
         wait_s = self.retries.note_failure([path])

@@ -8,7 +8,7 @@ journal after each call.
 from __future__ import annotations
 
 import itertools
-from contextlib import ExitStack
+from contextlib import AsyncExitStack
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
@@ -36,7 +36,7 @@ async def send_capture_file(
     A file with a damaged header goes to quarantine. Raises CloudError, NotConnectedError and StorageError; what was
     acknowledged until then is in the ledger. Belongs to the event loop.
     """
-    with ExitStack() as opened:
+    async with AsyncExitStack() as opened:
         try:
             transfer = await in_thread(_open, files, settlement, sender, opened)
         except DamagedFileError as error:
@@ -47,9 +47,9 @@ async def send_capture_file(
         return outcome
 
 
-def _open(files: FileSystem, settlement: Settlement, sender: Sender, opened: ExitStack) -> _Transfer:
+def _open(files: FileSystem, settlement: Settlement, sender: Sender, opened: AsyncExitStack) -> _Transfer:
     transfer = _Transfer(files, settlement, sender)
-    opened.callback(transfer.close)
+    opened.push_async_callback(in_thread, transfer.close)
     transfer.read_next()
     return transfer
 
