@@ -17,7 +17,8 @@ MAX_SEQUENCES = 1000
 
 
 class Gathered:
-    """The files of one round. Each method returns groups of files, each of which is to be one upload."""
+    """The files of one round. Each method returns groups of files, none empty, each of which is to be one upload.
+    What is returned is forgotten."""
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
@@ -37,13 +38,19 @@ class Gathered:
 
     def take_small(self) -> list[list[Found]]:
         """Returns the small files that wait for others to join them."""
-        return [self._bundler.take()]
+        return _not_empty(self._bundler.take())
 
     def take_rest(self) -> list[list[Found]]:
         """Returns everything but the suspects, the sequences last."""
-        return [self._bundler.take(), *([each] for each in self._sequences)]
+        sequences, self._sequences = self._sequences, []
+        return [*_not_empty(self._bundler.take()), *([each] for each in sequences)]
 
     def take_suspects(self) -> list[list[Found]]:
         """Returns the files that may be cutting the link. It is called after `take_rest`."""
-        bundles = [full for found in self._suspects for full in self._bundler.add(found)]
-        return [*bundles, self._bundler.take()]
+        suspects, self._suspects = self._suspects, []
+        bundles = [full for found in suspects for full in self._bundler.add(found)]
+        return [*bundles, *_not_empty(self._bundler.take())]
+
+
+def _not_empty(group: list[Found]) -> list[list[Found]]:
+    return [group] if group else []

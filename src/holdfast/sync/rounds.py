@@ -318,7 +318,7 @@ class Rounds:
 
     async def _start_all(self, bundles: list[list[Found]], report: SyncReport | None) -> bool:
         for founds in bundles:
-            if founds and not await self._start(founds, report):
+            if not await self._start(founds, report):
                 return False
         return True
 
@@ -336,7 +336,7 @@ class Rounds:
     def _start_alone(self, suspects: list[list[Found]], report: SyncReport | None) -> None:
         """Starts the uploads of what may be cutting the link; each runs while nothing else is under way."""
         for founds in suspects:
-            if founds and not self._stopped:
+            if not self._stopped:
                 self._begin(founds, self._lanes.reservation_for(founds, alone=True), report)
 
     def _begin(self, founds: list[Found], reservation: Reservation, report: SyncReport | None) -> None:
