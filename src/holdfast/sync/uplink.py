@@ -60,7 +60,7 @@ class Uplink:
         says whether the sequence in a file may still go on. `pause` is the reason why scheduled sync waits, empty
         when it does not; see `Rounds.hold`.
         """
-        self._cloud.limit_bytes_per_s(limit_bytes_per_s)
+        self._cloud.bandwidth.set_limit(limit_bytes_per_s)
         self.delivery.configure(tags, is_open)
         self.sync.configure(sync)
         self.sync.hold(pause)

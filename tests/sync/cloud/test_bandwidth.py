@@ -18,7 +18,7 @@ async def test_without_a_limit_nobody_waits() -> None:
 
 async def test_calls_and_streams_together_stay_below_the_limit() -> None:
     bandwidth = Bandwidth()
-    bandwidth.limit_bytes_per_s = 1_000_000
+    bandwidth.set_limit(1_000_000)
     started = time.monotonic()
     stream = asyncio.to_thread(lambda: sum(map(len, bandwidth.shaped(lambda: iter([bytes(50_000)] * 5))())))
     await asyncio.gather(stream, *(bandwidth.take(50_000) for _ in range(10)))
@@ -28,18 +28,18 @@ async def test_calls_and_streams_together_stay_below_the_limit() -> None:
 
 async def test_a_change_of_the_limit_acts_on_who_waits() -> None:
     bandwidth = Bandwidth()
-    bandwidth.limit_bytes_per_s = 1
+    bandwidth.set_limit(1)
     await bandwidth.take(1_000_000)
     waiting = asyncio.create_task(bandwidth.take(10))
     await asyncio.sleep(0)
     assert not waiting.done()
-    bandwidth.limit_bytes_per_s = 0
+    bandwidth.set_limit(0)
     await asyncio.wait_for(waiting, 5)
 
 
 async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
     bandwidth = Bandwidth()
-    bandwidth.limit_bytes_per_s = 1000
+    bandwidth.set_limit(1000)
     await bandwidth.take(100)
     giant = asyncio.create_task(bandwidth.take(10**9))
     await asyncio.sleep(0)
@@ -50,7 +50,7 @@ async def test_who_is_cancelled_leaves_the_turn_to_the_next() -> None:
 
 
 async def test_uploads_of_files_and_readings_are_capped(world: World) -> None:
-    world.connection.bandwidth.limit_bytes_per_s = 500_000
+    world.connection.bandwidth.set_limit(500_000)
     write_old_file(world.folder / "a.bin", bytes(400_000))
     world.capture_file("9999-a", [1])
     world.sync.configure(world.settings(disabled=True))

@@ -38,13 +38,8 @@ class Bandwidth:
         self._paid = 0.0
         self._at_s = time.monotonic()
 
-    @property
-    def limit_bytes_per_s(self) -> float:
-        """The limit; 0 means none. Setting it takes effect at once."""
-        return self._limit
-
-    @limit_bytes_per_s.setter
-    def limit_bytes_per_s(self, limit: float) -> None:
+    def set_limit(self, limit: float) -> None:
+        """Sets the limit in bytes per second; 0 means none. It takes effect at once."""
         with self._lock:
             self._fill()
             self._limit = limit

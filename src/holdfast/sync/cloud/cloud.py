@@ -87,10 +87,6 @@ class Cloud:
         self.bandwidth = Bandwidth()
         self.meter = Meter()
 
-    def limit_bytes_per_s(self, limit: float) -> None:
-        """Caps all uploads together from now on; 0 is no cap."""
-        self.bandwidth.limit_bytes_per_s = limit
-
     @property
     def part_id(self) -> str:
         """The machine part for which everything is uploaded."""
