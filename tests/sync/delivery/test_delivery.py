@@ -14,6 +14,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.delivery.calls import MAX_CALL_BYTES
+from holdfast.sync.delivery.sequence_delivery import no_sequence_is_open
 from holdfast.sync.found import Found, Outcome
 from holdfast.sync.walk.walk import Walk
 
@@ -57,7 +58,7 @@ async def test_a_capture_file_is_deleted_after_the_cloud_has_it(world: World) ->
 async def test_an_arbitrary_file_arrives_byte_for_byte_with_tags(world: World) -> None:
     content = bytes(range(256)) * 1000
     path = write_old_file(world.folder / "tag=x" / "a.bin", content)
-    world.delivery.configure(tags=("fleet",))
+    world.delivery.configure(("fleet",), no_sequence_is_open)
     assert await attempt(world) is Outcome.DELIVERED
     ((meta, received),) = world.arrived.files
     assert received == content and meta.file_name == str(path) and sorted(meta.tags) == ["fleet", "x"]

@@ -90,7 +90,7 @@ async def test_a_sequence_whose_file_can_not_be_deleted_is_sent_once(tmp_path: P
 
 async def test_a_sequence_that_may_go_on_is_not_sent(world: World) -> None:
     path = sequence_file(world)
-    world.delivery.configure(is_open=lambda asked: asked == str(path))
+    world.delivery.configure((), lambda asked: asked == str(path))
     assert await attempt(world) is Outcome.WAITING
     assert path.exists() and not world.cloud.calls["CreateSequence"]
 

@@ -18,6 +18,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
 from holdfast.storage.ledger.counts import FileCounts
 from holdfast.storage.store import Store
+from holdfast.sync.delivery.sequence_delivery import no_sequence_is_open
 from holdfast.sync.uploads import kept
 from holdfast.sync.uploads.candidates import Candidate
 from holdfast.sync.uploads.uploads import AT_ONCE, Labels, Uploads
@@ -32,7 +33,7 @@ LABELS = Labels(("night", "left"), ("set-1", "set-2"))
 @pytest.fixture
 async def uploads(world: World) -> AsyncIterator[Uploads]:
     world.sync.configure(world.settings(disabled=True))
-    world.delivery.configure(tags=("of-the-config",))
+    world.delivery.configure(("of-the-config",), no_sequence_is_open)
     made = of(world, world.sync.until_resumed)
     await world.link.ensure_usable()
     yield made

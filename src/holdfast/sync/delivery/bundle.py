@@ -22,6 +22,9 @@ from ...storage.capture_files.reader import CaptureReader
 from .calls import MAX_CALL_BYTES, CallBuilder, UnaryCall, day_of
 from .settlement import Scanned, Settlement
 
+_FRAMING_BYTES = 4
+"""The most that a tag and a length add to a reading that fits into a call."""
+
 
 class Member(NamedTuple):
     """A file of which all readings are in one call."""
@@ -48,8 +51,8 @@ class Bundle:
 class _FillingBundle:
     """A bundle that is being filled with files of the same metadata."""
 
-    def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int) -> None:
-        self._builder = CallBuilder(captured, part_id, call_bytes)
+    def __init__(self, captured: DataCaptureMetadata, part_id: str) -> None:
+        self._builder = CallBuilder(captured, part_id)
         self.members: list[Member] = []
 
     def takes(self, size_bytes: int, day: int) -> bool:
@@ -65,10 +68,7 @@ class _FillingBundle:
 
 
 def bundle(
-    files: FileSystem,
-    settlements: Sequence[Settlement],
-    part_id: str,
-    call_bytes: int = MAX_CALL_BYTES,
+    files: FileSystem, settlements: Sequence[Settlement], part_id: str
 ) -> tuple[list[Bundle], list[Settlement]]:
     """Returns the calls for these files, and the files that are to be sent alone.
 
@@ -78,7 +78,7 @@ def bundle(
     alone: list[Settlement] = []
     filling: dict[bytes, _FillingBundle] = {}
     for settlement in settlements:
-        taken = None if settlement.acknowledged else _read(files, settlement, call_bytes)
+        taken = None if settlement.acknowledged else _read(files, settlement)
         if taken is None:
             alone.append(settlement)
             continue
@@ -86,7 +86,7 @@ def bundle(
         key = captured.SerializeToString(deterministic=True)
         target = filling.get(key)
         if target is None:
-            target = filling[key] = _FillingBundle(captured, part_id, call_bytes)
+            target = filling[key] = _FillingBundle(captured, part_id)
         size_bytes = sum(map(len, readings)) + _FRAMING_BYTES * len(readings)
         if not target.takes(size_bytes, day_of(readings[0])):
             bundles.append(target.take_bundle())
@@ -95,18 +95,13 @@ def bundle(
     return bundles, alone
 
 
-_FRAMING_BYTES = 4
-
-
-def _read(
-    files: FileSystem, settlement: Settlement, call_bytes: int
-) -> tuple[DataCaptureMetadata, list[bytes], Member] | None:
+def _read(files: FileSystem, settlement: Settlement) -> tuple[DataCaptureMetadata, list[bytes], Member] | None:
     try:
         reader = CaptureReader(files, settlement.found.path)
     except (DamagedFileError, StorageError):
         return None
     try:
-        if reader.metadata.type != DataType.DATA_TYPE_TABULAR_SENSOR or reader.size_bytes > call_bytes:
+        if reader.metadata.type != DataType.DATA_TYPE_TABULAR_SENSOR or reader.size_bytes > MAX_CALL_BYTES:
             return None
         readings = list(reader)
     except StorageError:

@@ -1,6 +1,7 @@
 """The calls that carry a file to the cloud, with the metadata that RDK sends.
 
-Readings are not decoded, and no call is larger than the cloud accepts. Nothing here touches a disk, but for a
+No reading is decoded, except a large binary one that is in memory, one of an old file of images, and one that
+neither RDK nor Holdfast laid out. No call is larger than the cloud accepts. Nothing here touches a disk, but for a
 stream's payload and for `readings` that the caller reads from a disk.
 """
 
@@ -111,17 +112,14 @@ Call = UnaryCall | StreamCall | ImagesCalls
 
 
 def capture_calls(
-    captured: DataCaptureMetadata,
-    readings: Iterable[bytes | LargePayload],
-    part_id: str,
-    call_bytes: int = MAX_CALL_BYTES,
+    captured: DataCaptureMetadata, readings: Iterable[bytes | LargePayload], part_id: str
 ) -> Iterator[Call]:
     """Yields the calls for `readings` of one capture file, in order. Takes a reading only when it is needed, and
     raises what taking it raises."""
     if captured.type == DataType.DATA_TYPE_BINARY_SENSOR:
         yield from _binary_calls(captured, readings, part_id)
         return
-    builder = CallBuilder(captured, part_id, call_bytes)
+    builder = CallBuilder(captured, part_id)
     for reading in readings:
         assert isinstance(reading, bytes)
         if not builder.takes(len(reading), day_of(reading)):
@@ -164,9 +162,8 @@ def _images_calls(metadata: UploadMetadata, times: SensorMetadata, images: Itera
 class CallBuilder:
     """Gathers readings with the same metadata and of the same UTC day into a call."""
 
-    def __init__(self, captured: DataCaptureMetadata, part_id: str, call_bytes: int = MAX_CALL_BYTES) -> None:
+    def __init__(self, captured: DataCaptureMetadata, part_id: str) -> None:
         self._head = _field(_METADATA_TAG, upload_metadata(captured, part_id).SerializeToString())
-        self._call_bytes = call_bytes
         self.readings = self._day = 0
         self._begin()
 
@@ -174,7 +171,7 @@ class CallBuilder:
         """Whether readings of `size_bytes`, requested on `day`, fit into the call beside those that it has."""
         if not self.readings:
             return True
-        return self._day == day and self._size_bytes + size_bytes + _MOST_FRAMING_BYTES <= self._call_bytes
+        return self._day == day and self._size_bytes + size_bytes + _MOST_FRAMING_BYTES <= MAX_CALL_BYTES
 
     def add(self, reading: bytes) -> None:
         self.add_all([reading])

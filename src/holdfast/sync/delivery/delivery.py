@@ -34,7 +34,7 @@ from .bundle import Bundle, bundle
 from .calls import CHUNK_BYTES, file_contents, file_metadata
 from .progress import Progress
 from .sender import Sender
-from .sequence_delivery import IsOpen, SequenceDelivery, no_sequence_is_open
+from .sequence_delivery import IsOpen, SequenceDelivery
 from .settlement import Settlement, Settlements, settle_together
 from .transfer import send_capture_file
 
@@ -58,7 +58,7 @@ class Delivery:
         self.sequences = SequenceDelivery(files, self._sender)
         self.last_error: str | None = None
 
-    def configure(self, tags: tuple[str, ...] = (), is_open: IsOpen = no_sequence_is_open) -> None:
+    def configure(self, tags: tuple[str, ...], is_open: IsOpen) -> None:
         """Sets the tags of arbitrary files, and what says whether the sequence in a file may still go on."""
         self._tags = tags
         self.sequences.configure(is_open)
@@ -95,9 +95,8 @@ class Delivery:
                 await self._attempt_claimed(claimed, wait, alone, outcomes)
             except Exception as error:  # the last resort: everything foreseen is handled
                 rest = [each.found for each in claimed if each.found.path not in outcomes]
-                wait_s = self.retries.note_failure(
-                    [found.path for found in rest]
-                )  # fewer together, until it is alone
+                # fewer go together next time, until the one that is to blame is alone
+                wait_s = self.retries.note_failure(_paths(rest))
                 self.last_error = f"{printable(rest[0].path)}: {type(error).__name__}: {error}"
                 logger.exception(
                     "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
