@@ -1,7 +1,7 @@
 """What the last listing of each folder showed, so that a walk need not list every folder again.
 
-A walk passes over a *quiet* folder: its time of change is the same as at its last listing, and no file in it has
-become due since.
+A walk passes over a *quiet* folder: its time of change is the same as at its last listing, that listing offered no
+file to send, and no file in it has become due since.
 
 - A file can become ready while its folder's time of change stays the same. When its retry is due, or it has been
   left alone for long enough, `due_s` says so. When a file that was empty or unreadable, or a link without a
@@ -85,7 +85,8 @@ class Listing:
                 self.inner = None
 
     def is_quiet(self, stamp: Stamp, blocked: bool, now_s: float) -> bool:
-        """Returns whether the folder, which has this stamp now, has no new or due file."""
+        """Returns whether the folder, which has this stamp now, has no file to send: the last listing offered none,
+        and none is new or due since."""
         return (
             self.settled
             and not self.offered
@@ -116,7 +117,7 @@ class Listings:
         """Forgets all listings, so that the next walk lists every folder."""
         with self._lock:
             self._known = {}
-        self._inner = 0
+            self._inner = 0
         self._others_again_s = 0.0
 
     def begin_walk(self, now_s: float) -> bool:
@@ -143,13 +144,13 @@ class Listings:
 
     def remember(self, folder: str, listing: Listing) -> None:
         """Takes the new listing of `folder`. Beyond the bounds, only its cost is kept."""
-        before = self._known.get(folder)
-        unchanged = before is not None and before.stamp == listing.stamp
-        listing.unchanged_since_s = before.unchanged_since_s if before and unchanged else listing.begun_s
-        listing.walk = self._walk
-        inner = self._inner - len(before.inner or ()) if before is not None else self._inner
-        full = before is None and len(self._known) >= MAX_FOLDERS
         with self._lock:
+            before = self._known.get(folder)
+            unchanged = before is not None and before.stamp == listing.stamp
+            listing.unchanged_since_s = before.unchanged_since_s if before and unchanged else listing.begun_s
+            listing.walk = self._walk
+            inner = self._inner - len(before.inner or ()) if before is not None else self._inner
+            full = before is None and len(self._known) >= MAX_FOLDERS
             if listing.inner is None or full or inner + len(listing.inner) > MAX_INNER:
                 self._known.pop(folder, None)
                 self._inner = inner
