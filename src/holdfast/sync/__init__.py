@@ -10,7 +10,7 @@ the way there, and `uploads` does what users ask for. `rounds` drives them, `upl
 - The *link* is the connection to the cloud with its state: whether calls can be made, and if not, why.
 
 Sync never imports `capture` and never waits for it; the two meet in `storage`. It never removes a file before the
-cloud acknowledged all of it, and it never decodes a reading.
+cloud acknowledged all of it. It decodes no reading, except where `delivery.calls` says so.
 
 Others import `uplink` and what it takes (`cloud.cloud.CloudSettings`, `rounds.SyncSettings`, `STOP_PATIENCE_S`),
 `manual` for manual syncs, and `uploads` for uploads by command.

@@ -29,7 +29,7 @@ CommandError."""
 
 @dataclass(eq=False)
 class SyncReport:
-    """What a manual sync has done so far; it is final when `done` is set.
+    """What a manual sync has done so far; it is final when `Rounds.sync_now` returns.
 
     `failed` and `too_recent` name at most a hundred files each. Belongs to the event loop.
     """
@@ -44,6 +44,7 @@ class SyncReport:
     pending: int = 0
     """How many files are under way, plus 1 while the sync still looks for more."""
     done: asyncio.Event = field(default_factory=asyncio.Event, repr=False)
+    """Set when no file is pending."""
 
     def note_begun(self) -> None:
         """Counts one more thing to wait for: a file that is under way, or the search for files."""
@@ -75,7 +76,8 @@ class SyncReport:
         self.seconds = seconds
 
     def note_error(self, error: str) -> None:
-        """Says why the last of the failed files failed; ignored when none did."""
+        """Notes the last error of all deliveries, which may concern a file of another sync; ignored when no file of
+        this one failed."""
         self.last_error = error if self.failed.count else ""
 
 

@@ -6,6 +6,6 @@ link names it by the path of its first file.
 
 It knows no capture folder, no ledger and no queue: it gets serialized messages and returns answers. Foreign errors
 (gRPC's, the operating system's) become `CloudError` in `cloud.py` and `streams.py` and go no further. It imports
-nothing else from sync. Others may import `Cloud` and `CloudSettings`, `Link` and `LinkState`, `verdict` and
-`Verdict`, `Backoff` and `unit_backoff`, `Meter`, and `Messages`.
+nothing else from sync. Others may import `Cloud`, `CloudSettings`, `Link`, `Meter`, `Messages`, `verdict`,
+`Verdict`, `Backoff` and `unit_backoff`.
 """

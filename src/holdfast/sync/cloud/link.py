@@ -150,7 +150,8 @@ class Link:
     async def ensure_usable(self) -> None:
         """Returns when the link is usable. If it is down, the next attempt to connect begins at once.
 
-        Raises NotConnectedError if that attempt fails, or takes longer than 15 s.
+        Raises NotConnectedError if that attempt fails, or takes longer than 15 s, and at once if the environment
+        has no credentials.
         """
         if not self.usable and not self._settings.missing:
             self._tried.clear()
@@ -184,7 +185,7 @@ class Link:
         """
         if self._safety.judge_refusal(collector):
             return True
-        self._set(LinkState.ALL_REFUSED, f"{error}; nothing is accepted, so no file goes to quarantine")
+        self._set(LinkState.ALL_REFUSED, f"{error}; nothing is accepted, so nothing goes to quarantine")
         return False
 
     def judge_failure(self, unit: str, error: CloudError) -> Verdict:
@@ -192,21 +193,21 @@ class Link:
 
         Returns `Verdict.LINK` if the link is to blame, else `Verdict.RETRY`.
         """
-        found = verdict(error)
-        if found is Verdict.LINK:
+        meaning = verdict(error)
+        if meaning is Verdict.LINK:
             self._set(LinkState.DOWN, str(error))
-        elif found is Verdict.LOGIN:
+        elif meaning is Verdict.LOGIN:
             self._set(LinkState.LOGIN_REFUSED, str(error))
-        elif found is Verdict.UNWELL:
+        elif meaning is Verdict.UNWELL:
             if self._last_unwell_unit not in (None, unit) or self.state in _UNWELL:
                 self._set(LinkState.UNWELL, str(error))
-                found = Verdict.LINK
+                meaning = Verdict.LINK
             else:
-                found = Verdict.RETRY
+                meaning = Verdict.RETRY
             self._last_unwell_unit = unit
-        elif found in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
-            found = Verdict.LINK if self.state is LinkState.ALL_REFUSED else Verdict.RETRY
-        return Verdict.LINK if found is Verdict.LOGIN else found
+        elif meaning in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
+            meaning = Verdict.LINK if self.state is LinkState.ALL_REFUSED else Verdict.RETRY
+        return Verdict.LINK if meaning is Verdict.LOGIN else meaning
 
     def _set(self, state: LinkState, why: str) -> None:
         before, self.state, self.why = self.state, state, why

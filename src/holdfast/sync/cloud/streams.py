@@ -54,8 +54,8 @@ async def upload(
     """Sends a stream. Returns the cloud's answer when the cloud has all of it.
 
     Raises CloudError, or what `messages` raised. Such a CloudError says `connected=True` although the connection
-    may be lost: only the caller can find out. When cancelled, the call is cancelled too, and the cloud keeps
-    nothing of it.
+    may be lost: only the caller can find out. When cancelled, the call is cancelled too; the cloud keeps
+    nothing of it, unless it had taken all of it and was just answering.
     """
     source = _CountedMessages(messages())
     loop = asyncio.get_running_loop()

@@ -7,7 +7,8 @@ Rounds hand the files of one folder to `Delivery.attempt`, together with the sto
   moved to quarantine. A file that is not settled stays, and is tried again.
 - A *lane* is the room for small or for large uploads (`lanes`).
 
-Nothing here looks for files, decides when sync runs, or decodes a reading. No file is removed before the cloud
-acknowledged all of it. `uploads` uses `calls`, `progress` and `settlement`; `rounds` uses `bundler`, `delivery` and
-`lanes`; nobody outside of `sync` imports from here.
+Nothing here looks for files or decides when sync runs. It decodes no reading, except where `calls` says so. No file
+is removed before the cloud acknowledged all of it. `uploads` uses `calls`, `progress` and `settlement`; `rounds`
+uses `delivery` and `lanes`; `gathered` uses `bundler`; `uplink` uses `delivery` and `sequence_delivery`. Nothing
+outside `sync` imports from here.
 """

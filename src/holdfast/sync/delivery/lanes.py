@@ -1,9 +1,10 @@
 """Limits how much is uploaded at once. Belongs to the event loop.
 
 There are two lanes, so that neither small uploads nor large ones wait for the other. The first takes as many small
-uploads as `maximum_num_sync_threads` allows; the second takes `LARGE_UPLOADS` large files. Together they hold at
-most `MAX_IN_FLIGHT_BYTES` in memory. A round waits until its small upload has entered. For a large one it waits
-only until that has a place in the queue, which has `MAX_WAITING`; from there the highest priority enters first.
+uploads as `maximum_num_sync_threads` allows; the second takes as many large files, but at most `LARGE_UPLOADS`.
+Together they hold at most `MAX_IN_FLIGHT_BYTES` in memory. A round waits until its small upload has entered. For a
+large one it waits only until that has a place in the queue, which has `MAX_WAITING`; from there the highest
+priority enters first.
 """
 
 from __future__ import annotations

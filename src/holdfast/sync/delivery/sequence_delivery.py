@@ -50,8 +50,9 @@ class SequenceDelivery:
     async def deliver(self, found: Found, root: str, *, wait: bool) -> Outcome:
         """Sends the sequence in `found` and removes its file. One that is open stays, as `Outcome.WAITING`.
 
-        A file that is no sequence, or that the cloud refuses for good, goes to quarantine below `root`. Raises
-        CloudError, NotConnectedError and StorageError; the file is then where it was.
+        A file that is no sequence goes to quarantine below `root`. Raises CloudError, NotConnectedError and
+        StorageError; the file is then where it was. After a CloudError that says that the cloud will never take the
+        sequence, the caller calls `quarantine_refused`.
         """
         if self._is_open(found.path):
             return Outcome.WAITING

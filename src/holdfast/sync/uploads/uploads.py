@@ -60,9 +60,9 @@ class Labels:
 
 
 class Uploads:
-    """The uploads of one process. The owner must call `stop`.
+    """The uploads over one uplink. The owner must call `stop`.
 
-    `may_begin` returns when a new upload may begin; each upload awaits it first.
+    `may_begin` returns when a new upload may begin; each upload awaits it before it asks the link for its call.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ class Uploads:
         try:
             async with self._writing:
                 await in_thread(self._keep, store, path, data)
-            del data  # frees the memory: the data is on disk now, and may wait there for long
+            del data  # drops this task's reference: the data is on disk now, and may wait there for long
             try:
                 await self._link.ensure_usable()
                 async with self._slots, self._opened(store.root, path) as file:

@@ -21,7 +21,7 @@ class Audit:
         self._store = store
         self._round = store.begin_round()
         self._before = store.ledger.readings()
-        # read after the counts: a file that waits for its final name no longer is found by the walk
+        # read after the counts: a file that no longer waits for its final name has it by then, so the walk finds it
         self._waiting = {*store.writer.completion.collectors(), *store.ledger.returning_collectors()}
 
     def finish(self, walk: Walk, uploading: Collection[str]) -> None:
