@@ -25,7 +25,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("storage.store", "storage.placement"),
     ("storage.stores",),
     ("capture.methods", "mongo", "sync.cloud", "sync.found", "export"),
-    ("capture", "sync.retries", "sync.manual", "sync.failed_count"),
+    ("capture", "sync.retries", "sync.manual", "sync.quarantine_count"),
     ("sync.walk", "sync.delivery", "sync.under_way"),
     ("sync.uploads", "sync.summary", "sync.gathered"),
     ("sync.rounds",),

@@ -20,7 +20,7 @@ MAY_GO_ON = {
     "steering/user_settings.py": {"settings_file.read"},
     "storage/writing/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves
     "storage/stores.py": {"left_behind"},
-    "sync/failed_count.py": {"self._count"},
+    "sync/quarantine_count.py": {"self._count"},
     "storage/space/limits.py": {"self.check"},  # `close` waits for it
     "storage/store.py": {"os.path.realpath", "self._lock.owner"},
     "base/tasks.py": {"function"},  # `in_thread`

@@ -16,7 +16,7 @@ from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
 from .delivery.delivery import Delivery
 from .delivery.sequence_delivery import IsOpen, SequenceDelivery
-from .failed_count import FailedCount
+from .quarantine_count import FailedCount
 from .rounds import STOP_PATIENCE_S, Rounds, SyncSettings
 from .uploads.uploads import Uploads
 

@@ -10,8 +10,8 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Entry, FileSystem
 from holdfast.storage.quarantine.quarantine import quarantine
 from holdfast.storage.store import Store
-from holdfast.sync import failed_count
-from holdfast.sync.failed_count import FailedCount
+from holdfast.sync import quarantine_count
+from holdfast.sync.quarantine_count import FailedCount
 from tests.fakes import FakeClock
 from tests.waiting import eventually
 
@@ -56,13 +56,13 @@ async def test_what_lies_in_quarantine_is_counted_at_the_start_and_after_each_ch
     await eventually(lambda: (count.files, count.bytes) == (2, 13))
     listed = disk.listed
     for _ in range(10):
-        await clock.advance(failed_count.LOOK_S)
+        await clock.advance(quarantine_count.LOOK_S)
     assert disk.listed == listed, "nothing changed"
     fail(store, "b/2.bin", 100)
-    await clock.advance(failed_count.LOOK_S)
+    await clock.advance(quarantine_count.LOOK_S)
     await eventually(lambda: (count.files, count.bytes) == (3, 113))
     (tmp_path / "other/failed/x").unlink()
-    await clock.advance(failed_count.AGAIN_S)
+    await clock.advance(quarantine_count.AGAIN_S)
     await eventually(lambda: (count.files, count.bytes) == (2, 110))
     task.cancel()
 
