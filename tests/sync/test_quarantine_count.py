@@ -11,7 +11,7 @@ from holdfast.base.filesystem import Entry, FileSystem
 from holdfast.storage.quarantine.quarantine import quarantine
 from holdfast.storage.store import Store
 from holdfast.sync import quarantine_count
-from holdfast.sync.quarantine_count import FailedCount
+from holdfast.sync.quarantine_count import QuarantineCount
 from tests.fakes import FakeClock
 from tests.waiting import eventually
 
@@ -50,7 +50,7 @@ async def test_what_lies_in_quarantine_is_counted_at_the_start_and_after_each_ch
     (tmp_path / "other/failed").mkdir(parents=True)
     (tmp_path / "other/failed/x").write_bytes(b"123")
     disk, clock = CountingDisk(), FakeClock()
-    count = FailedCount(disk, clock, lambda: [(store.root, store.ledger)], lambda: (str(tmp_path / "other"),))
+    count = QuarantineCount(disk, clock, lambda: [(store.root, store.ledger)], lambda: (str(tmp_path / "other"),))
     assert count.files is None
     task = asyncio.create_task(count.run())
     await eventually(lambda: (count.files, count.bytes) == (2, 13))
@@ -78,7 +78,7 @@ async def test_counting_takes_a_small_share_of_the_time(store: Store) -> None:
 
     disk = SlowDisk()
     fail(store, "1.bin", 1)
-    count = FailedCount(disk, clock, lambda: [(store.root, store.ledger)], tuple)
+    count = QuarantineCount(disk, clock, lambda: [(store.root, store.ledger)], tuple)
     task = asyncio.create_task(count.run())
     await eventually(lambda: count.files == 1)
     fail(store, "2.bin", 1)

@@ -23,7 +23,7 @@ AGAIN_S = 600.0
 MOST_COUNTING = 0.02
 
 
-class FailedCount:
+class QuarantineCount:
     """Counts what lies in quarantine in the capture folders and under the other sync paths.
 
     `files` and `bytes` are None until they are counted.
@@ -73,8 +73,8 @@ class FailedCount:
 
     def _count(self, roots: Sequence[str], other_paths: Sequence[str]) -> tuple[int, int]:
         files = size_bytes = 0
-        for failed in quarantined_files(self._disk, roots, other_paths):
+        for each in quarantined_files(self._disk, roots, other_paths):
             with suppress(StorageError):
-                size_bytes += self._disk.stat(failed.path).st_size
+                size_bytes += self._disk.stat(each.path).st_size
                 files += 1
         return files, size_bytes

@@ -16,7 +16,7 @@ from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
 from .delivery.delivery import Delivery
 from .delivery.sequence_delivery import IsOpen, SequenceDelivery
-from .quarantine_count import FailedCount
+from .quarantine_count import QuarantineCount
 from .rounds import STOP_PATIENCE_S, Rounds, SyncSettings
 from .uploads.uploads import Uploads
 
@@ -40,7 +40,7 @@ class Uplink:
         self.link = Link(self._cloud, settings, clock)
         self.delivery = Delivery(files, clock, self._cloud, self.link)
         self.sync = Rounds(files, clock, self.link, self.delivery, stores)
-        self.failed = FailedCount(
+        self.quarantined = QuarantineCount(
             files,
             clock,
             lambda: [(store.root, store.ledger) for store in stores()],
@@ -91,5 +91,5 @@ class Uplink:
             supervised("link", self.link.run),
             supervised("sync", self.sync.run),
             supervised("summary", self.sync.summary.run),
-            supervised("failed", self.failed.run),
+            supervised("quarantine count", self.quarantined.run),
         )
