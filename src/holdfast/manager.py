@@ -86,7 +86,7 @@ class Engine:
     async def release(self, store: Store) -> None:
         """See `Users.release`."""
         await self.mongo.release(store.capture_dir)
-        await self.uplink.sync.release(store)
+        await self.uplink.rounds.release(store)
 
 
 class Manager:
@@ -139,7 +139,7 @@ class Manager:
             return
         self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
         self.engine.capture.mute_warnings()
-        self.engine.uplink.sync.pause()  # the successor may be the builtin, which would send the same files
+        self.engine.uplink.rounds.pause()  # the successor may be the builtin, which would send the same files
         flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.stores.all)]
         try:
             await asyncio.wait_for(asyncio.gather(self.steering.hand_over(), *flushes), _FLUSH_TIMEOUT_S)
@@ -178,7 +178,7 @@ class Manager:
         Raises NotReadyError or NotConnectedError when it can't begin.
         """
         engine = await self.ready_engine()
-        return await engine.uplink.sync.sync_now(select, report)
+        return await engine.uplink.rounds.sync_now(select, report)
 
     @property
     def capture_roots(self) -> list[str]:
@@ -199,7 +199,7 @@ class Manager:
     async def sync_files(self, paths: Sequence[str]) -> SyncReport:
         """Sends these files, which are complete. Raises NotReadyError or NotConnectedError when it can't begin."""
         engine = await self.ready_engine()
-        return await engine.uplink.sync.sync_files(paths)
+        return await engine.uplink.rounds.sync_files(paths)
 
     async def ready_engine(self) -> Engine:
         """Returns the engine as soon as each folder's lock was tried for.
@@ -238,7 +238,7 @@ class Manager:
             to_run = self._resolve(config, self.resources)
             engine.capture.apply(self._specs(to_run, config, self.resources))
             self._say_what_does_not_run()
-            engine.uplink.sync.hold(self.steering.sync_pause)
+            engine.uplink.rounds.hold(self.steering.sync_pause)
 
     def _resolve(self, config: Config, resources: Resources) -> _ToRun:
         """Finds out what the config and its steering want to run: sets `resolutions`, and returns what may run

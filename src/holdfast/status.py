@@ -160,21 +160,21 @@ def _time_of(active: ActiveSetting) -> dict[str, Any]:
 
 
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
-    link, sync, delivery = engine.uplink.link, engine.uplink.sync, engine.uplink.delivery
-    oldest_ns = sync.backlog.oldest_ns
-    last, backlog, rate = sync.last_round_s, sync.backlog, engine.uplink.bytes_per_s
+    link, rounds, delivery = engine.uplink.link, engine.uplink.rounds, engine.uplink.delivery
+    oldest_ns = rounds.backlog.oldest_ns
+    last, backlog, rate = rounds.last_round_s, rounds.backlog, engine.uplink.bytes_per_s
     return {
         "link": link.state.value,
         "link_error": link.why,
-        "state": engine.store.waiting_for or sync.state,
-        "selector": sync.selector,
+        "state": engine.store.waiting_for or rounds.state,
+        "selector": rounds.selector,
         "recovery": engine.store.recovery_state,
         "pending_files": backlog.files,
         "pending_bytes": backlog.bytes,
         "oldest_age_s": _age_s(manager.clock, oldest_ns),
         "throughput_bytes_per_s": round(rate, 1),
         "time_left_s": _time_left_s(backlog.bytes, rate),
-        "in_flight": sync.in_flight,
+        "in_flight": rounds.in_flight,
         "retrying": delivery.retrying,
         "failed_files": engine.uplink.quarantined.files,
         "failed_bytes": engine.uplink.quarantined.bytes,

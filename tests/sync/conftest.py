@@ -146,7 +146,7 @@ class World:
     connection: Cloud
     link: Link
     delivery: Delivery
-    sync: Rounds
+    rounds: Rounds
     stores: list[Store]
     """The stores that sync sends from. A test may change them, as a new configuration does."""
     completed: int = 0
@@ -202,9 +202,9 @@ async def make_world(
             await made.hold_completion.wait()
 
     store.writer.complete = complete  # type: ignore[method-assign]
-    sync = Rounds(files, clock, link, delivery, lambda: stores)
-    made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, sync, stores)
-    tasks = [asyncio.create_task(run()) for run in (link.run, sync.run)]
+    rounds = Rounds(files, clock, link, delivery, lambda: stores)
+    made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, rounds, stores)
+    tasks = [asyncio.create_task(run()) for run in (link.run, rounds.run)]
     try:
         yield made
     finally:
@@ -213,7 +213,7 @@ async def make_world(
         for task in tasks:
             with suppress(asyncio.CancelledError):
                 await task
-        await sync.stop()
+        await rounds.stop()
         await connection.close()
         await store.close()
         await cable.stop()

@@ -37,7 +37,7 @@ class Unlisted(FileSystem):
 async def test_a_file_that_we_have_just_completed_is_sent_though_its_folder_is_not_listed(tmp_path: Path) -> None:
     async with make_world(tmp_path, files=Unlisted()) as world:
         path = world.capture_file("9999-a", [1])
-        world.sync.configure(world.settings())
+        world.rounds.configure(world.settings())
         await eventually(lambda: world.completed >= 2)
         assert world.arrived.numbers == []
         world.store.writer.completion.just_completed.add(str(path))
@@ -45,7 +45,7 @@ async def test_a_file_that_we_have_just_completed_is_sent_though_its_folder_is_n
 
 
 async def test_a_file_that_is_known_and_found_by_the_same_round_goes_once_and_frees_its_place(world: World) -> None:
-    world.sync.configure(world.settings(uploads=1))
+    world.rounds.configure(world.settings(uploads=1))
     for number in range(3):
         path = world.capture_file(f"9999-{number}", [number])
         world.store.writer.completion.just_completed.add(str(path))
@@ -61,12 +61,12 @@ async def test_a_retry_needs_no_listing_of_its_folder(tmp_path: Path) -> None:
         elsewhere = write_old_file(tmp_path / "elsewhere.txt", b"x")
         world.delivery.retries.note_failure([gone])
         world.delivery.retries.note_failure([str(elsewhere)])
-        world.sync.configure(world.settings())
+        world.rounds.configure(world.settings())
         await eventually(lambda: world.arrived.of("lidar") == [1])
         await eventually(lambda: world.delivery.retrying == 1)  # the one elsewhere
         await eventually(lambda: world.delivery.retries.is_due(str(elsewhere)))
         completed = world.completed
-        await eventually(lambda: world.completed >= completed + 3 and world.sync.in_flight == 0)
+        await eventually(lambda: world.completed >= completed + 3 and world.rounds.in_flight == 0)
         assert elsewhere.exists(), "what is under no sync path any more is not sent"
 
 
@@ -80,7 +80,7 @@ async def test_what_is_captured_during_a_long_round_goes_before_a_backlog_of_a_l
     world.store.limits.configure(Rules(priorities={"high": 9, **{f"low{n}": 1 for n in range(20)}}))
     for number in range(20):
         world.capture_file("2023-a", [number], f"low{number}")
-    world.sync.configure(world.settings(uploads=1, interval_s=0.2, newest_first=newest))
+    world.rounds.configure(world.settings(uploads=1, interval_s=0.2, newest_first=newest))
     await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
     same, high = world.capture_file("2024-b", [1], "low0"), world.capture_file("2024-b", [1], "high")
     for path in (same, high):
@@ -97,7 +97,7 @@ async def test_a_long_round_completes_what_is_captured_meanwhile(world: World) -
     world.cloud.before_answer = lambda: waited(go_on)
     for number in range(50):
         world.capture_file("2023-a", [number], f"sensor{number}")
-    world.sync.configure(world.settings(uploads=1, interval_s=0.001))
+    world.rounds.configure(world.settings(uploads=1, interval_s=0.001))
     await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
     completed = world.completed
     go_on.set()
@@ -122,7 +122,7 @@ async def test_a_round_does_not_wait_for_a_survey_that_takes_long(
     async with make_world(tmp_path, files=Slow()) as world:
         for number in range(10):
             world.capture_file(f"9999-{number}", [number])
-        world.sync.configure(world.settings())
+        world.rounds.configure(world.settings())
         await eventually(lambda: world.arrived.numbers)
         assert not go_on.is_set()
         go_on.set()
@@ -156,8 +156,8 @@ async def test_a_file_belongs_to_the_store_that_it_had_when_it_was_claimed(world
         claimed.append(world.store.claims.try_claim(str(path)))
 
     world.cloud.before_answer = change
-    world.sync.configure(world.settings(disabled=True))
-    assert (await world.sync.sync_now()).files == 1
+    world.rounds.configure(world.settings(disabled=True))
+    assert (await world.rounds.sync_now()).files == 1
     assert claimed == [False] and world.store.claims.try_claim(str(path))
     assert world.ledger.readings()[API, "lidar", "Readings"].delivered == 1 and not nested.ledger.readings()
     await nested.close()
@@ -175,19 +175,19 @@ async def test_a_store_that_is_given_up_ends_the_uploads_that_belong_to_it_thoug
 
         world.cloud.before_answer = hold
         outside = write_old_file(tmp_path / "outside" / "a.txt", b"x")
-        world.sync.configure(world.settings(disabled=True, additional_paths=(str(outside.parent),)))
-        manual = asyncio.create_task(world.sync.sync_now())
+        world.rounds.configure(world.settings(disabled=True, additional_paths=(str(outside.parent),)))
+        manual = asyncio.create_task(world.rounds.sync_now())
         await asyncio.wait_for(arrived.wait(), 20)
         other = Store(world.files, SystemClock(), str(tmp_path / "other"), 1.0, 5.0)
         world.stores.insert(0, other)
-        await asyncio.wait_for(world.sync.release(world.store), 20)
+        await asyncio.wait_for(world.rounds.release(world.store), 20)
         report = await asyncio.wait_for(manual, 20)
         assert report.failed.count == 1 and outside.exists()
         await other.close()
 
 
 async def test_scheduled_sync_delivers_what_appears(world: World) -> None:
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     world.capture_file("9999-a", [1])
     await eventually(lambda: world.arrived.of("lidar") == [1])
     world.capture_file("9999-b", [2])
@@ -197,9 +197,9 @@ async def test_scheduled_sync_delivers_what_appears(world: World) -> None:
 
 
 async def test_disabled_means_that_nothing_is_sent_by_itself(world: World) -> None:
-    world.sync.configure(world.settings(disabled=True))
+    world.rounds.configure(world.settings(disabled=True))
     world.capture_file("9999-a", [1])
-    await eventually(lambda: "disabled" in world.sync.state)
+    await eventually(lambda: "disabled" in world.rounds.state)
     assert world.arrived.numbers == []
 
 
@@ -212,16 +212,16 @@ async def test_disabling_stops_uploads_that_are_under_way(world: World) -> None:
 
     world.cloud.before_answer = hold
     path = world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await asyncio.wait_for(arrived.wait(), 20)
-    world.sync.configure(world.settings(disabled=True))
-    await eventually(lambda: world.sync.in_flight == 0)
+    world.rounds.configure(world.settings(disabled=True))
+    await eventually(lambda: world.rounds.in_flight == 0)
     assert path.exists()
     never.set()
 
 
 async def test_after_a_cut_everything_arrives_by_itself_once(world: World) -> None:
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await world.link.ensure_usable()
     await world.cable.cut()
     for number in range(20):
@@ -241,7 +241,7 @@ async def test_after_the_cloud_was_unavailable_everything_arrives_by_itself(worl
     world.cloud.fail_while = unavailable
     for number in range(20):
         world.capture_file(f"9999-{number}", [number])
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await eventually(lambda: world.link.state.value == "cloud unavailable")
     tried = world.cloud.calls["DataCaptureUpload"]
     assert tried <= 20
@@ -260,7 +260,7 @@ async def test_one_slow_file_holds_up_no_later_round(world: World) -> None:
 
     world.cloud.before_answer = hold
     write_old_file(world.folder / "slow.bin", b"x" * 1000)
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await asyncio.wait_for(slow_arrived.wait(), 20)
     world.capture_file("9999-a", [1])
     await eventually(lambda: world.arrived.of("lidar") == [1])
@@ -285,8 +285,8 @@ async def test_no_more_uploads_than_configured_are_under_way(world: World) -> No
     world.cloud.before_answer = count
     for number in range(10):
         world.capture_file("9999-a", [number], f"sensor-{number}")
-    world.sync.configure(world.settings(disabled=True, uploads=2))
-    await world.sync.sync_now()
+    world.rounds.configure(world.settings(disabled=True, uploads=2))
+    await world.rounds.sync_now()
     assert most == 2
 
 
@@ -297,33 +297,33 @@ async def test_the_selector_decides_over_scheduled_sync_and_not_over_manual(worl
         return reason
 
     world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings(should_sync=should_sync))
-    await eventually(lambda: "says no" in world.sync.state)
-    assert world.sync.selector == reason and world.arrived.numbers == []
-    assert (await world.sync.sync_now()).files == 1
+    world.rounds.configure(world.settings(should_sync=should_sync))
+    await eventually(lambda: "says no" in world.rounds.state)
+    assert world.rounds.selector == reason and world.arrived.numbers == []
+    assert (await world.rounds.sync_now()).files == 1
     world.capture_file("9999-b", [2])
     reason = ""
     await eventually(lambda: world.arrived.of("lidar") == [1, 2])
-    assert world.sync.selector == "should_sync is true"
-    world.sync.configure(world.settings())
-    await eventually(lambda: world.sync.selector == "")
+    assert world.rounds.selector == "should_sync is true"
+    world.rounds.configure(world.settings())
+    await eventually(lambda: world.rounds.selector == "")
 
 
 async def test_an_upload_that_is_cancelled_before_it_began_leaves_nothing_behind(world: World) -> None:
     path = world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings(interval_s=3600))
+    world.rounds.configure(world.settings(interval_s=3600))
     report = SyncReport()
-    await world.sync._start([found_at(path)], None)  # there is room, so that nothing else ran meanwhile
-    world.sync.configure(world.settings(disabled=True))
-    assert world.sync.in_flight == 1
-    await eventually(lambda: world.sync.in_flight == 0)
-    await world.sync._start([found_at(path)], report)
-    await asyncio.wait_for(world.sync.release(world.store), 20)
+    await world.rounds._start([found_at(path)], None)  # there is room, so that nothing else ran meanwhile
+    world.rounds.configure(world.settings(disabled=True))
+    assert world.rounds.in_flight == 1
+    await eventually(lambda: world.rounds.in_flight == 0)
+    await world.rounds._start([found_at(path)], report)
+    await asyncio.wait_for(world.rounds.release(world.store), 20)
     await asyncio.wait_for(report.done.wait(), 20)
     assert (report.failed.count, world.arrived.numbers) == (1, [])
     for _ in range(10):
-        assert await world.sync._start([found_at(path)], report), "there is room for eight"
-        await world.sync.release(world.store)
+        assert await world.rounds._start([found_at(path)], report), "there is room for eight"
+        await world.rounds.release(world.store)
 
 
 async def test_files_of_paths_outside_the_capture_folder_are_synced_and_quarantined_beside_themselves(
@@ -332,12 +332,12 @@ async def test_files_of_paths_outside_the_capture_folder_are_synced_and_quaranti
     async with make_world(tmp_path) as world:
         outside = tmp_path / "outside"
         write_old_file(outside / "a.txt", b"x")
-        world.sync.configure(world.settings(disabled=True, additional_paths=(str(outside),)))
+        world.rounds.configure(world.settings(disabled=True, additional_paths=(str(outside),)))
         world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 1)
-        assert (await world.sync.sync_now()).quarantined == 1
+        assert (await world.rounds.sync_now()).quarantined == 1
         assert (outside / "failed" / "a.txt").exists()
         write_old_file(outside / "b.txt", b"y")
-        assert (await world.sync.sync_now()).files == 1
+        assert (await world.rounds.sync_now()).files == 1
         assert [content for _, content in world.arrived.files] == [b"y"]
 
 
@@ -347,9 +347,9 @@ async def test_what_went_is_told_by_sync_path_as_it_is_configured(tmp_path: Path
         write_old_file(real / "folder" / "a.txt", b"x")
         link.symlink_to(real)
         world.capture_file("9999-a", [1])
-        world.sync.configure(world.settings(disabled=True, additional_paths=(str(link),)))
-        await world.sync.sync_now()
-        assert set(world.sync.summary._totals) == {str(world.folder), str(link)}
+        world.rounds.configure(world.settings(disabled=True, additional_paths=(str(link),)))
+        await world.rounds.sync_now()
+        assert set(world.rounds.summary._totals) == {str(world.folder), str(link)}
 
 
 async def test_an_orderly_stop_lets_an_upload_end_so_that_it_does_not_arrive_twice(world: World) -> None:
@@ -361,9 +361,9 @@ async def test_an_orderly_stop_lets_an_upload_end_so_that_it_does_not_arrive_twi
 
     world.cloud.before_answer = hold
     path = world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await asyncio.wait_for(arrived.wait(), 20)
-    stopping = asyncio.create_task(world.sync.stop())
+    stopping = asyncio.create_task(world.rounds.stop())
     await asyncio.sleep(0)
     go_on.set()
     await stopping
@@ -379,10 +379,10 @@ async def test_a_stop_in_a_hurry_waits_for_no_upload(world: World) -> None:
 
     world.cloud.before_answer = never
     path = world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await asyncio.wait_for(arrived.wait(), 20)
-    patient = asyncio.create_task(world.sync.stop(1000))
-    hurried = asyncio.create_task(world.sync.stop(0))
+    patient = asyncio.create_task(world.rounds.stop(1000))
+    hurried = asyncio.create_task(world.rounds.stop(0))
     await asyncio.wait_for(asyncio.gather(patient, hurried), 20)
     assert path.exists()
 
@@ -402,20 +402,20 @@ async def test_a_stop_ends_an_upload_that_takes_its_cancellation_for_a_closed_co
 
     world.delivery.attempt = attempt  # type: ignore[method-assign]
     world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await asyncio.wait_for(began.wait(), 20)
-    await asyncio.wait_for(world.sync.stop(0), 20)
-    assert ended.is_set() and world.sync.in_flight == 0
+    await asyncio.wait_for(world.rounds.stop(0), 20)
+    assert ended.is_set() and world.rounds.in_flight == 0
 
 
 async def test_a_stop_does_not_wait_for_uploads_that_have_no_link(world: World) -> None:
     await world.link.ensure_usable()
     world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await world.cable.cut()
     await eventually(lambda: not world.link.usable)
-    await world.sync.stop()
-    assert world.sync.in_flight == 0
+    await world.rounds.stop()
+    assert world.rounds.in_flight == 0
 
 
 async def test_a_walk_that_began_before_does_not_say_that_a_folder_is_empty(world: World) -> None:
@@ -425,7 +425,7 @@ async def test_a_walk_that_began_before_does_not_say_that_a_folder_is_empty(worl
     world.store.found_empty(before)
     await asyncio.sleep(0)
     assert not emptied.done()
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await emptied
 
 
@@ -433,7 +433,7 @@ async def test_a_folder_with_a_file_that_is_not_sent_yet_is_not_empty(world: Wor
     world.cloud.fail_while = lambda method, request: grpc.StatusCode.INTERNAL if "Upload" in method else None
     world.capture_file("9999-a", [1])
     emptied = asyncio.create_task(world.store.emptied())
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     completed = world.completed
     await eventually(lambda: world.completed >= completed + 3)
     assert not emptied.done()
@@ -452,11 +452,11 @@ async def test_disabling_in_the_middle_of_a_round_begins_no_further_upload(world
     world.cloud.before_answer = hold
     for number in range(20):
         world.capture_file(f"9999-{number}", [number])
-    world.sync.configure(world.settings(uploads=1, interval_s=0.01))
+    world.rounds.configure(world.settings(uploads=1, interval_s=0.01))
     await asyncio.wait_for(arrived.wait(), 20)
-    world.sync.configure(world.settings(uploads=1, interval_s=3600, disabled=True))
+    world.rounds.configure(world.settings(uploads=1, interval_s=3600, disabled=True))
     go_on.set()
-    await eventually(lambda: "disabled" in world.sync.state and world.sync.in_flight == 0)
+    await eventually(lambda: "disabled" in world.rounds.state and world.rounds.in_flight == 0)
     assert world.cloud.calls["DataCaptureUpload"] == 1
 
 
@@ -465,28 +465,28 @@ async def test_what_is_pending_is_what_the_walk_found_and_has_not_gone_since(wor
     world.cloud.before_answer = lambda: waited(release)
     for number in range(5):
         world.capture_file("9999-a", [number], f"sensor-{number}")
-    world.sync.configure(world.settings(interval_s=3600))
-    manual = asyncio.create_task(world.sync.sync_now())
-    await eventually(lambda: world.sync.backlog.files == 5 and world.sync.in_flight == 5)
-    assert world.sync.backlog.bytes > 0 and world.delivery.meter.bytes_per_s == 0
+    world.rounds.configure(world.settings(interval_s=3600))
+    manual = asyncio.create_task(world.rounds.sync_now())
+    await eventually(lambda: world.rounds.backlog.files == 5 and world.rounds.in_flight == 5)
+    assert world.rounds.backlog.bytes > 0 and world.delivery.meter.bytes_per_s == 0
     release.set()
     await manual
-    assert (world.sync.backlog.files, world.sync.backlog.bytes) == (0, 0)
+    assert (world.rounds.backlog.files, world.rounds.backlog.bytes) == (0, 0)
     assert world.delivery.meter.bytes_per_s > 0
 
 
 async def test_what_goes_together_is_accounted_for_file_by_file(world: World) -> None:
     left: list[tuple[str, int, int]] = []
-    world.sync._listings.subtract_departed = lambda *what: left.append(what)  # type: ignore[method-assign]
+    world.rounds._listings.subtract_departed = lambda *what: left.append(what)  # type: ignore[method-assign]
     size_bytes = sum(world.capture_file(f"9999-{number}", [number]).stat().st_size for number in range(3))
-    world.sync.configure(world.settings(disabled=True))
+    world.rounds.configure(world.settings(disabled=True))
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
-    assert (await world.sync.sync_now()).failed.count == 3
-    assert (world.sync.backlog.files, world.sync.backlog.bytes, left) == (3, size_bytes, [])
-    assert (await world.sync.sync_now()).files == 3
-    assert (world.sync.backlog.files, world.sync.backlog.bytes) == (0, 0)
+    assert (await world.rounds.sync_now()).failed.count == 3
+    assert (world.rounds.backlog.files, world.rounds.backlog.bytes, left) == (3, size_bytes, [])
+    assert (await world.rounds.sync_now()).files == 3
+    assert (world.rounds.backlog.files, world.rounds.backlog.bytes) == (0, 0)
     assert left == [(str(world.folder / "lidar"), 3, size_bytes)]
-    tally = world.sync.summary._totals[str(world.folder)]
+    tally = world.rounds.summary._totals[str(world.folder)]
     assert (tally.files, tally.bytes, tally.failed) == (3, size_bytes, 3)
     assert world.cloud.calls["DataCaptureUpload"] == 2
 
@@ -495,8 +495,8 @@ async def test_what_a_stream_moves_counts_while_it_goes(world: World) -> None:
     release = asyncio.Event()
     world.cloud.before_answer = lambda: waited(release)
     write_old_file(world.folder / "a.bin", bytes(300_000))
-    world.sync.configure(world.settings(disabled=True))
-    manual = asyncio.create_task(world.sync.sync_now())
+    world.rounds.configure(world.settings(disabled=True))
+    manual = asyncio.create_task(world.rounds.sync_now())
     await eventually(lambda: world.delivery.meter.bytes_per_s > 0)
     assert not manual.done()
     release.set()
@@ -508,12 +508,12 @@ async def test_the_oldest_that_waits_is_known_also_while_its_folder_is_not_liste
     for number in (30, 10, 20):
         path = world.capture_file("9999-a", [number], f"sensor-{number}")
         os.utime(path, (number, number))
-    assert world.sync.backlog.oldest_ns is None
-    world.sync.configure(world.settings())
-    await eventually(lambda: world.sync.backlog.files == 3 and world.delivery.retrying == 3)
+    assert world.rounds.backlog.oldest_ns is None
+    world.rounds.configure(world.settings())
+    await eventually(lambda: world.rounds.backlog.files == 3 and world.delivery.retrying == 3)
     rounds = world.completed
     await eventually(lambda: world.completed >= rounds + 3)
-    assert world.sync.backlog.oldest_ns == 10e9
+    assert world.rounds.backlog.oldest_ns == 10e9
     world.cloud.fail_while = None
-    await world.sync.sync_now()
-    assert world.sync.backlog.oldest_ns is None
+    await world.rounds.sync_now()
+    assert world.rounds.backlog.oldest_ns is None

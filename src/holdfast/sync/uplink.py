@@ -39,15 +39,15 @@ class Uplink:
         self._cloud = Cloud(settings)
         self.link = Link(self._cloud, settings, clock)
         self.delivery = Delivery(files, clock, self._cloud, self.link)
-        self.sync = Rounds(files, clock, self.link, self.delivery, stores)
+        self.rounds = Rounds(files, clock, self.link, self.delivery, stores)
         self.quarantined = QuarantineCount(
             files,
             clock,
             lambda: [(store.root, store.ledger) for store in stores()],
-            lambda: self.sync.additional_paths,
+            lambda: self.rounds.additional_paths,
         )
         self.uploads = Uploads(
-            files, clock, self._cloud, self.link, self.delivery.settlements, stores, self.sync.until_resumed
+            files, clock, self._cloud, self.link, self.delivery.settlements, stores, self.rounds.until_resumed
         )
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
 
@@ -62,8 +62,8 @@ class Uplink:
         """
         self._cloud.bandwidth.set_limit(limit_bytes_per_s)
         self.delivery.configure(tags, is_open)
-        self.sync.configure(sync)
-        self.sync.hold(pause)
+        self.rounds.configure(sync)
+        self.rounds.hold(pause)
 
     @property
     def bytes_per_s(self) -> float:
@@ -81,7 +81,7 @@ class Uplink:
         await end([self._task])
         if self._predecessor is not None:
             await self._predecessor
-        await asyncio.gather(self.sync.stop(patience_s), self.uploads.stop())
+        await asyncio.gather(self.rounds.stop(patience_s), self.uploads.stop())
         await self._cloud.close()
 
     async def _serve(self) -> None:
@@ -89,7 +89,7 @@ class Uplink:
             await asyncio.wait([self._predecessor])
         await asyncio.gather(
             supervised("link", self.link.run),
-            supervised("sync", self.sync.run),
-            supervised("summary", self.sync.summary.run),
+            supervised("sync", self.rounds.run),
+            supervised("summary", self.rounds.summary.run),
             supervised("quarantine count", self.quarantined.run),
         )

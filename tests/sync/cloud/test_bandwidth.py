@@ -53,9 +53,9 @@ async def test_uploads_of_files_and_readings_are_capped(world: World) -> None:
     world.connection.bandwidth.set_limit(500_000)
     write_old_file(world.folder / "a.bin", bytes(400_000))
     world.capture_file("9999-a", [1])
-    world.sync.configure(world.settings(disabled=True))
+    world.rounds.configure(world.settings(disabled=True))
     started = time.monotonic()
-    assert (await world.sync.sync_now()).files == 2
+    assert (await world.rounds.sync_now()).files == 2
     assert time.monotonic() - started >= (400_000 - 2 * 64 * 1024 - 125_000) / 500_000
 
 

@@ -158,7 +158,7 @@ async def test_a_connection_that_the_cloud_ends_is_no_cut_while_the_way_is_there
         await asyncio.wait_for(tried.wait(), 20)
         assert world.link.up and cloud.logins == 1
         world.capture_file("9999-a", [1])
-        assert (await world.sync.sync_now()).files == 1
+        assert (await world.rounds.sync_now()).files == 1
 
 
 def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() -> None:

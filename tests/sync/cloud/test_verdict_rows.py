@@ -94,8 +94,8 @@ def once(fault: Fault) -> Behaviour:
 
 
 async def sync(world: World) -> SyncReport:
-    world.sync.configure(world.settings(disabled=True))
-    return await world.sync.sync_now()
+    world.rounds.configure(world.settings(disabled=True))
+    return await world.rounds.sync_now()
 
 
 def counts(world: World) -> ReadingCounts:
@@ -151,8 +151,8 @@ async def test_after_a_connection_that_breaks_in_the_middle_everything_arrives_o
 ) -> None:
     async with RawCloud(once(fault)) as cloud, make_world(tmp_path, address=cloud.address) as world:
         kind(world)
-        world.sync.configure(world.settings())
-        await eventually(lambda: len(cloud.taken) == 2 and not world.sync.in_flight)
+        world.rounds.configure(world.settings())
+        await eventually(lambda: len(cloud.taken) == 2 and not world.rounds.in_flight)
         assert set(cloud.readings) in (ALL, set())
         the_sum_holds(world, cloud)
 
@@ -170,8 +170,8 @@ async def test_who_is_not_let_in_waits_as_for_the_link_and_logs_in_anew(
         assert (report.failed.count >= 1, report.quarantined) == (True, 0)
         assert world.link.state is LinkState.LOGIN_REFUSED and "PERMISSION_DENIED" in world.link.why
         assert world.delivery.retrying == 0, "nothing is held against the unit"
-        world.sync.configure(world.settings())
-        await eventually(lambda: len(cloud.taken) == 2 and not world.sync.in_flight)
+        world.rounds.configure(world.settings())
+        await eventually(lambda: len(cloud.taken) == 2 and not world.rounds.in_flight)
         assert cloud.logins == 2
         the_sum_holds(world, cloud)
 
@@ -201,10 +201,10 @@ async def test_a_cloud_that_takes_no_token_is_told_loudly_once_and_costs_nothing
 
     async with RawCloud(refuse) as cloud, make_world(tmp_path, address=cloud.address) as world:
         two_capture_files(world)
-        world.sync.configure(world.settings())
+        world.rounds.configure(world.settings())
         await eventually(lambda: cloud.logins >= 4)
         cloud.behave = accept
-        await eventually(lambda: len(cloud.taken) == 2 and not world.sync.in_flight)
+        await eventually(lambda: len(cloud.taken) == 2 and not world.rounds.in_flight)
         the_sum_holds(world, cloud)
     said = limited(caplog)
     assert [r.getMessage() for r in said].count("connected to the cloud") == 1
@@ -244,7 +244,7 @@ async def test_what_does_not_let_in_is_waited_for_and_nothing_is_given_up(
             two_capture_files(world)
             two_arbitrary_files(world)
             with pytest.raises(NotConnectedError, match=code):
-                await world.sync.sync_now()
+                await world.rounds.sync_now()
             assert not world.link.usable and code in world.link.why
             assert world.link.state is (
                 LinkState.LOGIN_REFUSED if "40" in row and row[-1] in "13" else LinkState.DOWN
@@ -252,8 +252,8 @@ async def test_what_does_not_let_in_is_waited_for_and_nothing_is_given_up(
             assert cloud.calls == [] and len(list(world.folder.glob("*/*.capture"))) == 2
             cloud.log_in = let_in
             await world.link.ensure_usable()
-            world.sync.configure(world.settings())
-            await eventually(lambda: len(cloud.taken) == 4 and not world.sync.in_flight)
+            world.rounds.configure(world.settings())
+            await eventually(lambda: len(cloud.taken) == 4 and not world.rounds.in_flight)
             the_sum_holds(world, cloud)
 
 
@@ -280,7 +280,7 @@ async def test_what_speaks_no_grpc_is_no_connection(
         async with make_world(tmp_path, address=address) as world:
             two_capture_files(world)
             with pytest.raises(NotConnectedError, match=r"UNAVAILABLE|DEADLINE_EXCEEDED"):
-                await world.sync.sync_now()
+                await world.rounds.sync_now()
             assert world.link.state is LinkState.DOWN
             assert len(list(world.folder.glob("*/*.capture"))) == 2
 
@@ -289,7 +289,7 @@ async def test_a_host_that_nobody_knows_is_no_connection(tmp_path: Path) -> None
     async with make_world(tmp_path, address="https://nowhere.invalid") as world:
         two_capture_files(world)
         with pytest.raises(NotConnectedError, match=r"can't connect to nowhere\.invalid:443"):
-            await world.sync.sync_now()
+            await world.rounds.sync_now()
         assert world.link.state is LinkState.DOWN
         assert len(list(world.folder.glob("*/*.capture"))) == 2
 

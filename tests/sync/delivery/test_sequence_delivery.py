@@ -72,7 +72,7 @@ async def test_a_file_that_is_no_sequence_is_kept_in_failed_without_a_call(world
 async def test_a_sequence_is_tried_again_until_the_cloud_takes_it(world: World) -> None:
     path = sequence_file(world)
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, count=2, method="CreateSequence")
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await eventually(lambda: not path.exists())
     assert (world.cloud.calls["CreateSequence"], len(arrived(world.folder.parent))) == (3, 1)
 
@@ -100,7 +100,7 @@ async def test_sequences_come_behind_the_data(world: World) -> None:
     world.capture_file("a", [1.0])
     order: list[str] = []
     world.cloud.fail_while = lambda method, request: order.append(method)
-    world.sync.configure(world.settings(uploads=1))
+    world.rounds.configure(world.settings(uploads=1))
     await eventually(lambda: "CreateSequence" in order)
     uploads = [method for method in order if method != "Authenticate"]
     assert uploads == ["DataCaptureUpload", "CreateSequence"]

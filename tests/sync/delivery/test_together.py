@@ -25,9 +25,9 @@ INVALID = grpc.StatusCode.INVALID_ARGUMENT
 
 
 async def sync(world: World, rounds: int = 1, **settings: object) -> None:
-    world.sync.configure(world.settings(disabled=True, **settings))
+    world.rounds.configure(world.settings(disabled=True, **settings))
     for _ in range(rounds):
-        await world.sync.sync_now()
+        await world.rounds.sync_now()
 
 
 def counts(world: World, name: str = "lidar") -> ReadingCounts:
@@ -277,7 +277,7 @@ async def test_a_cloud_that_refuses_everything_stops_sync_instead_of_filling_the
     world.cloud.fail_while = lambda method, request: INVALID if "Upload" in method else None
     for number in range(10):
         world.capture_file("9999-a", [number], f"sensor-{number}")
-    world.sync.configure(world.settings(uploads=1))
+    world.rounds.configure(world.settings(uploads=1))
     await eventually(lambda: world.link.state is LinkState.ALL_REFUSED)
     assert len(failed_files(world)) == 2
     assert "nothing is accepted" in world.link.explanation and "everything refused" in caplog.text
@@ -310,7 +310,7 @@ async def test_what_is_under_way_at_three_cuts_goes_last_and_alone(world: World)
 
     world.cloud.fail_while = cuts
     world.capture_file("9999-a", [666], "poison")
-    world.sync.configure(world.settings())
+    world.rounds.configure(world.settings())
     await eventually(lambda: world.delivery.retries.is_suspect(str(world.folder / "poison/9999-a.capture")), 40)
     for number in range(10):
         world.capture_file("9999-b", [number], f"sensor-{number}")
@@ -336,7 +336,7 @@ async def test_a_large_file_does_not_hold_up_small_ones_and_many_do_not_either(w
     world.cloud.before_answer = hold
     for number in range(10):
         write_old_file(world.folder / f"large-{number}.bin", bytes(MAX_CALL_BYTES + 1))
-    world.sync.configure(world.settings(uploads=2))
+    world.rounds.configure(world.settings(uploads=2))
     await eventually(lambda: large == 2)
     for number in range(10):
         world.capture_file("9999-a", [number], f"sensor-{number}")

@@ -32,9 +32,9 @@ LABELS = Labels(("night", "left"), ("set-1", "set-2"))
 
 @pytest.fixture
 async def uploads(world: World) -> AsyncIterator[Uploads]:
-    world.sync.configure(world.settings(disabled=True))
+    world.rounds.configure(world.settings(disabled=True))
     world.delivery.configure(("of-the-config",), no_sequence_is_open)
-    made = of(world, world.sync.until_resumed)
+    made = of(world, world.rounds.until_resumed)
     await world.link.ensure_usable()
     yield made
     await made.stop()
@@ -97,7 +97,7 @@ async def test_a_refused_file_stays_where_it_is_since_its_labels_may_be_to_blame
     with pytest.raises(NotUploadedError, match="INVALID_ARGUMENT"):
         await uploads.upload_file(candidate, LABELS)
     assert os.path.exists(candidate.path) and world.ledger.files == FileCounts()
-    assert (await world.sync.sync_now()).files == 1
+    assert (await world.rounds.sync_now()).files == 1
 
 
 async def test_no_file_is_sent_by_sync_and_by_request_at_once(world: World, uploads: Uploads) -> None:
@@ -106,12 +106,12 @@ async def test_no_file_is_sent_by_sync_and_by_request_at_once(world: World, uplo
     candidate = synced(world)
     sending = asyncio.create_task(uploads.upload_file(candidate, Labels()))
     await eventually(lambda: world.cloud.calls["FileUpload"] == 1)
-    assert (await world.sync.sync_now()).files == 0
+    assert (await world.rounds.sync_now()).files == 0
     go_on.set()
     await sending
     go_on.clear()
     candidate = synced(world)
-    syncing = asyncio.create_task(world.sync.sync_now())
+    syncing = asyncio.create_task(world.rounds.sync_now())
     await eventually(lambda: world.cloud.calls["FileUpload"] == 2)
     with pytest.raises(NotUploadedError, match="sync is sending it"):
         await uploads.upload_file(candidate, Labels())
@@ -196,15 +196,15 @@ async def test_between_close_and_successor_none_begins(world: World) -> None:
 
     async def may_begin() -> None:
         asked.set()
-        await world.sync.until_resumed()
+        await world.rounds.until_resumed()
 
-    world.sync.configure(world.settings(disabled=True))
-    world.sync.pause()
+    world.rounds.configure(world.settings(disabled=True))
+    world.rounds.pause()
     sending = asyncio.create_task(of(world, may_begin).upload_file(elsewhere(world), Labels()))
     await asyncio.wait_for(asked.wait(), 20)
     await world.link.ensure_usable()
     assert world.cloud.calls["FileUpload"] == 0 and not sending.done()
-    world.sync.configure(world.settings(disabled=True))
+    world.rounds.configure(world.settings(disabled=True))
     await sending
     assert world.cloud.calls["FileUpload"] == 1
 
@@ -231,7 +231,7 @@ async def test_without_a_link_data_is_kept_and_sync_delivers_it_with_its_labels_
     assert kept_files(world) == [path], "the same again is no second file"
     await world.cable.restore()
     await eventually(lambda: world.link.usable)
-    assert (await world.sync.sync_now()).files == 1
+    assert (await world.rounds.sync_now()).files == 1
     ((metadata, content),) = world.arrived.files
     assert content == b"image" and kept_files(world) == []
     assert labels_of(metadata) == ({"night", "left"}, {"set-1", "set-2"})
@@ -283,7 +283,7 @@ async def test_a_stop_leaves_data_for_the_next_sync(world: World, uploads: Uploa
         await waiting
     assert len(kept_files(world)) == 1
     world.cloud.before_answer = None
-    assert (await world.sync.sync_now()).files == 1
+    assert (await world.rounds.sync_now()).files == 1
 
 
 @pytest.mark.parametrize(
@@ -360,7 +360,7 @@ async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has
     """Otherwise sync would send a file that is not whole yet, or is just being deleted."""
     files = HeldUp(operation, part)
     async with make_world(tmp_path, files) as world:
-        uploads = of(world, world.sync.until_resumed)
+        uploads = of(world, world.rounds.until_resumed)
         if part == "/failed/":
             world.cloud.fail_next(INVALID, 1)
         path = kept.path_for(world.store.root, b"abc", ".jpeg", (), ())
@@ -376,7 +376,7 @@ async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has
 async def test_a_file_that_just_goes_is_claimed_until_it_has_gone(tmp_path: Path) -> None:
     files = HeldUp("remove", "photo.jpeg")
     async with make_world(tmp_path, files) as world:
-        uploads, candidate = of(world, world.sync.until_resumed), synced(world)
+        uploads, candidate = of(world, world.rounds.until_resumed), synced(world)
         await world.link.ensure_usable()
         task = asyncio.create_task(uploads.upload_file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(candidate.path))
@@ -394,7 +394,7 @@ async def test_a_file_that_was_just_being_opened_is_closed_again(tmp_path: Path)
 
     files.close = noted  # type: ignore[method-assign]
     async with make_world(tmp_path, files) as world:
-        uploads, candidate = of(world, world.sync.until_resumed), elsewhere(world)
+        uploads, candidate = of(world, world.rounds.until_resumed), elsewhere(world)
         await world.link.ensure_usable()
         task = asyncio.create_task(uploads.upload_file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: closed == [candidate.path])
