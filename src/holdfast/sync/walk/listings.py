@@ -78,6 +78,36 @@ class Listing:
     passed_over: bool = False
     """Whether the current walk passed over the folder."""
 
+    def count_file(self, size_bytes: int, modified_ns: int, is_capture: bool, retry_s: float | None) -> None:
+        """Counts a file that is ready to be sent, or that waits for its retry at `retry_s`."""
+        self.files += 1
+        self.size_bytes += size_bytes
+        if modified_ns < self.oldest_ns:
+            self.oldest_ns = modified_ns
+        if is_capture:
+            self.has_captures = True
+        if retry_s is None:
+            self.offered += 1
+        elif retry_s < self.due_s:
+            self.due_s = retry_s
+
+    def count_recent(self, due_s: float) -> None:
+        """Counts an arbitrary file that has been left alone for long enough only at `due_s`."""
+        self.recent += 1
+        self.due_s = min(self.due_s, due_s)
+
+    def note_incomplete(self) -> None:
+        """Notes that something in the folder could not be listed, or may become ready without a sign."""
+        self.settled = False
+
+    def note_end(self, ended_s: float, cost_s: float) -> None:
+        """Notes when the listing ended, and how long it took without the folders inside."""
+        self.ended_s, self.cost_s = ended_s, cost_s
+
+    def note_passed_over(self) -> None:
+        """Notes that the current walk passes over the folder."""
+        self.passed_over = True
+
     def add_inner(self, folder: str) -> None:
         if self.inner is not None:
             self.inner.append(folder)

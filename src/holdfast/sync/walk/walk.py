@@ -167,11 +167,10 @@ class Walk:
                     yield from self._survey(entry.path, root, seen, window)
                     inner_s += self._spent_s() - before_s
         except StorageError as error:
-            listing.settled = False
+            listing.note_incomplete()
             self._unreadable(error)
         if self.listings is not None:
-            listing.cost_s = self._spent_s() - began_s - inner_s
-            listing.ended_s = self.clock.monotonic()
+            listing.note_end(self.clock.monotonic(), self._spent_s() - began_s - inner_s)
             self.listings.remember(folder, listing)
 
     def _pass_again(self, folder: str, root: str, seen: list[str], window: KeyWindow) -> Iterator[None]:
@@ -206,25 +205,18 @@ class Walk:
             return
         status = self._status(entry, kind)
         if status is None:
-            listing.settled = False
+            listing.note_incomplete()
             return
         if recent_s := self._recent_s(status, kind):
             self.too_recent.add(printable(entry.path))
-            listing.recent += 1
-            listing.due_s = min(listing.due_s, self.clock.monotonic() + recent_s)
+            listing.count_recent(self.clock.monotonic() + recent_s)
             self.roots_with_files.add(root)
             return
-        listing.files += 1
-        listing.size_bytes += status.st_size
-        listing.oldest_ns = min(listing.oldest_ns, status.st_mtime_ns)
+        is_capture = kind is FileKind.CAPTURE
+        retry_s = self._offer(entry, folder, kind, status.st_mtime_ns, window)
+        listing.count_file(status.st_size, status.st_mtime_ns, is_capture, retry_s)
         self.oldest_ns = min(self.oldest_ns, status.st_mtime_ns)
-        listing.has_captures |= kind is FileKind.CAPTURE
-        self._count(folder, root, 1, status.st_size, kind is FileKind.CAPTURE)
-        due_s = self._offer(entry, folder, kind, status.st_mtime_ns, window)
-        if due_s is None:
-            listing.offered += 1
-        else:
-            listing.due_s = min(listing.due_s, due_s)
+        self._count(folder, root, 1, status.st_size, is_capture)
 
     def _offer(
         self, entry: Entry, folder: str, kind: FileKind, modified_ns: int, window: KeyWindow
@@ -259,7 +251,7 @@ class Walk:
         to_send = not blocked and known.files > waiting
         if not quiet and not known.is_too_early(to_send, now_s):
             return False
-        known.passed_over = True
+        known.note_passed_over()
         self.whole &= quiet
         if known.files or known.recent or not quiet:
             self._count(folder, root, known.files, known.size_bytes, known.has_captures)
