@@ -29,7 +29,7 @@ CommandError."""
 
 @dataclass(eq=False)
 class SyncReport:
-    """What a manual sync has done so far; it is final when `Rounds.sync_now` returns.
+    """What a manual sync has done so far; it is final when `sync_now` or `sync_files` of `Rounds` returns.
 
     `failed` and `too_recent` name at most a hundred files each. Belongs to the event loop.
     """
