@@ -73,7 +73,7 @@ async def cost_us(readings: int, profile: cProfile.Profile | None = None) -> flo
         table = lookup(API, "Readings")
         assert table is not None
         capture = Capture(clock, lambda collector, sink: sink)
-        capture.apply(
+        capture.configure(
             CollectorSpec(API, CaptureMethod(f"s{n}", "Readings", 100.0), table, client, (), writer, 1 << 24)
             for n in range(20)
         )

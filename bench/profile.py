@@ -58,7 +58,7 @@ async def _capture(socket: str, folder: str, profile: cProfile.Profile, seconds:
     table = lookup(API, "Readings")
     assert table is not None
     methods = [CaptureMethod(name, "Readings", USUAL.hz) for name in USUAL.names]
-    capture.apply(CollectorSpec(API, method, table, client, (), writer, 1 << 18) for method in methods)
+    capture.configure(CollectorSpec(API, method, table, client, (), writer, 1 << 18) for method in methods)
     try:
         await asyncio.sleep(SETTLE_S)
         profile.enable()

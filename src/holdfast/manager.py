@@ -127,7 +127,7 @@ class Manager:
         engine.stores.configure(unplaced, config, self._priorities(config, resources))
         engine.mongo.configure(config.mongo_capture_config, _spool_place(config, engine.store))
         engine.capture.unmute_warnings()
-        engine.capture.apply(self._specs(to_run, config, resources))
+        engine.capture.configure(self._specs(to_run, config, resources))
         self._apply_sync(engine, config, resources)
         self._say(config)
         self.config, self.resources = config, resources
@@ -236,7 +236,7 @@ class Manager:
         engine, config = self.engine, self.config
         if engine is not None and config is not None:
             to_run = self._resolve(config, self.resources)
-            engine.capture.apply(self._specs(to_run, config, self.resources))
+            engine.capture.configure(self._specs(to_run, config, self.resources))
             self._say_what_does_not_run()
             engine.uplink.rounds.hold(self.steering.sync_pause)
 

@@ -49,7 +49,7 @@ async def cameras(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncItera
     answer = GetImagesResponse(images=[Image(source_name="a", image=bytes(IMAGE_BYTES), mime_type="image/png")])
     made = Cameras(clock, capture, FakeClient(answer.SerializeToString()))
     names = [f"camera {number}" for number in range(COUNT)]
-    capture.apply(spec(made.client, writer, name, "GetImages", api=CAMERA, hz=1.0) for name in names)
+    capture.configure(spec(made.client, writer, name, "GetImages", api=CAMERA, hz=1.0) for name in names)
     yield made
     await capture.stop()
     await writer.close()

@@ -66,7 +66,7 @@ async def completed(setup: Setup) -> list[Path]:
 
 
 async def test_what_is_applied_is_captured(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.writer, name) for name in ("lidar", "radar"))
+    setup.capture.configure(spec(setup.client, setup.writer, name) for name in ("lidar", "radar"))
     await setup.clock.advance(1.0)
     assert (setup.captured("lidar"), setup.captured("radar")) == (10, 10)
     await setup.capture.stop()
@@ -74,10 +74,12 @@ async def test_what_is_applied_is_captured(setup: Setup) -> None:
 
 
 async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
-    setup.capture.apply([spec(setup.client, setup.writer)])
+    setup.capture.configure([spec(setup.client, setup.writer)])
     (before,) = setup.capture.running
     for number in range(20):
-        setup.capture.apply([spec(setup.client, setup.writer), spec(setup.client, setup.writer, f"other {number}")])
+        setup.capture.configure(
+            [spec(setup.client, setup.writer), spec(setup.client, setup.writer, f"other {number}")]
+        )
         await setup.clock.advance(0.1)
     after = next(running for running in setup.capture.running if running.collector.spec.resource == "lidar")
     assert after is before
@@ -105,14 +107,14 @@ async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
 async def test_a_changed_collector_is_replaced_and_its_file_is_completed(
     setup: Setup, change: dict[str, object]
 ) -> None:
-    setup.capture.apply([spec(setup.client, setup.writer)])
+    setup.capture.configure([spec(setup.client, setup.writer)])
     (before,) = setup.capture.running
     await setup.clock.advance(1.0)
     client = FakeClient(response({"t": 2.0})) if "client" in change else setup.client
     elsewhere = DiskWriter(FileSystem(), setup.clock, setup.ledger, str(setup.folder / "elsewhere"), 3600.0)
     writer = elsewhere if "writer" in change else setup.writer
     others = {key: value for key, value in change.items() if key not in ("client", "writer")}
-    setup.capture.apply([spec(client, writer, **others)])  # type: ignore[arg-type]
+    setup.capture.configure([spec(client, writer, **others)])  # type: ignore[arg-type]
     (after,) = setup.capture.running
     assert after.collector is not before.collector
     (path,) = await completed(setup)
@@ -126,9 +128,9 @@ async def test_a_changed_collector_is_replaced_and_its_file_is_completed(
 
 
 async def test_a_removed_collector_completes_its_file_and_reads_no_more(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.writer, name) for name in ("lidar", "radar"))
+    setup.capture.configure(spec(setup.client, setup.writer, name) for name in ("lidar", "radar"))
     await setup.clock.advance(1.0)
-    setup.capture.apply([spec(setup.client, setup.writer, "radar")])
+    setup.capture.configure([spec(setup.client, setup.writer, "radar")])
     assert setup.names() == ["radar"]
     (path,) = await completed(setup)
     assert "lidar" in path.parts
@@ -138,10 +140,10 @@ async def test_a_removed_collector_completes_its_file_and_reads_no_more(setup: S
 
 async def test_a_reading_in_flight_at_a_change_is_kept(setup: Setup) -> None:
     setup.client.hang()
-    setup.capture.apply([spec(setup.client, setup.writer)])
+    setup.capture.configure([spec(setup.client, setup.writer)])
     await setup.clock.advance(0.2)
     assert setup.client.in_flight == 1
-    setup.capture.apply(())
+    setup.capture.configure(())
     await setup.clock.settle()
     setup.client.answer()
     await setup.capture.stop()
@@ -151,10 +153,10 @@ async def test_a_reading_in_flight_at_a_change_is_kept(setup: Setup) -> None:
 
 async def test_apply_does_not_wait_for_a_resource_that_hangs(setup: Setup) -> None:
     setup.client.hang()
-    setup.capture.apply([spec(setup.client, setup.writer)])
+    setup.capture.configure([spec(setup.client, setup.writer)])
     await setup.clock.advance(0.2)
     other = FakeClient(response({"t": 2.0}))
-    setup.capture.apply([spec(other, setup.writer)])
+    setup.capture.configure([spec(other, setup.writer)])
     await setup.clock.advance(1.0)
     assert setup.captured() == 10
     assert setup.client.in_flight == 1
@@ -163,9 +165,9 @@ async def test_apply_does_not_wait_for_a_resource_that_hangs(setup: Setup) -> No
 async def test_who_waits_for_the_end_of_collectors_and_is_cancelled_leaves_them_their_end(setup: Setup) -> None:
     """As a store does that waits to close a folder, when the folder is configured again meanwhile."""
     setup.client.hang()
-    setup.capture.apply([spec(setup.client, setup.writer)])
+    setup.capture.configure([spec(setup.client, setup.writer)])
     await setup.clock.advance(0.2)
-    setup.capture.apply(())
+    setup.capture.configure(())
     waiting = asyncio.create_task(setup.capture.settled())
     await setup.clock.settle()
     waiting.cancel()
@@ -180,7 +182,7 @@ async def test_who_waits_for_the_end_of_collectors_and_is_cancelled_leaves_them_
 async def test_a_collector_that_hangs_or_fails_stops_no_other(setup: Setup) -> None:
     hanging, failing = FakeClient(), FakeClient(ResourceCallError(ResourceErrorKind.FAILED, "broken"))
     hanging.hang()
-    setup.capture.apply(
+    setup.capture.configure(
         [
             spec(hanging, setup.writer, "hangs"),
             spec(failing, setup.writer, "fails"),
@@ -196,7 +198,7 @@ async def test_a_collector_that_hangs_or_fails_stops_no_other(setup: Setup) -> N
 
 
 async def test_after_stop_all_files_are_complete_and_nothing_is_read(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.writer, f"sensor {n}") for n in range(5))
+    setup.capture.configure(spec(setup.client, setup.writer, f"sensor {n}") for n in range(5))
     await setup.clock.advance(1.0)
     await setup.capture.stop()
     calls = len(setup.client.calls)
@@ -208,7 +210,7 @@ async def test_after_stop_all_files_are_complete_and_nothing_is_read(setup: Setu
 
 
 async def test_the_same_method_with_other_parameters_is_a_collector_of_its_own(setup: Setup) -> None:
-    setup.capture.apply(spec(setup.client, setup.writer, params={"a": value}) for value in (1.0, 2.0))
+    setup.capture.configure(spec(setup.client, setup.writer, params={"a": value}) for value in (1.0, 2.0))
     await setup.clock.advance(1.0)
     assert len(setup.capture.running) == 2
     assert setup.captured() == 20
@@ -218,7 +220,7 @@ async def test_without_a_service_in_front_failures_are_counted_in_silence(
     setup: Setup, caplog: pytest.LogCaptureFixture
 ) -> None:
     setup.client.outcome = ResourceCallError(ResourceErrorKind.FAILED, "gone")
-    setup.capture.apply([spec(setup.client, setup.writer)])
+    setup.capture.configure([spec(setup.client, setup.writer)])
     setup.capture.mute_warnings()
     with caplog.at_level(logging.WARNING):
         await setup.clock.advance(1.0)
@@ -232,11 +234,11 @@ async def test_without_a_service_in_front_failures_are_counted_in_silence(
 
 async def test_hundreds_of_collectors_start_and_end_together(setup: Setup) -> None:
     names = [f"sensor {n}" for n in range(400)]
-    setup.capture.apply(spec(setup.client, setup.writer, name, hz=1.0) for name in names)
+    setup.capture.configure(spec(setup.client, setup.writer, name, hz=1.0) for name in names)
     await setup.clock.advance(2.0)
     counts = [setup.captured(name) for name in names]
     assert min(counts) >= 1 and max(counts) <= 2
-    setup.capture.apply(())
+    setup.capture.configure(())
     await setup.capture.settled()
     assert files_under(setup.folder, ".prog") == []
     assert len(readings_under(setup.folder)) == sum(counts)
@@ -247,7 +249,7 @@ async def test_a_resource_that_hangs_costs_its_own_deadlines_only(setup: Setup) 
     hanging = FakeClient()
     hanging.hang()
     methods = [spec(hanging, setup.writer, "hangs", params={"a": n}, hz=100.0, max_in_flight=60) for n in (1, 2)]
-    setup.capture.apply([*methods, spec(setup.client, setup.writer, hz=100.0)])
+    setup.capture.configure([*methods, spec(setup.client, setup.writer, hz=100.0)])
     await setup.clock.advance(2.0)
     assert hanging.most_in_flight == len(hanging.calls) == MAX_CALLS_TO_A_RESOURCE < 100, "others get in"
     by_name = {running.collector.spec.resource: running for running in setup.capture.running}

@@ -54,7 +54,7 @@ class Setup:
 
     def start(self, count: int = 1, **others: float) -> list[RunningCollector]:
         specs = [spec(self.client, self.writer, f"lidar{n}", **others) for n in range(count)]  # type: ignore[arg-type]
-        self.capture.apply(specs)
+        self.capture.configure(specs)
         return self.capture.running
 
 

@@ -91,7 +91,7 @@ class Capture:
         """How busy the process and the computer were in the last minute."""
         return self._watch.load()
 
-    def apply(self, specs: Iterable[CollectorSpec]) -> None:
+    def configure(self, specs: Iterable[CollectorSpec]) -> None:
         """Starts and stops collectors so that exactly those of `specs` run. Returns at once.
 
         Those that end finish their readings and files in the background; `settled` waits for that.
@@ -121,7 +121,7 @@ class Capture:
         self._muted = False
 
     async def settled(self) -> None:
-        """Returns when all collectors that `apply` stopped so far have ended and their files are complete.
+        """Returns when all collectors that `configure` stopped so far have ended and their files are complete.
 
         When cancelled, they end all the same.
         """
@@ -130,7 +130,7 @@ class Capture:
 
     async def stop(self) -> None:
         """Ends all collectors, and returns when their files are complete."""
-        self.apply(())
+        self.configure(())
         await self._scheduler.stop()
         watching, self._watching = self._watching, None
         if watching is not None:
