@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -36,25 +36,6 @@ HEADER = DataCaptureMetadata(
     tags=("t",),
 )
 CAM = (HEADER.component_type, HEADER.component_name, HEADER.method_name)
-
-
-@pytest.fixture
-def files() -> FaultyFileSystem:
-    return FaultyFileSystem()
-
-
-@pytest.fixture
-def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
-    return Ledger(files, str(tmp_path))
-
-
-@pytest.fixture
-async def writer(files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> AsyncIterator[DiskWriter]:
-    """It flushes only when it is asked to, or when much waits in memory."""
-    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
-    yield writer
-    files.resume_writes()
-    await writer.close()
 
 
 def open_camera(writer: DiskWriter) -> Appender:

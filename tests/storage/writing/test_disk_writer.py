@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import errno
 import threading
-from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
@@ -24,25 +23,6 @@ from .. import samples
 NEVER_S = 3600.0
 LIDAR = (samples.API, "lidar", "Readings")
 SMALL = 256 * 1024
-
-
-@pytest.fixture
-def files() -> FaultyFileSystem:
-    return FaultyFileSystem()
-
-
-@pytest.fixture
-def ledger(files: FaultyFileSystem, tmp_path: Path) -> Ledger:
-    return Ledger(files, str(tmp_path))
-
-
-@pytest.fixture
-async def writer(files: FaultyFileSystem, ledger: Ledger, tmp_path: Path) -> AsyncIterator[DiskWriter]:
-    """It flushes only when it is asked to."""
-    writer = DiskWriter(files, SystemClock(), ledger, str(tmp_path), NEVER_S)
-    yield writer
-    files.resume_writes()
-    await writer.close()
 
 
 def open_lidar(writer: DiskWriter, max_bytes: int = SMALL) -> Appender:
