@@ -274,8 +274,7 @@ class Collector:
         It is not if the same text, or `_MOST_WARNINGS` others, were logged within `_WARNINGS_WITHIN_S`.
         """
         now_s = self._clock.monotonic()
-        while self._warned_s and now_s - next(iter(self._warned_s.values())) >= _WARNINGS_WITHIN_S:
-            del self._warned_s[next(iter(self._warned_s))]
+        self._warned_s = {text: at_s for text, at_s in self._warned_s.items() if now_s - at_s < _WARNINGS_WITHIN_S}
         if failure in self._warned_s or len(self._warned_s) == _MOST_WARNINGS:
             return False
         self._warned_s[failure] = now_s
