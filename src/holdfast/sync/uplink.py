@@ -15,6 +15,7 @@ from ..storage.store import Store
 from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
 from .delivery.delivery import Delivery
+from .delivery.sender import Sender
 from .delivery.sequence_delivery import IsOpen, SequenceDelivery
 from .quarantine_count import QuarantineCount
 from .rounds import STOP_PATIENCE_S, Rounds, SyncSettings
@@ -47,7 +48,12 @@ class Uplink:
             lambda: self.rounds.additional_paths,
         )
         self.uploads = Uploads(
-            files, clock, self._cloud, self.link, self.delivery.settlements, stores, self.rounds.until_resumed
+            files,
+            Sender(clock, self._cloud, self.link),
+            self.link,
+            self.delivery.settlements,
+            stores,
+            self.rounds.until_resumed,
         )
         self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
 

@@ -18,6 +18,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
 from holdfast.storage.ledger.counts import FileCounts
 from holdfast.storage.store import Store
+from holdfast.sync.delivery.sender import Sender
 from holdfast.sync.delivery.sequence_delivery import no_sequence_is_open
 from holdfast.sync.uploads import kept
 from holdfast.sync.uploads.candidates import Candidate
@@ -42,9 +43,8 @@ async def uploads(world: World) -> AsyncIterator[Uploads]:
 
 def of(world: World, may_begin: Callable[[], Awaitable[None]]) -> Uploads:
     settlements = world.delivery.settlements
-    return Uploads(
-        world.files, SystemClock(), world.connection, world.link, settlements, lambda: world.stores, may_begin
-    )
+    sender = Sender(SystemClock(), world.connection, world.link)
+    return Uploads(world.files, sender, world.link, settlements, lambda: world.stores, may_begin)
 
 
 def synced(world: World, name: str = "photo.jpeg", content: bytes = b"abc" * 100_000) -> Candidate:

@@ -44,13 +44,14 @@ class Sender:
                 progress.note_accepted()
             self._link.note_success()
 
-    async def send_file(self, found: Found, messages: Messages, *, wait: bool) -> None:
-        """Sends an arbitrary file, whose `messages` are read on one of gRPC's threads."""
+    async def send_file(self, found: Found, messages: Messages, *, wait: bool) -> bytes:
+        """Sends a file and returns the cloud's serialized answer. gRPC's threads read the `messages`."""
         await self._link.admit_call(wait=wait)
         progress = Progress(self._clock, found.path, found.size_bytes)
-        await self._cloud.upload_stream("FileUpload", progress.counted(messages))
+        answer = await self._cloud.upload_stream("FileUpload", progress.counted(messages))
         self._link.note_success()
         progress.note_end()
+        return answer
 
     async def send_sequence(self, request: bytes, *, wait: bool) -> None:
         """Sends a serialized `CreateSequenceRequest`."""

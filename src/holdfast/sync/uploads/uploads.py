@@ -22,16 +22,14 @@ from functools import partial
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import FileUploadResponse
 
-from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.tasks import end, in_thread, unheard
 from ...errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
 from ...storage.store import Store, store_of
-from ..cloud.cloud import Cloud
 from ..cloud.link import Link
 from ..cloud.verdicts import Verdict, verdict
 from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
-from ..delivery.progress import Progress
+from ..delivery.sender import Sender
 from ..delivery.settlement import Settlement, Settlements
 from ..found import Found
 from .candidates import Candidate
@@ -68,16 +66,14 @@ class Uploads:
     def __init__(
         self,
         files: FileSystem,
-        clock: Clock,
-        cloud: Cloud,
+        sender: Sender,
         link: Link,
         settlements: Settlements,
         stores: Callable[[], Sequence[Store]],
         may_begin: Callable[[], Awaitable[object]],
     ) -> None:
         self._files = files
-        self._clock = clock
-        self._cloud = cloud
+        self._sender = sender
         self._link = link
         self._settlements = settlements
         self._stores = stores
@@ -168,16 +164,14 @@ class Uploads:
     async def _send(self, file: OpenFile, labels: Labels) -> Uploaded:
         """Sends the file in one call. Raises NotUploadedError with the reason if that fails."""
         await self._may_begin()
-        await self._link.admit_call(wait=False)
-        progress = Progress(self._clock, file.found.path, file.found.size_bytes)
 
         def messages() -> Iterator[bytes]:
-            yield file_metadata(file.found, self._cloud.part_id, labels.tags, labels.dataset_ids)
+            yield file_metadata(file.found, self._sender.part_id, labels.tags, labels.dataset_ids)
             for chunk in file.chunks(CHUNK_BYTES):
                 yield file_contents(chunk)
 
         try:
-            answer = await self._cloud.upload_stream("FileUpload", progress.counted(messages))
+            answer = await self._sender.send_file(file.found, messages, wait=False)
         except CloudError as error:
             self._link.judge_failure(file.found.path, error)
             if verdict(error) is Verdict.QUARANTINE:
@@ -185,8 +179,6 @@ class Uploads:
             raise _FailedError(str(error)) from error
         except StorageError as error:
             raise _FailedError(str(error)) from error
-        self._link.note_success()
-        progress.note_end()
         if not await asyncio.to_thread(file.is_unchanged):
             raise _FailedError("it changed while it was sent")
         return Uploaded(file.found.size_bytes, _identity(answer))
