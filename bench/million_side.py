@@ -14,7 +14,7 @@ import time
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.config import parse
+from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 
 
@@ -22,7 +22,7 @@ async def main(attributes: str) -> None:
     environment = dict(os.environ)
     manager = Manager(environment, FileSystem(), SystemClock())
     print(time.monotonic(), flush=True)
-    manager.apply(parse(json.loads(attributes), environment), Resources())
+    manager.apply(parse(json.loads(attributes), Host.of(environment)), Resources())
     await asyncio.Event().wait()
 
 

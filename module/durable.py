@@ -43,6 +43,7 @@ from holdfast.sync.uploads.uploads import Labels
 
 from .data_manager import DataManager
 from .direct_client import DirectClient
+from .host import find_host
 
 _MOST_NAMED = 3
 _MOST_ERROR_CHARS = 2000
@@ -61,6 +62,7 @@ class Process:
     """Holds what lives as long as the process: the manager, and the connection to the machine's resources."""
 
     def __init__(self) -> None:
+        self.host = find_host()
         self._parent: UnaryClient | None = None
         self._manager: Manager | None = None
 
@@ -118,13 +120,13 @@ class Durable(DataManager):
 
         Raises ConfigError.
         """
-        return [], config.parse(plain(request.attributes.fields), os.environ).dependencies
+        return [], config.parse(plain(request.attributes.fields), PROCESS.host).dependencies
 
     def reconfigure(
         self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
     ) -> None:
         """Creates the collectors whose dependencies are there. Unchanged collectors keep running untouched."""
-        parsed = config.parse(plain(request.attributes.fields), os.environ)
+        parsed = config.parse(plain(request.attributes.fields), PROCESS.host)
         PROCESS.manager.apply(parsed, PROCESS.resources(dependencies))
 
     async def close(self) -> None:

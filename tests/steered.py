@@ -17,7 +17,7 @@ from demo.cloud import LocalCloud
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.commands import run_command
-from holdfast.config import parse
+from holdfast.config import Host, parse
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.manager import Manager, Resources
 
@@ -104,7 +104,7 @@ class Steered:
                 "tags": ["all"],
                 **attributes,
             },
-            self.environment,
+            Host.of(self.environment),
         )
         self.manager.apply(config, Resources(dict.fromkeys(names or ("a", "gate"), SENSOR), self.client))
 

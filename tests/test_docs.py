@@ -16,7 +16,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.methods import TABLES
 from holdfast.commands import COMMANDS, HELP
-from holdfast.config import CaptureMethod, Config, SpaceLimits, parse
+from holdfast.config import CaptureMethod, Config, Host, SpaceLimits, parse
 from holdfast.errors import ConfigError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -112,7 +112,7 @@ def test_every_row_that_works_names_a_test() -> None:
 def test_the_minimal_config_captures_without_a_word_of_warning(tmp_path: Path) -> None:
     (example,) = (json.loads(found) for found in re.findall(r"```json\n(.*?)```", text("README.md"), re.DOTALL))
     (service,) = example["services"]
-    config = parse(service["attributes"], {"HOME": str(tmp_path)})
+    config = parse(service["attributes"], Host(str(tmp_path)))
     assert config.problems == ()
     assert [method.name for method in config.methods] == [example["components"][0]["name"]]
     assert service["model"] == json.loads(text("meta.json"))["models"][0]["model"]
@@ -143,6 +143,7 @@ def attributes() -> tuple[list[Row], list[Row]]:
     return attributes_in(service), attributes_in(method)
 
 
+HOST = Host("/home/user")
 NO_TYPE = [1.5]
 """A value that is of no attribute's type."""
 OF_THE_TYPE: dict[str, Any] = {
@@ -159,7 +160,7 @@ OF_THE_TYPE: dict[str, Any] = {
 def complaints(attributes: dict[str, Any]) -> list[str]:
     """What is said of these attributes, refused or not."""
     try:
-        return list(parse(attributes, {}).problems)
+        return list(parse(attributes, HOST).problems)
     except ConfigError as error:
         return [str(error)]
 
@@ -177,7 +178,7 @@ def test_every_attribute_on_the_models_page_is_understood_and_its_default_is_rig
                 value: Any = json.loads(row.default.strip("`"))
             except ValueError:
                 value = row.default.strip("`")
-            assert parse({row.name: value}, {}) == parse({}, {}), row
+            assert parse({row.name: value}, HOST) == parse({}, HOST), row
 
 
 def test_every_attribute_on_the_models_page_has_its_type() -> None:
@@ -272,7 +273,7 @@ async def test_every_field_of_the_status_is_documented_and_no_other(tmp_path: Pa
     }
     client = FakeClient()
     manager.apply(
-        parse(attributes, {"HOME": str(tmp_path)}), Resources({"a": frozenset({"rdk:component:sensor"})}, client)
+        parse(attributes, Host(str(tmp_path))), Resources({"a": frozenset({"rdk:component:sensor"})}, client)
     )
     await eventually(lambda: client.calls)
     found = status(manager)

@@ -21,6 +21,7 @@ from holdfast.cli.check import check
 from holdfast.cli.to_builtin import convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.commands import COMMANDS, HELP
+from holdfast.config import Host
 from holdfast.machine_config import is_fine
 from holdfast.steering import reason_to_wait
 from holdfast.storage.ledger.counts import ReadingCounts
@@ -118,7 +119,7 @@ def test_an_example_in_json_is_a_command_that_exists_or_a_config_without_a_probl
         assert conversion.config is not None
         assert is_fine(conversion.findings)
         example = conversion.config
-    findings = check(example, {"HOME": "/home/user"})
+    findings = check(example, Host("/home/user"))
     assert is_fine(findings), findings
 
 

@@ -21,7 +21,7 @@ from holdfast import manager as manager_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.commands import COMMANDS, run_command
-from holdfast.config import Config, parse
+from holdfast.config import Config, Host, parse
 from holdfast.errors import CommandError, NotReadyError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -79,7 +79,7 @@ class World:
                 "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": 200}],
                 **attributes,
             },
-            self.environment,
+            Host.of(self.environment),
         )
 
     def apply(self, *names: str, **attributes: Any) -> None:

@@ -13,7 +13,7 @@ from holdfast import manager as manager_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.commands import run_command
-from holdfast.config import parse
+from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.mongo import MongoCapture, writer
 
@@ -42,7 +42,7 @@ class Machine:
                 "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": _HZ}],
                 **attributes,
             },
-            self._environment,
+            Host.of(self._environment),
         )
         self.manager.apply(config, Resources({"a": SENSOR}, self.client))
 

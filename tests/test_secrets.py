@@ -15,7 +15,7 @@ from viam.proto.rpc.auth import AuthenticateResponse
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.commands import run_command
-from holdfast.config import parse
+from holdfast.config import Host, parse
 from holdfast.errors import HoldfastError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -97,7 +97,7 @@ async def test_key_token_and_password_stand_in_no_log_status_error_or_file(
         }
         resources = Resources({"a": frozenset({"rdk:component:sensor"})}, client)
         cloud.log_in = echoing(16)
-        manager.apply(parse(attributes, environment), resources)
+        manager.apply(parse(attributes, Host.of(environment)), resources)
         engine = manager.engine
         assert engine is not None
         await eventually(lambda: engine.store.owned and client.calls)

@@ -13,7 +13,7 @@ import grpc
 from demo.cloud import LocalCloud
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.config import parse
+from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 
@@ -51,7 +51,7 @@ async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_
         "sync_interval_mins": 0.001,
     }
     manager = Manager(environment, FileSystem(), SystemClock())
-    manager.apply(parse(attributes, environment), Resources())
+    manager.apply(parse(attributes, Host.of(environment)), Resources())
 
     def sync() -> dict[str, Any]:
         found: dict[str, Any] = status(manager)["sync"]

@@ -193,8 +193,8 @@ class Manager:
     @property
     def upload_roots(self) -> Sequence[str]:
         """The folders that uploads by command may read."""
-        configured = self.config.upload_roots if self.config is not None else ()
-        return configured or [*self.capture_roots, *self.other_roots]
+        configured = self.config.upload_roots if self.config is not None else None
+        return [*self.capture_roots, *self.other_roots] if configured is None else configured
 
     async def sync_files(self, paths: Sequence[str]) -> SyncReport:
         """Sends these files, which are complete. Raises NotReadyError or NotConnectedError when it can't begin."""

@@ -12,6 +12,7 @@ import pytest
 from holdfast.cli.check import check
 from holdfast.cli.to_builtin import convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
+from holdfast.config import Host
 from holdfast.machine_config import UnreadableConfigError
 
 from ..machine_config.configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
@@ -84,4 +85,4 @@ def test_nothing_anywhere_in_a_config_makes_a_command_crash(config: Json) -> Non
             with contextlib.suppress(UnreadableConfigError):
                 convert_to_builtin(changed)
             with contextlib.suppress(UnreadableConfigError):
-                check(changed, {})
+                check(changed, Host("/home/user"))

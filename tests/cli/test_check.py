@@ -7,23 +7,25 @@ import copy
 import pytest
 
 from holdfast.cli.check import check
+from holdfast.config import Host
 from holdfast.machine_config import is_fine
 from holdfast.machine_config.finding import Level
 
 from ..machine_config.configs import READINGS, Json, component, data_manager, machine, of_holdfast
 
+HOST = Host("/home/user", working_folder="/srv/viam")
 ENTRY = {"name": "a", **READINGS}
 
 
 def texts(config: Json, level: Level) -> list[str]:
-    return [finding.text for finding in check(config, {"HOME": "/home/user"}) if finding.level is level]
+    return [finding.text for finding in check(config, HOST) if finding.level is level]
 
 
 def test_a_machine_a_service_and_attributes_alone_are_fine_when_they_are() -> None:
     whole = of_holdfast(ENTRY, components=[component("a")])
     (service,) = whole["services"]
     for config in (whole, service, service["attributes"], {}, {**service, "attributes": {}}, without(service)):
-        assert check(config, {}) == [], config
+        assert check(config, HOST) == [], config
 
 
 def without(service: Json) -> Json:
@@ -69,7 +71,7 @@ def test_a_method_that_can_not_be_captured_is_named_with_the_fix(entry: Json, wo
 @pytest.mark.parametrize("name", ["far_a", "rdk:component:camera/a"])
 def test_what_may_be_a_remotes_or_a_fragments_is_no_problem_but_said(more: Json, name: str) -> None:
     config = of_holdfast({**ENTRY, "name": name}, components=[component("a")], **more)
-    assert is_fine(check(config, {}))
+    assert is_fine(check(config, HOST))
     assert "not in this config, so not checked" in texts(config, Level.NOTE)[0]
 
 
@@ -89,7 +91,7 @@ def test_a_check_leaves_the_config_as_it_is() -> None:
     service = {"name": "data", "api": "rdk:service:data_manager", "model": "holdfast:data-manager:durable"}
     for config in (machine(component("a", READINGS), service=service), of_holdfast(ENTRY)):
         before = copy.deepcopy(config)
-        check(config, {})
+        check(config, HOST)
         assert config == before
 
 
@@ -115,7 +117,7 @@ def test_a_local_module_of_another_name_may_be_holdfast() -> None:
     local = {"type": "local", "name": "local-module-1", "executable_path": "/opt/holdfast/module/run.sh"}
     (text,) = texts(of_holdfast(modules=[local]), Level.NOTE)
     assert text == "modules: none is named holdfast; is it one of local-module-1?"
-    assert is_fine(check(of_holdfast(modules=[local]), {}))
+    assert is_fine(check(of_holdfast(modules=[local]), HOST))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +130,7 @@ def test_a_sensor_that_steers_and_is_not_there_is_a_problem(attributes: Json) ->
     (text,) = texts(config, Level.PROBLEM)
     assert text.startswith(f"{next(iter(attributes))} 'gone': there is no such resource")
     config["components"].append(component("gone"))
-    assert check(config, {}) == []
+    assert check(config, HOST) == []
 
 
 def test_what_the_builtin_would_do_otherwise_is_said() -> None:
@@ -142,4 +144,4 @@ def test_what_the_builtin_would_do_otherwise_is_said() -> None:
         "capture_disabled:",
         "depends_on",
     ]
-    assert is_fine(check(config, {}))
+    assert is_fine(check(config, HOST))

@@ -15,6 +15,8 @@ from holdfast.machine_config.finding import Level
 
 from ..machine_config.configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 
+HOST = config.Host("/home/user")
+
 
 def convert(found: Json) -> Conversion:
     return convert_to_holdfast(found, registry_module())
@@ -125,7 +127,7 @@ def test_an_entry_that_is_there_twice_is_named_and_used_once() -> None:
     assert methods_in(conversion) == [{"name": "a", **each} for each in (READINGS, off, other)]
     assert len(said(conversion, Level.PROBLEM)) == 1
     assert conversion.config is not None
-    assert config.parse(conversion.config["services"][0]["attributes"], {}).problems == ()
+    assert config.parse(conversion.config["services"][0]["attributes"], HOST).problems == ()
 
 
 @pytest.mark.parametrize(
@@ -306,9 +308,9 @@ def test_only_holdfast_is_converted_back() -> None:
 
 
 def test_what_the_builtin_has_our_parser_knows() -> None:
-    assert not any("no such attribute" in p for p in config.parse(dict.fromkeys(BUILTIN_ATTRIBUTES), {}).problems)
+    assert not any("no such attribute" in p for p in config.parse(dict.fromkeys(BUILTIN_ATTRIBUTES), HOST).problems)
     entry = {**dict.fromkeys(BUILTIN_METHOD_ATTRIBUTES), "name": "a", **READINGS}
-    assert config.parse({"capture_methods": [entry]}, {}).problems == ()
+    assert config.parse({"capture_methods": [entry]}, HOST).problems == ()
 
 
 def test_a_config_that_is_converted_is_not_changed_itself() -> None:

@@ -42,8 +42,8 @@ def test_a_converted_config_captures_the_same_and_our_parser_has_nothing_to_say(
     found = converted(machine)
     assert machine == before
     assert what_holdfast_captures(found) == what_the_builtin_captures(machine)
-    assert config.parse(attributes_of(found), {}).problems == ()
-    assert [finding for finding in check(found, {}) if finding.level is not Level.NOTE] == []
+    assert config.parse(attributes_of(found), config.Host("/home/user")).problems == ()
+    assert [finding for finding in check(found, config.Host("/home/user")) if finding.level is not Level.NOTE] == []
     kept = attributes_of(machine)
     assert {name: attributes_of(found)[name] for name in kept} == kept
 

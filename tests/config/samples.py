@@ -8,10 +8,10 @@ import pytest
 from hypothesis import strategies as st
 
 from holdfast import config
-from holdfast.config import Config
+from holdfast.config import Config, Host
 from holdfast.errors import ConfigError
 
-ENVIRONMENT = {"HOME": "/home/user"}
+HOST = Host("/home/user", working_folder="/srv/viam")
 READINGS = {"name": "lidar", "method": "Readings", "capture_frequency_hz": 10.0}
 JSON = st.recursive(
     st.none() | st.booleans() | st.floats() | st.text(max_size=8),
@@ -21,7 +21,7 @@ JSON = st.recursive(
 
 
 def parsed(**attributes: Any) -> Config:
-    return config.parse(attributes, ENVIRONMENT)
+    return config.parse(attributes, HOST)
 
 
 def with_methods(*entries: object) -> Config:

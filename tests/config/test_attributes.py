@@ -7,9 +7,11 @@ import pytest
 from holdfast.config.attributes import Attributes
 from holdfast.errors import ConfigError
 
+from .samples import HOST
+
 
 def test_an_error_and_a_problem_in_a_nested_object_have_its_whole_name() -> None:
-    attributes = Attributes({"a": {"b": {"c": 1.0, "d": 9.0}}})
+    attributes = Attributes({"a": {"b": {"c": 1.0, "d": 9.0}}}, HOST)
     inner = attributes.nested("a").nested("b")
     with pytest.raises(ConfigError, match=r"^a\.b\.c: must be a string, not 1\.0$") as caught:
         inner.text("c")
@@ -19,7 +21,7 @@ def test_an_error_and_a_problem_in_a_nested_object_have_its_whole_name() -> None
 
 
 def test_what_was_neither_asked_for_nor_accepted_is_reported() -> None:
-    attributes = Attributes({"speed": 1.0, "sped": 2.0, "colour": "red", "zzz": None})
+    attributes = Attributes({"speed": 1.0, "sped": 2.0, "colour": "red", "zzz": None}, HOST)
     attributes.number("speed", 0.0)
     attributes.accept(["colour"])
     attributes.report_unknown()
@@ -32,13 +34,13 @@ def test_what_was_neither_asked_for_nor_accepted_is_reported() -> None:
 @pytest.mark.parametrize("value", ["hush", {"uri": ["hush"]}, {"uri": "hush\0"}])
 def test_no_error_about_a_secret_object_shows_a_value(value: object) -> None:
     with pytest.raises(ConfigError) as caught:
-        Attributes({"server": value}).nested("server", secret=True).text("uri")
+        Attributes({"server": value}, HOST).nested("server", secret=True).text("uri")
     assert caught.value.attribute.startswith("server")
     assert "hush" not in str(caught.value)
 
 
 def test_no_list_and_no_choice_of_a_secret_object_shows_a_value() -> None:
-    attributes = Attributes({"server": {"names": ["a", {"hush": 1.0}], "mode": "hush"}})
+    attributes = Attributes({"server": {"names": ["a", {"hush": 1.0}], "mode": "hush"}}, HOST)
     server = attributes.nested("server", secret=True)
     assert server.choice("mode", ("on", "off")) == "on"
     (problem,) = attributes.problems
@@ -50,9 +52,9 @@ def test_no_list_and_no_choice_of_a_secret_object_shows_a_value() -> None:
 
 @pytest.mark.parametrize("values", [{}, {"a": None}])
 def test_what_is_missing_is_the_default(values: dict[str, None]) -> None:
-    attributes = Attributes(values)
+    attributes = Attributes(values, HOST)
     assert (attributes.text("a", "x"), attributes.number("a", 2.0), attributes.flag("a")) == ("x", 2.0, False)
-    assert (attributes.texts("a"), attributes.path("a"), attributes.mapping("a")) == ((), "", {})
+    assert (attributes.texts("a"), attributes.path("a", ""), attributes.mapping("a")) == ((), "", {})
     assert attributes.nested("a").is_empty and not attributes.has("a")
     with pytest.raises(ConfigError, match="a: is missing"):
         attributes.required("a")

@@ -13,7 +13,7 @@ from holdfast import config
 from holdfast.config import CaptureMethod
 
 from ..documented import DOCUMENTED_METHODS
-from .samples import ENVIRONMENT, JSON, READINGS, parsed, with_methods
+from .samples import HOST, JSON, READINGS, parsed, with_methods
 
 ENTRIES = st.dictionaries(
     st.sampled_from(
@@ -26,7 +26,7 @@ ENTRIES = st.dictionaries(
 @pytest.mark.parametrize("name", ["front", "rdk:component:sensor/front"])
 @pytest.mark.parametrize("entry", DOCUMENTED_METHODS, ids=str)
 def test_viams_documented_capture_methods_are_understood(entry: dict[str, Any], name: str) -> None:
-    found = config.parse({"capture_methods": [{"name": name, **entry}]}, ENVIRONMENT)
+    found = config.parse({"capture_methods": [{"name": name, **entry}]}, HOST)
     assert found.problems == ()
     (method,) = found.methods
     assert (method.name, method.method) == (name, entry["method"])

@@ -17,7 +17,7 @@ from holdfast.config import ControlSensorConfig, SpaceLimits
 from holdfast.errors import ConfigError
 
 from ..documented import DOCUMENTED
-from .samples import ENVIRONMENT, JSON, READINGS, parsed, refusal, with_methods
+from .samples import HOST, JSON, READINGS, parsed, refusal, with_methods
 
 MEMORY_NAME = hashlib.sha256(b"\0/home/user\0/home/user/.viam/capture").hexdigest()[:12]
 
@@ -36,7 +36,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "sync_disabled": False,
         "sync_interval_s": 6.0,
         "additional_sync_paths": (),
-        "upload_roots": (),
+        "upload_roots": None,
         "selective_syncer_name": "",
         "file_last_modified_s": 10.0,
         "maximum_num_sync_threads": 8,
@@ -177,15 +177,6 @@ def test_a_tilde_before_a_name_is_a_folder_in_the_home_as_in_the_builtin() -> No
     assert parsed(capture_dir="~data").capture_dir == "/home/user/data"
 
 
-def test_a_relative_capture_folder_is_made_absolute() -> None:
-    assert parsed(capture_dir="data").capture_dir == os.path.join(os.getcwd(), "data")
-
-
-def test_without_a_home_a_tilde_stays() -> None:
-    assert config.parse({"capture_dir": "/x/~y"}, {}).capture_dir == "/x/~y"
-    assert config.parse({"capture_dir": "~/y"}, {}).capture_dir == os.path.join(os.getcwd(), "~/y")
-
-
 def test_additional_sync_paths_know_the_tilde() -> None:
     assert parsed(additional_sync_paths=["~/logs"]).additional_sync_paths == ("/home/user/logs",)
 
@@ -196,11 +187,14 @@ def test_additional_sync_paths_know_the_tilde() -> None:
         ({"HOME": "/home/user", "VIAM_HOME": "/opt/viam"}, "/opt/viam/capture"),
         ({"HOME": "/home/user", "VIAM_HOME": ""}, "/home/user/.viam/capture"),
         ({"HOME": "/home/user"}, "/home/user/.viam/capture"),
-        ({}, "/.viam/capture"),
+        ({"HOME": "home/user"}, "/srv/viam/home/user/.viam/capture"),
+        ({"VIAM_HOME": ".viam"}, "/srv/viam/.viam/capture"),
+        ({}, "/srv/viam/.viam/capture"),
     ],
 )
 def test_the_default_folder_follows_viam_home(environment: dict[str, str], expected: str) -> None:
-    assert config.parse({}, environment).capture_dir == expected
+    found = config.parse({}, config.Host.of(environment, "/srv/viam"))
+    assert (found.capture_dir, found.problems) == (expected, ())
 
 
 @pytest.mark.parametrize(
@@ -211,7 +205,7 @@ def test_the_default_folder_follows_viam_home(environment: dict[str, str], expec
     ],
 )
 def test_viams_documented_samples_are_understood(sample: dict[str, Any], unfinished: list[str]) -> None:
-    found = config.parse(sample, ENVIRONMENT)
+    found = config.parse(sample, HOST)
     assert found.capture_dir == "/home/user/.viam/capture"
     assert found.sync_interval_s == sample["sync_interval_mins"] * 60
     assert [problem.partition(":")[0] for problem in found.problems] == unfinished
@@ -326,7 +320,7 @@ def test_a_path_that_can_not_be_is_refused_by_name(attributes: dict[str, Any]) -
 @given(st.dictionaries(ATTRIBUTES | st.text(max_size=8), JSON))
 def test_any_attributes_give_a_config_or_a_config_error(attributes: dict[str, Any]) -> None:
     try:
-        found = config.parse(attributes, ENVIRONMENT)
+        found = config.parse(attributes, HOST)
     except ConfigError as error:
         assert error.attribute in attributes
     else:

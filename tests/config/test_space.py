@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 import pytest
 
-from holdfast.config import MEMORY_LIMIT_BYTES, CopySettings, SpaceLimits, WhenFull, parse
+from holdfast.config import MEMORY_LIMIT_BYTES, CopySettings, Host, SpaceLimits, WhenFull, parse
 from holdfast.errors import ConfigError
 
-from .samples import ENVIRONMENT, READINGS, parsed
+from .samples import HOST, READINGS, parsed
 
 
 @pytest.mark.parametrize(
@@ -121,8 +122,8 @@ def test_the_folder_in_memory_is_the_same_each_time_and_another_for_another_mach
     assert found.memory_dir.startswith(f"/dev/shm/holdfast-{os.getuid()}-")
     others = {
         parsed(capture_dir="/other").memory_dir,
-        parse({}, {**ENVIRONMENT, "VIAM_MACHINE_PART_ID": "part"}).memory_dir,
-        parse({}, {"HOME": "/home/other"}).memory_dir,
+        parse({}, replace(HOST, part_id="part")).memory_dir,
+        parse({}, Host("/home/other")).memory_dir,
     }
     assert len(others | {found.memory_dir}) == 4
     assert MEMORY_LIMIT_BYTES == 64 * 1024 * 1024

@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.config import parse
+from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage.ledger.counts import ReadingCounts
@@ -52,7 +52,7 @@ class Machine:
                 "capture_methods": methods,
                 **attributes,
             },
-            {"HOME": str(self.folder)},
+            Host(str(self.folder)),
         )
         self._manager.apply(config, Resources(dict.fromkeys(NAMES, SENSOR), self.client))
         self._ledger = self.store.ledger

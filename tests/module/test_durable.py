@@ -34,6 +34,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.jobs import Job
 from holdfast.base.protobuf_values import plain
+from holdfast.config import Host
 from holdfast.storage.lock import FolderLock
 from holdfast.sync.manual import SyncReport
 from module import durable
@@ -154,7 +155,7 @@ async def test_a_null_in_a_config_is_none(tmp_path: Path) -> None:
         tmp_path, capture_methods=methods, sync_interval_mins=None, tags=None, mongo_capture_config=None
     )
     assert Durable.validate_config(request) == ([], ("t",))
-    parsed = config_module.parse(plain(request.attributes.fields), {})
+    parsed = config_module.parse(plain(request.attributes.fields), Host("/home/user"))
     assert (parsed.problems, parsed.tags) == ((), ())
     assert dict(parsed.methods[0].params) == COMMAND
 

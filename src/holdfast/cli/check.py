@@ -8,11 +8,9 @@ are there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..base.words import closest
 from ..capture.resolve import resolve
-from ..config import CAPTURE_METHODS, Config, parse, short_name
+from ..config import CAPTURE_METHODS, Config, Host, parse, short_name
 from ..errors import ConfigError
 from ..machine_config import (
     BUILTIN,
@@ -31,19 +29,19 @@ from ..machine_config import (
 from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
 
 
-def check(config: Json, environment: Mapping[str, str]) -> list[Finding]:
+def check(config: Json, host: Host) -> list[Finding]:
     """Returns the findings on a machine's config, on the data manager's entry in it, or on its attributes alone.
 
     Raises UnreadableConfigError.
     """
     if is_machine(config):
-        return _check_machine(Machine(config), environment)
+        return _check_machine(Machine(config), host)
     if not {"api", "type", "model"}.isdisjoint(config):
-        return _check_machine(Machine({"services": [config]}), environment, alone=True)
-    return _check_attributes(config, environment)[0]
+        return _check_machine(Machine({"services": [config]}), host, alone=True)
+    return _check_attributes(config, host)[0]
 
 
-def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: bool = False) -> list[Finding]:
+def _check_machine(machine: Machine, host: Host, *, alone: bool = False) -> list[Finding]:
     try:
         manager = machine.data_manager
     except NoDataManagerError as refused:
@@ -54,7 +52,7 @@ def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: b
         ]
     if manager.model != HOLDFAST:
         return [error(f"{manager.name} is of the model {manager.model}, not {HOLDFAST}")]
-    findings, parsed = _check_attributes(manager.attributes, environment)
+    findings, parsed = _check_attributes(manager.attributes, host)
     if alone:
         return findings
     findings += _findings_on_modules(machine) + _findings_on_left_methods(machine)
@@ -64,9 +62,9 @@ def _check_machine(machine: Machine, environment: Mapping[str, str], *, alone: b
     return findings
 
 
-def _check_attributes(attributes: Json, environment: Mapping[str, str]) -> tuple[list[Finding], Config | None]:
+def _check_attributes(attributes: Json, host: Host) -> tuple[list[Finding], Config | None]:
     try:
-        parsed = parse(attributes, environment)
+        parsed = parse(attributes, host)
     except ConfigError as refused:
         return [error(f"{refused}; with this config the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]

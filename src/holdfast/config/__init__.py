@@ -10,6 +10,7 @@ does not know whether a resource is there and has a method. A whole machine's co
 
 from .attributes import CLOUD_SIDE
 from .capture_methods import CAPTURE_METHODS
+from .host import Host
 from .model import CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
 from .mongo import MongoSettings
 from .parse import parse
@@ -34,6 +35,7 @@ __all__ = [
     "Config",
     "ControlSensorConfig",
     "CopySettings",
+    "Host",
     "MongoSettings",
     "SpaceLimits",
     "WhenFull",

@@ -9,12 +9,12 @@ protobuf Struct.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 from ..base.words import MAX_SHOWN_CHARS, closest, shortened, shown
 from ..errors import ConfigError
+from .host import Host, UnknownPathError
 
 CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
@@ -33,7 +33,7 @@ class Attributes:
     def __init__(
         self,
         values: Mapping[str, Any],
-        home: str = "",
+        host: Host,
         *,
         problems: list[str] | None = None,
         prefix: str = "",
@@ -43,7 +43,7 @@ class Attributes:
         """What is wrong and costs only a part."""
         self._prefix = prefix
         self._values = values
-        self._home = home
+        self._host = host
         self._secret = secret
         self._known: set[str] = set()
 
@@ -52,7 +52,7 @@ class Attributes:
 
         The caller decides whether these problems count. `prefix` is the same as in `rename`.
         """
-        return Attributes(values, self._home, prefix=prefix)
+        return Attributes(values, self._host, prefix=prefix)
 
     def nested(self, name: str, wanted: str = "an object", *, secret: bool = False) -> Attributes:
         """Returns the attributes of the object called `name`, which are empty if it is missing.
@@ -62,7 +62,7 @@ class Attributes:
         """
         values = self._typed(name, Mapping, wanted, secret=secret)
         prefix = f"{self._prefix}{name}."
-        return Attributes(values or {}, self._home, problems=self.problems, prefix=prefix, secret=secret)
+        return Attributes(values or {}, self._host, problems=self.problems, prefix=prefix, secret=secret)
 
     def rename(self, prefix: str) -> None:
         """Sets the text before an attribute's name in later errors and problems: the path to this object."""
@@ -140,13 +140,23 @@ class Attributes:
                 raise self.error(name, NO_NUL)
         return tuple(value or ())
 
-    def path(self, name: str, default: str = "") -> str:
-        """Returns an absolute path, with "~" for the home folder; "" if there is neither a path nor a default."""
-        value = self.text(name) or default
-        return self._absolute(value) if value else ""
+    def path(self, name: str, otherwise: str, default: str = "") -> str:
+        """Returns the absolute path that a text means, as the builtin understands it (`Host.resolve`).
 
-    def paths(self, name: str) -> tuple[str, ...]:
-        return tuple(self._absolute(text) for text in self.texts(name) if text)
+        Returns `default` if the text is missing, or if it can't be known what it means. That is a problem, in which
+        `otherwise` says what follows.
+        """
+        value = self.text(name)
+        return (self._resolved(name, value, otherwise) if value else "") or default
+
+    def paths(self, name: str, otherwise: str) -> tuple[str, ...] | None:
+        """Returns what each text in a list means, as `path` does, without those of which that can't be known.
+
+        Returns None if there is no text in the list.
+        """
+        texts = [text for text in self.texts(name) if text]
+        found = (self._resolved(name, text, otherwise) for text in texts)
+        return tuple(filter(None, found)) if texts else None
 
     def entries(self, name: str, wanted: str) -> tuple[Any, ...]:
         """Returns the items of a list, unchecked. `wanted` says in an error what the value must be."""
@@ -187,7 +197,9 @@ class Attributes:
     def _shown(self, value: object) -> str:
         return "a hidden value" if self._secret else shown(value)
 
-    def _absolute(self, path: str) -> str:
-        if path.startswith("~") and self._home:
-            path = os.path.join(self._home, path[1:].lstrip("/"))
-        return os.path.abspath(path)
+    def _resolved(self, name: str, path: str, otherwise: str) -> str:
+        try:
+            return self._host.resolve(path)
+        except UnknownPathError as unknown:
+            self.add_problem(name, f"{shown(path)}: {unknown}; {otherwise}; write an absolute path")
+            return ""

@@ -73,7 +73,7 @@ def _method(entry: Attributes) -> CaptureMethod:
         frequency_hz=_frequency_hz(entry),
         tags=entry.texts("tags"),
         timeout_s=entry.number("timeout_ms", 5000.0, MOST_MS) / 1000,
-        capture_directory=entry.path("capture_directory"),
+        capture_directory=entry.path("capture_directory", "its data is kept in capture_dir"),
         priority=priority(entry),
         max_in_flight=entry.whole("max_in_flight", 0, MAX_IN_FLIGHT),
     )

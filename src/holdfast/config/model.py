@@ -75,8 +75,8 @@ class Config:
     sync_bandwidth_limit_bytes_per_sec: float = 0.0
     """0 for no limit."""
     sync_order: str = SYNC_ORDERS[0]
-    upload_roots: tuple[str, ...] = ()
-    """The folders that upload commands may read; empty for the sync paths."""
+    upload_roots: tuple[str, ...] | None = None
+    """The folders that upload commands may read; None for the sync paths."""
     cloud_address: str = DEFAULT_CLOUD_ADDRESS
     allow_plaintext: bool = False
     mongo_capture_config: MongoSettings | None = None

@@ -15,6 +15,7 @@ from typing import Any
 
 from .attributes import CLOUD_SIDE, Attributes
 from .capture_methods import capture_methods
+from .host import Host, UnknownPathError
 from .model import (
     DEFAULT_CLOUD_ADDRESS,
     DEFAULT_SYNC_INTERVAL_MINS,
@@ -30,16 +31,16 @@ from .space import copy_settings, memory_dir, refuse_copy_in, space_limits
 _SYNC_INTERVAL_EPSILON_MINS = 0.0001
 
 
-def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Config:
-    """Checks the service's attributes and returns what they mean. `environment` is the module's.
+def parse(attributes: Mapping[str, Any], host: Host) -> Config:
+    """Checks the service's attributes and returns what they mean on this host.
 
     Raises ConfigError, which names the attribute. The module's docstring says what becomes a problem instead.
     """
-    found = Attributes(attributes, environment.get("HOME", ""))
+    found = Attributes(attributes, host)
     interval_mins = found.number("sync_interval_mins", 0.0)
     if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:
         interval_mins = DEFAULT_SYNC_INTERVAL_MINS
-    capture_dir = found.path("capture_dir", _default_capture_dir(environment))
+    capture_dir = _capture_dir(found, host)
     methods, off_methods = capture_methods(found)
     config = Config(
         capture_dir=capture_dir,
@@ -53,20 +54,20 @@ def parse(attributes: Mapping[str, Any], environment: Mapping[str, str]) -> Conf
         capture_control_sensor=_control_sensor(found),
         sync_disabled=found.flag("sync_disabled"),
         sync_interval_s=interval_mins * 60,
-        additional_sync_paths=found.paths("additional_sync_paths"),
+        additional_sync_paths=found.paths("additional_sync_paths", "nothing is synced from there") or (),
         selective_syncer_name=found.text("selective_syncer_name"),
         file_last_modified_s=found.number("file_last_modified_millis", 10_000.0) / 1000,
         maximum_num_sync_threads=found.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
         sync_bandwidth_limit_bytes_per_sec=found.number("sync_bandwidth_limit_bytes_per_sec", 0.0),
         sync_order=found.choice("sync_order", SYNC_ORDERS),
-        upload_roots=found.paths("upload_roots"),
+        upload_roots=found.paths("upload_roots", "no command may upload anything from there"),
         cloud_address=found.text("cloud_address") or DEFAULT_CLOUD_ADDRESS,
         allow_plaintext=found.flag("allow_plaintext"),
         mongo_capture_config=mongo_settings(found),
         limits=space_limits(found),
         local_copy=copy_settings(found),
         in_memory=found.choice("capture_store", ("disk", "memory")) == "memory",
-        memory_dir=memory_dir(environment, capture_dir),
+        memory_dir=memory_dir(host, capture_dir),
     )
     if config.local_copy is not None:
         synced = (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
@@ -89,7 +90,21 @@ def _control_sensor(attributes: Attributes) -> ControlSensorConfig | None:
     return ControlSensorConfig(name, key) if name and key else None
 
 
-def _default_capture_dir(environment: Mapping[str, str]) -> str:
-    """Returns the builtin's default for `capture_dir`."""
-    home = environment.get("VIAM_HOME") or os.path.join(environment.get("HOME", "/"), ".viam")
-    return os.path.join(home, "capture")
+def _capture_dir(attributes: Attributes, host: Host) -> str:
+    """Returns the folder for captured data, which is the builtin's default if the attribute names none.
+
+    Without a HOME and a working folder that are known, that is where the builtin captures in a system service that
+    has neither, since such a service is started in `/`.
+    """
+    name, default = "capture_dir", host.default_capture_dir
+    try:
+        default = host.resolve(default)
+    except UnknownPathError as unknown:
+        default = os.path.join("/", default)
+        if not attributes.text(name):
+            attributes.add_problem(
+                name,
+                f"the default is {host.default_capture_dir}; {unknown}; captured data is kept in {default}; "
+                "write an absolute path",
+            )
+    return attributes.path(name, f"captured data is kept in {default}", default)

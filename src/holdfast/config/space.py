@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import Enum
 
@@ -15,6 +14,7 @@ from ..base.filesystem import is_in
 from ..base.words import shown
 from ..errors import ConfigError
 from .attributes import Attributes
+from .host import Host
 
 DEFAULT_PRIORITY = 5
 HIGHEST_PRIORITY = 9
@@ -83,20 +83,19 @@ def priority(entry: Attributes) -> int:
 
 
 def copy_settings(attributes: Attributes) -> CopySettings | None:
-    """Returns None when no local copy is configured. Raises ConfigError."""
+    """Returns None when no local copy is configured, or when it can't be known where. Raises ConfigError."""
     local_copy = attributes.nested("local_copy")
     if local_copy.is_empty:
         return None
-    folder = local_copy.path("dir")
-    if not folder:
+    if not local_copy.text("dir"):
         raise local_copy.error("dir", "is missing; it names the folder that keeps what was delivered")
     settings = CopySettings(
-        folder,
+        local_copy.path("dir", "no copies are kept"),
         most_bytes=local_copy.whole("max_bytes", DEFAULT_COPY_BYTES),
         most_age_s=local_copy.number("max_age_hours", 0.0) * _HOUR_S or None,
     )
     local_copy.report_unknown()
-    return settings
+    return settings if settings.folder else None
 
 
 def refuse_copy_in(settings: CopySettings, synced: tuple[str, ...]) -> None:
@@ -112,11 +111,11 @@ def refuse_copy_in(settings: CopySettings, synced: tuple[str, ...]) -> None:
             )
 
 
-def memory_dir(environment: Mapping[str, str], capture_dir: str) -> str:
+def memory_dir(host: Host, capture_dir: str) -> str:
     """Returns the folder in memory that takes the place of `capture_dir`.
 
     It is the same at each start of a machine's module, and differs between users, machines and capture folders.
     """
-    machine = "\0".join((environment.get("VIAM_MACHINE_PART_ID", ""), environment.get("HOME", ""), capture_dir))
+    machine = "\0".join((host.part_id, host.home, capture_dir))
     name = hashlib.sha256(machine.encode("utf-8", "surrogateescape")).hexdigest()[:12]
     return os.path.join(_TMPFS, f"holdfast-{os.getuid()}-{name}")
