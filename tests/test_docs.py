@@ -138,7 +138,7 @@ def attributes_in(table: str) -> list[Row]:
 
 def attributes() -> tuple[list[Row], list[Row]]:
     """What the model's page says of the service's attributes, and of those of a capture method."""
-    section = text(MODEL_PAGE).partition("### Attributes")[2].partition("### Example")[0]
+    section = text(MODEL_PAGE).partition("### Attributes")[2].partition("### Ranges")[0]
     service, method = section.split("An entry of `capture_methods`")
     return attributes_in(service), attributes_in(method)
 
@@ -212,6 +212,48 @@ def test_every_attribute_that_is_understood_stands_on_the_models_page() -> None:
     assert limits - {row.name for row in service} == set()
     of_a_method = {OF_A_METHOD.get(field, field) for field in CaptureMethod.__dataclass_fields__}
     assert of_a_method - {row.name for row in method} == set()
+
+
+def ranges() -> list[list[str]]:
+    """The rows of the model's page: name, least, most, what is used in place of another number."""
+    section = text(MODEL_PAGE).partition("### Ranges")[2].partition("\n### ")[0]
+    return [[cell.strip(" `") for cell in line.split("|")[1:-1]] for line in section.splitlines() if "`" in line]
+
+
+def with_number(name: str, value: float) -> dict[str, Any]:
+    """Attributes in which the one called `name` is `value`."""
+    where, _, inner = name.rpartition(".")
+    if where == "capture_methods[]":
+        return {where[:-2]: [{"name": "a", "method": "Readings", "capture_frequency_hz": 1.0, inner: value}]}
+    return {where: {"dir": "/kept", inner: value}} if where else {name: value}
+
+
+@pytest.mark.parametrize("row", ranges(), ids=lambda row: row[0])
+def test_a_number_is_used_in_its_range_alone_as_the_models_page_has_it(row: list[str]) -> None:
+    name, least, most, instead = row
+    bounds = [float(bound) for bound in (least, most) if re.fullmatch(r"[\d.]+", bound)]
+    for bound in bounds:
+        assert complaints(with_number(name, bound)) == [], bound
+    beyond = [float(most) * 2] if most else []
+    if bounds[0] > 0 and least != "1" and not least.startswith("above"):
+        beyond.append(bounds[0] / 2 if bounds[0] < 1 else bounds[0] - 1)
+    assert beyond
+    for value in beyond:
+        (said,) = complaints(with_number(name, value))
+        assert name.rpartition(".")[2] in said and f"{value:.12g}" in said
+        if instead.startswith("the nearest"):
+            nearest = min(bounds, key=lambda bound: abs(bound - value))
+            assert parse(with_number(name, value), HOST) == parse(with_number(name, nearest), HOST), value
+        elif not instead.startswith("the entry"):
+            assert parse(with_number(name, value), HOST) == parse(with_number(name, 0.0), HOST) or value > bounds[0]
+
+
+def test_every_number_on_the_models_page_has_its_range() -> None:
+    service, method = attributes()
+    numbers = {row.name for row in service if row.type in ("integer", "number")}
+    of_a_method = {f"capture_methods[].{row.name}" for row in method if row.type in ("integer", "number")}
+    inner = {"local_copy.max_bytes", "local_copy.max_age_hours"}
+    assert {row[0] for row in ranges()} == numbers | of_a_method | inner
 
 
 def test_the_example_on_the_models_page_is_taken_without_a_word_of_warning() -> None:

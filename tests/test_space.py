@@ -74,7 +74,7 @@ needs_tmpfs = pytest.mark.skipif(
 
 
 async def test_a_limit_holds_while_capture_goes_on_and_every_reading_is_accounted_for(world: World) -> None:
-    world.apply(**SMALL_FILES, capture_dir_limit_bytes=40_000)
+    world.apply(**SMALL_FILES, capture_dir_limit_bytes=16 * 4096)
     await eventually(lambda: totals(world)["deleted"] > 10)
     before = world.client.served["a"]
     await eventually(lambda: world.client.served["a"] > before + 5)
@@ -211,7 +211,12 @@ async def test_the_limit_of_memory_deletes_nothing_of_what_lies_on_the_disk(worl
     await again(world)
     left = stored(world.folder / "capture")
     world.cloud.fail_while = lambda method, request: UNAVAILABLE
-    memory = {**SMALL_FILES, "capture_store": "memory", "capture_dir_limit_bytes": 1, "capture_disabled": True}
+    memory = {
+        **SMALL_FILES,
+        "capture_store": "memory",
+        "capture_dir_limit_bytes": 16 * 4096,
+        "capture_disabled": True,
+    }
     world.apply(**memory, sync_disabled=False, sync_interval_mins=0.001)
     folders = [str(memory_of(world)), str(world.folder / "capture")]
     await eventually(

@@ -62,6 +62,7 @@ MAX_ERROR_CHARS = 1000
         ({"command": "set_frequency", "resource": "a"}, "method is missing"),
         ({"command": "set_frequency", "resource": "a", "method": "Reading", "hz": 1.0}, "did you mean 'Readings'"),
         ({"command": "set_frequency", **PAIR, "hz": -1.0}, "hz must be a number, 0 or more"),
+        ({"command": "set_frequency", **PAIR, "hz": 5001.0}, "hz must be 0, or from 1e-05 to 5000, not 5001"),
         ({"command": "set_frequency", "resource": "pins", "method": "Gpios", "hz": 1.0}, "pin_name"),
         ({"command": "capture_now", "resource": "pins", "method": "Gpios"}, "pin_name"),
         ({"command": "capture_now", **PAIR, "params": [1.0]}, "params must be an object"),

@@ -20,6 +20,56 @@ def test_an_error_and_a_problem_in_a_nested_object_have_its_whole_name() -> None
     assert attributes.problems == ["a.b.d: 9 is more than the maximum of 5, which is used instead"]
 
 
+@pytest.mark.parametrize(
+    ("value", "nearest", "used", "said"),
+    [
+        (3.0, True, 5.0, "a: 3 is less than the minimum of 5, which is used instead"),
+        (11.0, True, 10.0, "a: 11 is more than the maximum of 10, which is used instead"),
+        (3.0, False, 7.0, "a: 3 is less than the minimum of 5, so the default of 7 is used"),
+        (11.0, False, 7.0, "a: 11 is more than the maximum of 10, so the default of 7 is used"),
+    ],
+)
+def test_a_number_out_of_range_is_another_one_and_a_problem(
+    value: float, nearest: bool, used: float, said: str
+) -> None:
+    attributes = Attributes({"a": value}, HOST)
+    assert attributes.number("a", 7.0, least=5, most=10, nearest=nearest) == used
+    assert attributes.problems == [said]
+
+
+def test_without_a_default_a_number_out_of_range_has_no_effect() -> None:
+    attributes = Attributes({"a": 3.0}, HOST)
+    assert attributes.whole("a", 0, least=5, nearest=False) == 0
+    assert attributes.problems == ["a: 3 is less than the minimum of 5, so it has no effect"]
+
+
+@pytest.mark.parametrize("bound", [0.0, 5.0, 7.5, 10.0])
+def test_a_number_in_its_range_or_unset_is_no_problem(bound: float) -> None:
+    attributes = Attributes({"a": bound}, HOST)
+    assert attributes.number("a", 7.0, least=5, most=10) == (bound or 7.0)
+    assert attributes.problems == []
+
+
+@pytest.mark.parametrize(
+    ("value", "said"),
+    [
+        (90.0, "a: 90 is not a share: write 0.9 for 90 %. The default of 0.5 is used"),
+        (1000.0, "a: 1000 is not a share: 1 is all of it. The default of 0.5 is used"),
+    ],
+)
+def test_a_percentage_is_no_share(value: float, said: str) -> None:
+    attributes = Attributes({"a": value}, HOST)
+    assert attributes.share("a", 0.5) == 0.5
+    assert attributes.problems == [said]
+    assert (Attributes({"a": 1.0}, HOST).share("a", 0.5), Attributes({}, HOST).share("a", 0.5)) == (1.0, 0.5)
+
+
+def test_an_empty_tag_is_left_out_and_named() -> None:
+    attributes = Attributes({"tags": ["a", " ", "b", ""]}, HOST)
+    assert attributes.tags("tags") == ("a", "b")
+    assert [problem.partition(":")[0] for problem in attributes.problems] == ["tags[1]", "tags[3]"]
+
+
 def test_what_was_neither_asked_for_nor_accepted_is_reported() -> None:
     attributes = Attributes({"speed": 1.0, "sped": 2.0, "colour": "red", "zzz": None}, HOST)
     attributes.number("speed", 0.0)

@@ -118,6 +118,14 @@ def test_a_frequency_of_nothing_switches_the_entry_off_and_says_so(hz: float | N
     assert "capture_methods[0] (lidar Readings).capture_frequency_hz" in problem
 
 
+def test_a_frequency_that_is_missing_is_not_said_to_be_0() -> None:
+    entry = {"name": "lidar", "method": "Readings"}
+    (missing,) = with_methods(entry).problems
+    (zero,) = with_methods({**entry, "capture_frequency_hz": 0.0}).problems
+    assert missing.partition("capture_frequency_hz: ")[2].startswith("is missing, so this entry is not captured")
+    assert zero.partition("capture_frequency_hz: ")[2].startswith("it is 0, so this entry is not captured")
+
+
 def test_a_disabled_entry_is_left_out_without_a_word() -> None:
     found = with_methods({**READINGS, "disabled": True}, {**READINGS, "name": "other"})
     assert [method.name for method in found.methods] == ["other"]

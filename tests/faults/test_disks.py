@@ -48,7 +48,7 @@ class Machine:
                 "maximum_capture_file_size_bytes": 4096.0,
                 "capture_flush_interval_ms": 50.0,
                 "capture_fsync_interval_ms": 200.0,
-                "disk_usage_deletion_threshold": 1000.0,
+                "capture_dir_deletion_threshold": 1.0,
                 "capture_methods": methods,
                 **attributes,
             },

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..config import CaptureMethod, is_off, short_name
+from ..config import LEAST_HZ, MOST_HZ, CaptureMethod, is_off, short_name
 from ..errors import CommandError
 from ..manager import Manager
 from ..status import paused
@@ -71,6 +71,13 @@ async def _set(manager: Manager, setting: Setting, *, persist: bool) -> None:
         raise CommandError(f"{MAX_SETTINGS} pauses and frequencies are set already: undo some first")
 
 
+def _hz(name: str, value: Any) -> float:
+    found = number(name, value)
+    if not is_off(found) and not LEAST_HZ <= found <= MOST_HZ:
+        raise CommandError(f"{name} must be 0, or from {LEAST_HZ:g} to {MOST_HZ:g}, not {value:g}")
+    return found
+
+
 PAUSE = Command(
     "pause",
     "pauses capture, of one resource or all, or scheduled sync, until resume; returns what is paused until when",
@@ -91,7 +98,7 @@ SET_FREQUENCY = Command(
     (
         Argument("resource", text, "the resource's name", required=True),
         Argument("method", text, "the method's name", required=True),
-        Argument("hz", number, "the frequency; 0 is off, null undoes an earlier set_frequency"),
+        Argument("hz", _hz, "the frequency; 0 is off, null undoes an earlier set_frequency"),
         _FOR,
         _PERSIST,
     ),

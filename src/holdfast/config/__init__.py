@@ -10,8 +10,9 @@ does not know whether a resource is there and has a method. A whole machine's co
 
 from .attributes import CLOUD_SIDE
 from .capture_methods import CAPTURE_METHODS
+from .cloud_address import Endpoint, endpoint
 from .host import Host
-from .model import CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
+from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
 from .mongo import MongoSettings
 from .parse import parse
 from .space import (
@@ -30,15 +31,19 @@ __all__ = [
     "DEFAULT_PRIORITY",
     "FAILED_SHARE_OF_MEMORY",
     "HIGHEST_PRIORITY",
+    "LEAST_HZ",
     "MEMORY_LIMIT_BYTES",
+    "MOST_HZ",
     "CaptureMethod",
     "Config",
     "ControlSensorConfig",
     "CopySettings",
+    "Endpoint",
     "Host",
     "MongoSettings",
     "SpaceLimits",
     "WhenFull",
+    "endpoint",
     "is_off",
     "ordered",
     "parse",

@@ -2,8 +2,8 @@
 
 A value that is missing or null means the default, and so does the number 0, which to the builtin means "unset". A
 value of a wrong type and a negative number raise ConfigError, which names the attribute in full, as in
-`local_copy.max_bytes`. Numbers may be floats even where they are counts, since a config reaches a module as a
-protobuf Struct.
+`local_copy.max_bytes`. A number that is out of its attribute's range is a problem, which says what is used instead.
+Numbers may be floats even where they are counts, since a config reaches a module as a protobuf Struct.
 """
 
 from __future__ import annotations
@@ -111,25 +111,53 @@ class Attributes:
     def flag(self, name: str) -> bool:
         return bool(self._typed(name, bool, "true or false"))
 
-    def number(self, name: str, default: float, most: float = math.inf) -> float:
-        """Returns a finite number ≥ 0; 0 means the default. `most` replaces a larger number, with a problem."""
-        value = self._typed(name, (int, float), "a number")
-        if value is None:
-            return default
-        if isinstance(value, bool) or not math.isfinite(value):
-            raise self.error(name, f"must be a number, not {self._shown(value)}")
-        if value < 0:
-            raise self.error(name, f"can't be negative, it is {value:g}")
-        if value > most:
-            self.add_problem(name, f"{value:.12g} is more than the maximum of {most:.12g}, which is used instead")
-        return min(float(value), most) or default
+    def number(
+        self, name: str, default: float, *, least: float = 0.0, most: float = math.inf, nearest: bool = True
+    ) -> float:
+        """Returns a finite number from `least` to `most`; 0 means the default.
 
-    def whole(self, name: str, default: int, most: float = math.inf) -> int:
+        In place of a number that is out of range, the nearest one in range is used, or, if not `nearest`, the
+        default. Either is a problem.
+        """
+        value = self.unbounded(name)
+        if not value:
+            return default
+        if least <= value <= most:
+            return float(value)
+        limit, bound = (least, "less than the minimum") if value < least else (most, "more than the maximum")
+        if nearest:
+            used = "which is used instead"
+        else:
+            used = f"so the default of {default:.12g} is used" if default else "so it has no effect"
+        self.add_problem(name, f"{value:.12g} is {bound} of {limit:.12g}, {used}")
+        return limit if nearest else default
+
+    def whole(
+        self, name: str, default: int, *, least: float = 1, most: float = math.inf, nearest: bool = True
+    ) -> int:
         """Returns a whole number, by the same rules as `number`."""
-        value = self.number(name, default, most)
+        value = self.unbounded(name)
         if value != int(value):
             raise self.error(name, f"must be a whole number, it is {value:g}")
-        return int(value)
+        return int(self.number(name, default, least=least, most=most, nearest=nearest))
+
+    def share(self, name: str, default: float) -> float:
+        """Returns a number above 0 and up to 1; 0 means the default, and so does a larger one, with a problem."""
+        value = self.unbounded(name)
+        if value <= 1:
+            return value or default
+        hint = f"write {value / 100:.12g} for {value:.12g} %" if value <= 100 else "1 is all of it"
+        self.add_problem(name, f"{value:.12g} is not a share: {hint}. The default of {default:.12g} is used")
+        return default
+
+    def unbounded(self, name: str) -> float:
+        """Returns any finite number ≥ 0; 0 if it is missing."""
+        value = self._typed(name, (int, float), "a number")
+        if isinstance(value, bool) or not math.isfinite(value or 0.0):
+            raise self.error(name, f"must be a number, not {self._shown(value)}")
+        if value is not None and value < 0:
+            raise self.error(name, f"can't be negative, it is {value:g}")
+        return float(value or 0.0)
 
     def texts(self, name: str) -> tuple[str, ...]:
         value = self._typed(name, (list, tuple), "a list of strings")
@@ -139,6 +167,14 @@ class Attributes:
             if "\0" in item:
                 raise self.error(name, NO_NUL)
         return tuple(value or ())
+
+    def tags(self, name: str) -> tuple[str, ...]:
+        """Returns a list of tags. An empty one is left out, with a problem."""
+        found = self.texts(name)
+        for index, tag in enumerate(found):
+            if not tag.strip():
+                self.add_problem(f"{name}[{index}]", "an empty tag has no effect; remove it")
+        return tuple(tag for tag in found if tag.strip())
 
     def path(self, name: str, otherwise: str, default: str = "") -> str:
         """Returns the absolute path that a text means, as the builtin understands it (`Host.resolve`).

@@ -5,13 +5,12 @@ An entry that can't be used is left out and becomes a problem that names it. It 
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 
 from ..base.words import shown
 from ..errors import ConfigError
 from .attributes import CLOUD_SIDE, Attributes
-from .model import MAX_IN_FLIGHT, MOST_MS, CaptureMethod, is_off, ordered
+from .model import LEAST_HZ, MAX_IN_FLIGHT, MOST_HZ, MOST_MS, CaptureMethod, is_off, ordered
 from .space import priority
 
 CAPTURE_METHODS = "capture_methods"
@@ -71,14 +70,14 @@ def _method(entry: Attributes) -> CaptureMethod:
         entry.text("method"),
         params=ordered(entry.mapping("additional_params")),
         frequency_hz=_frequency_hz(entry),
-        tags=entry.texts("tags"),
-        timeout_s=entry.number("timeout_ms", 5000.0, MOST_MS) / 1000,
+        tags=entry.tags("tags"),
+        timeout_s=entry.number("timeout_ms", 5000.0, least=1, most=MOST_MS) / 1000,
         capture_directory=entry.path("capture_directory", "its data is kept in capture_dir"),
         priority=priority(entry),
-        max_in_flight=entry.whole("max_in_flight", 0, MAX_IN_FLIGHT),
+        max_in_flight=entry.whole("max_in_flight", 0, most=MAX_IN_FLIGHT),
     )
     for size in _ONLY_CHECKED:
-        entry.number(size, 0.0)
+        entry.unbounded(size)
     entry.accept((*_IGNORED, *CLOUD_SIDE))
     entry.report_unknown()
     return method
@@ -92,8 +91,8 @@ def _frequency_hz(entry: Attributes) -> float:
         raise entry.error(name, f"must be a number, not {shown(value)}")
     if value is None or is_off(value):
         if not disabled:
-            entry.add_problem(name, f"it is {value or 0:g}, so this entry is not captured")
+            why = "is missing" if value is None else f"it is {value:g}"
+            entry.add_problem(name, f"{why}, so this entry is not captured; it is the number of readings a second")
         return 0.0
-    if not math.isfinite(value):
-        raise entry.error(name, f"must be a finite number, it is {value}")
-    return 0.0 if disabled else float(value)
+    frequency_hz = entry.number(name, 0.0, least=LEAST_HZ, most=MOST_HZ)
+    return 0.0 if disabled else frequency_hz

@@ -11,6 +11,8 @@ from .space import DEFAULT_PRIORITY, CopySettings, SpaceLimits
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
 _FREQUENCY_EPSILON_HZ = 0.000001
+LEAST_HZ, MOST_HZ = 0.00001, 5000.0
+"""The range of a frequency. More can't be reached, and less is hardly more than a reading a day."""
 DEFAULT_SYNC_THREADS = 8
 MOST_MS = 3_600_000.0
 """An hour: the longest flush interval, and the longest timeout of a call."""

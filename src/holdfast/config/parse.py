@@ -13,8 +13,10 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
+from ..errors import ConfigError
 from .attributes import CLOUD_SIDE, Attributes
 from .capture_methods import capture_methods
+from .cloud_address import endpoint
 from .host import Host, UnknownPathError
 from .model import (
     DEFAULT_CLOUD_ADDRESS,
@@ -28,7 +30,14 @@ from .model import (
 from .mongo import mongo_settings
 from .space import copy_settings, memory_dir, refuse_copy_in, space_limits
 
-_SYNC_INTERVAL_EPSILON_MINS = 0.0001
+_LEAST_SYNC_INTERVAL_MINS, _MOST_SYNC_INTERVAL_MINS = 0.0001, 43_200.0
+_LEAST_FSYNC_MS = 10.0
+_MOST_CAPTURE_FILE_BYTES = 1024 * 1024 * 1024
+_MOST_MODIFIED_MS = 2_592_000_000.0
+"""30 days, as is the longest interval of sync."""
+_MOST_SYNC_THREADS = 1_000
+_LEAST_BANDWIDTH = 1_000.0
+"""With less, a call of a mebibyte takes more than a quarter of an hour."""
 
 
 def parse(attributes: Mapping[str, Any], host: Host) -> Config:
@@ -37,31 +46,36 @@ def parse(attributes: Mapping[str, Any], host: Host) -> Config:
     Raises ConfigError, which names the attribute. The module's docstring says what becomes a problem instead.
     """
     found = Attributes(attributes, host)
-    interval_mins = found.number("sync_interval_mins", 0.0)
-    if interval_mins < _SYNC_INTERVAL_EPSILON_MINS:
-        interval_mins = DEFAULT_SYNC_INTERVAL_MINS
     capture_dir = _capture_dir(found, host)
     methods, off_methods = capture_methods(found)
     config = Config(
         capture_dir=capture_dir,
-        tags=found.texts("tags"),
+        tags=found.tags("tags"),
         capture_disabled=found.flag("capture_disabled"),
-        maximum_capture_file_size_bytes=found.whole("maximum_capture_file_size_bytes", 256 * 1024),
-        flush_interval_s=found.number("capture_flush_interval_ms", 1000.0, most=MOST_MS) / 1000,
-        fsync_interval_s=found.number("capture_fsync_interval_ms", 5000.0, most=MOST_MS) / 1000,
+        maximum_capture_file_size_bytes=found.whole(
+            "maximum_capture_file_size_bytes", 256 * 1024, most=_MOST_CAPTURE_FILE_BYTES
+        ),
+        flush_interval_s=found.number("capture_flush_interval_ms", 1000.0, least=1, most=MOST_MS) / 1000,
+        fsync_interval_s=found.number("capture_fsync_interval_ms", 5000.0, least=_LEAST_FSYNC_MS, most=MOST_MS)
+        / 1000,
         methods=methods,
         off_methods=off_methods,
         capture_control_sensor=_control_sensor(found),
         sync_disabled=found.flag("sync_disabled"),
-        sync_interval_s=interval_mins * 60,
+        sync_interval_s=_sync_interval_mins(found) * 60,
         additional_sync_paths=found.paths("additional_sync_paths", "nothing is synced from there") or (),
         selective_syncer_name=found.text("selective_syncer_name"),
-        file_last_modified_s=found.number("file_last_modified_millis", 10_000.0) / 1000,
-        maximum_num_sync_threads=found.whole("maximum_num_sync_threads", DEFAULT_SYNC_THREADS),
-        sync_bandwidth_limit_bytes_per_sec=found.number("sync_bandwidth_limit_bytes_per_sec", 0.0),
+        file_last_modified_s=found.number("file_last_modified_millis", 10_000.0, least=1, most=_MOST_MODIFIED_MS)
+        / 1000,
+        maximum_num_sync_threads=found.whole(
+            "maximum_num_sync_threads", DEFAULT_SYNC_THREADS, most=_MOST_SYNC_THREADS
+        ),
+        sync_bandwidth_limit_bytes_per_sec=found.number(
+            "sync_bandwidth_limit_bytes_per_sec", 0.0, least=_LEAST_BANDWIDTH
+        ),
         sync_order=found.choice("sync_order", SYNC_ORDERS),
         upload_roots=found.paths("upload_roots", "no command may upload anything from there"),
-        cloud_address=found.text("cloud_address") or DEFAULT_CLOUD_ADDRESS,
+        cloud_address=_cloud_address(found),
         allow_plaintext=found.flag("allow_plaintext"),
         mongo_capture_config=mongo_settings(found),
         limits=space_limits(found),
@@ -75,6 +89,23 @@ def parse(attributes: Mapping[str, Any], host: Host) -> Config:
     found.accept(CLOUD_SIDE)
     found.report_unknown()
     return replace(config, problems=tuple(found.problems))
+
+
+def _sync_interval_mins(attributes: Attributes) -> float:
+    """Returns the interval. Below the minimum it is the default, as in the builtin."""
+    name, least, most = "sync_interval_mins", _LEAST_SYNC_INTERVAL_MINS, _MOST_SYNC_INTERVAL_MINS
+    is_long = attributes.unbounded(name) > most
+    return attributes.number(name, DEFAULT_SYNC_INTERVAL_MINS, least=least, most=most, nearest=is_long)
+
+
+def _cloud_address(attributes: Attributes) -> str:
+    """Returns the address, which is no other one when it can't be used: data must not go where nobody meant it."""
+    address = attributes.text("cloud_address").strip() or DEFAULT_CLOUD_ADDRESS
+    try:
+        endpoint(address, allow_plaintext=attributes.flag("allow_plaintext"))
+    except ConfigError as error:
+        attributes.problems.append(f"{error}. Until then nothing is sent, and data is kept")
+    return address
 
 
 def _control_sensor(attributes: Attributes) -> ControlSensorConfig | None:

@@ -24,6 +24,10 @@ FAILED_SHARE_OF_MEMORY = 0.25
 DEFAULT_COPY_BYTES = 1024 * 1024 * 1024
 _TMPFS = "/dev/shm"
 _HOUR_S = 3600.0
+_LEAST_BYTES = 64 * 1024
+"""The least of a limit of space: less is a number of megabytes or gigabytes, by its looks."""
+_LEAST_HOURS, _MOST_HOURS = 0.01, 1_000_000.0
+_MOST_NTH = 1_000
 
 
 class WhenFull(Enum):
@@ -60,16 +64,22 @@ class CopySettings:
 
 
 def space_limits(attributes: Attributes) -> SpaceLimits:
-    """Returns the limits of the capture folder. Raises ConfigError."""
+    """Returns the limits of the capture folder. A limit that can't be meant deletes nothing. Raises ConfigError."""
     when_full = attributes.choice("when_full", ("", *(policy.value for policy in WhenFull)))
     return SpaceLimits(
-        every_nth=attributes.whole("delete_every_nth_when_disk_full", 5),
-        disk_usage=attributes.number("disk_usage_deletion_threshold", 0.9),
-        capture_dir_share=attributes.number("capture_dir_deletion_threshold", 0.5),
-        most_bytes=attributes.whole("capture_dir_limit_bytes", 0) or None,
-        most_age_s=attributes.number("capture_dir_limit_age_hours", 0.0) * _HOUR_S or None,
+        every_nth=attributes.whole("delete_every_nth_when_disk_full", 5, most=_MOST_NTH),
+        disk_usage=attributes.share("disk_usage_deletion_threshold", 0.9),
+        capture_dir_share=attributes.share("capture_dir_deletion_threshold", 0.5),
+        most_bytes=attributes.whole("capture_dir_limit_bytes", 0, least=_LEAST_BYTES, nearest=False) or None,
+        most_age_s=_hours(attributes, "capture_dir_limit_age_hours", nearest=False),
         when_full=WhenFull(when_full) if when_full else None,
     )
+
+
+def _hours(attributes: Attributes, name: str, *, nearest: bool = True) -> float | None:
+    """Returns an age in seconds; None if there is no limit."""
+    found = attributes.number(name, 0.0, least=_LEAST_HOURS, most=_MOST_HOURS, nearest=nearest)
+    return found * _HOUR_S or None
 
 
 def priority(entry: Attributes) -> int:
@@ -91,8 +101,8 @@ def copy_settings(attributes: Attributes) -> CopySettings | None:
         raise local_copy.error("dir", "is missing; it names the folder that keeps what was delivered")
     settings = CopySettings(
         local_copy.path("dir", "no copies are kept"),
-        most_bytes=local_copy.whole("max_bytes", DEFAULT_COPY_BYTES),
-        most_age_s=local_copy.number("max_age_hours", 0.0) * _HOUR_S or None,
+        most_bytes=local_copy.whole("max_bytes", DEFAULT_COPY_BYTES, least=_LEAST_BYTES),
+        most_age_s=_hours(local_copy, "max_age_hours"),
     )
     local_copy.report_unknown()
     return settings if settings.folder else None

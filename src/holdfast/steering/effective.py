@@ -7,8 +7,8 @@
 | 3 | the capture control sensor: frequency and tags |
 | 4 | the config |
 
-A frequency of 0 is off; one above `MAX_HZ` counts as `MAX_HZ`. A pair that is not in the config runs when a command
-or the sensor gives it a frequency.
+A frequency of 0 is off; one above `MOST_HZ` counts as `MOST_HZ`. A pair that is not in the config runs when a
+command or the sensor gives it a frequency.
 """
 
 from __future__ import annotations
@@ -16,12 +16,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..config import CaptureMethod, is_off
+from ..config import MOST_HZ, CaptureMethod, is_off
 from .control_sensor import Override
 from .pair import Pair, pair_of
-
-MAX_HZ = 1e6
-"""Far above any frequency that can be reached, and low enough for deadlines in float seconds."""
 
 
 @dataclass(frozen=True)
@@ -64,4 +61,4 @@ def _wanted(method: CaptureMethod, tags: tuple[str, ...], orders: Orders) -> Wan
     if is_off(frequency_hz) or pair[0] in orders.paused:
         return None
     found = override.tags if override.tags is not None else (*tags, *method.tags)
-    return Wanted(replace(method, frequency_hz=min(frequency_hz, MAX_HZ)), tuple(dict.fromkeys(found)))
+    return Wanted(replace(method, frequency_hz=min(frequency_hz, MOST_HZ)), tuple(dict.fromkeys(found)))

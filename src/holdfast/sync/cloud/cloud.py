@@ -11,19 +11,18 @@ Runs on the event loop; the messages of streams are taken on gRPC's threads.
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 from collections.abc import Callable, Coroutine, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
 import grpc
 import grpc.aio
 from google.protobuf.message import DecodeError
 from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
 
-from ...errors import CloudError
+from ...config import Endpoint, endpoint
+from ...errors import CloudError, ConfigError
 from . import patience, streams
 from .bandwidth import Bandwidth, Meter
 from .connections import BUSY_BYTES, Connections
@@ -98,12 +97,12 @@ class Cloud:
         Raises CloudError.
         """
         await self.close()
-        host, port, plaintext = _endpoint(self._settings)
-        await _probe(host, port)
-        self._movement = Movement(port)
-        target = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+        to = _endpoint(self._settings)
+        await _probe(to)
+        self._movement = Movement(to.port)
+        target = f"[{to.host}]:{to.port}" if ":" in to.host else f"{to.host}:{to.port}"
         options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-        if plaintext:
+        if to.is_plaintext:
             self._calls = Connections(lambda: grpc.aio.insecure_channel(target, options=options))
             self._streams = Connections(lambda: grpc.insecure_channel(target, options=options))
         else:
@@ -131,8 +130,7 @@ class Cloud:
         Raises CloudError if not.
         """
         if not self._under_way:
-            host, port, _ = _endpoint(self._settings)
-            await _probe(host, port)
+            await _probe(_endpoint(self._settings))
 
     async def close(self) -> None:
         """Closes all connections. Calls that are under way raise CloudError."""
@@ -256,9 +254,8 @@ class Cloud:
         """
         connected = self._calls is not None
         if connected and code in _LOST:
-            host, port, _ = _endpoint(self._settings)
             try:
-                await _probe(host, port)
+                await _probe(_endpoint(self._settings))
             except CloudError:
                 connected = False
         if key := self._settings.api_key:
@@ -295,36 +292,18 @@ class _StallTimer:
             self._call.cancel()
 
 
-def _endpoint(settings: CloudSettings) -> tuple[str, int, bool]:
-    """Returns host, port and whether it is plaintext. Raises CloudError if the address can't be used."""
-    text = settings.address
-    parts = urlsplit(text if "://" in text else f"https://{text}")
+def _endpoint(settings: CloudSettings) -> Endpoint:
+    """Raises CloudError if the address can't be used."""
     try:
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if parts.scheme not in ("http", "https") or not host:
-        raise CloudError("INVALID_ADDRESS", f"cloud_address {text!r} is not https://host[:port]", connected=False)
-    plaintext = parts.scheme == "http"
-    if plaintext and not settings.allow_plaintext and not _is_loopback(host):
-        message = f"cloud_address {text!r} would send data unencrypted; use https, or set allow_plaintext"
-        raise CloudError("INVALID_ADDRESS", message, connected=False)
-    return host, port or (80 if plaintext else 443), plaintext
+        return endpoint(settings.address, allow_plaintext=settings.allow_plaintext)
+    except ConfigError as error:
+        raise CloudError("INVALID_ADDRESS", str(error), connected=False) from error
 
 
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-async def _probe(host: str, port: int) -> None:
+async def _probe(to: Endpoint) -> None:
     """Opens a TCP connection and closes it again. Raises CloudError if that fails or takes too long."""
     # not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes at the moment of the result
-    opening = asyncio.ensure_future(asyncio.open_connection(host, port))
+    opening = asyncio.ensure_future(asyncio.open_connection(to.host, to.port))
     try:
         await asyncio.wait([opening], timeout=_CONNECT_TIMEOUT_S)
     except asyncio.CancelledError:
@@ -333,12 +312,12 @@ async def _probe(host: str, port: int) -> None:
         raise
     if not opening.done():
         opening.cancel()
-        raise CloudError("UNAVAILABLE", f"{host}:{port} does not answer", connected=False)
+        raise CloudError("UNAVAILABLE", f"{to.host}:{to.port} does not answer", connected=False)
     try:
         _, writer = opening.result()
     except OSError as error:
         why = error.strerror or str(error)
-        raise CloudError("UNAVAILABLE", f"can't connect to {host}:{port}: {why}", connected=False) from error
+        raise CloudError("UNAVAILABLE", f"can't connect to {to.host}:{to.port}: {why}", connected=False) from error
     writer.close()
     with suppress(OSError):
         await writer.wait_closed()
