@@ -11,11 +11,12 @@ import gc
 import logging
 import os
 import resource
-import signal
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import NoReturn
 
+from grpclib import GRPCError, Status
 from grpclib.metadata import Deadline
 from viam.logging import LOGGERS, getLogger
 from viam.module.module import Module
@@ -31,15 +32,32 @@ from viam.resource.base import ResourceBase
 from viam.resource.types import API, resource_name_from_string
 
 from holdfast.base.log_limit import LogLimit
-from module import durable, event_loop, parent
+from module import durable, event_loop, parent, signals
+
+logger = logging.getLogger("holdfast.module")
 
 
 class HoldfastModule(Module):
-    """The SDK's module, changed in five points.
+    """The SDK's module, changed in six points.
 
     The address of viam-server's socket is kept for calls to the machine, dependencies are only names, a service may
-    be added twice, an invalid config is answered with the error's message alone, and the end completes all files.
+    be added twice, an invalid config is answered with the error's message alone, signals do what `signals` says,
+    and the end completes all files.
     """
+
+    _ending = False
+
+    async def serve(self, ending: frozenset[int]) -> None:
+        """Serves until one of the signals `ending` comes, and then stops, see `stop`."""
+        serving = asyncio.create_task(self.start())  # type: ignore[no-untyped-call]
+
+        def end(name: str) -> None:
+            logger.info("%s came: the module completes all files and ends", name)
+            serving.cancel()
+
+        signals.when_ending(ending, asyncio.get_running_loop(), end)
+        with suppress(asyncio.CancelledError):
+            await serving
 
     async def ready(self, request: ReadyRequest) -> ReadyResponse:
         durable.PROCESS.set_parent(request.parent_address)
@@ -56,6 +74,8 @@ class HoldfastModule(Module):
         without removing it in between. If that were refused, viam-server would repeat it every five seconds without
         end, and the resource would have no status, no commands and no further changes.
         """
+        if self._ending:
+            raise GRPCError(Status.UNAVAILABLE, "the module is ending")
         api = API.from_string(request.config.api)
         name = ResourceName(
             namespace=api.namespace, type=api.resource_type, subtype=api.resource_subtype, name=request.config.name
@@ -72,10 +92,9 @@ class HoldfastModule(Module):
     async def stop(self) -> None:
         """Completes all files, and then stops the server and the logger. Called whenever the process ends in order.
 
-        viam-server sends SIGTERM again after 3.3 s and SIGKILL after 10 s; the second SIGTERM must not interrupt
-        it.
+        viam-server sends SIGTERM again after 3.3 s and SIGKILL after 10 s.
         """
-        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        self._ending = True
         await durable.PROCESS.end()
         await super().stop()  # type: ignore[no-untyped-call]
 
@@ -117,13 +136,13 @@ async def _end_with_parent() -> None:
     os._exit(0)
 
 
-async def main() -> None:
+async def main(ending: frozenset[int]) -> None:
     gc.freeze()  # what was imported is never garbage: no later collection needs to examine it
     _allow_many_open_files()
     module = HoldfastModule.from_args()
     _limit_the_log()
     watch = asyncio.create_task(_end_with_parent())
-    await module.start()  # type: ignore[no-untyped-call]
+    await module.serve(ending)
     watch.cancel()
 
 
@@ -131,7 +150,7 @@ def run() -> NoReturn:
     """Runs the program, and exits without waiting for threads, unlike Python's own end."""
     code = 0
     try:
-        event_loop.run(main())
+        event_loop.run(main(signals.take()))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
     sys.stdout.flush()

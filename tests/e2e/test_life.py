@@ -38,11 +38,12 @@ def module_pid(machine: Machine) -> int:
     return pid
 
 
-async def end_module(machine: Machine, number: signal.Signals) -> tuple[int, int, int]:
-    """Sends the module a signal; returns its process id, when it was sent, and when the process was gone."""
+async def end_module(machine: Machine, *numbers: signal.Signals) -> tuple[int, int, int]:
+    """Sends the module signals; returns its process id, when they were sent, and when the process was gone."""
     pid = module_pid(machine)
     sent_ns = time.time_ns()
-    os.kill(pid, number)
+    for number in numbers:
+        os.kill(pid, number)
     await until(lambda: pid not in machine.server.module_pids(MODULE), "the module is gone")
     return pid, sent_ns, time.time_ns()
 
@@ -132,8 +133,9 @@ async def test_a_kill_between_upload_and_answer_repeats_at_most_what_was_in_flig
             assert -FLUSH_INTERVAL_NS - TOLERANCE_NS <= each.time_ns - killed_ns <= TOLERANCE_NS
 
 
+@pytest.mark.parametrize("more", [[], [signal.SIGHUP]], ids=["alone", "and-sighup"])
 async def test_sigterm_of_the_module_completes_all_files_and_loses_nothing(
-    viam_server: Servers, tmp_path: Path
+    viam_server: Servers, tmp_path: Path, more: list[signal.Signals]
 ) -> None:
     async with a_machine(viam_server, tmp_path) as machine:
         source = machine.source("counting")
@@ -143,7 +145,7 @@ async def test_sigterm_of_the_module_completes_all_files_and_loses_nothing(
             capture_methods=[readings_of("counting", 100), readings_of("fake-1", 10)],
         )
         await machine.until_captured("counting", 150)
-        pid, _, gone_ns = await end_module(machine, signal.SIGTERM)
+        pid, _, gone_ns = await end_module(machine, signal.SIGTERM, *more)
         newest = capture_file_stem(gone_ns)  # the next process may write already
         assert [path for path in machine.capture_files(".prog") if path.name < newest] == []
         assert len(machine.capture_files(".capture")) == 2
@@ -174,6 +176,25 @@ async def test_sigterm_of_viam_server_completes_all_files_and_loses_nothing(
         await machine.start_again()
         await until(lambda: not machine.capture_files(), "what was left arrives after the next start")
         assert sorted(machine.seqs("counting")) == seqs
+
+
+async def test_the_end_of_a_session_loses_nothing(viam_server: Servers, tmp_path: Path) -> None:
+    """systemd sends SIGTERM to all processes of a session, and SIGHUP at once."""
+    async with a_machine(viam_server, tmp_path) as machine:
+        source = machine.source("counting")
+        await machine.start(
+            components=[source.component], sync_disabled=True, capture_methods=[readings_of("counting", 100)]
+        )
+        await machine.until_captured("counting", 130)
+        await machine.disconnect()
+        for pid in [machine.server.pid, *machine.server.module_pids(MODULE)]:
+            os.kill(pid, signal.SIGTERM)
+            os.kill(pid, signal.SIGHUP)
+        await until(lambda: not machine.server.module_pids(MODULE), "the module is gone")
+        assert machine.capture_files(".prog") == []
+        seqs = [reading.seq for reading in machine.on_disk("counting")]
+        # The reading that was on its way when viam-server ended is cut off.
+        assert all_but_in_flight(seqs, source.seqs)
 
 
 async def test_when_viam_server_is_killed_the_module_completes_all_files_and_ends_at_once(

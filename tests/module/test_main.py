@@ -103,7 +103,7 @@ def test_the_end_of_the_process_waits_for_no_thread() -> None:
 import asyncio, threading
 from module import main
 
-async def stopped():
+async def stopped(ending):
     asyncio.get_running_loop().run_in_executor(None, threading.Event().wait)
 
 main.main = stopped
