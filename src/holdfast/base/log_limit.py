@@ -5,8 +5,8 @@
 - Lines from one place in the code are of one kind. At most `MOST_OF_A_KIND` of a kind are logged within
   `INTERVAL_S`; the next one after that says how many were left out.
 
-Thread-safe. Bounds: `MAX_TEXTS` texts and `MAX_KINDS` kinds are remembered. Beyond that, the oldest is forgotten
-and may be logged again early.
+A line that a handler can't take goes to stderr instead: logging never raises. Thread-safe. Bounds: `MAX_TEXTS`
+texts and `MAX_KINDS` kinds are remembered. Beyond that, the oldest is forgotten and may be logged again early.
 """
 
 from __future__ import annotations
@@ -69,7 +69,10 @@ class LogLimit(logging.Handler):
             seen.left_out += 1
             return
         seen.passed += 1
-        self._hand_on(_with_left_out(record, seen.left_out) if seen.left_out else record)
+        try:
+            self._hand_on(_with_left_out(record, seen.left_out) if seen.left_out else record)
+        except Exception:  # noqa: BLE001 - a line that can't be logged must not end what is logged about
+            self.handleError(record)
         seen.left_out = 0
 
     def _seen(self, kind: tuple[str, int]) -> _Seen:

@@ -31,7 +31,7 @@ from ..storage.ledger.counts import CollectorId
 VERSION = 1
 LIFE_BYTES = 5
 FRAME = struct.Struct("<II")
-_READING = struct.Struct("<cHQQ")
+_READING = struct.Struct("<cHQq")
 READING_OVERHEAD_BYTES = FRAME.size + _READING.size
 _HEADER, _ORIGIN, _READING_KIND = b"H", b"O", b"R"
 MAX_RECORD_BYTES = 32 * 1024 * 1024

@@ -82,7 +82,7 @@ def capture_file_time_ns(path: str) -> int | None:
         moment = datetime.fromisoformat(f"{stem[0]}.{fraction}".replace("_", ":").replace("Z", "+00:00"))
     except ValueError:
         return None
-    return int(moment.timestamp()) * 1_000_000_000 + moment.microsecond * 1000
+    return int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + moment.microsecond * 1000
 
 
 def in_progress_path(path: str) -> str:

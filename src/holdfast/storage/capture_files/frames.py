@@ -24,6 +24,7 @@ CHECK_LAYOUT = struct.Struct("<3sI")
 """The layout of a check: its tag and its number."""
 CHECK_SIZE = CHECK_LAYOUT.size
 _MAX_VARINT_BYTES = 10
+_64_BITS = (1 << 64) - 1
 _SECONDS_FIELD, _NANOS_FIELD = b"\x08", b"\x10"
 _ENTRY_READINGS = b"\x0a\x08readings\x12"
 
@@ -115,9 +116,10 @@ class FrameEncoder:
 
 
 def timestamp(time_ns: int) -> bytes:
-    """Returns a serialized `google.protobuf.Timestamp`."""
+    """Returns a serialized `google.protobuf.Timestamp`. Its seconds may be negative: protobuf writes a negative
+    number as if it had 64 bits without a sign."""
     seconds, nanos = divmod(time_ns, 1_000_000_000)
-    out = _SECONDS_FIELD + varint(seconds) if seconds else b""
+    out = _SECONDS_FIELD + varint(seconds & _64_BITS) if seconds else b""
     return out + _NANOS_FIELD + varint(nanos) if nanos else out
 
 

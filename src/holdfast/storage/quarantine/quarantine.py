@@ -113,7 +113,8 @@ def quarantine_sequence(files: FileSystem, capture_dir: str, path: str, cause: s
 def _sidecar(
     path: str, cause: str, damaged: tuple[tuple[int, int], ...] = (), held: QuarantinedReadings | None = None
 ) -> Sidecar:
-    return Sidecar(printable(path), cause, time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()), damaged, held)
+    now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
+    return Sidecar(printable(path), cause, now, damaged, held)
 
 
 def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> str:

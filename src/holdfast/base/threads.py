@@ -1,0 +1,51 @@
+"""`SupervisedThread`: a thread that no error ends unseen. Each thread of the program is one.
+
+What it works on must be in the hands of its owner while it runs, not of its function: when that raises, the owner
+either still has the work, or counts it as lost.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+
+from . import unforeseen
+
+_RETRY_FIRST_S, RETRY_MOST_S = 0.01, 1.0
+
+
+class SupervisedThread:
+    """Runs `run` until it returns, from the construction on. When it raises an unforeseen error, that is noted with
+    the name `what`, and `run` is called again: at once, later after up to `RETRY_MOST_S`.
+
+    The process does not wait for it. Raises RuntimeError when the system allows no further thread.
+    """
+
+    def __init__(self, name: str, what: str, run: Callable[[], None]) -> None:
+        self._what = what
+        self._run = run
+        self._thread = threading.Thread(target=self._supervise, name=name, daemon=True)
+        self._thread.start()
+
+    @property
+    def is_alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def join(self, timeout_s: float) -> bool:
+        """Waits for the end of the thread; returns False when it did not come within `timeout_s`."""
+        self._thread.join(max(0.0, timeout_s))
+        return not self.is_alive
+
+    def _supervise(self) -> None:
+        retry_s = _RETRY_FIRST_S
+        while True:
+            began_s = time.monotonic()
+            try:
+                return self._run()
+            except Exception as error:  # noqa: BLE001 - the last resort
+                unforeseen.note(self._what, error, "it goes on")
+            if time.monotonic() - began_s > RETRY_MOST_S:
+                retry_s = _RETRY_FIRST_S
+            time.sleep(retry_s)
+            retry_s = min(RETRY_MOST_S, 2 * retry_s)
