@@ -12,6 +12,7 @@ import logging
 import os
 import resource
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
@@ -31,7 +32,9 @@ from viam.proto.module import (
 from viam.resource.base import ResourceBase
 from viam.resource.types import API, resource_name_from_string
 
+from holdfast.base.clock import let_time_never_fail
 from holdfast.base.log_limit import LogLimit
+from holdfast.base.tasks import begin, supervised
 from module import durable, event_loop, parent, signals
 
 logger = logging.getLogger("holdfast.module")
@@ -132,8 +135,10 @@ async def _end_with_parent() -> None:
     No program is left to be informed, so the process ends without the SDK's shutdown.
     """
     await parent.gone()
-    await durable.PROCESS.end(in_a_hurry=True)
-    os._exit(0)
+    try:
+        await durable.PROCESS.end(in_a_hurry=True)
+    finally:
+        os._exit(0)
 
 
 async def main(ending: frozenset[int]) -> None:
@@ -141,7 +146,7 @@ async def main(ending: frozenset[int]) -> None:
     _allow_many_open_files()
     module = HoldfastModule.from_args()
     _limit_the_log()
-    watch = asyncio.create_task(_end_with_parent())
+    watch = begin(supervised("the watch over viam-server", _end_with_parent), "holdfast-watch-parent")
     await module.serve(ending)
     watch.cancel()
 
@@ -149,10 +154,14 @@ async def main(ending: frozenset[int]) -> None:
 def run() -> NoReturn:
     """Runs the program, and exits without waiting for threads, unlike Python's own end."""
     code = 0
+    let_time_never_fail()
     try:
         event_loop.run(main(signals.take()))
     except SystemExit as end:
         code = end.code if isinstance(end.code, int) else 1
+    except BaseException:  # noqa: BLE001 - Python's own end would wait for threads
+        traceback.print_exc()
+        code = 1
     sys.stdout.flush()
     os._exit(code)
 

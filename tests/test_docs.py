@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.methods import TABLES
@@ -318,6 +319,7 @@ async def test_every_field_of_the_status_is_documented_and_no_other(tmp_path: Pa
         parse(attributes, Host(str(tmp_path))), Resources({"a": frozenset({"rdk:component:sensor"})}, client)
     )
     await eventually(lambda: client.calls)
+    unforeseen.note("a part", ValueError("a mistake"), "it goes on")
     found = status(manager)
     await manager.stop()
     documented = text("docs/status.md")
@@ -339,6 +341,8 @@ def fields_of(found: dict[str, Any]) -> Iterator[str]:
         elif name == "capture":
             yield from (f"capture.{inner}" for inner in value if inner != "collectors")
             yield from value["collectors"][0]
+        elif name == "unexpected_errors":
+            yield from (f"{name}[].{inner}" for inner in value[0])
         elif isinstance(value, dict):
             yield from (f"{name}.{inner}" for inner in value)
         else:

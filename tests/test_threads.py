@@ -1,6 +1,7 @@
 """What goes by `asyncio.to_thread`, and so may go on behind the back of a task that was cancelled: only what reads.
+And how threads and tasks are begun: so that no error ends one unseen.
 
-The rule stands in holdfast/base/tasks.py; here it is checked in the source itself.
+The rules stand in holdfast/base/tasks.py and threads.py; here they are checked in the source itself.
 """
 
 from __future__ import annotations
@@ -59,3 +60,20 @@ def test_each_exception_is_of_a_file_that_is_there() -> None:
 )
 def test_whatever_goes_to_a_thread_is_seen(source: str) -> None:
     assert len(list(sent_to_threads(source))) == 1
+
+
+BEGINS = {
+    "threading.Thread": {"base/threads.py"},
+    "create_task": {"base/tasks.py", "capture/collector.py"},  # a collector's call takes every error itself
+}
+"""What begins a thread or a task, and the files that may do it; all others go by `SupervisedThread` and `begin`."""
+
+
+@pytest.mark.parametrize(("call", "may"), BEGINS.items(), ids=BEGINS)
+def test_no_thread_and_no_task_is_begun_that_an_error_could_end_unseen(call: str, may: set[str]) -> None:
+    found = set()
+    for path in SOURCES.rglob("*.py"):
+        calls = (node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call))
+        if any(ast.unparse(node.func).endswith(call) for node in calls):
+            found.add(str(path.relative_to(SOURCES)))
+    assert found == may

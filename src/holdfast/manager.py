@@ -21,7 +21,7 @@ from typing import Any
 from .base.clock import Clock
 from .base.filesystem import FileSystem
 from .base.jobs import Jobs
-from .base.tasks import end
+from .base.tasks import all_done, begin, end
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
@@ -137,7 +137,7 @@ class Manager:
         than a second."""
         if self.engine is None or self._end is not None:
             return
-        self._end = asyncio.get_running_loop().create_task(self._stop_later(), name="holdfast-hand-over")
+        self._end = begin(self._stop_later(), "holdfast-hand-over")
         self.engine.capture.mute_warnings()
         self.engine.uplink.rounds.pause()  # the successor may be the builtin, which would send the same files
         flushes = [self.engine.mongo.flush(), *(store.writer.flush() for store in self.engine.stores.all)]
@@ -160,16 +160,17 @@ class Manager:
             if engine is None:
                 return
             patience_s = _HURRIED_S if in_a_hurry else STOP_PATIENCE_S
-            await asyncio.gather(self._stop_capture(engine), self.jobs.stop(), engine.uplink.leave(patience_s))
+            uplink = engine.uplink.leave(patience_s)
+            await all_done("the end", self._stop_capture(engine), self.jobs.stop(), uplink)
             if await engine.stores.close():
                 logger.info("stopped: all files are complete")
 
     async def _stop_capture(self, engine: Engine) -> None:
         """Stops capture and steering, then the writers: a disk that stalls holds up nothing but its own writer."""
         ends = self.steering.stop(), engine.capture.stop()
-        tasks = [asyncio.get_running_loop().create_task(each, name="holdfast-end") for each in ends]
+        tasks = [begin(each, "holdfast-end") for each in ends]
         await asyncio.wait(tasks, timeout=_END_S)
-        await asyncio.gather(engine.mongo.stop(), *(store.writer.close() for store in engine.stores.all))
+        await all_done("the end", engine.mongo.stop(), *(store.writer.close() for store in engine.stores.all))
         await end(tasks)
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
@@ -295,7 +296,7 @@ class Manager:
 
     def _apply_sync(self, engine: Engine, config: Config, resources: Resources) -> None:
         if engine.uplink.settings != self._cloud_settings(config):
-            leaving = asyncio.get_running_loop().create_task(engine.uplink.leave(), name="holdfast-leave-cloud")
+            leaving = begin(engine.uplink.leave(), "holdfast-leave-cloud")
             engine.uplink = self._uplink(engine.stores, config, leaving)
         sync = SyncSettings(
             additional_paths=config.additional_sync_paths,

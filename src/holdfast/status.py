@@ -11,6 +11,7 @@ from typing import Any
 import psutil
 
 from . import __version__
+from .base import unforeseen
 from .base.clock import Clock
 from .capture.engine import RunningCollector
 from .config import WhenFull
@@ -39,6 +40,15 @@ def status(manager: Manager) -> dict[str, Any]:
         "config_problems": [
             *(config.problems if config else ()),
             *(r.problem for r in manager.resolutions if r.problem),
+        ],
+        "unexpected_errors": [
+            {
+                "what": each.what,
+                "error": each.error,
+                "times": each.times,
+                "last_age_s": round(manager.clock.monotonic() - each.last_s, 1),
+            }
+            for each in unforeseen.all_found()
         ],
     }
     if config is None or engine is None:

@@ -6,6 +6,7 @@ import asyncio
 
 import pytest
 
+from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.jobs import MAX_ENDED, Job, Jobs
 from holdfast.errors import NotConnectedError
@@ -55,17 +56,15 @@ async def test_the_time_of_a_job_ends_with_it_and_a_wait_ends_with_its_timeout()
     assert (job.tell()["done"], job.tell()["seconds"]) == (True, 5.1)
 
 
-async def test_an_error_that_nobody_foresaw_is_told_to_the_loop() -> None:
-    told: list[str] = []
-    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context["message"]))
-
+async def test_an_error_that_nobody_foresaw_is_noted() -> None:
     async def fail() -> None:
         raise ValueError("a mistake in the program")
 
     job = Jobs(SystemClock()).start("sync", fail, dict)
     await job.wait(None)
     await asyncio.sleep(0)
-    assert told == ["holdfast-sync-1 failed"] and job.error == "a mistake in the program"
+    assert job.error == "a mistake in the program"
+    assert unforeseen.all_found()[-1].what == "holdfast-sync-1"
 
 
 async def test_a_job_that_does_not_end_holds_up_no_stop() -> None:

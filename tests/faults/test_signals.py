@@ -10,7 +10,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -34,7 +34,7 @@ ENDING = [number for number, action in ACTIONS.items() if action is Action.END a
 class Rig:
     """A machine whose module captures, and the judge of what it wrote."""
 
-    def __init__(self, folder: Path, executable: Path = RUN) -> None:
+    def __init__(self, folder: Path, executable: Path = RUN, env: Mapping[str, str] | None = None) -> None:
         self.folder = folder / "captured"
         self.log_path = folder / "module.log"
         self.source = Source(SENSOR, folder)
@@ -47,7 +47,7 @@ class Rig:
         }
         model = "holdfast:data-manager:durable"
         self.machine = LocalMachine(
-            executable, model, attributes, [sensor], log_path=self.log_path, home=folder / "home"
+            executable, model, attributes, [sensor], log_path=self.log_path, home=folder / "home", env=env
         )
 
     async def until_captured(self, count: int) -> None:

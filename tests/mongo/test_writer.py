@@ -9,9 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.config.mongo import MongoSettings
+from holdfast.mongo import writer as writer_module
+from holdfast.mongo.documents import document
+from holdfast.mongo.records import SpooledReading
 from holdfast.mongo.spool import Spool
 from holdfast.mongo.target import Connect, MongoError, MongoErrorKind
 from holdfast.mongo.writer import BATCH_READINGS, REFUSED, UP, WAITING, MongoWriter
@@ -230,3 +234,17 @@ async def test_the_end_sends_what_can_be_sent_at_once(rig: Rig, server: MongoSer
     await rig.stop()
     assert server.seqs == [0, 1, 2]
     assert server.connections[0].closed.is_set()
+
+
+async def test_a_reading_that_breaks_the_program_stops_no_other(
+    rig: Rig, server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fragile(reading: SpooledReading) -> bytes:
+        return document(reading) if reading.number != 3 else bytes(1 // 0)
+
+    monkeypatch.setattr(writer_module, "document", fragile)
+    await rig.take(10)
+    rig.start()
+    await rig.all_done()
+    assert server.seqs == [0, 1, 2, 4, 5, 6, 7, 8, 9]
+    assert dict(rig.spool.counts.dropped) == {unforeseen.REASON: 1}

@@ -13,7 +13,7 @@ from typing import Any
 
 from ..errors import BusyError, HoldfastError
 from .clock import Clock, first_done
-from .tasks import end
+from .tasks import begin, end
 
 MAX_RUNNING = 32
 MAX_ENDED = 100
@@ -100,10 +100,9 @@ class Jobs:
             await run()
 
         identity = f"{kind}-{next(self._numbers)}"
-        task = asyncio.get_running_loop().create_task(complete(), name=f"holdfast-{identity}")
+        task = begin(complete(), f"holdfast-{identity}")
         job = self._jobs[identity] = Job(identity, kind, figures, task, self._clock)
         task.add_done_callback(job.ended)
-        task.add_done_callback(_noticed)
         ended = [name for name, each in self._jobs.items() if each.done]
         for name in ended[: max(0, len(ended) - MAX_ENDED)]:
             del self._jobs[name]
@@ -119,9 +118,3 @@ class Jobs:
     async def stop(self) -> None:
         """Cancels the jobs that run, and waits for at most a second: a stalled disk may hold one up."""
         await end(job.task for job in self._jobs.values())
-
-
-def _noticed(task: asyncio.Task[None]) -> None:
-    """Marks an error as handled, since the job keeps it; an unforeseen one is given to the event loop to log."""
-    if not task.cancelled() and (error := task.exception()) is not None and not isinstance(error, HoldfastError):
-        task.get_loop().call_exception_handler({"message": f"{task.get_name()} failed", "exception": error})

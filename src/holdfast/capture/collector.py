@@ -22,6 +22,7 @@ from google.protobuf.any_pb2 import Any as AnyMessage
 from google.protobuf.struct_pb2 import Struct
 from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
+from ..base import unforeseen
 from ..base.clock import Clock
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
@@ -222,6 +223,10 @@ class Collector:
                 await self._read_binary(self.spec.table, turn)
         except ResourceCallError as error:
             self._failed(error)
+        except Exception as error:  # noqa: BLE001 - an unforeseen error costs this reading only
+            self.errors += 1
+            self.last_error = unforeseen.in_words(error)
+            unforeseen.note("a collector", error, f"a reading of {self.spec.resource} is missing")
         else:
             self.readings += 1
             self.last_reading_s = self._clock.monotonic()

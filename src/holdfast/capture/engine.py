@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from ..base.clock import Clock
-from ..base.tasks import supervised
+from ..base.tasks import all_done, begin, supervised
 from ..storage.writing.disk_writer import Appender, DiskWriter
 from .answer_memory import AnswerMemory
 from .bottleneck import Load, Shortfall
@@ -102,7 +102,7 @@ class Capture:
             del self._running[running.collector.spec.key]
         if ended:
             self._scheduler.remove(*(running.ticker for running in ended))
-            task = asyncio.get_running_loop().create_task(self._end(ended), name="holdfast-end-collectors")
+            task = begin(self._end(ended), "holdfast-end-collectors")
             self._stopping.add(task)
             task.add_done_callback(self._stopping.discard)
         for key, spec in wanted.items():
@@ -110,7 +110,7 @@ class Capture:
                 self._running[key] = self._start(spec)
         if self._running and self._watching is None:
             watch = supervised("the watch over rates", self._watch.run)
-            self._watching = asyncio.get_running_loop().create_task(watch, name="holdfast-capture-watch")
+            self._watching = begin(watch, "holdfast-capture-watch")
 
     def mute_warnings(self) -> None:
         """Counts failures without logging them, from now on: without a service, resources are going away too."""
@@ -153,8 +153,9 @@ class Capture:
         return not self._muted
 
     async def _end(self, ended: list[RunningCollector]) -> None:
-        await asyncio.gather(*(running.collector.stop() for running in ended))
+        await all_done("the end of collectors", *(running.collector.stop() for running in ended))
         by_writer: dict[DiskWriter, list[Appender]] = {}
         for running in ended:
             by_writer.setdefault(running.collector.spec.writer, []).append(running.appender)
-        await asyncio.gather(*(writer.release(appenders) for writer, appenders in by_writer.items()))
+        releases = (writer.release(appenders) for writer, appenders in by_writer.items())
+        await all_done("the end of collectors", *releases)

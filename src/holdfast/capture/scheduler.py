@@ -18,8 +18,9 @@ import zlib
 from collections import Counter
 from collections.abc import Callable
 
+from ..base import unforeseen
 from ..base.clock import Clock
-from ..base.tasks import supervised
+from ..base.tasks import begin, supervised
 
 SLOT_S = 0.005
 _SPREAD_S = 1.0
@@ -149,7 +150,7 @@ class Scheduler:
         if self._task is not None:
             self._task.cancel()
         run = supervised("the scheduler of capture", self._run)
-        self._task = asyncio.get_running_loop().create_task(run, name="holdfast-capture-scheduler")
+        self._task = begin(run, "holdfast-capture-scheduler")
 
     async def _run(self) -> None:
         heap, clock = self._heap, self._clock
@@ -160,6 +161,9 @@ class Scheduler:
                 _, order, ticker = heapq.heappop(heap)
                 try:
                     ticker.tick(now)
+                except Exception as error:  # noqa: BLE001 - one collector never stops the others
+                    ticker.missed += 1
+                    unforeseen.note("a deadline of capture", error, "it is missed")
                 finally:
                     if not ticker.stopped:
                         heapq.heappush(heap, (ticker.due_s, order, ticker))

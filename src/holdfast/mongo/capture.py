@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 
 from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
-from ..base.tasks import in_thread
+from ..base.tasks import all_done, begin, in_thread
 from ..config import MongoSettings
 from ..storage.ledger.counts import CollectorId
 from ..storage.writing.sink import Sink
@@ -157,7 +157,8 @@ class MongoCapture:
     async def stop(self) -> None:
         """Releases all folders. Takes under a second, unless the disk stalls."""
         self.spool = None
-        await asyncio.gather(*(self.release(capture_dir) for capture_dir in [*self._writers, *self._closing]))
+        folders = [*self._writers, *self._closing]
+        await all_done("the end of MongoDB's writers", *(self.release(folder) for folder in folders))
 
     def _open(self, settings: MongoSettings, place: SpoolPlace) -> MongoWriter:
         spool = Spool(self._files, self._clock, place.capture_dir, place.flush_interval_s, place.wrote)
@@ -177,11 +178,11 @@ class MongoCapture:
 
         async def close() -> None:
             if predecessor is not None:
-                await asyncio.shield(predecessor)
+                await asyncio.wait([predecessor])
             await in_thread(writer.spool.close)
             await in_thread(writer.stop)
 
-        task = asyncio.get_running_loop().create_task(close(), name="holdfast-close-mongo")
+        task = begin(close(), "holdfast-close-mongo")
         self._closing[capture_dir] = task
 
         def closed(done: asyncio.Task[None]) -> None:

@@ -19,15 +19,18 @@ import asyncio
 import logging
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import NamedTuple
 
+from ..base import unforeseen
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.intervals import LONGEST_WAIT_S, due_s
 from ..base.log_limit import once
+from ..base.threads import SupervisedThread
 from ..errors import StorageError
 from ..storage.ledger.counts import CollectorId
 from . import records
@@ -84,19 +87,22 @@ class Spool:
         self._segments = Segments()
         self._changed = threading.Condition()
         self._pending: list[_Pending] = []
+        self._taken: deque[_Pending] = deque()
+        """What the thread took of them and has not written yet."""
         self._pending_since_s = 0.0
         """When the first of `_pending` was taken, on the monotonic clock."""
         self._pending_bytes = self._pending_count = 0
         self._flush_wanted = self._stopping = self._ended = False
         self._flushes: list[Future[None]] = []
+        self._served: list[Future[None]] = []
+        """Those of `_flushes` that end when what was taken is written."""
         self._number = 0
         self._place: int | None = None
         self._current: Segment | None = None
         self._descriptor = -1
         self._origins: dict[CollectorId, int] = {}
         self.reader = SpoolReader(files, self.folder, self._life, self._segments)
-        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-spool", daemon=True)
-        self._thread.start()
+        self._thread = SupervisedThread("holdfast-spool", "the spool for MongoDB", self._run)
 
     @property
     def counts(self) -> SpoolCounts:
@@ -163,36 +169,29 @@ class Spool:
         with self._changed:
             self._stopping = True
             self._changed.notify()
-        self._thread.join(_JOIN_TIMEOUT_S)
-        if self._thread.is_alive():
+        if not self._thread.join(_JOIN_TIMEOUT_S):
             logger.error("the last readings for MongoDB can't be written to disk; MongoDB does not get them")
 
-    def _run_for_ever(self) -> None:
-        while True:
-            try:
-                self._run()
-                return
-            except Exception:  # the last resort: everything foreseen is a StorageError and handled
-                logger.exception("the spool's thread failed unexpectedly; it continues")
-
     def _run(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._pending or self._hurries)
-                while not self._hurries and (left_s := self._left_s()) > 0:
-                    self._changed.wait(min(left_s, LONGEST_WAIT_S))
-                self._flush_wanted = False
-                taken, self._pending = self._pending, []
-                flushes, self._flushes = self._flushes, []
-                stopping = self._ended = self._stopping
-            try:
-                self._write_all(taken)
-            finally:
-                for flush in flushes:
-                    flush.set_result(None)
-            if stopping:
-                self._end_segment()
-                return
+        while self._taken or self._served or not self._ended:
+            if not (self._taken or self._served):  # otherwise an unforeseen error left it
+                self._take()
+            self._write_all()
+            while self._served:
+                self._served.pop().set_result(None)
+        self._end_segment()
+
+    def _take(self) -> None:
+        """Waits until something is to be written, and takes it."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending or self._hurries)
+            while not self._hurries and (left_s := self._left_s()) > 0:
+                self._changed.wait(min(left_s, LONGEST_WAIT_S))
+            self._flush_wanted = False
+            self._taken.extend(self._pending)
+            self._pending = []
+            self._served, self._flushes = self._flushes, []
+            self._ended = self._stopping
 
     def _left_s(self) -> float:
         """Returns the seconds until the next flush is due, counted from when its first reading was taken."""
@@ -203,34 +202,35 @@ class Spool:
         """Whether the readings in memory should be written now, before the flush interval is over."""
         return self._flush_wanted or bool(self._flushes) or self._stopping
 
-    def _write_all(self, taken: list[_Pending]) -> None:
-        done = 0
-        while done < len(taken):
-            size_bytes = count = 0
-            while done + count < len(taken) and size_bytes <= SEGMENT_BYTES:
-                size_bytes += len(taken[done + count].message) + records.READING_OVERHEAD_BYTES
-                count += 1
-            self._write(taken[done : done + count])
-            done += count
+    def _write_all(self) -> None:
+        """Writes what was taken from memory; what can't be written is dropped and counted, whatever the reason."""
+        taken = self._taken
+        while taken:
+            size_bytes, part = 0, list[_Pending]()
+            while taken and size_bytes <= SEGMENT_BYTES:
+                part.append(taken.popleft())
+                size_bytes += len(part[-1].message) + records.READING_OVERHEAD_BYTES
+            try:
+                self._write(part)
+            except Exception as error:  # noqa: BLE001 - a StorageError, or something unforeseen
+                self._failed(error, len(part))
             with self._changed:
                 self._pending_bytes -= size_bytes
-                self._pending_count -= count
+                self._pending_count -= len(part)
+            if self._current is not None and self._current.end_bytes > SEGMENT_BYTES:
+                self._end_segment()
             self._give_up_the_oldest()
-        if taken:
-            self._wrote()
+            if not taken:
+                self._wrote()
 
     def _write(self, readings: list[_Pending]) -> None:
-        try:
-            segment = self._current or self._begin(readings[0].time_ns)
-            encoded, number = [], self._number
-            for reading in readings:
-                encoded.append(self._encode(reading, number))
-                number += 1
-            data = b"".join(encoded)
-            self._files.write(self._descriptor, segment.path, data)
-        except StorageError as error:
-            self._failed(error, len(readings))
-            return
+        segment = self._current or self._begin(readings[0].time_ns)
+        encoded, number = [], self._number
+        for reading in readings:
+            encoded.append(self._encode(reading, number))
+            number += 1
+        data = b"".join(encoded)
+        self._files.write(self._descriptor, segment.path, data)
         self._number = number
         with self._segments.changed:
             if not segment.waiting:
@@ -238,8 +238,6 @@ class Spool:
             segment.end_bytes += len(data)
             segment.next_number = number
             self._segments.changed.notify_all()
-        if segment.end_bytes > SEGMENT_BYTES:
-            self._end_segment()
 
     def _encode(self, reading: _Pending, number: int) -> bytes:
         origin = self._origins.get(reading.origin)
@@ -261,7 +259,7 @@ class Spool:
         descriptor = self._files.create(path)
         try:
             self._files.write(descriptor, path, frame)
-        except StorageError:
+        except Exception:
             with suppress(StorageError):
                 self._files.close(descriptor, path)
             with suppress(StorageError):
@@ -281,13 +279,15 @@ class Spool:
         segment, self._current = self._current, None
         if segment is None:
             return
-        with suppress(StorageError):
-            self._files.close(self._descriptor, segment.path)
-        with self._segments.changed:
-            segment.complete = True
-            self._segments.changed.notify_all()
+        try:
+            with suppress(StorageError):
+                self._files.close(self._descriptor, segment.path)
+        finally:
+            with self._segments.changed:
+                segment.complete = True
+                self._segments.changed.notify_all()
 
-    def _failed(self, error: StorageError, lost: int) -> None:
+    def _failed(self, error: Exception, lost: int) -> None:
         """Counts readings that a failed write lost, and cuts off what it left in the file.
 
         If the disk does not allow that either, the file is closed and the next write begins another.
@@ -297,10 +297,14 @@ class Spool:
         if (segment := self._current) is not None:
             try:
                 self._files.truncate(segment.path, segment.end_bytes)
-            except StorageError:
+            except Exception:  # noqa: BLE001 - the first error is the one that is reported
                 self._end_segment()
         self._number += lost if self._current is None else 0
-        self._drop(error.reason, lost)
+        self._drop(error.reason if isinstance(error, StorageError) else unforeseen.REASON, lost)
+        if not isinstance(error, StorageError):
+            consequence = f"{lost} readings do not go to MongoDB, and are counted"
+            unforeseen.note("the spool for MongoDB", error, consequence)
+            return
         logger.error(
             "%s; %d readings do not go to MongoDB, and are counted; the next flush tries again",
             error,

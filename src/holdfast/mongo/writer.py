@@ -19,8 +19,10 @@ import time
 from collections import Counter
 from collections.abc import Callable
 
+from ..base import unforeseen
 from ..base.clock import Clock
 from ..base.log_limit import once
+from ..base.threads import SupervisedThread
 from ..config import MongoSettings
 from ..errors import StorageError
 from .documents import NoDocumentError, document
@@ -69,8 +71,7 @@ class MongoWriter:
         self._hurry = threading.Event()
         self._ends_at_s: float | None = None
         self._abandoned = False
-        self._thread = threading.Thread(target=self._run_for_ever, name="holdfast-mongo", daemon=True)
-        self._thread.start()
+        self._thread = SupervisedThread("holdfast-mongo", "the thread for MongoDB", self._run_or_pause)
 
     def configure(self, settings: MongoSettings) -> None:
         """Sends readings to the collection of `settings`, from the next call on."""
@@ -87,22 +88,21 @@ class MongoWriter:
         self._ends_at_s = self._clock.monotonic() + _LAST_WORDS_S
         self._hurry.set()
         self.spool.reader.wake()
-        self._thread.join(_LAST_WORDS_S + _POLL_S)
-        if self._thread.is_alive():
+        if not self._thread.join(_LAST_WORDS_S + _POLL_S):
             self._abandoned = True
             if (target := self._target) is not None:  # closing ends the session, which waits for the server too
-                threading.Thread(target=target.close, name="holdfast-mongo-close", daemon=True).start()
+                SupervisedThread("holdfast-mongo-close", "the end of MongoDB's session", target.close)
             return
         self.spool.reader.close()
 
-    def _run_for_ever(self) -> None:
-        while True:
-            try:
-                self._run()
-                return
-            except Exception:  # the last resort: everything foreseen is a MongoError or StorageError and handled
-                logger.exception("the thread for MongoDB failed unexpectedly; it continues in %g s", RETRY_MOST_S)
+    def _run_or_pause(self) -> None:
+        try:
+            self._run()
+        except Exception as error:
+            self.last_error = unforeseen.in_words(error)
+            if not self._must_end:
                 self._pause(RETRY_MOST_S)
+            raise
 
     def _run(self) -> None:
         try:
@@ -155,6 +155,8 @@ class MongoWriter:
                 documents.append(document(reading))
             except NoDocumentError as error:
                 self._refuse(refused, error.reason, str(error))
+            except Exception as error:  # noqa: BLE001 - one reading never stops the others
+                self._refuse(refused, unforeseen.REASON, unforeseen.in_words(error))
         while documents:
             if self._must_end:
                 return

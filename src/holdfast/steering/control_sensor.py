@@ -7,7 +7,6 @@ reading, the config applies. One task polls at `POLL_HZ`. Belongs to the event l
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping
@@ -15,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..base.clock import Clock
-from ..base.tasks import supervised
+from ..base.tasks import begin, supervised
 from ..base.words import shown
 from ..errors import ResourceCallError
 from .open_sequences import SequenceSpec
@@ -130,9 +129,7 @@ class ControlSensor:
         self._changed = changed
         self._last: Controls | None = None
         self._suspended = False
-        self._task = asyncio.get_running_loop().create_task(
-            supervised("the capture control sensor", self._run), name="holdfast-control-sensor"
-        )
+        self._task = begin(supervised("the capture control sensor", self._run), "holdfast-control-sensor")
 
     def stop(self) -> None:
         """Ends the polling: `changed` is not called again."""

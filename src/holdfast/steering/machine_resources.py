@@ -14,7 +14,7 @@ from google.protobuf.message import DecodeError
 from viam.proto.robot import ResourceNamesRequest, ResourceNamesResponse
 
 from ..base.clock import Clock
-from ..base.tasks import supervised
+from ..base.tasks import begin, supervised
 from ..capture.client import UnaryClient
 from ..capture.methods import TABLES
 from ..errors import ResourceCallError
@@ -58,7 +58,7 @@ class MachineResources:
         self._missing = frozenset(name for name in wanted if name not in given)
         if self._missing and self._looking is None and self._client is not None:
             look = supervised("the machine's resources", self._look)
-            self._looking = asyncio.get_running_loop().create_task(look, name="holdfast-catalog")
+            self._looking = begin(look, "holdfast-catalog")
         return self.all_known(given)
 
     async def look_now(self) -> None:

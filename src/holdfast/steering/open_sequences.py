@@ -24,7 +24,7 @@ from typing import Any, TypeVar
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.log_limit import once
-from ..base.tasks import supervised, unheard
+from ..base.tasks import begin, supervised, unheard
 from ..errors import StorageError
 from ..storage.sequence_files import Sequence, SequenceFiles
 from .pair import Pair
@@ -119,9 +119,7 @@ class OpenSequences:
                 known.saved = False
         self._owned = owned
         if self._task is None:
-            self._task = asyncio.get_running_loop().create_task(
-                supervised("sequences", self._run), name="holdfast-sequences"
-            )
+            self._task = begin(supervised("sequences", self._run), "holdfast-sequences")
         self._changed.set()
 
     def start(self, spec: SequenceSpec, *, by_sensor: bool = False) -> str | None:

@@ -13,9 +13,10 @@ from collections.abc import Callable, Coroutine
 from dataclasses import dataclass, replace
 from typing import Any
 
+from ..base import unforeseen
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
-from ..base.tasks import in_thread, supervised
+from ..base.tasks import begin, in_thread, supervised
 from ..errors import HoldfastError
 from . import settings_file
 from .pair import Pair
@@ -130,7 +131,7 @@ class UserSettings:
             await asyncio.wait(self._tasks)
 
     def _spawn(self, run: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        task = asyncio.get_running_loop().create_task(run, name="holdfast-settings")
+        task = begin(run, "holdfast-settings")
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         return task
@@ -151,6 +152,9 @@ class UserSettings:
             except HoldfastError as error:
                 self.problem = str(error)
                 logger.error("%s; earlier settings made by command do not apply", error)
+            except Exception as error:  # noqa: BLE001 - capture waits for `loaded`
+                self.problem = unforeseen.in_words(error)
+                unforeseen.note("reading what was set by command", error, "earlier settings do not apply")
         self.loaded = True
         self._report_change()
 
@@ -174,7 +178,7 @@ class UserSettings:
         if self._timer is not None:
             self._timer.cancel()
         expire = supervised("the time of what was set", self._expire)
-        self._timer = asyncio.get_running_loop().create_task(expire, name="holdfast-settings-timer")
+        self._timer = begin(expire, "holdfast-settings-timer")
 
     async def _expire(self) -> None:
         while ends := [each.until_s for each in self.active if each.until_s is not None]:

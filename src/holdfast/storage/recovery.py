@@ -18,6 +18,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
+from ..base import unforeseen
 from ..base.clock import Clock
 from ..base.filesystem import EntryKind, FileSystem
 from ..errors import DamagedFileError, StorageError, printable
@@ -95,10 +96,11 @@ class Recovery:
             except StorageError as error:
                 logger.error("%s; it stays where it is until the next start", error)
                 continue
-            except Exception:  # one file never stops the others; everything foreseen is a StorageError, or damage
+            except Exception as error:  # the last resort: one file never stops the others
                 logger.exception(
                     "%s: recovery failed unexpectedly; it stays where it is until the next start", printable(path)
                 )
+                unforeseen.remember("recovery", error)
                 continue
             if left is not None:
                 self.result.files += 1

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Sequence
 
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
-from ..base.tasks import end, in_thread, supervised
+from ..base.tasks import all_done, begin, end, in_thread, supervised
 from ..errors import StorageError
 from . import layout
 from .claims import Claims
@@ -78,8 +78,8 @@ class Store:
             QuarantineLimit(files, clock, self.ledger, lambda: self.root),
             self._surroundings,
         )
-        self._task = self._loop.create_task(supervised("recovery", self._serve), name="holdfast-store")
-        self._limits_task = self._loop.create_task(supervised("limits", self._keep_limits), name="holdfast-limits")
+        self._task = begin(supervised("recovery", self._serve), "holdfast-store")
+        self._limits_task = begin(supervised("limits", self._keep_limits), "holdfast-limits")
 
     def configure(self, flush_interval_s: float, fsync_interval_s: float, rules: Rules) -> None:
         """Makes these intervals and limits hold."""
@@ -201,13 +201,13 @@ class Store:
         """Completes all files and frees the lock; returns False when the disk prevented that. Safe to call
         twice."""
         tasks = end((self._task, self._limits_task))
-        _, complete, _ = await asyncio.gather(tasks, self.writer.close(), self.limits.close())
+        _, complete, _ = await all_done("closing a folder", tasks, self.writer.close(), self.limits.close())
         self.waiting_for = self.waiting_for or "closed"
         self._tried.set()
         if complete:
             await in_thread(self.ledger.close)
         self._lock.release()
-        return complete
+        return bool(complete)
 
     async def _pass(self, recovery: Recovery) -> None:
         left = iter(recovery)

@@ -15,7 +15,7 @@ from typing import Any, Protocol
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
-from ..base.tasks import end
+from ..base.tasks import all_done, begin, end
 from ..config import Config
 from .placement import left_behind, rules_for, rules_for_left
 from .space.limits import Rules, Surroundings
@@ -110,7 +110,7 @@ class Stores:
         """Completes all files and frees the folders; returns False when a disk prevented that."""
         self._closed = True
         await end(self.draining.values())
-        complete = await asyncio.gather(*(store.close() for store in self.all))
+        complete = await all_done("closing the folders", *(store.close() for store in self.all))
         if self._closing:
             await asyncio.wait(self._closing, timeout=_CLOSE_S)
         return all(complete)
@@ -135,7 +135,7 @@ class Stores:
 
     def _begin_drain(self, store: Store, *, is_sent: bool) -> None:
         drain = self._drain(store, is_sent=is_sent)
-        self.draining[store] = asyncio.get_running_loop().create_task(drain, name="holdfast-drain")
+        self.draining[store] = begin(drain, "holdfast-drain")
 
     async def _drain(self, store: Store, *, is_sent: bool) -> None:
         """Closes a store when the collectors that wrote to it have ended and everything in it is sent: to the cloud
@@ -160,7 +160,7 @@ class Stores:
 
     def _begin(self, what: Coroutine[Any, Any, None], name: str) -> None:
         """Starts a task that `close` waits for."""
-        task = asyncio.get_running_loop().create_task(what, name=name)
+        task = begin(what, name)
         self._closing.add(task)
         task.add_done_callback(self._closing.discard)
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Coroutine, Iterable, Iterator, Mapping, Se
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.tasks import begin
 from ..storage.store import Store, store_of
 from .found import Found, Outcome
 from .manual import SyncReport
@@ -28,7 +29,7 @@ class Upload:
     def start(self, work: Coroutine[Any, Any, None], on_end: Callable[[], None]) -> None:
         """Runs `work` as the upload's task, and then calls `on_end`, even if the task is cancelled before it
         begins."""
-        self.task = asyncio.get_running_loop().create_task(work)
+        self.task = begin(work, "holdfast-upload-files")
         self.task.add_done_callback(lambda _: on_end())
 
     def note_outcomes(self, outcomes: Mapping[str, Outcome]) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
-from ..base.tasks import end, supervised
+from ..base.tasks import all_done, begin, end, supervised
 from ..storage.store import Store
 from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
@@ -55,7 +55,7 @@ class Uplink:
             stores,
             self.rounds.until_resumed,
         )
-        self._task = asyncio.get_running_loop().create_task(self._serve(), name="holdfast-uplink")
+        self._task = begin(self._serve(), "holdfast-uplink")
 
     def configure(
         self, sync: SyncSettings, *, tags: tuple[str, ...], limit_bytes_per_s: float, is_open: IsOpen, pause: str
@@ -86,8 +86,8 @@ class Uplink:
         twice."""
         await end([self._task])
         if self._predecessor is not None:
-            await self._predecessor
-        await asyncio.gather(self.rounds.stop(patience_s), self.uploads.stop())
+            await asyncio.wait([self._predecessor])
+        await all_done("the end of sync", self.rounds.stop(patience_s), self.uploads.stop())
         await self._cloud.close()
 
     async def _serve(self) -> None:

@@ -502,17 +502,3 @@ async def test_the_sum_holds_while_the_disk_comes_and_goes(
     assert 0 < counts.dropped["io_error"] < 140
     numbers = [samples.number_of(r) for r in samples.readings_under(tmp_path / "rdk_component_sensor" / "lidar")]
     assert numbers == sorted(numbers)
-
-
-async def test_an_error_that_nobody_foresaw_is_the_callers_and_the_thread_goes_on(
-    files: FaultyFileSystem, writer: DiskWriter, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    appender = open_lidar(writer)
-    append(appender, 1)
-    with monkeypatch.context() as patch:
-        patch.setattr(files, "make_folder", lambda path: 1 / 0)
-        with pytest.raises(ZeroDivisionError):
-            await writer.flush()
-    append(appender, 2, first=1)
-    await writer.complete()
-    assert samples.numbers_under(tmp_path) == [1, 2]

@@ -53,7 +53,7 @@ class CaptureFile:
                 continue
             try:
                 return cls(files, path, descriptor, header_frame)
-            except StorageError:
+            except Exception:
                 files.close(descriptor, path)
                 files.remove(path)
                 raise
@@ -69,7 +69,7 @@ class CaptureFile:
             raise StorageError("write", self.path, OSError(errno.EIO, "its end is torn by an earlier failure"))
         try:
             self._write([b"".join(frames)])
-        except StorageError:
+        except Exception:
             if self._torn:
                 self.readings += self._whole_frames(frames)
             raise
@@ -101,10 +101,10 @@ class CaptureFile:
         try:
             for part in parts:
                 self._files.write(self._descriptor, self.path, part)
-        except StorageError:
+        except Exception:
             try:
                 self._files.truncate(self.path, self.size_bytes)
-            except StorageError:
+            except Exception:  # noqa: BLE001 - the first error is raised
                 self._torn = True
             raise
         self.size_bytes += sum(map(len, parts))

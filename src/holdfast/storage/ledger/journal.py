@@ -79,10 +79,10 @@ class Journal:
         if self._descriptor is None or self._size_bytes > MAX_BYTES + self._last_checkpoint_bytes:
             self._begin()
             return
-        line = _line(record)
         try:
+            line = _line(record)
             self._files.write(self._descriptor, self.path, line)
-        except StorageError:
+        except Exception:
             self.close()
             raise
         self._size_bytes += len(line)

@@ -25,6 +25,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from ...base import unforeseen
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
 from ...errors import NewerStateError, StorageError
@@ -317,18 +318,24 @@ class Ledger:
                 return
             try:
                 journal.append(record)
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - a StorageError, or something unforeseen
                 with self._lock:
                     self._tally.file_counts_to_change()  # the next save tries again, and makes the journal anew
                 self.state = f"in memory only: {error}"
-                logger.error(
-                    "%s; counts since then are lost if the process is killed",
-                    error,
-                    extra=once(f"{journal.path} {error.reason}"),
-                )
+                self._say(journal, error)
             else:
                 self.state = f"kept in {journal.path}"
         self._on_write()
+
+    def _say(self, journal: Journal, error: Exception) -> None:
+        if isinstance(error, StorageError):
+            logger.error(
+                "%s; counts since then are lost if the process is killed",
+                error,
+                extra=once(f"{journal.path} {error.reason}"),
+            )
+        else:
+            unforeseen.note("keeping the counts", error, "they are lost if the process is killed now")
 
     def close(self) -> None:
         """Saves, and closes the journal; nothing is written to it from here on. Blocks on the disk."""

@@ -24,6 +24,7 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import LONGEST_WAIT_S, due_s
 from ...base.log_limit import once
+from ...base.threads import SupervisedThread
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
@@ -49,7 +50,7 @@ class FinishedFile(Protocol):
         """
 
 
-@dataclass
+@dataclass(eq=False)
 class _Finished:
     collector: CollectorId
     file: FinishedFile
@@ -107,8 +108,7 @@ class Completion:
         self._settled: list[Future[None]] = []
         self._stopping = False
         self._ended = False
-        self._thread = threading.Thread(target=self._run_until_ended, name="holdfast-sync-disk", daemon=True)
-        self._thread.start()
+        self._thread = SupervisedThread("holdfast-sync-disk", "syncing the disk", self._run)
 
     def configure(self, interval_s: float) -> None:
         """Sets the longest time that anything waits for a sync. A shorter interval
@@ -129,8 +129,8 @@ class Completion:
         `counted` says that the ledger has counted its readings already, `ours` that Holdfast wrote it.
         """
         with self._condition:
-            self._handed.append(_Finished(collector, file, counted, ours))
             self.wrote()
+            self._handed.append(_Finished(collector, file, counted, ours))
             if len(self._handed) >= _MANY:
                 self._condition.notify()
 
@@ -171,15 +171,7 @@ class Completion:
             self._stopping = True
             self._retry()
             self._condition.notify()
-        self._thread.join(timeout_s)
-        return not self._thread.is_alive()
-
-    def _run_until_ended(self) -> None:
-        while not self._ended:
-            try:
-                self._run()
-            except Exception:  # the last resort: everything foreseen is a StorageError and handled
-                logger.exception("syncing the disk failed unexpectedly; it continues")
+        return self._thread.join(timeout_s)
 
     def _run(self) -> None:
         while True:
@@ -195,10 +187,10 @@ class Completion:
                 self._count()
                 if self._working or (self._unsynced and (stopping or self._is_due())):
                     self._sync()
-                for finished in self._working:
-                    self._name(finished)
+                self._name_all()
             finally:
                 with self._condition:
+                    self._handed[:0] = self._working  # what an unforeseen error left
                     self._working = []
                     self._ended = stopping and not self._handed
                     settled += self._settled if self._ended else []
@@ -237,7 +229,7 @@ class Completion:
     def _sync(self) -> None:
         with self._condition:
             self._unsynced = False
-        renamed, self._renamed = self._renamed, []
+        renamed = len(self._renamed)
         try:
             self._files.sync(self._capture_dir)
         except StorageError as error:
@@ -247,7 +239,33 @@ class Completion:
                 error,
                 extra=once(f"{self._capture_dir} {error.reason}"),
             )
-        self._ledger.note_completed(renamed)
+        except Exception:
+            self.wrote()
+            raise
+        self._ledger.note_completed(self._renamed[:renamed])
+        del self._renamed[:renamed]
+
+    def _name_all(self) -> None:
+        """Gives the files in work their final names. One that fails stops no other; an unforeseen error is raised
+        at the end, and leaves its file in work."""
+        unforeseen: Exception | None = None
+        for finished in list(self._working):
+            try:
+                self._name(finished)
+            except Exception as error:  # noqa: BLE001 - it is raised below
+                self.last_error, unforeseen = str(error), error
+                continue
+            with self._condition:
+                self._working.remove(finished)
+        if unforeseen is not None:
+            raise unforeseen
+
+    def _strand(self, finished: _Finished) -> None:
+        """Keeps a file that could not be named, to try again."""
+        with self._condition:
+            if len(self._stranded) < _MAX_STRANDED:
+                self._stranded.append(finished)
+                self._retry_at_s = self._clock.monotonic() + _RETRY_S
 
     def _name(self, finished: _Finished) -> None:
         file = finished.file
@@ -262,10 +280,7 @@ class Completion:
                     "%s: another program or a person removed it; its %d readings are lost", error, file.readings
                 )
                 return
-            with self._condition:
-                if len(self._stranded) < _MAX_STRANDED:
-                    self._stranded.append(finished)
-                    self._retry_at_s = self._clock.monotonic() + _RETRY_S
+            self._strand(finished)
             logger.error(
                 "%s; it is tried again, at the latest by the recovery at the next start",
                 error,

@@ -23,10 +23,12 @@ from typing import TypeVar
 
 from viam.proto.app.datasync import DataCaptureMetadata
 
+from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.filesystem import Buffer, FileSystem, occupied_bytes
 from ...base.intervals import LONGEST_WAIT_S, due_s
 from ...base.log_limit import once
+from ...base.threads import SupervisedThread
 from ...errors import StorageError
 from .. import layout
 from ..capture_files.capture_file import CaptureFile
@@ -137,8 +139,7 @@ class DiskWriter:
         self._last_error: str | None = None
         self.finished_bytes = 0
         """How much of the disk all finished files took up together. Never falls."""
-        self._thread = threading.Thread(target=self._run_until_ended, name="holdfast-disk", daemon=True)
-        self._thread.start()
+        self._thread = SupervisedThread("holdfast-disk", "the disk thread", self._run)
 
     def configure(self, flush_interval_s: float, fsync_interval_s: float) -> None:
         """Makes these intervals hold. A shorter interval holds after the wait that has begun."""
@@ -229,8 +230,7 @@ class DiskWriter:
         return await asyncio.to_thread(self._end, self._ends_at_s)
 
     def _end(self, ends_at_s: float) -> bool:
-        self._thread.join(max(0.0, ends_at_s - time.monotonic()))
-        if not self._thread.is_alive() and self.completion.stop(max(0.0, ends_at_s - time.monotonic())):
+        if self._thread.join(ends_at_s - time.monotonic()) and self.completion.stop(ends_at_s - time.monotonic()):
             return True
         logger.error("the last readings can't be written to disk; the next start completes what was written")
         return False
@@ -253,13 +253,6 @@ class DiskWriter:
             self._jobs.append(run)
             self._condition.notify()
         await asyncio.shield(asyncio.wrap_future(done))
-
-    def _run_until_ended(self) -> None:
-        while not self._ended:
-            try:
-                self._run()
-            except Exception:  # the last resort: everything foreseen is a StorageError and handled
-                logger.exception("the disk thread failed unexpectedly; it continues")
 
     def _run(self) -> None:
         while True:
@@ -293,8 +286,16 @@ class DiskWriter:
             self._unwritten_since_s, self._early = None, False
             appenders = list(self._appenders)
         for appender in appenders:
+            self._write(appender)
+
+    def _write(self, appender: Appender) -> None:
+        """Writes what waits at `appender`. What can't be written is dropped and counted, whatever the reason. One
+        appender never stops the others."""
+        try:
             self._write_frames(appender)
             self._write_binary_readings(appender)
+        except Exception as error:  # noqa: BLE001 - the last resort
+            unforeseen.note("the disk thread", error, "what still waits is written with the next readings")
 
     def _write_binary_readings(self, appender: Appender) -> None:
         """Writes each binary reading to a file of its own, which is finished with it. One that fails stops no
@@ -302,12 +303,13 @@ class DiskWriter:
         for _ in range(len(appender.binary_readings)):
             reading = appender.binary_readings.popleft()
             try:
+                self._finish_file(appender)  # one that an unforeseen error left
                 encoder = appender.encoder_of(reading.mime_type)
                 appender.file = CaptureFile.create(
                     self._files, appender.folder, self._clock.time_ns(), encoder.header_frame
                 )
                 appender.file.append_whole(encoder.encode_parts(reading.parts))
-            except StorageError as error:
+            except Exception as error:  # noqa: BLE001 - a StorageError, or something unforeseen
                 self._report(appender, error, 1)
             with self._condition:
                 self._pending_bytes -= len(reading)
@@ -334,7 +336,7 @@ class DiskWriter:
                     done += appender.file.readings - before
                 if appender.file.size_bytes > appender.max_bytes:
                     self._finish_file(appender)
-        except StorageError as error:
+        except Exception as error:  # noqa: BLE001 - a StorageError, or something unforeseen
             self._report(appender, error, len(frames) - done)
             self._finish_file(appender)
         self.completion.wrote()
@@ -344,8 +346,7 @@ class DiskWriter:
             with self._condition:
                 appenders = list(self._appenders)
         for appender in appenders:
-            self._write_frames(appender)
-            self._write_binary_readings(appender)
+            self._write(appender)
             self._finish_file(appender)
 
     def _release(self, appenders: Collection[Appender]) -> None:
@@ -358,15 +359,20 @@ class DiskWriter:
 
     def _finish_file(self, appender: Appender) -> None:
         if appender.file is not None:
-            self.finished_bytes += occupied_bytes(appender.file.size_bytes)
             self.completion.hand(appender.collector, appender.file)
+            self.finished_bytes += occupied_bytes(appender.file.size_bytes)
             appender.finished.append(appender.file)
             appender.file = None
 
-    def _report(self, appender: Appender, error: StorageError, lost: int) -> None:
-        self._ledger.count_dropped(appender.collector, error.reason, lost)
+    def _report(self, appender: Appender, error: Exception, lost: int) -> None:
+        reason = error.reason if isinstance(error, StorageError) else unforeseen.REASON
+        self._ledger.count_dropped(appender.collector, reason, lost)
         appender.lost += lost
-        self._last_error = str(error)
+        self._last_error = str(error) or type(error).__name__
+        if not isinstance(error, StorageError):
+            consequence = f"{lost} readings of {appender.collector[1]} are dropped and counted, others go on"
+            unforeseen.note("writing readings to the disk", error, consequence)
+            return
         logger.error(
             "%s; %d readings of %s are dropped and counted, the next flush tries again",
             error,

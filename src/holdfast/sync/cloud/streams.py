@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import grpc
 
-from ...errors import CloudError, HoldfastError
+from ...errors import CloudError
 from . import patience
 from .patience import Patience
 
@@ -32,7 +32,7 @@ class _CountedMessages:
     def __init__(self, messages: Iterator[bytes]) -> None:
         self._messages = messages
         self.asked = self.answered = 0
-        self.error: HoldfastError | None = None
+        self.error: Exception | None = None
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -41,7 +41,9 @@ class _CountedMessages:
         self.asked += 1
         try:
             return next(self._messages)
-        except HoldfastError as error:
+        except StopIteration:
+            raise
+        except Exception as error:
             self.error = error
             raise
         finally:

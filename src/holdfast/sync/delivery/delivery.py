@@ -16,6 +16,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 
+from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
@@ -98,6 +99,7 @@ class Delivery:
                 # fewer go together next time, until the one that is to blame is alone
                 wait_s = self.retries.note_failure(_paths(rest))
                 self.last_error = f"{printable(rest[0].path)}: {type(error).__name__}: {error}"
+                unforeseen.remember("sync", error)
                 logger.exception(
                     "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
                     printable(rest[0].path), len(rest), wait_s, extra=once(rest[0].folder),

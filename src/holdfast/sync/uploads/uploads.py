@@ -23,7 +23,7 @@ from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import FileUploadResponse
 
 from ...base.filesystem import FileSystem
-from ...base.tasks import end, in_thread, unheard
+from ...base.tasks import begin, end, in_thread
 from ...errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
 from ...storage.store import Store, store_of
 from ..cloud.link import Link
@@ -111,10 +111,7 @@ class Uploads:
         path = path_for(store.root, data, extension, labels.tags, labels.dataset_ids)
         task = self._sending.get(path)
         if task is None:
-            task = asyncio.get_running_loop().create_task(
-                self._keep_and_send(store, path, data), name="holdfast-upload"
-            )
-            self._sending[path] = task
+            task = self._sending[path] = begin(self._keep_and_send(store, path, data), "holdfast-upload")
             task.add_done_callback(partial(self._sent, path))
         await asyncio.wait([task])
         if task.cancelled():
@@ -127,7 +124,6 @@ class Uploads:
 
     def _sent(self, path: str, task: asyncio.Task[Uploaded]) -> None:
         del self._sending[path]
-        unheard(task)
 
     async def _keep_and_send(self, store: Store, path: str, data: bytes) -> Uploaded:
         """Claims `path` from before the data is written until it is settled, so that sync does not send it too."""
