@@ -37,6 +37,8 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "sync_interval_s": 6.0,
         "additional_sync_paths": (),
         "upload_roots": None,
+        "paths": (),
+        "former_folders": (),
         "selective_syncer_name": "",
         "file_last_modified_s": 10.0,
         "maximum_num_sync_threads": 8,

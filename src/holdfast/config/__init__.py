@@ -1,17 +1,19 @@
 """The configuration of the service: `parse` makes a checked `Config` of the attributes in a Viam config.
 
 Terms: *attributes* are the names and values that a user writes; a *capture method* is one entry of
-`capture_methods`; a *problem* is a sentence about something wrong that costs only a part.
+`capture_methods`; a *problem* is a sentence about something wrong that costs only a part. The *host* is what paths
+and defaults depend on besides the config.
 
 This package decides what each value means and what its default is. It never reads a file or calls a resource, so it
-does not know whether a resource is there and has a method. A whole machine's config is the matter of
-`machine_config`, one layer above. Other packages import the names below, from the package and not from its modules.
+does not know whether a folder or a resource is there. A whole machine's config is the matter of `machine_config`,
+one layer above. Other packages import the names below, from the package and not from its modules.
 """
 
 from .attributes import CLOUD_SIDE
 from .capture_methods import CAPTURE_METHODS
 from .cloud_address import Endpoint, endpoint
-from .host import Host
+from .former_folders import FormerFolder
+from .host import ConfiguredPath, Host
 from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
 from .mongo import MongoSettings
 from .parse import parse
@@ -36,9 +38,11 @@ __all__ = [
     "MOST_HZ",
     "CaptureMethod",
     "Config",
+    "ConfiguredPath",
     "ControlSensorConfig",
     "CopySettings",
     "Endpoint",
+    "FormerFolder",
     "Host",
     "MongoSettings",
     "SpaceLimits",

@@ -14,7 +14,7 @@ from typing import Any
 
 from ..base.words import MAX_SHOWN_CHARS, closest, shortened, shown
 from ..errors import ConfigError
-from .host import Host, UnknownPathError
+from .host import ConfiguredPath, Host, UnknownPathError
 
 CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
@@ -36,11 +36,14 @@ class Attributes:
         host: Host,
         *,
         problems: list[str] | None = None,
+        found_paths: list[ConfiguredPath] | None = None,
         prefix: str = "",
         secret: bool = False,
     ) -> None:
         self.problems: list[str] = [] if problems is None else problems
         """What is wrong and costs only a part."""
+        self.found_paths: list[ConfiguredPath] = [] if found_paths is None else found_paths
+        """The paths that were read, also those in the objects inside these attributes."""
         self._prefix = prefix
         self._values = values
         self._host = host
@@ -52,7 +55,7 @@ class Attributes:
 
         The caller decides whether these problems count. `prefix` is the same as in `rename`.
         """
-        return Attributes(values, self._host, prefix=prefix)
+        return Attributes(values, self._host, found_paths=self.found_paths, prefix=prefix)
 
     def nested(self, name: str, wanted: str = "an object", *, secret: bool = False) -> Attributes:
         """Returns the attributes of the object called `name`, which are empty if it is missing.
@@ -62,7 +65,14 @@ class Attributes:
         """
         values = self._typed(name, Mapping, wanted, secret=secret)
         prefix = f"{self._prefix}{name}."
-        return Attributes(values or {}, self._host, problems=self.problems, prefix=prefix, secret=secret)
+        return Attributes(
+            values or {},
+            self._host,
+            problems=self.problems,
+            found_paths=self.found_paths,
+            prefix=prefix,
+            secret=secret,
+        )
 
     def rename(self, prefix: str) -> None:
         """Sets the text before an attribute's name in later errors and problems: the path to this object."""
@@ -234,8 +244,10 @@ class Attributes:
         return "a hidden value" if self._secret else shown(value)
 
     def _resolved(self, name: str, path: str, otherwise: str) -> str:
+        found = ""
         try:
-            return self._host.resolve(path)
+            found = self._host.resolve(path)
         except UnknownPathError as unknown:
             self.add_problem(name, f"{shown(path)}: {unknown}; {otherwise}; write an absolute path")
-            return ""
+        self.found_paths.append(ConfiguredPath(f"{self._prefix}{name}", path, found))
+        return found

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 _VIAM_FOLDER = ".viam"
 _CAPTURE_FOLDER = "capture"
@@ -16,6 +17,16 @@ _CAPTURE_FOLDER = "capture"
 
 class UnknownPathError(Exception):
     """It can't be known which folder a path means. The message says why, as what follows the name of the path."""
+
+
+class ConfiguredPath(NamedTuple):
+    """A path in a config."""
+
+    attribute: str
+    """The full name of the attribute that has it."""
+    written: str
+    path: str
+    """What it means, absolute; empty when that can't be known."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from .former_folders import FormerFolder
+from .host import ConfiguredPath
 from .mongo import MongoSettings
 from .space import DEFAULT_PRIORITY, CopySettings, SpaceLimits
 
@@ -87,6 +89,9 @@ class Config:
     in_memory: bool = False
     """Whether captured data is kept in memory, in `memory_dir` in place of `capture_dir`."""
     memory_dir: str = ""
+    paths: tuple[ConfiguredPath, ...] = field(default=(), compare=False)
+    """The paths that are written in the config, in its order."""
+    former_folders: tuple[FormerFolder, ...] = ()
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @property

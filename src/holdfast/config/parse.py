@@ -17,6 +17,7 @@ from ..errors import ConfigError
 from .attributes import CLOUD_SIDE, Attributes
 from .capture_methods import capture_methods
 from .cloud_address import endpoint
+from .former_folders import former_folders
 from .host import Host, UnknownPathError
 from .model import (
     DEFAULT_CLOUD_ADDRESS,
@@ -88,7 +89,12 @@ def parse(attributes: Mapping[str, Any], host: Host) -> Config:
         refuse_copy_in(config.local_copy, synced)
     found.accept(CLOUD_SIDE)
     found.report_unknown()
-    return replace(config, problems=tuple(found.problems))
+    return replace(
+        config,
+        paths=tuple(found.found_paths),
+        former_folders=former_folders(host, found.found_paths, capture_dir),
+        problems=tuple(found.problems),
+    )
 
 
 def _sync_interval_mins(attributes: Attributes) -> float:
