@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from dataclasses import replace
 from typing import Any, ClassVar
 
 from grpclib import GRPCError, Status
@@ -25,9 +26,11 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.mime_types import extension_of
 from holdfast.base.protobuf_values import plain
+from holdfast.base.tasks import in_thread
 from holdfast.base.words import shortened
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.commands import run_command, start_sync, upload_data
+from holdfast.config import Config
 from holdfast.errors import (
     BusyError,
     CommandError,
@@ -39,6 +42,7 @@ from holdfast.errors import (
 )
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
+from holdfast.storage import relocation
 from holdfast.sync.uploads.uploads import Labels
 
 from .data_manager import DataManager
@@ -63,6 +67,7 @@ class Process:
 
     def __init__(self) -> None:
         self.host = find_host()
+        self._problems: tuple[str, ...] | None = None
         self._parent: UnaryClient | None = None
         self._manager: Manager | None = None
 
@@ -90,6 +95,25 @@ class Process:
         objects = [resource for resource in dependencies.values() if resource is not None]
         client = DirectClient(objects) if objects or self._parent is None else self._parent
         return Resources({name: frozenset(found) for name, found in apis.items()}, client)
+
+    async def move_out(self, request: ComponentConfig) -> None:
+        """Moves what an earlier version kept inside the package to where the config says. See `relocation`.
+
+        Only the first call does anything, since nothing may be captured meanwhile. What could not be moved is a
+        problem of each later config. When cancelled, it returns after the move.
+        """
+        if self._problems is not None:
+            return
+        self._problems = ()
+        with suppress(ConfigError):  # `Durable.new` raises it
+            files, folders = FileSystem(), self.parse(request).former_folders
+            found = await in_thread(lambda: [relocation.move_out(files, folder) for folder in folders])
+            self._problems = tuple(filter(None, found))
+
+    def parse(self, request: ComponentConfig) -> Config:
+        """Returns the config on this host. Raises ConfigError."""
+        parsed = config.parse(plain(request.attributes.fields), self.host)
+        return replace(parsed, problems=(*parsed.problems, *(self._problems or ())))
 
     async def end(self, *, in_a_hurry: bool = False) -> None:
         """Stops everything; all files are complete when it returns. See `Manager.stop`."""
@@ -120,14 +144,13 @@ class Durable(DataManager):
 
         Raises ConfigError.
         """
-        return [], config.parse(plain(request.attributes.fields), PROCESS.host).dependencies
+        return [], PROCESS.parse(request).dependencies
 
     def reconfigure(
         self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
     ) -> None:
         """Creates the collectors whose dependencies are there. Unchanged collectors keep running untouched."""
-        parsed = config.parse(plain(request.attributes.fields), PROCESS.host)
-        PROCESS.manager.apply(parsed, PROCESS.resources(dependencies))
+        PROCESS.manager.apply(PROCESS.parse(request), PROCESS.resources(dependencies))
 
     async def close(self) -> None:
         """Hands over to a successor, which viam-server creates within seconds unless it removed the service."""

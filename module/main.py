@@ -83,6 +83,7 @@ class HoldfastModule(Module):
         name = ResourceName(
             namespace=api.namespace, type=api.resource_type, subtype=api.resource_subtype, name=request.config.name
         )
+        await durable.PROCESS.move_out(request.config)
         if name in self.server.resources:
             await self.server.remove_resource(name)
         await super().add_resource(request, deadline=deadline)

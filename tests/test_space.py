@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
+import tempfile
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -15,10 +16,12 @@ from demo.cloud import LocalCloud
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.methods import sensor
-from holdfast.manager import Manager
+from holdfast.config import Host, parse
+from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.steering.settings_file import Setting
 from holdfast.storage import layout
+from holdfast.storage.relocation import move_out
 from holdfast.storage.space.local_copy import LocalCopy
 
 from .storage import samples
@@ -124,6 +127,30 @@ async def test_files_keep_their_priority_while_their_method_is_off_or_paused(
     assert applied(50.0) == [9, 9]
     await world.manager.steering.settings.set(Setting(paused), persist=False)
     assert applied(0.0) == [9, 9]
+
+
+@needs_tmpfs
+async def test_what_can_not_be_moved_out_of_the_package_to_another_disk_is_sent_from_there(world: World) -> None:
+    package = Path(tempfile.mkdtemp(dir="/dev/shm"))
+    try:
+        world.apply(**SMALL_FILES, capture_dir=str(package / "data"))
+        await eventually(lambda: len(list(package.rglob("*.capture"))) > 3)
+        await world.manager.stop()
+        left = stored(package / "data")
+        world.manager = Manager(world.environment, FileSystem(), SystemClock())
+
+        host = Host(str(world.folder), working_folder=str(world.folder), module_folders=(str(package),))
+        attributes = {"capture_dir": "data", "cloud_address": world.cloud.address, "sync_interval_mins": 0.0002}
+        config = parse(attributes, host)
+        problems = [move_out(FileSystem(), folder) for folder in config.former_folders]
+        assert any("Invalid cross-device link" in problem and "sent from there" in problem for problem in problems)
+        world.manager.apply(config, Resources({}, None))
+        await eventually(lambda: len(world.delivered) == left and not list(package.rglob("*.capture")))
+        assert world.manager.engine is not None and not list(world.folder.rglob("data/rdk_*"))
+        await eventually(lambda: not status(world.manager)["sync"]["draining"])
+        assert [move_out(FileSystem(), folder) for folder in config.former_folders] == ["", ""]
+    finally:
+        shutil.rmtree(package)
 
 
 @needs_tmpfs

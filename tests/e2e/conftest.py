@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import AsyncIterator, Callable, Generator
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from pathlib import Path
 
 import pytest
@@ -110,7 +110,7 @@ async def viam_server(
     """
     servers: list[ViamServer] = []
 
-    def make(name: str = "server", env: dict[str, str] | None = None) -> ViamServer:
+    def make(name: str = "server", env: Mapping[str, str | None] | None = None) -> ViamServer:
         server = ViamServer(viam_server_binary, tmp_path / name, env)
         servers.append(server)
         return server

@@ -380,7 +380,7 @@ async def a_machine(
     folder: Path,
     *,
     connected: bool = False,
-    env: Mapping[str, str] | None = None,
+    env: Mapping[str, str | None] | None = None,
     keys: Mapping[str, str] | None = None,
     name: str = "server",
 ) -> AsyncIterator[Machine]:

@@ -49,8 +49,9 @@ def sensors_module(name: str = "test-sensors") -> dict[str, Any]:
 class ViamServer:
     """One viam-server. May be started again in the same folder after it ended; the log is appended to."""
 
-    def __init__(self, binary: Path, folder: Path, env: Mapping[str, str] | None = None) -> None:
-        """`env` is added to the server's environment, which its modules inherit; nothing else of ours is."""
+    def __init__(self, binary: Path, folder: Path, env: Mapping[str, str | None] | None = None) -> None:
+        """`env` is added to the server's environment, which its modules inherit; nothing else of ours is. What is
+        None there is taken out of it."""
         self.folder = folder
         self.home = folder / "home"
         self.viam_home = folder / "viam"
@@ -319,7 +320,7 @@ class ViamServer:
             )
 
     def _environment(self) -> dict[str, str]:
-        return {
+        environment = {
             "PATH": os.environ.get("PATH", os.defpath),
             "LANG": "C.UTF-8",
             "HOME": str(self.home),
@@ -329,6 +330,7 @@ class ViamServer:
             **self._extra_env,
             _MARK: self._mark,
         }
+        return {name: value for name, value in environment.items() if value is not None}
 
     def _write(self, config: Mapping[str, Any]) -> None:
         # In place: viam-server watches the inode, and after a rename it looks for the new one only when

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,9 @@ from viam.proto.module import AddResourceRequest, RemoveResourceRequest
 from viam.utils import dict_to_struct
 
 from holdfast import __version__
+from holdfast.base.filesystem import FileSystem
+from holdfast.config import Host
+from holdfast.storage.lock import FolderLock
 from module import durable
 from module.durable import Process
 from module.main import HoldfastModule
@@ -22,34 +26,67 @@ ROOT = Path(__file__).parent.parent.parent
 NAME = "rdk:service:data_manager/data"
 
 
-async def test_a_service_that_is_added_again_replaces_the_one_before(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@pytest.fixture
+async def process(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Process]:
     process = Process()
     monkeypatch.setattr(durable, "PROCESS", process)
+    yield process
+    await process.end()
+
+
+async def add(module: HoldfastModule, **attributes: Any) -> None:
+    service = ComponentConfig(
+        name="data",
+        api="rdk:service:data_manager",
+        model=str(durable.Durable.MODEL),
+        attributes=dict_to_struct(attributes),
+    )
+    await module.add_resource(AddResourceRequest(config=service))
+
+
+async def test_a_service_that_is_added_again_replaces_the_one_before(tmp_path: Path, process: Process) -> None:
     module = HoldfastModule(str(tmp_path / "socket"))
+    for tag in ("first", "second"):
+        await add(module, capture_dir=str(tmp_path / "captured"), tags=[tag])
+    manager = process.manager
+    assert manager.config is not None and manager.config.tags == ("second",)
+    assert manager.engine is not None
+    assert [name.name for name in module.server.resources] == ["data"]
+    await module.remove_resource(RemoveResourceRequest(name=NAME))
+    assert not module.server.resources
 
-    async def add(**attributes: Any) -> None:
-        attributes["capture_dir"] = str(tmp_path / "captured")
-        service = ComponentConfig(
-            name="data",
-            api="rdk:service:data_manager",
-            model=str(durable.Durable.MODEL),
-            attributes=dict_to_struct(attributes),
-        )
-        await module.add_resource(AddResourceRequest(config=service))
 
-    try:
-        await add(tags=["first"])
-        await add(tags=["second"])
-        manager = process.manager
-        assert manager.config is not None and manager.config.tags == ("second",)
-        assert manager.engine is not None
-        assert [name.name for name in module.server.resources] == ["data"]
-        await module.remove_resource(RemoveResourceRequest(name=NAME))
-        assert not module.server.resources
-    finally:
-        await process.end()
+async def test_what_is_in_the_package_is_moved_out_once_before_the_first_service_is_there(
+    tmp_path: Path, process: Process
+) -> None:
+    package, working_folder = tmp_path / "package", tmp_path / "server"
+    process.host = Host(str(tmp_path), working_folder=str(working_folder), module_folders=(str(package),))
+
+    def keep() -> None:
+        for name in (".holdfast/lock.prog", "rdk_component_sensor/a/Readings/1.capture"):
+            (package / "data" / name).parent.mkdir(parents=True, exist_ok=True)
+            (package / "data" / name).touch()
+
+    keep()
+    other = FolderLock(FileSystem(), str(package / "own"))
+    (package / "own").mkdir()
+    (package / "own" / "x.capture").touch()
+    assert other.try_acquire()
+    entry = {"name": "a", "method": "Readings", "capture_frequency_hz": 1.0, "capture_directory": "own"}
+    attributes = {"capture_dir": "data", "capture_methods": [entry], "sync_disabled": True}
+    module = HoldfastModule(str(tmp_path / "socket"))
+    await add(module, **attributes)
+    assert not (package / "data").exists()
+    assert [path.name for path in working_folder.rglob("*.capture")] == ["1.capture"]
+    assert process.manager.config is not None
+    (problem,) = process.manager.config.problems
+    assert problem.startswith("capture_methods[0] (a Readings).capture_directory: an earlier version kept data in")
+
+    other.release()
+    keep()
+    await add(module, **attributes)
+    assert (package / "data").exists() and (package / "own").exists()
+    assert process.manager.config.problems == (problem,)
 
 
 @pytest.mark.parametrize(

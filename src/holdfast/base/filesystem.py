@@ -238,9 +238,18 @@ class FileSystem:
             if error.reason != "no_such_file":
                 raise
 
+    def remove_folder(self, path: str) -> None:
+        """Deletes an empty folder."""
+        with _Translated("delete", path):
+            os.rmdir(path)
+
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path`, be it a broken link; False also when that can't be found out."""
         return os.path.lexists(path)
+
+    def is_writable(self, path: str) -> bool:
+        """Whether this user may write to a file, or make files in a folder."""
+        return os.access(path, os.W_OK)
 
     def stat(self, path: str) -> os.stat_result:
         """Returns the attributes of the file at `path`. Follows symbolic links."""

@@ -13,6 +13,7 @@ from dataclasses import replace
 from ..base.filesystem import FileSystem
 from ..config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, Config, WhenFull
 from ..errors import StorageError
+from .relocation import holds_data
 from .space.limits import Rules
 
 
@@ -27,9 +28,15 @@ def placed(files: FileSystem, config: Config) -> Config:
     return replace(config, capture_dir=config.memory_dir)
 
 
-def left_behind(files: FileSystem, before: Config, now: Config) -> str:
-    """Returns the folder that the other mode would use for `capture_dir`, where an earlier run may have left data;
-    empty when there is none with anything in it. `before` is the config before `placed`, `now` after it. Blocks."""
+def left_behind(files: FileSystem, before: Config, now: Config) -> list[str]:
+    """Returns the folders in which earlier runs left data: the one that the other mode would use for `capture_dir`,
+    and those out of which it could not be moved. `before` is the config before `placed`, `now` after it. Blocks."""
+    former = (each.former for each in now.former_folders if each.is_capture_folder)
+    left = [folder for folder in former if holds_data(files, folder)]
+    return [*filter(None, [_of_other_mode(files, before, now)]), *left]
+
+
+def _of_other_mode(files: FileSystem, before: Config, now: Config) -> str:
     other = before.capture_dir if now.in_memory else before.memory_dir
     try:
         if not now.in_memory and not files.is_private(other):

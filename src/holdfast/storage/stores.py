@@ -78,7 +78,7 @@ class Stores:
         ones, and begins to drain those that are no longer configured, which keep the intervals and limits they had.
 
         `unplaced` is the config before `placed`, `config` after it. `priorities` are as in `rules_for`. The first
-        call also looks for what an earlier run left in the folder of the other mode.
+        call also looks for what earlier runs left in other folders.
         """
         begins, self._config = self._config is None, config
         if config.local_copy is None:
@@ -124,14 +124,15 @@ class Stores:
         return [*(store.root for store in self.all), *added]
 
     async def _look_behind(self, unplaced: Config, config: Config) -> None:
-        """Drains what an earlier run left in memory, or on the disk before it used memory."""
-        folder = await asyncio.to_thread(left_behind, self._files, unplaced, config)
+        """Drains what an earlier run left where it is no longer kept."""
+        folders = await asyncio.to_thread(left_behind, self._files, unplaced, config)
         known = {store.capture_dir for store in self.all}
         now = self._config or config
-        if folder and folder not in known and not self._closed and not now.sync_disabled:
-            store = self._open(folder, now)
-            _configure(store, now, rules_for_left(now, folder))
-            self._begin_drain(store, is_sent=True)
+        for folder in folders:
+            if folder not in known and not self._closed and not now.sync_disabled:
+                store = self._open(folder, now)
+                _configure(store, now, rules_for_left(now, folder))
+                self._begin_drain(store, is_sent=True)
 
     def _begin_drain(self, store: Store, *, is_sent: bool) -> None:
         drain = self._drain(store, is_sent=is_sent)

@@ -6,11 +6,11 @@ files are about to leave their paths (`moves`). Not thread-safe: the ledger hold
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import Any, NamedTuple
 
 from ...base.bounded import Newest
-from ...base.filesystem import FileSystem
+from ...base.filesystem import FileSystem, is_in
 from .. import layout
 from .journal import Record
 from .moves import Move, from_record, to_record
@@ -74,12 +74,30 @@ class KnownFiles:
         moving, self._moving = self._moving, {}
         return [move for path, move in moving.items() if disk.exists(path)]
 
-    def add(self, other: KnownFiles) -> None:
-        """Adds all that `other` knows."""
+    def add(self, other: KnownFiles, *, moves: bool = True) -> None:
+        """Adds all that `other` knows, perhaps without its moves."""
         self._completing.update(other._completing)
-        self._moving.update(other._moving)
+        if moves:
+            self._moving.update(other._moving)
         for path, acknowledged in other._acknowledged.items():
             self.note_acknowledged(path, acknowledged)
+
+    def add_places(self, former: Collection[str], capture_dir: str, root: str) -> None:
+        """Adds what is known of each file in a folder under the path that it has when the folder is moved.
+
+        `former` are the paths of the folder, `capture_dir` is its new one, and `root` that without symbolic links:
+        files in progress are known by the first, others mostly by the second.
+        """
+        places: tuple[tuple[dict[str, Any], str], ...] = (
+            (self._completing, capture_dir),
+            (self._acknowledged, root),
+            (self._moving, root),
+        )
+        for known, folder in places:
+            for path, value in list(known.items()):
+                above = next((each for each in former if is_in(path, each)), None)
+                if above is not None:
+                    known[folder + path[len(above) :]] = value
 
     def note_completing(self, path: str, readings: int) -> None:
         """Notes that the file in progress at `path` is whole, and that its readings are counted."""

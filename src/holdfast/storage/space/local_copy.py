@@ -25,12 +25,19 @@ from ...errors import StorageError
 from .. import layout
 from .cautious_clock import CautiousClock
 
+_CAPTURED, _FILES = FOLDERS = ("captured", "files")
+"""What is kept in the folder: capture files, and others."""
 MAX_CHOSEN = 10_000
 """How many files are remembered at once to find the oldest."""
 _LOW_SHARE = 0.9
 _TIDY_S = 60.0
 
 logger = logging.getLogger(__name__)
+
+
+def folder_in(folder: str) -> str:
+    """Returns where the files are kept in the configured folder, beside what others may have there."""
+    return os.path.join(folder, "holdfast")
 
 
 class _Kept(NamedTuple):
@@ -54,7 +61,7 @@ class LocalCopy:
         self._lock = threading.Lock()
         self._wall_clock = CautiousClock(clock)
         self._tidy_at_s = 0.0
-        self._root = os.path.join(settings.folder, "holdfast")
+        self._root = folder_in(settings.folder)
 
     def keep(self, path: str, size_bytes: int, capture_dir: str, roots: Iterable[str]) -> bool:
         """Moves the delivered file at `path` into the local copy; returns False when that fails.
@@ -102,9 +109,9 @@ class LocalCopy:
 
     def _target(self, path: str, capture_dir: str) -> str:
         if is_in(path, capture_dir):
-            target = os.path.join(self._root, "captured", os.path.relpath(path, capture_dir))
+            target = os.path.join(self._root, _CAPTURED, os.path.relpath(path, capture_dir))
         else:
-            target = os.path.join(self._root, "files", path.lstrip(os.sep))
+            target = os.path.join(self._root, _FILES, path.lstrip(os.sep))
         self._files.make_folder(os.path.dirname(target))
         return layout.free_name(target, self._files.exists)
 
