@@ -139,6 +139,7 @@ def test_what_the_builtin_would_do_otherwise_is_said() -> None:
     config["services"][0]["attributes"]["capture_disabled"] = True
     notes = texts(config, Level.NOTE)
     assert [text.partition(" ")[0] for text in notes] == [
+        "capture_methods[0]",
         "tags",
         "capture_directory",
         "capture_disabled:",

@@ -8,6 +8,7 @@ are there.
 
 from __future__ import annotations
 
+from ..base.filesystem import FileSystem
 from ..base.words import closest
 from ..capture.resolve import resolve
 from ..config import CAPTURE_METHODS, Config, Host, parse, short_name
@@ -26,13 +27,14 @@ from ..machine_config import (
     note,
     problem,
 )
+from .path_findings import findings_on_paths
 from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
 
 
 def check(config: Json, host: Host) -> list[Finding]:
     """Returns the findings on a machine's config, on the data manager's entry in it, or on its attributes alone.
 
-    Raises UnreadableConfigError.
+    Looks at what the config's paths lead to on this computer. Raises UnreadableConfigError.
     """
     if is_machine(config):
         return _check_machine(Machine(config), host)
@@ -68,6 +70,7 @@ def _check_attributes(attributes: Json, host: Host) -> tuple[list[Finding], Conf
     except ConfigError as refused:
         return [error(f"{refused}; with this config the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]
+    findings += findings_on_paths(FileSystem(), parsed.paths)
     methods = attributes.get(CAPTURE_METHODS) or []
     findings += [text for entry in method_entries(Machine({}), methods) for text in findings_on_attributes(entry)]
     if parsed.capture_disabled and parsed.methods:

@@ -20,10 +20,10 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..base.words import shown
-from ..config import Host
 from ..errors import HoldfastError
 from ..machine_config import Finding, Json, UnreadableConfigError, is_fine
 from .check import check
+from .path_findings import machines_host
 from .terminal import STDIN, print_answer, print_message, read_input
 from .to_builtin import convert_to_builtin
 from .to_holdfast import convert_to_holdfast, local_module, registry_module
@@ -133,18 +133,13 @@ def _convert(parsed: argparse.Namespace, config: Json) -> int:
 
 
 def _check(parsed: argparse.Namespace, config: Json) -> int:
-    findings = check(config, _machines_host())
+    findings = check(config, machines_host(os.environ))
     if parsed.json:
         _print_json({"fine": is_fine(findings), "findings": _as_json(findings)})
     else:
         lines = [*map(str, findings), *(["fine"] if is_fine(findings) else [])]
         print_answer("".join(f"{line}\n" for line in lines))
     return _exit_code(findings)
-
-
-def _machines_host() -> Host:
-    """Returns this host, with a name for each folder that only a running viam-server knows."""
-    return Host.of({"HOME": "/<viam-server's HOME>", **os.environ}, "/<viam-server's working folder>")
 
 
 def _exit_code(findings: Sequence[Finding]) -> int:

@@ -1,0 +1,60 @@
+"""The findings on the paths in a config: what each one means, and what is there on this computer."""
+
+from __future__ import annotations
+
+import os
+import stat
+from collections.abc import Iterable, Mapping
+
+from ..base.filesystem import FileSystem
+from ..base.words import shown
+from ..config import ConfiguredPath, Host
+from ..errors import StorageError
+from ..machine_config import Finding, note
+
+_HOME = "/<viam-server's HOME>"
+_WORKING_FOLDER = "/<viam-server's working folder>"
+"""Stand for folders that only a running viam-server knows."""
+
+
+def machines_host(environment: Mapping[str, str]) -> Host:
+    """Returns this host, with a name in place of each folder that only a running viam-server knows."""
+    return Host.of({"HOME": _HOME, **environment}, _WORKING_FOLDER)
+
+
+def findings_on_paths(files: FileSystem, paths: Iterable[ConfiguredPath]) -> list[Finding]:
+    """Returns a note on each path that is known. Blocks on the disk."""
+    return [note(f"{each.attribute}: {shown(each.written)}{_meaning(files, each)}") for each in paths if each.path]
+
+
+def _meaning(files: FileSystem, configured: ConfiguredPath) -> str:
+    written, path = configured.written, configured.path
+    if path.startswith(_WORKING_FOLDER):
+        return (
+            f" is {path}: the folder in which viam-server is started; with systemd that is WorkingDirectory=, "
+            "or / without it"
+        )
+    if path.startswith(_HOME):
+        return f" is {path}: the home of the user that runs viam-server, with viam-agent /root"
+    means = "" if written == path else f" is {path}"
+    if written.startswith("~"):
+        means += ", if viam-server has the HOME of this command"
+    return f"{means}; on this computer {_state(files, path)}"
+
+
+def _state(files: FileSystem, path: str) -> str:
+    """Returns what is at a path, as what follows the words "on this computer"."""
+    try:
+        if not files.exists(path):
+            above = os.path.dirname(path)
+            while not files.exists(above):
+                above = os.path.dirname(above)
+            return f"it is not there{_rights(files, above, f', and can not be made in {above}')}"
+        kind = "a folder" if stat.S_ISDIR(files.stat(path).st_mode) else "a file"
+        return f"it is {kind}{_rights(files, path, ' that this user can not write')}"
+    except StorageError as error:
+        return f"it is not known: {error}"
+
+
+def _rights(files: FileSystem, path: str, otherwise: str) -> str:
+    return "" if files.is_writable(path) else otherwise
