@@ -30,7 +30,7 @@ from .capture.resolve import Resolution, possible_apis, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
 from .mongo import MongoCapture, SpoolPlace
-from .steering import Steering, effective, pair_of, reason_to_wait, sensor_readings
+from .steering import Steering, effective, reason_to_wait, sensor_readings
 from .storage import layout
 from .storage.placement import placed
 from .storage.store import Store
@@ -123,8 +123,8 @@ class Manager:
         # longest. Collectors write into a store and into MongoDB's spool, so both are there before them. Sync comes
         # last: it sends from the stores, and asks steering whether it has to wait.
         self.steering.configure(config, resources.apis, resources.client, lambda: engine.store.owned)
-        to_run = self._resolve(config, resources)
-        engine.stores.configure(unplaced, config, self._priorities(config, resources))
+        to_run = self._resolve(config)
+        engine.stores.configure(unplaced, config, self._priorities(config))
         engine.mongo.configure(config.mongo_capture_config, _spool_place(config, engine.store))
         engine.capture.unmute_warnings()
         engine.capture.configure(self._specs(to_run, config, resources))
@@ -236,22 +236,21 @@ class Manager:
         """Takes over what steering changed, with the configuration as it is."""
         engine, config = self.engine, self.config
         if engine is not None and config is not None:
-            to_run = self._resolve(config, self.resources)
+            to_run = self._resolve(config)
             engine.capture.configure(self._specs(to_run, config, self.resources))
             self._say_what_does_not_run()
             engine.uplink.rounds.hold(self.steering.sync_pause)
 
-    def _resolve(self, config: Config, resources: Resources) -> _ToRun:
+    def _resolve(self, config: Config) -> _ToRun:
         """Finds out what the config and its steering want to run: sets `resolutions`, and returns what may run
         now."""
+        apis = self.steering.resources.known()
         if not self.steering.settings.loaded:  # until then it is not known what is paused; that takes milliseconds
-            self.resolutions = resolve(config.methods, resources.apis)
+            self.resolutions = resolve(config.methods, apis)
             return []
         configured = (*config.methods, *config.off_methods)
-        wanted = effective(configured, config.tags, self.steering.orders)
-        given = {pair_of(method) for method in config.methods}
-        strangers = {short_name(each.method.name) for each in wanted if pair_of(each.method) not in given}
-        apis = self.steering.resources.find(resources.apis, strangers)
+        wanted = effective(configured, config.tags, self.steering.orders, apis)
+        apis = self.steering.resources.find([each.method.name for each in wanted])
         self.resolutions = resolve((each.method for each in wanted), apis)
         return list(zip(self.resolutions, (each.tags for each in wanted), strict=True))
 
@@ -262,18 +261,18 @@ class Manager:
         specs = (self.spec_of(found, tags, resources, config) for found, tags in to_run)
         return [spec for spec in specs if spec is not None]
 
-    def _priorities(self, config: Config, resources: Resources) -> dict[str, int]:
+    def _priorities(self, config: Config) -> dict[str, int]:
         """Returns the priorities of capture files by their folder inside the capture folder; the highest where
         methods share a folder.
 
         Files keep theirs while their method is off or paused, or their resource is missing. Where it is not known
         which API a resource has, each that has the method counts.
         """
-        apis = self.steering.resources.all_known(resources.apis)
+        apis = self.steering.resources.known()
         priorities: dict[str, int] = {}
         for found in (*self.resolutions, *resolve((*config.methods, *config.off_methods), apis)):
             method, name = found.method, short_name(found.method.name)
-            for api in possible_apis(method) if found.waiting else filter(None, [found.api]):
+            for api in [found.api] if found.api else possible_apis(method):
                 folder = layout.collector_folder("", api, name, method.method)
                 priorities[folder] = max(method.priority, priorities.get(folder, 0))
         return priorities

@@ -81,6 +81,7 @@ def _collector(
     return {
         "resource": spec.resource,
         "api": spec.api,
+        "found_as": "dependency" if spec.api in manager.resources.apis.get(spec.resource, ()) else "listed",
         "method": spec.method.method,
         "hz": spec.method.frequency_hz,
         "readings": collector.readings,

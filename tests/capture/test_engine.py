@@ -257,3 +257,14 @@ async def test_a_resource_that_hangs_costs_its_own_deadlines_only(setup: Setup) 
     assert setup.captured() == 200
     hung = [r for r in setup.capture.running if r.collector.spec.resource == "hangs"]
     assert sum(r.ticker.missed for r in hung) == 400 - MAX_CALLS_TO_A_RESOURCE
+
+
+async def test_resources_of_one_short_name_have_a_limit_of_calls_each(setup: Setup) -> None:
+    setup.client.hang()
+    apis = (API, "rdk:component:movement_sensor")
+    setup.capture.configure(
+        spec(setup.client, setup.writer, api=api, hz=100.0, max_in_flight=MAX_CALLS_TO_A_RESOURCE) for api in apis
+    )
+    await setup.clock.advance(2.0)
+    in_flight = [running.collector.in_flight for running in setup.capture.running]
+    assert in_flight == [MAX_CALLS_TO_A_RESOURCE] * len(apis)

@@ -9,6 +9,7 @@ from holdfast.capture.resolve import Resolution, resolve
 from holdfast.config import CaptureMethod
 
 SENSOR, CAMERA = "rdk:component:sensor", "rdk:component:camera"
+MOVEMENT = "rdk:component:movement_sensor"
 
 
 def resolved(name: str, method: str = "Readings", **resources: tuple[str, ...]) -> Resolution:
@@ -50,6 +51,19 @@ def test_of_two_resources_with_one_name_the_one_that_has_the_method_runs() -> No
         found = resolved(name, lidar=(CAMERA, SENSOR))
         assert (found.api, found.problem) == (SENSOR, "")
         assert found.table is not None
+
+
+def test_a_short_name_that_several_resources_have_is_a_problem_that_names_them() -> None:
+    found = resolved("imu", imu=(SENSOR, MOVEMENT, CAMERA))
+    assert (found.table, found.api, found.waiting) == (None, "", False)
+    assert f"write {MOVEMENT}/imu or {SENSOR}/imu" in found.problem
+
+
+def test_a_full_name_waits_while_what_is_there_is_meant_by_another_full_name() -> None:
+    methods = [CaptureMethod(f"{api}/imu", "Readings", 1.0) for api in (SENSOR, MOVEMENT)]
+    first, second = resolve(methods, {"imu": (MOVEMENT,)})
+    assert (first.waiting, first.problem) == (True, "")
+    assert second.table is lookup(MOVEMENT, "Readings")
 
 
 def test_a_method_misspelt_is_a_problem_with_the_closest_name() -> None:

@@ -33,6 +33,14 @@ def without(service: Json) -> Json:
     return {key: value for key, value in service.items() if key != "attributes"}
 
 
+def test_a_short_name_that_two_components_have_is_a_problem_with_their_full_names() -> None:
+    twins = [component("a"), {**component("a"), "api": "rdk:component:movement_sensor"}]
+    (found,) = texts(of_holdfast(ENTRY, components=twins), Level.PROBLEM)
+    assert "write rdk:component:movement_sensor/a or rdk:component:sensor/a" in found
+    full = [{**ENTRY, "name": f"{each['api']}/a"} for each in twins]
+    assert check(of_holdfast(*full, components=twins), HOST) == []
+
+
 @pytest.mark.parametrize("shape", ["machine", "service", "attributes"])
 def test_what_the_machine_would_refuse_or_leave_out_is_found_in_every_shape(shape: str) -> None:
     whole = of_holdfast({**ENTRY, "capture_frequency_hz": "fast"}, components=[component("a")])

@@ -179,6 +179,9 @@ async def test_only_what_was_captured_of_the_named_resources_is_sent(world: Stee
     captured(world, "b", "9999-2")
     answer = await world.command("sync", resources=["rdk:component:sensor/b", "quiet"])
     assert answer["files"] == 2 and kept.exists()
+    captured(world, "b", "9999-3")
+    with pytest.raises(CommandError, match="no resource 'rdk:component:camera/b'"):
+        await world.command("sync", resources=["rdk:component:camera/b"])
     with pytest.raises(CommandError, match="resources: there is no resource 'quite'; did you mean 'quiet'"):
         await world.command("sync", resources=["quite"])
 

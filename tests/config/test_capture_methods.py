@@ -177,7 +177,7 @@ def test_an_entry_that_is_off_is_kept_for_who_switches_it_on() -> None:
     assert found.off_methods == (CaptureMethod("off", "Readings", 0.0, (("a", 1.0),)),)
     assert found.dependencies == ("lidar",)
     steered = parsed(capture_methods=[off], capture_control_sensor={"name": "gate", "key": "k"})
-    assert steered.dependencies == ("off", "gate")
+    assert steered.dependencies == ("off", "rdk:component:sensor/gate")
 
 
 def test_a_timeout_is_one_that_a_call_can_have() -> None:

@@ -247,13 +247,14 @@ def test_an_unknown_attribute_like_no_other_is_named_too() -> None:
     assert "did you mean" not in problem
 
 
-def test_dependencies_are_short_names_without_remotes_and_with_the_selector() -> None:
+def test_dependencies_are_the_names_as_written_without_remotes_and_with_the_selector_as_a_sensor() -> None:
     names = ("lidar", "rdk:component:sensor/radar", "rem:lidar", "rdk:component:sensor/rem:radar", "radar")
     found = parsed(
         capture_methods=[{**READINGS, "name": name} for name in names],
-        selective_syncer_name="rdk:component:sensor/gate",
+        selective_syncer_name="gate",
     )
-    assert found.dependencies == ("lidar", "radar", "gate")
+    full = "rdk:component:sensor/radar", "rdk:component:sensor/gate"
+    assert found.dependencies == ("lidar", full[0], "radar", full[1])
     assert parsed(selective_syncer_name="rem:gate").dependencies == ()
     assert parsed().dependencies == ()
 
@@ -276,7 +277,7 @@ ATTRIBUTES = st.sampled_from(
 def test_a_control_sensor_has_a_name_and_a_key() -> None:
     found = parsed(capture_control_sensor={"name": "gate", "key": "controls"})
     assert found.capture_control_sensor == ControlSensorConfig("gate", "controls")
-    assert found.problems == () and found.dependencies == ("gate",)
+    assert found.problems == () and found.dependencies == ("rdk:component:sensor/gate",)
 
 
 @pytest.mark.parametrize(

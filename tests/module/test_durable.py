@@ -162,7 +162,7 @@ async def test_a_null_in_a_config_is_none(tmp_path: Path) -> None:
 
 async def test_validate_declares_everything_optional(tmp_path: Path) -> None:
     request = config(tmp_path, selective_syncer_name="selector")
-    assert Durable.validate_config(request) == ([], ("t", "selector"))
+    assert Durable.validate_config(request) == ([], ("t", "rdk:component:sensor/selector"))
 
 
 async def test_validate_names_the_attribute(tmp_path: Path) -> None:

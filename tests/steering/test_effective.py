@@ -14,7 +14,7 @@ PAIR = ("lidar", "Readings")
 
 
 def run(*methods: CaptureMethod, **orders: object) -> dict[str, tuple[float, tuple[str, ...]]]:
-    found = effective(methods, ("all",), Orders(**orders))  # type: ignore[arg-type]
+    found = effective(methods, ("all",), Orders(**orders), {})  # type: ignore[arg-type]
     return {each.method.name: (each.method.frequency_hz, each.tags) for each in found}
 
 
@@ -43,6 +43,16 @@ def test_a_pause_goes_before_a_frequency_by_command_before_the_sensor_before_the
     assert run(LIDAR, overrides=sensor, frequencies={PAIR: 7.0}, all_paused=True) == {}
 
 
+def test_what_is_said_of_a_full_name_goes_before_what_is_said_of_the_short_one() -> None:
+    full, short = (LIDAR.name, "Readings"), PAIR
+    overrides = {short: Override(5.0), full: Override(6.0)}
+    assert run(LIDAR, overrides=overrides)[LIDAR.name][0] == 6.0
+    assert run(LIDAR, frequencies={short: 7.0, full: 8.0}, overrides=overrides)[LIDAR.name][0] == 8.0
+    assert run(LIDAR, paused=frozenset({LIDAR.name})) == {}
+    other = frozenset({"rdk:component:camera/lidar"})
+    assert run(LIDAR, paused=other)[LIDAR.name][0] == 10.0
+
+
 def test_zero_is_off_by_the_sensor_and_by_command() -> None:
     assert run(LIDAR, overrides={PAIR: Override(0.0)}) == {}
     assert run(LIDAR, overrides={PAIR: Override(5.0)}, frequencies={PAIR: 0.0}) == {}
@@ -51,7 +61,7 @@ def test_zero_is_off_by_the_sensor_and_by_command() -> None:
 
 def test_an_entry_that_is_off_runs_with_its_parameters_when_it_is_given_a_frequency() -> None:
     assert run(OFF, overrides={("off", "Readings"): Override(None, ("t",))}) == {}
-    (found,) = effective([OFF], (), Orders(overrides={("off", "Readings"): Override(1.0)}))
+    (found,) = effective([OFF], (), Orders(overrides={("off", "Readings"): Override(1.0)}), {})
     assert found.method == CaptureMethod("off", "Readings", 1.0, (("x", 1.0),))
 
 

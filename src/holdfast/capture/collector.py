@@ -88,6 +88,10 @@ class CollectorSpec:
         return short_name(self.method.name)
 
     @property
+    def full_name(self) -> str:
+        return f"{self.api}/{self.resource}"
+
+    @property
     def collector_id(self) -> CollectorId:
         """The name under which the ledger counts the collector's readings."""
         return self.api, self.resource, self.method.method
@@ -95,7 +99,7 @@ class CollectorSpec:
     @property
     def key(self) -> str:
         """Identifies the collector among all that run: API, resource, method and parameters."""
-        return f"{self.api}/{self.resource} {self.method.method} {self.method.params!r}"
+        return f"{self.full_name} {self.method.method} {self.method.params!r}"
 
     @property
     def target(self) -> Target:
@@ -269,7 +273,7 @@ class Collector:
             logger.warning(
                 "no reading from %s of %s: %s; it is asked again at its next deadline",
                 self.spec.method.method,
-                self.spec.resource,
+                self.spec.method.name,
                 error,
             )
 

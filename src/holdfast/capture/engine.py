@@ -38,7 +38,7 @@ class RunningCollector:
 
     @property
     def name(self) -> str:
-        return f"{self.collector.spec.method.method} of {self.collector.spec.resource}"
+        return f"{self.collector.spec.method.method} of {self.collector.spec.method.name}"
 
     @property
     def hz(self) -> float:
@@ -141,11 +141,11 @@ class Capture:
     def _start(self, spec: CollectorSpec) -> RunningCollector:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         sink = self._tee(spec.collector_id, appender)
-        occupancy = self._occupancies.setdefault(spec.resource, Occupancy())
+        occupancy = self._occupancies.setdefault(spec.full_name, Occupancy())
         collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self._answer_memory)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
-        logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.resource, spec.method.frequency_hz)
+        logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.method.name, spec.method.frequency_hz)
         window = RateWindow(spec.method.interval_s, self._clock.monotonic(), Totals())
         return RunningCollector(collector, ticker, appender, window)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from ..base.words import closest
@@ -18,17 +18,19 @@ class Resolution:
     api: str = ""
     table: Method | None = None
     waiting: bool = False
-    """Whether the resource does not exist yet. When it appears, viam-server sends a new configuration."""
+    """Whether the resource does not exist yet. When it appears, it is resolved anew."""
     problem: str = ""
     """What is wrong and how to fix it; empty if nothing is."""
 
 
 def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[str]]) -> list[Resolution]:
     """Returns one resolution for each method. `resources` maps short names to the APIs of these resources."""
+    methods = list(methods)
+    named = {method.name for method in methods}
     resolutions: list[Resolution] = []
     running: set[tuple[str, str, str, str]] = set()
     for method in methods:
-        found = _resolve(method, sorted(resources.get(short_name(method.name), ())))
+        found = _resolve(method, sorted(resources.get(short_name(method.name), ())), named)
         key = (found.api, short_name(method.name), method.method, repr(method.params))
         if found.table is not None and key in running:
             problem = (
@@ -46,23 +48,49 @@ def possible_apis(method: CaptureMethod) -> list[str]:
     return [api for api in ([wanted_api] if wanted_api else TABLES) if lookup(api, method.method) is not None]
 
 
-def _resolve(method: CaptureMethod, apis: list[str]) -> Resolution:
-    if not apis and ":" in short_name(method.name):
-        return Resolution(method, problem=_of_a_remote(short_name(method.name)))
+def full_names(method: CaptureMethod, resources: Mapping[str, Iterable[str]]) -> list[str]:
+    """Returns the full names of the resources that a method may be of: those of its name that have the method.
+
+    One that has a full name is of that resource alone, whether it is there or not.
+    """
+    api, _, name = method.name.rpartition("/")
+    if api:
+        return [method.name]
+    return [f"{api}/{name}" for api in sorted(resources.get(name, ())) if lookup(api, method.method) is not None]
+
+
+def several(name: str, choices: Iterable[str]) -> str:
+    """Says that several resources have a short name, and by which full names they can be told apart."""
+    return f"several resources are named {name!r}: write {' or '.join(choices)}"
+
+
+def _resolve(method: CaptureMethod, apis: list[str], named: Collection[str]) -> Resolution:
+    """Returns what becomes of a method whose resource's name is that of resources of `apis`.
+
+    `named` are the names of all methods: a resource that has its full name there is not meant by another full name.
+    """
+    wanted_api, _, name = method.name.rpartition("/")
+    if not apis and ":" in name:
+        return Resolution(method, problem=_of_a_remote(name))
+    if wanted_api and wanted_api not in apis:
+        others = [api for api in apis if f"{api}/{name}" not in named]
+        if not others:
+            return Resolution(method, waiting=True)
+        problem = f"is a {' and a '.join(others)}, not a {wanted_api}: fix its name in capture_methods"
+        return Resolution(method, others[0], problem=f"{name} {problem}")
     if not apis:
         return Resolution(method, waiting=True)
-    wanted_api = method.name.rpartition("/")[0]
-    if wanted_api and wanted_api not in apis:
-        problem = f"is a {' and a '.join(apis)}, not a {wanted_api}: fix its name in capture_methods"
-        return Resolution(method, apis[0], problem=f"{short_name(method.name)} {problem}")
-    for api in [wanted_api] if wanted_api else apis:
-        table = lookup(api, method.method)
-        if table is not None:
-            wrong = table.problem(dict(method.params))
-            if wrong:
-                return Resolution(method, api, problem=f"{method.method} of {short_name(method.name)}: {wrong}")
-            return Resolution(method, api, table)
-    return Resolution(method, apis[0], problem=_unknown_method(method, wanted_api or apis[0]))
+    choices = full_names(method, {name: apis})
+    if len(choices) > 1:
+        return Resolution(method, problem=f"{method.method} of {name}: {several(name, choices)}")
+    api = choices[0].rpartition("/")[0] if choices else apis[0]
+    table = lookup(api, method.method)
+    if table is None:
+        return Resolution(method, api, problem=_unknown_method(method, api))
+    wrong = table.problem(dict(method.params))
+    if wrong:
+        return Resolution(method, api, problem=f"{method.method} of {name}: {wrong}")
+    return Resolution(method, api, table)
 
 
 def _of_a_remote(name: str) -> str:

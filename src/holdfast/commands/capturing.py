@@ -43,11 +43,11 @@ def _wanted(
     manager: Manager, known: KnownResources, resource: str, method: str, params: dict[str, Any] | None
 ) -> Wanted:
     """Returns the pair as it runs, else as it is configured, else with defaults; with `params`, if given."""
+    configured = known.configured_as(resource, method) or CaptureMethod(resource, method, 0.0)
     now = running(manager, known, resource, method)
     if now is None:
-        configured = known.configured_as(resource, method) or CaptureMethod(resource, method, 0.0)
         hz = _DEFAULT_HZ if is_off(configured.frequency_hz) else configured.frequency_hz
-        (now,) = effective([replace(configured, frequency_hz=hz)], known.config.tags, Orders())
+        (now,) = effective([replace(configured, frequency_hz=hz)], known.config.tags, Orders(), known.apis)
     if params is None:
         return now
     return replace(now, method=replace(now.method, params=ordered(params)))

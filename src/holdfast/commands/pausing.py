@@ -33,10 +33,8 @@ async def _pause(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 
 async def _resume(manager: Manager, arguments: Arguments) -> dict[str, Any]:
-    what = short_name(arguments["what"])
-    settings = manager.steering.settings
-    if not settings.is_paused(what):
-        what = await _what(manager, arguments["what"])
+    given, settings = arguments["what"], manager.steering.settings
+    what = next(filter(settings.is_paused, (given, short_name(given))), "") or await _what(manager, given)
     resumed = await settings.clear((what, ""))
     return {"resumed": resumed, "paused": paused(manager), "problem": settings.problem}
 
@@ -44,12 +42,11 @@ async def _resume(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     method, hz = arguments["method"], arguments["hz"]
     known, resource = await known_method(manager, arguments["resource"], method)
-    configured = known.configured_as(resource, method)
     before = running(manager, known, resource, method)
     if hz is None:
         await manager.steering.settings.clear((resource, method))
     else:
-        if configured is None and not is_off(hz):
+        if known.configured_as(resource, method) is None and not is_off(hz):
             found = known.resolved(CaptureMethod(resource, method, hz))
             if found.problem:
                 raise CommandError(f"{found.problem}; configure it in capture_methods")
@@ -61,7 +58,9 @@ async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, An
         "method": method,
         "old_hz": before.method.frequency_hz if before else 0.0,
         "new_hz": after.method.frequency_hz if after else 0.0,
-        "paused": [each["what"] for each in paused(manager) if each["what"] in (CAPTURE, resource)],
+        "paused": [
+            each["what"] for each in paused(manager) if each["what"] in (CAPTURE, resource, short_name(resource))
+        ],
         "problem": manager.steering.settings.problem,
     }
 

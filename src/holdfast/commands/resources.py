@@ -1,4 +1,8 @@
-"""The resources and methods that an argument of a command may name, and the error for any other."""
+"""The resources and methods that an argument of a command may name, and the error for any other.
+
+A short name means all resources that have it, a full one that resource alone. A full name whose short one no other
+resource has is the short one: so what was set by one is undone by the other.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +11,11 @@ from dataclasses import dataclass
 
 from ..base.words import shown
 from ..capture.methods import methods_of
-from ..capture.resolve import Resolution, resolve
+from ..capture.resolve import Resolution, full_names, resolve, several
 from ..config import CaptureMethod, Config, short_name
 from ..errors import CommandError
 from ..manager import Manager
-from ..steering import Wanted, effective, pair_of
+from ..steering import Wanted, effective, names_of
 from .command import did_you_mean
 
 
@@ -28,26 +32,37 @@ class KnownResources:
     def names(self) -> list[str]:
         return sorted({*self.apis, *(short_name(method.name) for method in self.configured)})
 
-    def methods_of(self, resource: str) -> list[str]:
-        offered = {name for api in self.apis.get(resource, ()) for name in methods_of(api)}
-        return sorted(offered | {m.method for m in self.configured if short_name(m.name) == resource})
+    def meant_by(self, resource: str) -> list[str]:
+        """Returns the full names of the resources that a name means, as far as they are known."""
+        short = short_name(resource)
+        known = {f"{api}/{short}" for api in self.apis.get(short, ())}
+        known.update(each.name for each in self.configured if each.name != short == short_name(each.name))
+        return sorted(name for name in known if resource in (name, short))
 
-    def configured_as(self, resource: str, method: str) -> CaptureMethod | None:
-        return next((each for each in self.configured if pair_of(each) == (resource, method)), None)
+    def methods_of(self, resource: str) -> list[str]:
+        offered = {name for full in self.meant_by(resource) for name in methods_of(full.rpartition("/")[0])}
+        return sorted(offered | {each.method for each in self.configured if self.means(resource, each)})
+
+    def means(self, resource: str, method: CaptureMethod) -> bool:
+        """Returns whether a method is of the resource, or of one of the resources, that a name means."""
+        return resource in names_of(method, self.apis)
 
     def resource(self, argument: str, name: str, also: Sequence[str] = ()) -> str:
-        """Returns the short name of a resource.
+        """Returns the name of a resource: the full one, if that was given and others have its short one.
 
         Raises CommandError when the machine has none of that name. Its hint lists `also` before the resources.
         """
-        resource = short_name(name)
-        if resource not in self.names:
-            hint = did_you_mean(resource, [*also, *self.names])
+        short = short_name(name)
+        others = self.meant_by(short)
+        if short not in self.names:
+            hint = did_you_mean(short, [*also, *self.names])
             raise CommandError(f"{argument}: there is no resource {shown(name)}; {hint}")
-        return resource
+        if name != short and others and name not in others:
+            raise CommandError(f"{argument}: there is no resource {shown(name)}; {did_you_mean(name, others)}")
+        return name if len(others) > 1 else short
 
     def resource_with_method(self, name: str, method: str) -> str:
-        """Returns the short name of a resource.
+        """Returns the name of a resource, as `resource` does.
 
         Raises CommandError when there is no such resource, or it has no such method.
         """
@@ -58,26 +73,38 @@ class KnownResources:
             raise CommandError(f"method: {shown(method)} of {resource!r} can't be captured; {hint}")
         return resource
 
+    def configured_as(self, resource: str, method: str) -> CaptureMethod | None:
+        """Returns the first entry of the config that has the method, of the one resource that a name means.
+
+        Raises CommandError when that may be several resources.
+        """
+        found = [each for each in self.configured if each.method == method and self.means(resource, each)]
+        choices = {names_of(each, self.apis)[0] for each in found}
+        choices = choices or {*full_names(CaptureMethod(resource, method, 0.0), self.apis)}
+        if len(choices) > 1:
+            raise CommandError(f"resource: {several(resource, sorted(choices))}")
+        return found[0] if found else None
+
     def resolved(self, method: CaptureMethod) -> Resolution:
         return resolve([method], self.apis)[0]
 
 
 async def known_resources(manager: Manager, *resources: str) -> KnownResources:
-    """Returns the known resources. Asks the machine, once, when viam-server did not give one of `resources`.
+    """Returns the known resources. Asks the machine, once, when the dependencies do not tell what `resources` are.
 
     Raises CommandError while there is no config.
     """
     config = manager.config
     if config is None or manager.engine is None:
         raise CommandError("the data manager is not configured yet")
-    if any(short_name(resource) not in manager.resources.apis for resource in resources):
-        await manager.steering.resources.look_now()
-    apis = manager.steering.resources.all_known(manager.resources.apis)
-    return KnownResources(config, apis, (*config.methods, *config.off_methods))
+    machine = manager.steering.resources
+    if not all(map(machine.is_told, resources)):
+        await machine.look_now()
+    return KnownResources(config, machine.known(*resources), (*config.methods, *config.off_methods))
 
 
 async def known_method(manager: Manager, name: str, method: str) -> tuple[KnownResources, str]:
-    """Returns the known resources, and the short name of the resource `name`.
+    """Returns the known resources, and the name of the resource `name` as `KnownResources.resource` does.
 
     Raises CommandError when there is none, or it has no such method, or there is no config.
     """
@@ -86,6 +113,7 @@ async def known_method(manager: Manager, name: str, method: str) -> tuple[KnownR
 
 
 def running(manager: Manager, known: KnownResources, resource: str, method: str) -> Wanted | None:
-    """Returns the pair as it is to run now; None while it is off or paused."""
-    wanted = effective(known.configured, known.config.tags, manager.steering.orders)
-    return next((each for each in wanted if pair_of(each.method) == (resource, method)), None)
+    """Returns what of the pair is to run now, or the first of it; None while it is off or paused."""
+    wanted = effective(known.configured, known.config.tags, manager.steering.orders, known.apis)
+    found = (each for each in wanted if each.method.method == method and known.means(resource, each.method))
+    return next(found, None)

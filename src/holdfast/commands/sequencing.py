@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ..base.words import shown
+from ..config import short_name
 from ..errors import CommandError
 from ..manager import Manager
 from ..steering import MAX_OPEN, SequenceSpec
@@ -37,7 +38,7 @@ async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         raise CommandError("capture is disabled, so a sequence would have no data")
     given = arguments["resources"]
     known = await known_resources(manager, *(name for name, _ in given))
-    pairs = tuple((known.resource_with_method(name, method), method) for name, method in given)
+    pairs = tuple((short_name(known.resource_with_method(name, method)), method) for name, method in given)
     sequences = manager.steering.sequences
     identity = sequences.start(SequenceSpec(pairs, arguments["tags"]))
     if identity is None:

@@ -8,7 +8,6 @@ from functools import partial
 from typing import Any
 
 from ..base.jobs import Job
-from ..config import short_name
 from ..manager import Manager
 from ..sync.manual import SyncReport, folders_of, select
 from .command import Argument, Arguments, Command, texts
@@ -28,10 +27,9 @@ async def start_sync(
     report = SyncReport()
     selected = None
     if paths or resources:
-        names = [short_name(name) for name in resources]
-        selected = partial(select, manager.files, paths, names, manager.capture_roots, manager.other_roots)
+        selected = partial(select, manager.files, paths, resources, manager.capture_roots, manager.other_roots)
         await asyncio.to_thread(selected)
-        for name in names:
+        for name in resources:
             if not await asyncio.to_thread(list, folders_of(manager.files, name, manager.capture_roots)):
                 (await known_resources(manager, name)).resource("resources", name)
     job = manager.jobs.start("sync", lambda: manager.sync(selected, report), lambda: _figures(report))

@@ -22,6 +22,7 @@ MAX_IN_FLIGHT = 100
 """viam-server answers at most this many calls to one resource at once."""
 SYNC_ORDERS = ("oldest_first", "newest_first")
 DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
+_SENSOR = "rdk:component:sensor"
 
 
 @dataclass(frozen=True)
@@ -96,15 +97,17 @@ class Config:
 
     @property
     def dependencies(self) -> tuple[str, ...]:
-        """The short names of the resources that capture, steering and sync call. All of them are optional."""
-        names = [m.name for m in self.methods if _declarable(m.name)]
+        """The names of the resources that capture, steering and sync call. All of them are optional.
+
+        viam-server gives none for a short name that several have, so each is full where its API is known.
+        """
+        names = [method.name for method in self.methods]
         if self.capture_control_sensor is not None:
-            names += [m.name for m in self.off_methods if _declarable(m.name)]
-            if _declarable(self.capture_control_sensor.name):
-                names.append(self.capture_control_sensor.name)
-        if self.selective_syncer_name and _declarable(self.selective_syncer_name):
-            names.append(self.selective_syncer_name)
-        return tuple(dict.fromkeys(short_name(name) for name in names))
+            names += [method.name for method in self.off_methods]
+            names.append(f"{_SENSOR}/{short_name(self.capture_control_sensor.name)}")
+        if self.selective_syncer_name:
+            names.append(f"{_SENSOR}/{short_name(self.selective_syncer_name)}")
+        return tuple(dict.fromkeys(name for name in names if _declarable(name)))
 
     @property
     def capture_dirs(self) -> tuple[str, ...]:

@@ -15,7 +15,7 @@ something changed. Others import what this file lists, and nothing from the modu
 
 from .effective import Orders, Wanted, effective
 from .open_sequences import MAX_OPEN, SequenceSpec
-from .pair import pair_of
+from .pair import names_of
 from .selective_syncer import reason_to_wait
 from .sensor_readings import sensor_readings
 from .settings_file import MAX_SETTINGS, Setting
@@ -34,7 +34,7 @@ __all__ = [
     "Steering",
     "Wanted",
     "effective",
-    "pair_of",
+    "names_of",
     "reason_to_wait",
     "sensor_readings",
 ]

@@ -8,7 +8,7 @@
 | 4 | the config |
 
 A frequency of 0 is off; one above `MOST_HZ` counts as `MOST_HZ`. A pair that is not in the config runs when a
-command or the sensor gives it a frequency.
+command or the sensor gives it a frequency. What is said of a full name goes before what is said of the short one.
 """
 
 from __future__ import annotations
@@ -18,12 +18,13 @@ from dataclasses import dataclass, field, replace
 
 from ..config import MOST_HZ, CaptureMethod, is_off
 from .control_sensor import Override
-from .pair import Pair, pair_of
+from .machine_resources import Apis
+from .pair import Pair, pairs_of
 
 
 @dataclass(frozen=True)
 class Orders:
-    """What changes capture besides the config. Resources have short names."""
+    """What changes capture besides the config."""
 
     overrides: Mapping[Pair, Override] = field(default_factory=dict)
     """What the capture control sensor says."""
@@ -41,24 +42,30 @@ class Wanted:
     tags: tuple[str, ...]
 
 
-def effective(configured: Iterable[CaptureMethod], tags: tuple[str, ...], orders: Orders) -> list[Wanted]:
-    """Returns what is to run. `configured` may hold methods that are off; `orders` may name pairs besides them."""
+def effective(
+    configured: Iterable[CaptureMethod], tags: tuple[str, ...], orders: Orders, apis: Apis
+) -> list[Wanted]:
+    """Returns what is to run. `configured` may hold methods that are off; `orders` may name pairs besides them.
+
+    `apis`, by the short names of resources, tell which one a short name in `configured` means.
+    """
     if orders.all_paused:
         return []
     methods = list(configured)
-    known = {pair_of(method) for method in methods}
+    known = {pair for method in methods for pair in pairs_of(method, apis)}
     named = dict.fromkeys((*orders.frequencies, *orders.overrides))
     methods += [CaptureMethod(*pair, 0.0) for pair in named if pair not in known]
-    return [wanted for method in methods if (wanted := _wanted(method, tags, orders)) is not None]
+    return [wanted for method in methods if (wanted := _wanted(method, tags, orders, apis)) is not None]
 
 
-def _wanted(method: CaptureMethod, tags: tuple[str, ...], orders: Orders) -> Wanted | None:
-    pair = pair_of(method)
-    override = orders.overrides.get(pair, Override())
-    frequency_hz = orders.frequencies.get(pair, override.frequency_hz)
+def _wanted(method: CaptureMethod, tags: tuple[str, ...], orders: Orders, apis: Apis) -> Wanted | None:
+    pairs = pairs_of(method, apis)
+    override = next((orders.overrides[pair] for pair in pairs if pair in orders.overrides), Override())
+    said = (orders.frequencies[pair] for pair in pairs if pair in orders.frequencies)
+    frequency_hz = next(said, override.frequency_hz)
     if frequency_hz is None:
         frequency_hz = method.frequency_hz
-    if is_off(frequency_hz) or pair[0] in orders.paused:
+    if is_off(frequency_hz) or not orders.paused.isdisjoint(name for name, _ in pairs):
         return None
     found = override.tags if override.tags is not None else (*tags, *method.tags)
     return Wanted(replace(method, frequency_hz=min(frequency_hz, MOST_HZ)), tuple(dict.fromkeys(found)))

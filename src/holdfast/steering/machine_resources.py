@@ -1,22 +1,24 @@
 """The resources that the machine has besides those that viam-server gives as dependencies.
 
-viam-server gives a module only the resources that its config names. A control sensor or a command may name any
-other, so the machine is asked for them: by a command once, and every `LOOK_AGAIN_S` while the name of a wanted
-resource is not among the dependencies, whether the machine lists it or not. Belongs to the event loop.
+viam-server gives a module only the resources that its config names, and none for a short name that several have. A
+control sensor or a command may name any other. So the machine is asked for what it has: by a command once, and
+every `LOOK_AGAIN_S` while the dependencies do not tell which resource a wanted name means, whether the machine has
+it or not. What it lists is called by API and name, as a dependency is. Belongs to the event loop.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from google.protobuf.message import DecodeError
 from viam.proto.robot import ResourceNamesRequest, ResourceNamesResponse
 
-from ..base.clock import Clock
+from ..base.clock import Clock, first_done
 from ..base.tasks import begin, supervised
 from ..capture.client import UnaryClient
 from ..capture.methods import TABLES
+from ..config import short_name
 from ..errors import ResourceCallError
 
 LOOK_AGAIN_S = 5.0
@@ -28,7 +30,7 @@ Apis = Mapping[str, frozenset[str]]
 
 
 class MachineResources:
-    """Finds resources that are not among the dependencies. `stop` must be called.
+    """Finds resources that the dependencies do not tell. `stop` must be called.
 
     `changed` is called when a resource that `find` looks for appears, goes, or has other APIs than before.
     """
@@ -37,29 +39,57 @@ class MachineResources:
         self._client: UnaryClient | None = None
         self._clock = clock
         self._changed = changed
+        self._given: Apis = {}
+        self._full: frozenset[str] = frozenset()
+        """The short names of the resources that are declared by their full names."""
         self._listed: dict[str, frozenset[str]] = {}
-        self._missing: frozenset[str] = frozenset()
+        self._unsure: frozenset[str] = frozenset()
+        """The short names for which the machine is asked."""
+        self._more = asyncio.Event()
+        """Set when there are more of these than before."""
         self._looking: asyncio.Task[None] | None = None
 
-    def configure(self, client: UnaryClient | None) -> None:
-        """Sets the client for calls to the machine; with None, the machine is not asked."""
-        self._client = client
+    def configure(self, client: UnaryClient | None, given: Apis, declared: Iterable[str]) -> None:
+        """Sets the client for calls to the machine, and the resources `given` for the dependencies `declared`.
 
-    def all_known(self, given: Apis) -> dict[str, frozenset[str]]:
-        """Returns the APIs of the resources in `given`, and of those that the machine listed when last asked."""
-        return {**self._listed, **given}
-
-    def find(self, given: Apis, wanted: Iterable[str]) -> dict[str, frozenset[str]]:
-        """Returns what `all_known` returns, and starts to look for the names in `wanted` that are not in `given`.
-
-        The search lasts until a later call finds every wanted name in `given`, since a listed resource may
-        disappear again.
+        With None as the client, the machine is not asked.
         """
-        self._missing = frozenset(name for name in wanted if name not in given)
-        if self._missing and self._looking is None and self._client is not None:
+        self._client, self._given = client, given
+        self._full = frozenset(short_name(name) for name in declared if "/" in name)
+
+    def known(self, *names: str) -> dict[str, frozenset[str]]:
+        """Returns the APIs of the given resources, and of those that the machine listed when it was last asked.
+
+        For what is given, the list counts only where `find` or one of `names` leaves open what else there is: it
+        may be old.
+        """
+        unsure = self._unsure.union(short_name(name) for name in names if not self.is_told(name))
+        both = {
+            name: self._given[name] | self._listed.get(name, frozenset()) for name in unsure & self._given.keys()
+        }
+        return {**self._listed, **self._given, **both}
+
+    def find(self, wanted: Collection[str]) -> dict[str, frozenset[str]]:
+        """Returns what `known` returns, and starts to look for the names in `wanted` that `is_told` is false for.
+
+        The search lasts until a later call finds none of them, since a listed resource may disappear again.
+        """
+        before = self._unsure
+        self._unsure = frozenset(short_name(name) for name in wanted if not self.is_told(name))
+        if not self._unsure <= before:
+            self._more.set()
+        if self._unsure and self._looking is None and self._client is not None:
             look = supervised("the machine's resources", self._look)
             self._looking = begin(look, "holdfast-catalog")
-        return self.all_known(given)
+        return self.known()
+
+    def is_told(self, name: str) -> bool:
+        """Returns whether the dependencies tell which resource a short or full name means.
+
+        They do not where they hold it for its full name, and a short one may mean another one as well.
+        """
+        api, _, short = name.rpartition("/")
+        return api in self._given.get(short, ()) if api else short in self._given and short not in self._full
 
     async def look_now(self) -> None:
         """Asks the machine for its resources. An answer that lists none leaves what was known before."""
@@ -73,12 +103,13 @@ class MachineResources:
             self._looking = None
 
     async def _look(self) -> None:
-        while self._missing:
+        while self._unsure:
+            self._more.clear()
             before = self._listed
             await self.look_now()
-            if any(before.get(name) != self._listed.get(name) for name in self._missing):
+            if any(before.get(name) != self._listed.get(name) for name in self._unsure):
                 self._changed()
-            await self._clock.sleep(LOOK_AGAIN_S)
+            await first_done(self._clock.sleep(LOOK_AGAIN_S), self._more.wait())
         self._looking = None
 
 

@@ -72,7 +72,7 @@ class Steering:
         `apis` are those of the resources that are there, and `client` calls them; `owned` tells whether the lock of
         the capture folder is ours. Settings stay, and suspended sequences continue.
         """
-        self.resources.configure(client)
+        self.resources.configure(client, apis, config.dependencies)
         self.settings.place(config.capture_dir)
         self.sequences.place(config.capture_dir, owned)
         self.sequences.resume()

@@ -116,16 +116,18 @@ def _why_not(files: FileSystem, path: str, real: str, roots: Sequence[str]) -> s
 
 
 def folders_of(files: FileSystem, resource: str, roots: Iterable[str]) -> Iterator[str]:
-    """Yields the folders with what was captured of a resource, whatever its API.
+    """Yields the folders with what was captured of a resource, whatever its API unless the name is a full one.
 
     Raises StorageError when a capture folder can't be listed; one that does not exist has no such folders. Blocks.
     """
+    api, _, name = resource.rpartition("/")
+    of_api = api.replace(":", "_")
     for root in roots:
         try:
             for entry in files.list_folder(root):
                 if entry.kind is EntryKind.FOLDER and entry.name not in layout.SKIPPED_FOLDERS:
-                    folder = os.path.dirname(layout.collector_folder(root, entry.name, resource, "method"))
-                    if files.exists(folder):
+                    folder = os.path.dirname(layout.collector_folder(root, entry.name, name, "method"))
+                    if of_api in ("", entry.name) and files.exists(folder):
                         yield folder
         except StorageError as error:
             if error.reason != "no_such_file":
