@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import io
+import tarfile
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from .machines import (
     CREDENTIALS,
     IN_FLIGHT,
+    MODULE,
     RUN,
     Servers,
     a_machine,
@@ -125,3 +128,41 @@ async def test_what_an_earlier_version_kept_in_the_package_is_moved_out_and_each
         assert counts["captured"] == counts["delivered"] == len(seqs) and counts["adopted"] == 0
         assert status["capture"]["capture_dir"] == str(machine.capture_dir)
         assert status["config_problems"] == []
+
+
+async def test_what_an_earlier_version_kept_in_its_own_package_is_moved_out_before_viam_server_deletes_that(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    """viam-server unpacks each version into a folder of its own; an archive gets a new version at each restart."""
+    archive = tmp_path / "module.tar.gz"
+    with tarfile.open(archive, "w:gz") as content:
+        for name, text in (("meta.json", '{"entrypoint": "run.sh"}'), ("run.sh", f'#!/bin/sh\nexec {RUN} "$@"\n')):
+            about = tarfile.TarInfo(name)
+            about.size, about.mode = len(text), 0o700
+            content.addfile(about, io.BytesIO(text.encode()))
+    async with a_machine(viam_server, tmp_path) as machine:
+        machine.executable = archive
+        source = machine.source("counting")
+        packages = machine.server.viam_home / "packages-local" / "data" / "module"
+        former = packages / "synthetic-holdfast-0_0_0" / "data"  # where an earlier version put "data"
+        machine.capture_dir = former
+        methods = [readings_of("counting", 50)]
+        await machine.start(
+            components=[source.component], capture_dir=str(former), capture_methods=methods, sync_disabled=True
+        )
+        await machine.until_captured("counting", 20)
+        machine.change(capture_dir="data", capture_methods=[])
+        await machine.until_status(lambda status: status["capture"]["capture_dir"] != str(former), "the new folder")
+        await until(lambda: not machine.capture_files(".prog"), "all files are complete")
+        left = [reading.seq for reading in machine.on_disk("counting")]
+        assert len(left) >= 20
+
+        await machine.disconnect()
+        async with machine.server.robot() as robot:
+            await robot.restart_module(name=MODULE)
+        machine.capture_dir = machine.server.folder / "data"
+        await machine.until_status(lambda status: status["capture"]["capture_dir"], "the module is back")
+        assert (packages / "synthetic-holdfast-0_0_1").is_dir() and not former.exists()
+        assert sorted(reading.seq for reading in machine.on_disk("counting")) == left
+        machine.change(tags=["a change, after which viam-server cleans up"])
+        await until(lambda: not former.parent.exists(), "viam-server deletes the package of the version before")
