@@ -18,7 +18,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("base",),
     ("config",),
     ("machine_config",),
-    ("storage.layout", "storage.claims"),
+    ("storage.layout", "storage.names", "storage.claims"),
     ("storage.lock", "storage.ledger", "storage.capture_files"),
     ("storage.writing", "storage.quarantine"),
     ("storage.space", "storage.recovery", "storage.sequence_files"),

@@ -38,6 +38,15 @@ def problem() -> str | None:
         return f"nothing may be mounted here: {tried.stderr.strip()}"
 
 
+def fuse_problem(tool: str, package: str) -> str | None:
+    """Returns why a file system of FUSE can't be mounted here by `tool`; None if it can."""
+    if shutil.which(tool) is None:
+        return f"there is no {tool}: apt-get install {package}"
+    if not os.access("/dev/fuse", os.W_OK):
+        return "there is no /dev/fuse that this user may use"
+    return problem()
+
+
 class Disk:
     """A mounted disk, which can be filled and freed, and made read-only and writable again, any number of times."""
 
@@ -120,6 +129,34 @@ def ext4(folder: Path, size_bytes: int) -> Iterator[Disk]:
 
 
 @contextmanager
+def encfs(folder: Path) -> Iterator[None]:
+    """Mounts EncFS at `folder`, which is created. Its names are shorter than those below it, and than it says."""
+    folder.mkdir(mode=0o700)
+    below = folder.with_suffix(".encrypted")
+    below.mkdir()
+    _run("encfs", "--standard", "--stdinpass", str(below), str(folder), given="a password")
+    try:
+        yield
+    finally:
+        _unmount(folder)
+
+
+@contextmanager
+def ntfs(folder: Path) -> Iterator[None]:
+    """Mounts NTFS at `folder`, which is created, from an image beside it. Its names are counted in UTF-16 units."""
+    image = folder.with_suffix(".img")
+    with image.open("wb") as file:
+        file.truncate(16 * MEBIBYTE)
+    _run("mkntfs", "-q", "-F", str(image))
+    folder.mkdir()
+    _run("ntfs-3g", str(image), str(folder))
+    try:
+        yield
+    finally:
+        _unmount(folder)
+
+
+@contextmanager
 def _mounted(folder: Path, *arguments: str) -> Iterator[None]:
     folder.mkdir(mode=0o700)
     _run("mount", *arguments, str(folder))
@@ -143,5 +180,5 @@ def _unmount_what_is_nobodys() -> None:
             _unmount(Path(folder))
 
 
-def _run(*command: str, check: bool = True) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=60)
+def _run(*command: str, check: bool = True, given: str = "") -> subprocess.CompletedProcess[str]:
+    return subprocess.run(command, check=check, capture_output=True, text=True, timeout=60, input=given)

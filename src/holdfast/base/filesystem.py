@@ -184,19 +184,19 @@ class FileSystem:
             self.remove(source)
 
     def _copy(self, source: str, target: str) -> None:
-        part = target + ".part"
+        new = target + NEW_EXTENSION
         with _Translated("copy", source):
             try:
-                descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
                 with open(source, "rb") as content, open(descriptor, "wb") as copy:
                     shutil.copyfileobj(content, copy, 1024 * 1024)
                     copy.flush()
                     os.fsync(copy.fileno())
-                shutil.copystat(source, part)
-                os.rename(part, target)
+                shutil.copystat(source, new)
+                os.rename(new, target)
             except OSError:
                 with suppress(OSError):
-                    os.unlink(part)
+                    os.unlink(new)
                 raise
 
     def usage(self, path: str) -> Usage:

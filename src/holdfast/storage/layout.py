@@ -7,9 +7,8 @@ alone; it would upload and delete others.
 
 from __future__ import annotations
 
+import hashlib
 import os
-import re
-from collections.abc import Callable
 from datetime import datetime
 from enum import Enum
 
@@ -30,7 +29,7 @@ ENDED_SEQUENCE_EXTENSION = ".seq"
 SKIPPED_FOLDERS = frozenset({STATE_FOLDER, FAILED_FOLDER, DATASET_FOLDER})
 """Folders that the walk does not enter, at any depth."""
 
-_NUMBERED = re.compile(r"(.+)~\d+")
+_MAX_FOLDER_NAME_BYTES = 255
 
 
 class FileKind(Enum):
@@ -61,9 +60,20 @@ def kind_of(path: str) -> FileKind:
 
 def collector_folder(capture_dir: str, api: str, resource: str, method: str) -> str:
     """Returns the folder of one collector's files: `<capture_dir>/<api>/<resource>/<method>`, `:` and `/`
-    replaced."""
+    replaced.
+
+    A name that is too long for a folder ends in a part of its hash, so that no two collectors share one.
+    """
     parts = (part.replace(":", "_").replace("/", "_") for part in (api, resource, method))
-    return os.path.join(capture_dir, *parts)
+    return os.path.join(capture_dir, *map(_folder_name, parts))
+
+
+def _folder_name(name: str) -> str:
+    content = os.fsencode(name)
+    if len(content) <= _MAX_FOLDER_NAME_BYTES:
+        return name
+    end = f"~{hashlib.sha256(content).hexdigest()[:12]}"
+    return content[: _MAX_FOLDER_NAME_BYTES - len(end)].decode("utf-8", "ignore") + end
 
 
 def capture_file_stem(time_ns: int) -> str:
@@ -101,21 +111,6 @@ def failed_path(path: str, capture_dir: str) -> str:
         folder, name = os.path.split(path)
         return os.path.join(folder, FAILED_FOLDER, name)
     return os.path.join(capture_dir, FAILED_FOLDER, relative)
-
-
-def free_name(path: str, is_taken: Callable[[str], bool], extension: str = "") -> str:
-    """Returns `path` with `extension`, or the first of `path~2`, `path~3`, … with it that is not taken."""
-    number, free = 1, path + extension
-    while is_taken(free):
-        number += 1
-        free = f"{path}~{number}{extension}"
-    return free
-
-
-def without_number(name: str) -> str:
-    """Returns the name from which `free_name` made `name`, or `name` itself if it has no number."""
-    numbered = _NUMBERED.fullmatch(name)
-    return numbered[1] if numbered else name
 
 
 CAUSE_EXTENSION = ".cause.json"

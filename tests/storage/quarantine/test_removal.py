@@ -227,7 +227,7 @@ def test_two_files_of_one_name_go_back_under_two_names(tmp_path: Path) -> None:
     for content in (b"first", b"second"):
         (tmp_path / "note.txt").write_bytes(content)
         quarantine(folder.files, folder.ledger, str(tmp_path), str(tmp_path / "note.txt"), "refused by the cloud")
-    assert sorted(os.path.basename(file.path) for file in folder.failed) == ["note.txt", "note.txt~2"]
+    assert sorted(os.path.basename(file.path) for file in folder.failed) == ["note.txt", "note~2.txt"]
     assert [result.why for result in folder.remove("retry")] == ["", ""]
     contents = {(tmp_path / name).read_bytes() for name in ("note.txt", "note~2.txt")}
     assert contents == {b"first", b"second"} and folder.ledger.files == FileCounts()

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 
 from ...base.filesystem import Buffer, FileSystem
 from ...errors import StorageError
-from .. import layout
+from .. import layout, names
 
 _NAME_TRIES = 1000
 
@@ -121,11 +121,15 @@ class CaptureFile:
 
 
 def final_name(files: FileSystem, path: str) -> str:
-    """Returns the final name for the file in progress at `path`: its own name, or that of the next free microsecond
-    if another file has got that name in the meantime. Only one thread gives final names, so the name stays free."""
+    """Returns the final name for the file in progress at `path`: its own name, or if another file has got that in
+    the meantime, that of the next free microsecond or, where the name is no time, with a number. Only one thread
+    gives final names, so the name stays free."""
     stem = os.path.splitext(path)[0]
     time_ns = layout.capture_file_time_ns(path)
-    while files.exists(stem + layout.CAPTURE_EXTENSION) and time_ns is not None:
+    if time_ns is None:
+        most_chars = max(names.SHORT_NAME_CHARS, len(os.path.basename(path)))
+        return names.free_name(stem + layout.CAPTURE_EXTENSION, files.exists, most_chars)
+    while files.exists(stem + layout.CAPTURE_EXTENSION):
         time_ns += 1000
         stem = os.path.join(os.path.dirname(path), layout.capture_file_stem(time_ns))
     return stem + layout.CAPTURE_EXTENSION

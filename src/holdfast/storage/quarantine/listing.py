@@ -14,15 +14,17 @@ import logging
 import os
 import time
 from collections.abc import Callable, Collection, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ...base.filesystem import NEW_EXTENSION, EntryKind, FileSystem
+from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem
 from ...errors import DamagedFileError, StorageError, printable
-from .. import layout
+from .. import layout, names
 from .quarantine import Sidecar, read_sidecar
 
 MAX_ROWS = 1_000
+_NO_NAMES = ("", os.curdir, os.pardir)
 
 logger = logging.getLogger(__name__)
 
@@ -34,15 +36,9 @@ class QuarantinedFile:
     path: str
     """Where it is now."""
     place: str
-    """Where it was, perhaps with a number in its name, if another file of that name was in quarantine already."""
+    """Where it was."""
     root: str
     """The sync path in which it was found."""
-
-    def origin(self, sidecar: Sidecar) -> str:
-        """Returns the path where the file was."""
-        folder, name = os.path.split(self.place)
-        plain = layout.without_number(name)
-        return os.path.join(folder, plain) if plain == os.path.basename(sidecar.file) else self.place
 
     def names(self) -> Iterator[str]:
         """Yields the paths by which a user may name it: where it is, where it was, and the folders of both."""
@@ -85,13 +81,21 @@ def _of_folder(
 def _below(files: FileSystem, failed: str, place: str, root: str, *, deep: bool) -> Iterator[QuarantinedFile]:
     try:
         for entry in files.list_folder(failed):
-            there = os.path.join(place, entry.name)
             if entry.kind is EntryKind.FILE and not _is_ours(files, entry.path):
-                yield QuarantinedFile(entry.path, there, root)
+                yield QuarantinedFile(entry.path, os.path.join(place, _former_name(files, entry)), root)
             elif entry.kind is EntryKind.FOLDER and deep:
-                yield from _below(files, entry.path, there, root, deep=True)
+                yield from _below(files, entry.path, os.path.join(place, entry.name), root, deep=True)
     except StorageError as error:
         _left_out(error)
+
+
+def _former_name(files: FileSystem, entry: Entry) -> str:
+    """Returns the name that a file had. Its sidecar knows it, if it was taken or too long in quarantine."""
+    name = ""
+    if names.is_numbered(entry.name):
+        with suppress(StorageError, DamagedFileError):
+            name = os.path.basename(read_sidecar(files, entry.path).file)
+    return entry.name if name in _NO_NAMES or "\0" in name else name
 
 
 def _is_ours(files: FileSystem, path: str) -> bool:
@@ -162,7 +166,7 @@ def _row(files: FileSystem, file: QuarantinedFile) -> dict[str, Any] | None:
     moved = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(status.st_ctime))
     return {
         "path": printable(file.path),
-        "file": printable(file.origin(sidecar)),
+        "file": printable(file.place),
         "cause": sidecar.cause,
         "time": sidecar.time or moved,
         "size_bytes": status.st_size,

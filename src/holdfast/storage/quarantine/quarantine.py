@@ -19,7 +19,7 @@ from typing import Any
 
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError, printable
-from .. import layout
+from .. import layout, names
 from ..capture_files.reader import count_checks
 from ..layout import FileKind
 from ..ledger.counts import CollectorId
@@ -49,7 +49,7 @@ class Sidecar:
     """Why a file is in quarantine. If a file has none, the builtin put it there."""
 
     file: str = ""
-    """The path where the file was, printable."""
+    """The path where the file was."""
     cause: str = ""
     time: str = ""
     """When the file was moved here, in UTC."""
@@ -114,23 +114,25 @@ def _sidecar(
     path: str, cause: str, damaged: tuple[tuple[int, int], ...] = (), held: QuarantinedReadings | None = None
 ) -> Sidecar:
     now = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(time.time()))
-    return Sidecar(printable(path), cause, now, damaged, held)
+    return Sidecar(path, cause, now, damaged, held)
 
 
 def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> str:
     with NAMES_LOCK:
-        target = layout.free_name(layout.failed_path(path, capture_dir), files.exists)
-        files.make_folder(os.path.dirname(target))
-        write_sidecar(files, target, sidecar)
+        wanted = layout.failed_path(path, capture_dir)
+        files.make_folder(os.path.dirname(wanted))
+        target = names.named_to_fit(lambda most_chars: _write_sidecar(files, wanted, sidecar, most_chars))
         files.rename(path, target)
     logger.error("%s: %s; kept as %s", printable(path), sidecar.cause, printable(target))
     return target
 
 
-def write_sidecar(files: FileSystem, failed: str, sidecar: Sidecar) -> None:
-    """Writes the sidecar of the file at `failed`, atomically. Raises StorageError."""
+def _write_sidecar(files: FileSystem, wanted: str, sidecar: Sidecar, most_chars: float) -> str:
+    """Writes the sidecar of a file that is to be at `wanted`, atomically, and returns the path where it can be."""
+    target = names.free_name(wanted, files.exists, most_chars)
     note = {name: value for name, value in asdict(sidecar).items() if value}
-    files.replace(layout.cause_path(failed), json.dumps(note, indent=1).encode())
+    files.replace(layout.cause_path(target), json.dumps(note, indent=1).encode())
+    return target
 
 
 def read_sidecar(files: FileSystem, failed: str) -> Sidecar:

@@ -26,7 +26,7 @@ from dataclasses import dataclass
 
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
-from .. import layout
+from .. import layout, names
 from ..capture_files.reader import CaptureReader
 from ..layout import FileKind
 from ..ledger.ledger import Ledger
@@ -142,21 +142,21 @@ class QuarantineRemoval:
 
     def _plan_deletion(self, file: QuarantinedFile, kind: MoveKind) -> _Removal:
         sidecar, size_bytes = read_sidecar(self._files, file.path), self._files.stat(file.path).st_size
-        return _Removal(file, "", sidecar.counts_as(kind, file.origin(sidecar)), size_bytes)
+        return _Removal(file, "", sidecar.counts_as(kind, file.place), size_bytes)
 
     def _plan_put_back(self, file: QuarantinedFile, taken: set[str]) -> _Removal:
         """Raises _Stays, DamagedFileError or StorageError if the file has to stay. `taken` are the targets of the
         batch so far."""
         sidecar = read_sidecar(self._files, file.path)
-        origin = file.origin(sidecar)
+        origin = file.place
         counts = sidecar.counts_as(MoveKind.PUT_BACK, origin)
         kind = layout.kind_of(origin)
         if kind is FileKind.SEQUENCE:
             raise _Stays("it is a sequence that never ended")
         if kind is FileKind.IN_PROGRESS:
             origin = os.path.splitext(origin)[0] + layout.CAPTURE_EXTENSION
-        stem, extension = os.path.splitext(origin)
-        target = layout.free_name(stem, lambda path: path in taken or self._files.exists(path), extension)
+        most_chars = max(names.SHORT_NAME_CHARS, len(os.path.basename(file.place)))
+        target = names.free_name(origin, lambda path: path in taken or self._files.exists(path), most_chars)
         if kind in _CAPTURED:
             self._drop_what_is_delivered(file.path, sidecar.damaged)
         taken.add(target)

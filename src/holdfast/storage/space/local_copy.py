@@ -22,7 +22,7 @@ from ...base.filesystem import EntryKind, FileSystem, is_in, occupied_bytes
 from ...base.log_limit import once
 from ...config import CopySettings
 from ...errors import StorageError
-from .. import layout
+from .. import names
 from .cautious_clock import CautiousClock
 
 _CAPTURED, _FILES = FOLDERS = ("captured", "files")
@@ -73,7 +73,9 @@ class LocalCopy:
             root = os.path.realpath(self._root)
             if any(is_in(root, other) or is_in(other, root) for other in roots):
                 raise StorageError("keep", path, OSError(0, f"{self.settings.folder} leads into a sync path"))
-            self._files.move(path, self._target(path, capture_dir))
+            names.named_to_fit(
+                lambda most_chars: self._files.move(path, self._target(path, capture_dir, most_chars))
+            )
         except StorageError as error:
             with self._lock:
                 self.failed += 1
@@ -107,13 +109,13 @@ class LocalCopy:
             self.bytes = None if self.bytes is None else max(0, self.bytes - freed)
         return freed
 
-    def _target(self, path: str, capture_dir: str) -> str:
+    def _target(self, path: str, capture_dir: str, most_chars: float) -> str:
         if is_in(path, capture_dir):
             target = os.path.join(self._root, _CAPTURED, os.path.relpath(path, capture_dir))
         else:
             target = os.path.join(self._root, _FILES, path.lstrip(os.sep))
         self._files.make_folder(os.path.dirname(target))
-        return layout.free_name(target, self._files.exists)
+        return names.free_name(target, self._files.exists, most_chars)
 
     def _delete_old(self) -> int:
         """Deletes the files that are too old; returns how much of the disk the others take up."""
