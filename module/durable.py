@@ -27,7 +27,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.base.mime_types import extension_of
 from holdfast.base.protobuf_values import plain
 from holdfast.base.tasks import in_thread
-from holdfast.base.words import shortened
+from holdfast.base.words import all_escaped, escaped, shortened
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.commands import run_command, start_sync, upload_data
 from holdfast.config import Config
@@ -38,7 +38,6 @@ from holdfast.errors import (
     HoldfastError,
     NotConnectedError,
     NotReadyError,
-    printable,
 )
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -168,7 +167,7 @@ class Durable(DataManager):
                 Status.ABORTED,
                 f"{report.files} files delivered, {report.failed.count} failed and are tried again"
                 f"{_some(report.failed.first)}, {report.quarantined} can't be delivered and are kept in failed/; "
-                f"last error: {printable(report.last_error) or 'see the log'}",
+                f"last error: {report.last_error or 'see the log'}",
             )
 
     async def upload_binary_data_to_datasets(
@@ -190,10 +189,10 @@ class Durable(DataManager):
         self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any
     ) -> Mapping[str, Any]:
         with _translated():
-            return await run_command(PROCESS.manager, command)
+            return all_escaped(await run_command(PROCESS.manager, command))
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
-        return status(PROCESS.manager)
+        return all_escaped(status(PROCESS.manager))
 
 
 _STATUS: Mapping[type[HoldfastError], Status] = {
@@ -214,7 +213,7 @@ def _translated() -> Iterator[None]:
 
 
 def _rpc_error(status: Status, message: str) -> GRPCError:
-    return GRPCError(status, shortened(message, _MOST_ERROR_CHARS))
+    return GRPCError(status, shortened(escaped(message), _MOST_ERROR_CHARS))
 
 
 def _some(names: Sequence[str]) -> str:

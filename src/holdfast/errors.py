@@ -26,12 +26,13 @@
 Foreign exceptions become one of these in the one module that talks to their library: those of the operating system
 in `base.filesystem`, of gRPC in `capture.client` and `sync.cloud`, and of MongoDB in `mongo.mongo_client`.
 `Exception` itself is caught only where ARCHITECTURE.md says so.
+
+Messages hold names as they are. What shows a message escapes it (`base.words.escaped`).
 """
 
 from __future__ import annotations
 
 import errno
-import os
 from enum import Enum
 
 
@@ -99,7 +100,7 @@ class StorageError(FileError):
 
     def __init__(self, action: str, path: str, cause: OSError) -> None:
         reason = cause.strerror or str(cause) or type(cause).__name__
-        super().__init__(f"cannot {action} {printable(path)}: {reason}")
+        super().__init__(f"cannot {action} {path}: {reason}")
         self.path = path
         self.reason = _REASONS.get(cause.errno or 0, "io_error")
 
@@ -113,7 +114,7 @@ class NewerStateError(FileError):
 
     def __init__(self, path: str, version: int, known: int) -> None:
         super().__init__(
-            f"{printable(path)} is of version {version}, and this program reads up to version {known}: update "
+            f"{path} is of version {version}, and this program reads up to version {known}: update "
             "Holdfast, or remove the file and lose what is in it"
         )
 
@@ -164,8 +165,3 @@ class CloudError(CallError):
         if any(text in self.message for text in _ENDS_OF_ONE_CALL):
             return not self.connected
         return not self.connected or any(text in self.message for text in _CUTS)
-
-
-def printable(path: str) -> str:
-    """Returns `path` as valid Unicode, which logs and protobuf accept: bytes that are not UTF-8 become \\xNN."""
-    return os.fsencode(path).decode("utf-8", "backslashreplace")

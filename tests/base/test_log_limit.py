@@ -42,6 +42,11 @@ def test_no_line_is_repeated_within_a_minute(log: Log) -> None:
     assert log.lines == ["disk: full"] * 3
 
 
+def test_no_record_is_more_than_a_line_or_steers_a_terminal(log: Log) -> None:
+    log.disk_error("a\n2026-11-29T00:00:00Z\tERROR\tforged\x1b[2J\udcff 100%")
+    assert log.lines == [r"disk: a\n2026-11-29T00:00:00Z\tERROR\tforged\x1b[2J\xff 100%"]
+
+
 def test_lines_of_one_kind_are_few_and_those_left_out_are_told(log: Log) -> None:
     for number in range(1000):
         log.disk_error(str(number))

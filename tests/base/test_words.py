@@ -1,10 +1,64 @@
-"""Long values are shown in part, and only short names are compared with the known ones."""
+"""Long values are shown in part, only short names are compared with the known ones, no text steers a terminal."""
 
 from __future__ import annotations
 
-import pytest
+import json
+import unicodedata
 
-from holdfast.base.words import closest, duration, shortened, shown, size
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from holdfast.base.words import all_escaped, closest, duration, escaped, json_escaped, shortened, shown, size
+
+FORGED = "a\n2026-11-29T00:00:00Z ERROR forged"
+STEERING = "\n\r\t\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\u061c\udcff\ud800"
+ANY_TEXT = st.text(st.characters() | st.sampled_from(STEERING))
+
+
+def steers(letter: str) -> bool:
+    """Whether a terminal or a viewer does something else with a character than show it."""
+    directions = {"LRE", "RLE", "PDF", "LRO", "RLO", "LRI", "RLI", "FSI", "PDI"}
+    marks = {"\u200e", "\u200f", "\u061c"}
+    return (
+        unicodedata.category(letter) in {"Cc", "Cs", "Zl", "Zp"}
+        or unicodedata.bidirectional(letter) in directions
+        or letter in marks
+    )
+
+
+@given(ANY_TEXT)
+def test_no_text_steers_a_terminal_or_begins_a_line_and_the_rest_stays(text: str) -> None:
+    found = escaped(text)
+    assert not any(map(steers, found))
+    found.encode()
+    assert escaped(found) == found
+    assert "".join(each if not steers(each) else escaped(each) for each in text) == found
+
+
+@given(ANY_TEXT)
+def test_escaped_json_means_the_same(text: str) -> None:
+    found = json_escaped(json.dumps(text, ensure_ascii=False))
+    assert json.loads(found) == text and not any(map(steers, found))
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        (FORGED, r"a\n2026-11-29T00:00:00Z ERROR forged"),
+        ("\x1b[2J\x7f\t", r"\x1b[2J\x7f\t"),
+        ("\x9b31m\u2028\u202e", r"\u009b31m\u2028\u202e"),
+        ("not-utf8-\udcff\ud800", r"not-utf8-\xff\ud800"),
+        (r"C:\new größe 𝄞 \u200d", r"C:\new größe 𝄞 \u200d"),
+    ],
+)
+def test_what_is_escaped_can_be_read(text: str, found: str) -> None:
+    assert escaped(text) == found
+
+
+def test_an_answer_is_escaped_to_its_depth() -> None:
+    answer = {"a\n": [{"b": ("c\x1b", 1, None)}], "d": {"e\r": True}}
+    assert all_escaped(answer) == {r"a\n": [{"b": [r"c\x1b", 1, None]}], "d": {r"e\r": True}}
 
 
 @pytest.mark.parametrize("value", ["a", 5.0, None, [1, "x"], {"b": 1, "a": 2}, "é\n"])

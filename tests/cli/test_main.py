@@ -7,6 +7,7 @@ import json
 import shlex
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,27 @@ def test_what_is_converted_goes_to_stdout_and_what_is_said_to_stderr(
     assert err.startswith("note: tags of Readings of")
     code, out, err = run("config convert --back -", out.encode(), monkeypatch, capsys)
     assert (code, json.loads(out)) == (0, tagged)
+
+
+def test_what_a_config_names_steers_no_terminal_and_stays_what_it_is(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    forged = "a\nfine\x1b[2J\x9b\u2028\u202e"
+    wrong = of_holdfast(
+        {"name": forged, "method": forged, "capture_frequency_hz": 1}, components=[component(forged)]
+    )
+    code, out, _ = run("config check", as_bytes(wrong), monkeypatch, capsys)
+    assert code == 1 and r"a\nfine\x1b[2J\u009b\u2028\u202e" in out
+    assert all(line.isprintable() and line != "fine" for line in out.split("\n"))
+    for command in ("check --json", "convert", "convert --json", "convert --back"):
+        _, out, err = run(f"config {command}", as_bytes(wrong), monkeypatch, capsys)
+        assert all(line.isprintable() for line in (*out.split("\n"), *err.split("\n")))
+        assert json.dumps(forged)[1:-1] in json.dumps(json.loads(out))
+    for arguments in (["config", "check", str(tmp_path / forged)], ["config", "check", "x", forged]):
+        with suppress(SystemExit):
+            main(arguments)
+        err = capsys.readouterr().err
+        assert r"a\nfine" in err and "\x1b" not in err and "\u202e" not in err
 
 
 def test_the_executable_of_a_local_module_is_an_argument(

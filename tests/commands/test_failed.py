@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -158,6 +159,29 @@ async def test_only_what_is_said_is_discarded_and_that_is_counted(world: Steered
     assert (files.quarantined, files.discarded) == (0, 1)
     assert [path for path in world.folder.rglob("failed/**/*") if path.is_file()] == []
     assert (await world.command("sync"))["files"] == 0
+
+
+async def test_a_file_is_named_as_it_is_or_as_it_is_shown(world: Steered, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.CRITICAL, "holdfast")  # pytest can't hand on a log that is no Unicode
+    names = {
+        "bad\n2026 ERROR forged": "bad\n2026 ERROR forged",
+        "bad\x1b[2J": r"bad\x1b[2J",
+        "bad\udcff": r"bad\xff",
+    }
+    refusing(world, 2.0)
+    paths = [world.folder / "logs" / name for name in names]
+    for path in paths:
+        path.write_text("x")
+    await left_alone(*paths)
+    assert (await world.command("sync"))["quarantined"] == 3
+    pages = [await world.command("failed", action="list", limit=1)]
+    while pages[-1]["next"]:
+        pages.append(await world.command("failed", action="list", limit=1, after=pages[-1]["next"]))
+    assert {row["file"] for page in pages for row in page["rows"]} == {str(path) for path in paths}
+    assert all(page["next"].isprintable() for page in pages)
+    shown = [str(world.folder / "logs" / name) for name in names.values()]
+    answer = await world.command("failed", action="discard", paths=shown)
+    assert (answer["files"], answer["not_found"]) == (3, [])
 
 
 @pytest.mark.parametrize(

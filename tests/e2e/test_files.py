@@ -13,7 +13,7 @@ from typing import Any
 import grpc
 from viam.proto.app.datasync import FileUploadRequest
 
-from .machines import Machine, Servers, a_machine, readings_in, repeated, until
+from .machines import Machine, Servers, a_machine, readings_in, readings_of, repeated, until
 
 ODD_NAME = os.fsdecode(b"not-utf8-\xff\xfe.bin")
 
@@ -103,6 +103,48 @@ async def test_odd_entries_stop_no_regular_file_which_all_arrive_byte_for_byte(
         assert left == set(odd)
         log = machine.server.log_text()
         assert "Traceback" not in log and "failed unexpectedly" not in log
+
+
+FORGED = "2026-11-29T00:00:00Z ERROR forged\x1b[2J"
+ESCAPED = r"\n2026-11-29T00:00:00Z ERROR forged\x1b[2J"
+
+
+async def test_a_refused_file_of_any_name_is_kept_and_retried_and_forges_no_log(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    """Its name is as long as names can be, or begins a line like one of the log."""
+    folder = tmp_path / "files"
+    names = ["x" * 251 + ".txt", "ж" * 127, f"a\n{FORGED}.txt", os.fsdecode(b"not-utf8-\xff.bin")]
+    for name in names:
+        (folder / name).parent.mkdir(exist_ok=True)
+        (folder / name).write_text(name, errors="surrogateescape")
+    paths = {str(folder / name) for name in names}
+
+    def refuse(method: str, request: bytes | None) -> grpc.StatusCode | None:
+        return grpc.StatusCode.INVALID_ARGUMENT if method == "FileUpload" else None
+
+    async with a_machine(viam_server, tmp_path) as machine:
+        machine.cloud.fail_while = refuse
+        ghost = readings_of("ghost\n2026-11-29 ERROR forged", 1)
+        await machine.start(components=[], capture_methods=[ghost], additional_sync_paths=[str(folder)])
+        status = await machine.until_status(lambda status: status["files"]["quarantined"] == 4, "all are refused")
+        assert status["capture"]["waiting_for"] == [r"ghost\n2026-11-29 ERROR forged"]
+        await machine.stop()
+        await machine.start_again()
+        listed = await machine.command(command="failed", action="list")
+        shown = {row["file"] for row in listed["rows"]}
+        assert str(folder / f"a{ESCAPED}.txt") in shown and all(each.isprintable() for each in shown)
+
+        machine.cloud.fail_while = None
+        assert (await machine.command(command="failed", action="retry", paths=sorted(shown)))["files"] == 4
+        await until(lambda: len(machine.files) == 4, "all are delivered")
+        told = {name.replace(os.fsdecode(b"\xff"), r"\xff") for name in paths}
+        assert {about.file_name for about, _ in machine.files} == told
+        assert not [path for path in folder.rglob("*") if path.is_file()]
+        log = machine.server.log_text()
+        assert f"a{ESCAPED}.txt" in log
+        assert not [line for line in log.split("\n") if line.startswith("2026-11-29T00:00:00Z")]
+        assert not [line for line in log.split("\n") if "forged" in line and "\x1b" in line]
 
 
 def builtin(machine: Machine) -> dict[str, Any]:

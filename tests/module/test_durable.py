@@ -208,6 +208,22 @@ async def test_a_null_in_a_command_and_in_its_answer_is_none(process: Process, t
         assert (await client.get_status())["sync"]["oldest_age_s"] is None
 
 
+async def test_what_others_named_is_escaped_in_every_answer_and_error(process: Process, tmp_path: Path) -> None:
+    forged, harmless = "t\n2026 ERROR forged \x1b[2J\u202e", r"t\n2026 ERROR forged \x1b[2J\u202e"
+    methods = [{"name": forged, "method": "Readings", "capture_frequency_hz": 1, "additional_params": {}}]
+    service = Durable.new(config(tmp_path, capture_methods=methods, upload_roots=[str(tmp_path / forged)]), {})
+    async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
+        client = DataManagerClient("data", channel)
+        for status in (await client.get_status(), await client.do_command({"command": "status"})):
+            assert status["capture"]["waiting_for"] == [harmless]
+        with pytest.raises(GRPCError) as caught:
+            await client.do_command({"command": "upload", "path": "/elsewhere"})
+        assert harmless in str(caught.value.message) and (caught.value.message or "").isprintable()
+    with pytest.raises(GRPCError) as caught:
+        durable.validate(config(tmp_path, tags=[1], **{forged: 1}, sync_interval_mins=forged))
+    assert (caught.value.message or "").isprintable()
+
+
 async def test_an_error_is_cut_where_it_would_not_fit_into_the_answer(process: Process, tmp_path: Path) -> None:
     paths = [f"/{number}/{'x' * 200}" for number in range(1000)]
     service = Durable.new(config(tmp_path, additional_sync_paths=paths), {})

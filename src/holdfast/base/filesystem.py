@@ -21,7 +21,7 @@ from enum import Enum
 from types import TracebackType
 from typing import NamedTuple
 
-from ..errors import StorageError, printable
+from ..errors import StorageError
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Linux's function that syncs one file system, which Python does not offer; None on other systems."""
@@ -302,7 +302,7 @@ class FileSystem:
         with _Translated("read", path):
             *folders, name = os.path.relpath(path, root).split(os.sep)
             if os.pardir in (*folders, name):
-                raise PermissionError(errno.EACCES, f"it is not below {printable(root)}")
+                raise PermissionError(errno.EACCES, f"it is not below {root}")
             here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
             try:
                 for folder in folders:

@@ -1,9 +1,10 @@
-"""Keeps the log short, whatever happens.
+"""Keeps the log short and each record one line, whatever happens.
 
 - No text is logged twice within `INTERVAL_S`. Lines from one place in the code with the same key (`once`) count as
   one text, even if they differ, such as in their numbers.
 - Lines from one place in the code are of one kind. At most `MOST_OF_A_KIND` of a kind are logged within
   `INTERVAL_S`; the next one after that says how many were left out.
+- A line break or a terminal's sequence in a text, such as in a file's name, is escaped.
 
 A line that a handler can't take goes to stderr instead: logging never raises. Thread-safe. Bounds: `MAX_TEXTS`
 texts and `MAX_KINDS` kinds are remembered. Beyond that, the oldest is forgotten and may be logged again early.
@@ -19,6 +20,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from .bounded import Newest
+from .words import escaped
 
 INTERVAL_S = 60.0
 MOST_OF_A_KIND = 20
@@ -70,7 +72,7 @@ class LogLimit(logging.Handler):
             return
         seen.passed += 1
         try:
-            self._hand_on(_with_left_out(record, seen.left_out) if seen.left_out else record)
+            self._hand_on(_to_be_read(record, seen.left_out))
         except Exception:  # noqa: BLE001 - a line that can't be logged must not end what is logged about
             self.handleError(record)
         seen.left_out = 0
@@ -80,7 +82,8 @@ class LogLimit(logging.Handler):
         return seen
 
 
-def _with_left_out(record: logging.LogRecord, left_out: int) -> logging.LogRecord:
+def _to_be_read(record: logging.LogRecord, left_out: int) -> logging.LogRecord:
     record = copy.copy(record)
-    record.msg, record.args = f"{record.getMessage()} ({left_out} lines like this were left out before)", ()
+    more = f" ({left_out} lines like this were left out before)" if left_out else ""
+    record.msg, record.args = escaped(record.getMessage()) + more, ()
     return record

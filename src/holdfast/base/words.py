@@ -1,22 +1,70 @@
 """Wording for people: values, names, sizes and durations as errors, logs and reports show them.
 
-A text stays short whatever a user or a file gave: long values are cut. Plain functions without state.
+A text stays short whatever a user or a file gave: long values are cut. Names and texts that others gave may hold
+anything; where they leave the program, in a log line, an answer, an error or on a terminal, `escaped` and
+`all_escaped` make them harmless. Before that they stay as they are. Plain functions without state.
 """
 
 from __future__ import annotations
 
 import difflib
+import re
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 MAX_SHOWN_CHARS = 100
 MAX_COMPARED_CHARS = 200
 """A longer name resembles none of ours, and the comparison would take long."""
 _UNITS = ("KiB", "MiB", "GiB", "TiB")
 
+_STEERING = re.compile(
+    "["
+    "\x00-\x1f\x7f-\x9f"  # controls: line breaks, and what begins a terminal's sequences
+    "\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069"  # directions of writing
+    "\u2028\u2029"  # other line breaks
+    "\ud800-\udfff"  # halves of characters, and bytes of a path that are not UTF-8
+    "]"
+)
+_SHORT = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}
+
 _repr = reprlib.Repr()
 _repr.maxstring = _repr.maxother = _repr.maxlong = MAX_SHOWN_CHARS
 _repr.maxlevel = 3
+
+
+def escaped(text: str) -> str:
+    """Returns `text` as one line of valid Unicode that steers no terminal.
+
+    Ordinary text stays as it is, and so does a text that is escaped already.
+    Controls become \\n or \\x1b, other characters \\u2028, and bytes of a path that are not UTF-8 \\xff.
+    """
+    return text if text.isprintable() else _STEERING.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if code < 0x80 or 0xDC80 <= code <= 0xDCFF:
+        return _SHORT.get(found[0]) or f"\\x{code & 0xFF:02x}"
+    return f"\\u{code:04x}"
+
+
+def json_escaped(text: str) -> str:
+    """Returns JSON of one line that steers no terminal, and means the same."""
+    return text if text.isprintable() else _STEERING.sub(lambda found: f"\\u{ord(found[0]):04x}", text)
+
+
+def all_escaped(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Returns plain values, such as an answer, with every text in them escaped."""
+    return {escaped(name): _escaped(value) for name, value in values.items()}
+
+
+def _escaped(value: Any) -> Any:
+    if isinstance(value, str):
+        return escaped(value)
+    if isinstance(value, Mapping):
+        return all_escaped(value)
+    return [_escaped(item) for item in value] if isinstance(value, (list, tuple)) else value
 
 
 def shown(value: object) -> str:

@@ -16,15 +16,15 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NoReturn
+from typing import NoReturn
 
 from .. import __version__
-from ..base.words import shown
+from ..base.words import escaped, shown
 from ..errors import HoldfastError
 from ..machine_config import Finding, Json, UnreadableConfigError, is_fine
 from .check import check
 from .path_findings import machines_host
-from .terminal import STDIN, print_answer, print_message, read_input
+from .terminal import STDIN, print_json, print_lines, print_message, read_input
 from .to_builtin import convert_to_builtin
 from .to_holdfast import convert_to_holdfast, local_module, registry_module
 
@@ -79,9 +79,16 @@ def _run_command(parsed: argparse.Namespace) -> int:
     return UNUSABLE
 
 
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors, which may name a file, are escaped."""
+
+    def error(self, message: str) -> NoReturn:
+        super().error(escaped(message))
+
+
 def _parser() -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
-    parser = argparse.ArgumentParser(prog="holdfast", description=_ABOUT, formatter_class=layout)
+    parser = _Parser(prog="holdfast", description=_ABOUT, formatter_class=layout)
     parser.add_argument("--version", action="version", version=f"holdfast {__version__}")
     config = parser.add_subparsers(required=True, metavar="config").add_parser(
         "config", help="convert or check a machine's config", description=_ABOUT, formatter_class=layout
@@ -123,22 +130,21 @@ def _convert(parsed: argparse.Namespace, config: Json) -> int:
         module = local_module(parsed.executable) if parsed.executable else registry_module()
         conversion = convert_to_holdfast(config, module)
     if parsed.json:
-        _print_json({"config": conversion.config, "findings": _as_json(conversion.findings)})
+        print_json({"config": conversion.config, "findings": _as_json(conversion.findings)})
     else:
         for finding in conversion.findings:
             print_message(str(finding))
         if conversion.config is not None:
-            _print_json(conversion.config)
+            print_json(conversion.config)
     return _exit_code(conversion.findings)
 
 
 def _check(parsed: argparse.Namespace, config: Json) -> int:
     findings = check(config, machines_host(os.environ))
     if parsed.json:
-        _print_json({"fine": is_fine(findings), "findings": _as_json(findings)})
+        print_json({"fine": is_fine(findings), "findings": _as_json(findings)})
     else:
-        lines = [*map(str, findings), *(["fine"] if is_fine(findings) else [])]
-        print_answer("".join(f"{line}\n" for line in lines))
+        print_lines([*map(str, findings), *(["fine"] if is_fine(findings) else [])])
     return _exit_code(findings)
 
 
@@ -148,10 +154,6 @@ def _exit_code(findings: Sequence[Finding]) -> int:
 
 def _as_json(findings: Sequence[Finding]) -> list[Mapping[str, str]]:
     return [{"level": finding.level.value, "text": finding.text} for finding in findings]
-
-
-def _print_json(value: Any) -> None:
-    print_answer(f"{json.dumps(value, indent=2, ensure_ascii=False)}\n", is_json=True)
 
 
 def _read_config(file: str) -> Json:

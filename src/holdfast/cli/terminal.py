@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
+from collections.abc import Iterable
+from typing import Any
 
 from ..base.filesystem import FileSystem
+from ..base.words import escaped, json_escaped
 from ..errors import FileError
 
 STDIN = "-"
@@ -32,15 +36,23 @@ def read_input(file: str) -> bytes:
         raise StreamError(f"cannot read stdin: {error.strerror}") from error
 
 
-def print_answer(text: str, *, is_json: bool = False) -> None:
-    """Writes to stdout. JSON is always UTF-8; what UTF-8 can't express is written as \\uXXXX.
+def print_lines(lines: Iterable[str]) -> None:
+    """Writes lines to stdout, each escaped. Raises StreamError."""
+    _write("".join(f"{escaped(line)}\n" for line in lines))
 
-    Raises StreamError.
-    """
+
+def print_json(value: Any) -> None:
+    """Writes JSON to stdout, always in UTF-8. What UTF-8 can't express, and what would steer a terminal, is written
+    as \\uXXXX, which means the same in JSON. Raises StreamError."""
+    lines = json.dumps(value, indent=2, ensure_ascii=False).split("\n")
+    _write("".join(f"{json_escaped(line)}\n" for line in lines), encoding="utf-8")
+
+
+def _write(text: str, encoding: str | None = None) -> None:
     if sys.stdout is None:
         raise StreamError("stdout is closed")
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(encoding="utf-8" if is_json else None, errors="backslashreplace")
+        sys.stdout.reconfigure(encoding=encoding, errors="backslashreplace")
     try:
         print(text, end="", flush=True)
     except OSError as error:
@@ -50,9 +62,9 @@ def print_answer(text: str, *, is_json: bool = False) -> None:
 
 
 def print_message(text: str) -> None:
-    """Writes a line to stderr, if that can be used."""
+    """Writes a line to stderr, escaped, if that can be used."""
     if sys.stderr is not None:
         try:
-            print(text, file=sys.stderr, flush=True)
+            print(escaped(text), file=sys.stderr, flush=True)
         except OSError:
             sys.stderr = None

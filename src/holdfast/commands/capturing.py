@@ -7,7 +7,7 @@ from typing import Any
 
 from ..capture.once import capture_once
 from ..config import CaptureMethod, is_off, ordered
-from ..errors import CommandError, NotConnectedError, NotReadyError, printable
+from ..errors import CommandError, NotConnectedError, NotReadyError
 from ..manager import Manager
 from ..steering import Orders, Wanted, effective
 from .command import Argument, Arguments, Command, flag, mapping, text
@@ -34,7 +34,7 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
         raise CommandError(f"{resource!r} answered, but the reading was not written to disk: {error}")
     return {
         "readings": captured.readings,
-        "files": [printable(path) for path in captured.paths],
+        "files": list(captured.paths),
         "delivery": await _deliver(manager, captured.paths) if arguments["sync"] else "with the next sync",
     }
 

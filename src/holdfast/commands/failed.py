@@ -17,8 +17,8 @@ from ..base.bounded import Listed
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
-from ..base.words import shown
-from ..errors import CommandError, NotReadyError, StorageError, printable
+from ..base.words import escaped, shown
+from ..errors import CommandError, NotReadyError, StorageError
 from ..manager import Manager
 from ..storage.ledger.ledger import Ledger
 from ..storage.quarantine.listing import MAX_ROWS, QuarantinedFile, list_page, quarantined_files
@@ -35,17 +35,18 @@ logger = logging.getLogger(__name__)
 class _NamedFiles:
     """Tells whether a file is one that the caller named; without names, every file is. Notes which names it saw."""
 
-    names: tuple[str, ...]
+    names: dict[str, str]
+    """The names as they are shown, each with what the caller gave: that, or the name as it is."""
     seen: set[str] = field(default_factory=set)
 
     def __call__(self, file: QuarantinedFile) -> bool:
-        found = set(self.names).intersection(file.names()) if self.names else set()
+        found = self.names.keys() & set(file.names())
         self.seen |= found
         return bool(found) or not self.names
 
     @property
     def not_found(self) -> list[str]:
-        return [name for name in self.names if name not in self.seen]
+        return [given for name, given in self.names.items() if name not in self.seen]
 
 
 @dataclass
@@ -65,7 +66,7 @@ class _QuarantineReport:
             self.bytes += result.size_bytes
             self.readings += result.readings
             return
-        self.kept.add({"path": printable(result.file.path), "why": result.why})
+        self.kept.add({"path": result.file.path, "why": result.why})
 
     def figures(self) -> dict[str, Any]:
         return {
@@ -85,7 +86,7 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     action, paths = arguments["action"], arguments["paths"]
     if paths and arguments["all"]:
         raise CommandError("give either paths or all, not both")
-    meant = _NamedFiles(paths)
+    meant = _NamedFiles({escaped(path): path for path in paths})
     if action == _LIST:
         return await _list(manager, meant, arguments["after"], int(arguments["limit"]))
     if action == _DISCARD and not paths and not arguments["all"]:
@@ -97,7 +98,7 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 async def _list(manager: Manager, meant: _NamedFiles, after: str, limit: int) -> dict[str, Any]:
     found = quarantined_files(manager.files, manager.capture_roots, manager.other_roots)
-    page = await asyncio.to_thread(list_page, manager.files, found, meant, after, limit)
+    page = await asyncio.to_thread(list_page, manager.files, found, meant, escaped(after), limit)
     return {"files": page.files, "rows": page.rows, "next": page.next, "not_found": meant.not_found}
 
 

@@ -17,7 +17,7 @@ from ..base.bounded import Listed
 from ..base.jobs import Job
 from ..base.mime_types import EXTENSIONS, extension_of
 from ..base.words import shown
-from ..errors import CommandError, NotUploadedError, printable
+from ..errors import CommandError, NotUploadedError
 from ..manager import Manager
 from ..sync.uploads.candidates import Candidate, Candidates
 from ..sync.uploads.uploads import Labels, Uploaded
@@ -48,10 +48,10 @@ class _UploadReport:
             self.ids.append(done.identity)
 
     def fail(self, path: str, why: str) -> None:
-        self.failed.add({"path": printable(path), "why": why})
+        self.failed.add({"path": path, "why": why})
 
     def skip(self, path: str, why: str) -> None:
-        self.skipped.add({"path": printable(path), "why": why})
+        self.skipped.add({"path": path, "why": why})
 
     def figures(self) -> dict[str, Any]:
         """Returns the figures of the job's answer."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from ..base import checked_line
 from ..base.filesystem import EntryKind, FileSystem
-from ..errors import DamagedFileError, NewerStateError, StorageError, printable
+from ..errors import DamagedFileError, NewerStateError, StorageError
 from ..storage import layout
 from . import records
 from .records import FRAME, MAX_RECORD_BYTES, RecordReader, SpooledReading
@@ -160,7 +160,7 @@ class SpoolReader:
                 data = self._files.read_at(descriptor, path, 0, _HEADER_WINDOW_BYTES)
             finally:
                 self._files.close(descriptor, path)
-            header, start = records.decode_header(data, printable(path))
+            header, start = records.decode_header(data, path)
         except NewerStateError as error:
             logger.error("%s; it is left as it is", error)
             return None

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.filesystem import FileSystem
-from ..errors import NewerStateError, StorageError, printable
+from ..errors import NewerStateError, StorageError
 from ..storage import layout
 
 VERSION = 1
@@ -70,7 +70,7 @@ def read(files: FileSystem, capture_dir: str) -> list[Setting]:
             return []
         raise
     except (ValueError, KeyError, TypeError, RecursionError) as error:
-        logger.error("%s is damaged (%s): settings made by command are lost", printable(path), error)
+        logger.error("%s is damaged (%s): settings made by command are lost", path, error)
         with suppress(StorageError):
             files.rename(path, layout.state_path(capture_dir, "control-damaged"))
         return []

@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from ..base import unforeseen
 from ..base.clock import Clock
 from ..base.filesystem import EntryKind, FileSystem
-from ..errors import DamagedFileError, StorageError, printable
+from ..errors import DamagedFileError, StorageError
 from . import layout
 from .capture_files.capture_file import final_name
 from .capture_files.reader import CaptureReader, is_blank
@@ -98,7 +98,7 @@ class Recovery:
                 continue
             except Exception as error:  # the last resort: one file never stops the others
                 logger.exception(
-                    "%s: recovery failed unexpectedly; it stays where it is until the next start", printable(path)
+                    "%s: recovery failed unexpectedly; it stays where it is until the next start", path
                 )
                 unforeseen.remember("recovery", error)
                 continue

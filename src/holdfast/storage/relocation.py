@@ -20,7 +20,7 @@ from contextlib import ExitStack
 
 from ..base.filesystem import EntryKind, FileSystem, is_in
 from ..config import FormerFolder
-from ..errors import FileError, StorageError, printable
+from ..errors import FileError, StorageError
 from . import layout
 from .ledger.relocation import note_new_place
 from .lock import FolderLock
@@ -49,14 +49,14 @@ def move_out(files: FileSystem, found: FormerFolder) -> str:
     except FileError as error:
         why = str(error)
     if not why:
-        logger.info("%s was in the module's package; it is now %s", printable(former), printable(now))
+        logger.info("%s was in the module's package; it is now %s", former, now)
         return ""
     if not holds_data(files, former):
         return ""
     stays = "it is sent from there" if found.is_capture_folder else "it stays there"
     return (
-        f"{found.attribute}: an earlier version kept data in {printable(former)}, in the module's package, and it "
-        f"can't be moved to {printable(now)}: {why}; {stays}; an update of the module deletes what is left of it"
+        f"{found.attribute}: an earlier version kept data in {former}, in the module's package, and it "
+        f"can't be moved to {now}: {why}; {stays}; an update of the module deletes what is left of it"
     )
 
 
@@ -81,7 +81,7 @@ def _move_capture_folder(files: FileSystem, former: str, now: str) -> str:
             lock = FolderLock(files, folder)
             locks.callback(lock.release)
             if not lock.try_acquire():
-                return f"process {lock.owner()} has the lock of {printable(folder)}"
+                return f"process {lock.owner()} has the lock of {folder}"
         note_new_place(files, former, now)
         why = _move(files, former, now)
         if why and not holds_data(files, former):

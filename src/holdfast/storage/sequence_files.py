@@ -19,7 +19,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from ..base.filesystem import EntryKind, FileSystem
-from ..errors import DamagedFileError, StorageError, printable
+from ..errors import DamagedFileError, StorageError
 from . import layout
 from .quarantine.quarantine import quarantine_sequence
 
@@ -148,7 +148,7 @@ def read(files: FileSystem, path: str) -> Sequence:
             raise ValueError("it is too large")
         return _sequence(json.loads(files.read(path)))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedFileError(f"{printable(path)} is no sequence: {error or type(error).__name__}") from error
+        raise DamagedFileError(f"{path} is no sequence: {error or type(error).__name__}") from error
 
 
 def _document(sequence: Sequence) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from ..base.bounded import Listed
 from ..base.filesystem import EntryKind, FileSystem, is_in
-from ..errors import CommandError, StorageError, printable
+from ..errors import CommandError, StorageError
 from ..storage import layout
 from .found import Found, Outcome
 
@@ -64,7 +64,7 @@ class SyncReport:
         elif outcome is Outcome.QUARANTINED:
             self.quarantined += 1
         elif outcome is Outcome.WAITING:
-            self.failed.add(printable(found.path))
+            self.failed.add(found.path)
         self.note_ended()
 
     def note_too_recent(self, paths: Sequence[str]) -> None:

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 from ..base.clock import Clock
 from ..base.words import duration, size
-from ..errors import printable
 from .cloud.bandwidth import Meter
 from .found import Outcome
 from .walk.backlog import Backlog
@@ -86,7 +85,7 @@ class Summary:
 
     def _say(self, seconds: float) -> None:
         totals, self._totals = self._totals, {}
-        paths = [f"{printable(path)}: {total}" for path, total in sorted(totals.items())]
+        paths = [f"{path}: {total}" for path, total in sorted(totals.items())]
         if len(paths) > _MAX_PATHS:
             paths[_MAX_PATHS:] = [f"and {len(paths) - _MAX_PATHS} more paths"]
         rate = self._meter.bytes_per_s

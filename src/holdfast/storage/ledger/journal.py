@@ -22,7 +22,7 @@ from typing import Any
 
 from ...base import checked_line
 from ...base.filesystem import FileSystem
-from ...errors import NewerStateError, StorageError, printable
+from ...errors import NewerStateError, StorageError
 from .. import layout
 
 VERSION = 1
@@ -66,7 +66,7 @@ class Journal:
             return records
         except (StorageError, ValueError) as error:
             if not (isinstance(error, StorageError) and error.reason == "no_such_file"):
-                logger.error("%s: %s; counting starts from zero", printable(self.path), error)
+                logger.error("%s: %s; counting starts from zero", self.path, error)
                 with suppress(StorageError):
                     self._files.rename(self.path, layout.state_path(self._capture_dir, "ledger-damaged"))
             return []

@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem
-from ...errors import DamagedFileError, StorageError, printable
+from ...base.words import escaped
+from ...errors import DamagedFileError, StorageError
 from .. import layout, names
 from .quarantine import Sidecar, read_sidecar
 
@@ -41,12 +42,13 @@ class QuarantinedFile:
     """The sync path in which it was found."""
 
     def names(self) -> Iterator[str]:
-        """Yields the paths by which a user may name it: where it is, where it was, and the folders of both."""
+        """Yields the paths by which a user may name it, as they are shown: where it is, where it was, and their
+        folders."""
         for path in (self.path, self.place):
             while path != self.root and path != os.path.dirname(path):
-                yield printable(path)
+                yield escaped(path)
                 path = os.path.dirname(path)
-        yield printable(self.root)
+        yield escaped(self.root)
 
 
 def quarantined_files(
@@ -122,7 +124,7 @@ def _left_out(error: StorageError) -> None:
 
 @dataclass(frozen=True)
 class Page:
-    """A part of the list of files in quarantine, in the order of their paths."""
+    """A part of the list of files in quarantine, in the order of their paths, as these are shown."""
 
     rows: list[dict[str, Any]]
     files: int
@@ -138,7 +140,8 @@ def list_page(
     after: str,
     limit: int,
 ) -> Page:
-    """Returns the first `limit` of the files that `is_meant` accepts and whose paths come after `after`."""
+    """Returns the first `limit` of the files that `is_meant` accepts and whose paths, as they are shown, come after
+    `after`."""
     count = 0
 
     def behind() -> Iterator[QuarantinedFile]:
@@ -146,12 +149,12 @@ def list_page(
         for file in found:
             if is_meant(file):
                 count += 1
-                if printable(file.path) > after:
+                if escaped(file.path) > after:
                     yield file
 
-    first = heapq.nsmallest(limit + 1, behind(), key=lambda file: printable(file.path))
+    first = heapq.nsmallest(limit + 1, behind(), key=lambda file: escaped(file.path))
     rows = [row for file in first[:limit] if (row := _row(files, file)) is not None]
-    return Page(rows, count, printable(first[limit - 1].path) if len(first) > limit else "")
+    return Page(rows, count, escaped(first[limit - 1].path) if len(first) > limit else "")
 
 
 def _row(files: FileSystem, file: QuarantinedFile) -> dict[str, Any] | None:
@@ -165,8 +168,8 @@ def _row(files: FileSystem, file: QuarantinedFile) -> dict[str, Any] | None:
         return None
     moved = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(status.st_ctime))
     return {
-        "path": printable(file.path),
-        "file": printable(file.place),
+        "path": file.path,
+        "file": file.place,
         "cause": sidecar.cause,
         "time": sidecar.time or moved,
         "size_bytes": status.st_size,

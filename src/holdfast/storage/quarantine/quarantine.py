@@ -18,7 +18,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ...base.filesystem import FileSystem
-from ...errors import DamagedFileError, StorageError, printable
+from ...errors import DamagedFileError, StorageError
 from .. import layout, names
 from ..capture_files.reader import count_checks
 from ..layout import FileKind
@@ -123,7 +123,7 @@ def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> s
         files.make_folder(os.path.dirname(wanted))
         target = names.named_to_fit(lambda most_chars: _write_sidecar(files, wanted, sidecar, most_chars))
         files.rename(path, target)
-    logger.error("%s: %s; kept as %s", printable(path), sidecar.cause, printable(target))
+    logger.error("%s: %s; kept as %s", path, sidecar.cause, target)
     return target
 
 
@@ -150,7 +150,7 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
             raise
         return Sidecar()
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedFileError(f"{printable(path)} can't be understood: {error}") from error
+        raise DamagedFileError(f"{path} can't be understood: {error}") from error
 
 
 def _parsed(note: dict[str, Any]) -> Sidecar:

@@ -25,7 +25,6 @@ from viam.proto.app.datasync import (
 )
 
 from ...base.mime_types import extension_of
-from ...errors import printable
 from ...storage.capture_files.frames import read_varint, varint
 from ...storage.capture_files.large_payload import LargePayload
 from ...storage.capture_files.old_images import may_hold_old_images, old_images
@@ -233,8 +232,8 @@ def file_metadata(found: Found, part_id: str, tags: Iterable[str] = (), dataset_
     metadata = UploadMetadata(
         part_id=part_id,
         type=DataType.DATA_TYPE_FILE,
-        file_name=printable(found.path),
-        file_extension=printable(os.path.splitext(found.path)[1]),
+        file_name=_unicode(found.path),
+        file_extension=_unicode(os.path.splitext(found.path)[1]),
         file_create_time=_timestamp(found.status_changed_ns),
         file_modify_time=_timestamp(found.modified_ns),
         tags=dict.fromkeys((*tags, *inferred_tags)),
@@ -253,11 +252,16 @@ def labels_in(folder: str) -> tuple[list[str], list[str]]:
     """Returns the tags and the dataset ids in the names of the folders on a path."""
     tags: list[str] = []
     dataset_ids: list[str] = []
-    for segment in reversed(printable(folder).split(os.sep)):
+    for segment in reversed(_unicode(folder).split(os.sep)):
         name, separator, value = segment.strip().partition("=")
         if separator and value.strip() and name in ("tag", "dataset"):
             (tags if name == "tag" else dataset_ids).append(value.strip())
     return tags, dataset_ids
+
+
+def _unicode(path: str) -> str:
+    """Returns `path` as protobuf accepts it: bytes that are not UTF-8 become \\xNN."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
 
 
 def _stream_head(metadata: UploadMetadata, sensor: SensorMetadata) -> bytes:

@@ -21,7 +21,7 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
 from ...base.tasks import in_thread
-from ...errors import CloudError, NotConnectedError, StorageError, printable
+from ...errors import CloudError, NotConnectedError, StorageError
 from ...storage.layout import FileKind
 from ...storage.ledger.known_files import WHOLE
 from ...storage.store import Store
@@ -98,11 +98,11 @@ class Delivery:
                 rest = [each.found for each in claimed if each.found.path not in outcomes]
                 # fewer go together next time, until the one that is to blame is alone
                 wait_s = self.retries.note_failure(_paths(rest))
-                self.last_error = f"{printable(rest[0].path)}: {type(error).__name__}: {error}"
+                self.last_error = f"{rest[0].path}: {type(error).__name__}: {error}"
                 unforeseen.remember("sync", error)
                 logger.exception(
                     "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
-                    printable(rest[0].path), len(rest), wait_s, extra=once(rest[0].folder),
+                    rest[0].path, len(rest), wait_s, extra=once(rest[0].folder),
                 )  # fmt: skip
                 outcomes |= {found.path: Outcome.WAITING for found in rest}
         return {found.path: outcomes.get(found.path, Outcome.GONE) for found in founds}
@@ -194,7 +194,7 @@ class Delivery:
                     raise
                 return await in_thread(settlement.quarantine_refused_file, str(error))
             if not await in_thread(settlement.is_unchanged):
-                logger.info("%s changed while it was sent; it is sent again whole", printable(found.path))
+                logger.info("%s changed while it was sent; it is sent again whole", found.path)
                 return Outcome.WAITING
         return await in_thread(settlement.settle_file)
 
@@ -208,12 +208,12 @@ class Delivery:
         """Whether the cloud will never take the file, so that it goes to quarantine."""
         if verdict(error) is not Verdict.QUARANTINE or not self._sender.believes(error, collector):
             return False
-        self.last_error = f"{printable(found.path)}: {error}"
+        self.last_error = f"{found.path}: {error}"
         return True
 
     def _failed(self, founds: Sequence[Found], error: CloudError, alone: bool) -> Outcome:
         """Notes that a call with `founds` failed; they stay, and are tried again as the verdict says."""
-        first = printable(founds[0].path)
+        first = founds[0].path
         what = first if len(founds) == 1 else f"{first} and {len(founds) - 1} more"
         self.last_error = f"{what}: {error}"
         meaning = self._link.judge_failure(founds[0].path, error)

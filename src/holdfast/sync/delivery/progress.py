@@ -11,7 +11,6 @@ from collections.abc import Iterator
 
 from ...base.clock import Clock
 from ...base.words import duration, size
-from ...errors import printable
 from ..cloud.streams import Messages
 
 QUIET_S = 30.0
@@ -57,7 +56,7 @@ class Progress:
         self._said_s, self._said_share = now_s, share
         logger.info(
             "sending %s: %.0f %% of %s, %s/s, %s to go",
-            printable(self._path), share * 100, size(self._size_bytes), size(self._rate(now_s)),
+            self._path, share * 100, size(self._size_bytes), size(self._rate(now_s)),
             duration((now_s - self._began_s) / share * (1 - share)),
         )  # fmt: skip
 
@@ -67,7 +66,7 @@ class Progress:
         if now_s - self._began_s >= QUIET_S:
             logger.info(
                 "sent %s: %s in %s, %s/s",
-                printable(self._path), size(self._size_bytes), duration(now_s - self._began_s),
+                self._path, size(self._size_bytes), duration(now_s - self._began_s),
                 size(self._rate(now_s)),
             )  # fmt: skip
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
-from ...errors import CommandError, StorageError, printable
+from ...errors import CommandError, StorageError
 from ...storage import layout
 from ...storage.layout import FileKind
 
@@ -49,7 +49,7 @@ class Candidates:
         real = os.path.realpath(path)
         root = self._root_of(real)
         if not os.path.isabs(path) or root is None:
-            roots = ", ".join(map(printable, self._roots))
+            roots = ", ".join(self._roots)
             raise CommandError(f"path: {path!r} is not in one of upload_roots, which are: {roots}")
         if own := self._own(real):
             raise CommandError(f"path: {path!r} {own}")

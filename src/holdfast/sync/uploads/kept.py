@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from ...base.filesystem import EntryKind, FileSystem
-from ...errors import BusyError, CommandError, StorageError, printable
+from ...errors import BusyError, CommandError, StorageError
 from ...storage import layout
 from ..delivery.calls import labels_in
 
@@ -63,7 +63,7 @@ def keep(files: FileSystem, root: str, path: str, data: bytes, most_bytes: int |
         count, total = count + 1, total + size_bytes
         if count >= MAX_FILES or total + len(data) > most_bytes:
             raise BusyError(
-                f"{count} uploads with {total} bytes already wait for the cloud in {printable(root)}/"
+                f"{count} uploads with {total} bytes already wait for the cloud in {root}/"
                 f"{layout.UPLOADS_FOLDER}: this one is not kept; try again later"
             )
     new = layout.state_path(root, f"{_NEW}-{os.path.basename(path)}")

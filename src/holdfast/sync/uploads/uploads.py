@@ -24,7 +24,7 @@ from viam.proto.app.datasync import FileUploadResponse
 
 from ...base.filesystem import FileSystem
 from ...base.tasks import begin, end, in_thread
-from ...errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError, printable
+from ...errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError
 from ...storage.store import Store, store_of
 from ..cloud.link import Link
 from ..cloud.verdicts import Verdict, verdict
@@ -226,11 +226,11 @@ def _settle(file: OpenFile, settlement: Settlement) -> None:
     try:
         settlement.settle_file()
     except StorageError as error:
-        logger.warning("%s: it is uploaded, but can't be deleted: %s", printable(file.found.path), error)
+        logger.warning("%s: it is uploaded, but can't be deleted: %s", file.found.path, error)
 
 
 def _later(path: str, why: str) -> str:
-    return f"{why}; it is kept as {printable(path)}, and a later sync sends it: do not send it again"
+    return f"{why}; it is kept as {path}, and a later sync sends it: do not send it again"
 
 
 def _identity(answer: bytes) -> str:

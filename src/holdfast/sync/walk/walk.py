@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from ...base.bounded import Listed
 from ...base.clock import Clock
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
-from ...errors import StorageError, printable
+from ...errors import StorageError
 from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..found import Found
 from ..retries import Retries
@@ -208,7 +208,7 @@ class Walk:
             listing.note_incomplete()
             return
         if recent_s := self._recent_s(status, kind):
-            self.too_recent.add(printable(entry.path))
+            self.too_recent.add(entry.path)
             listing.count_recent(self.clock.monotonic() + recent_s)
             self.roots_with_files.add(root)
             return
