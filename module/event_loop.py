@@ -13,10 +13,13 @@ and misses 1 %; the additional switches cost too little to be measured.
 from __future__ import annotations
 
 import asyncio
+import os
 import select
 import selectors
 import sys
+import threading
 from collections.abc import Coroutine
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from holdfast.base.tasks import end
@@ -26,6 +29,8 @@ _COARSE_S = 0.002
 _MAX_DESCRIPTOR = 1024
 """select accepts only descriptors below this."""
 _SWITCH_INTERVAL_S = 0.0005
+_WORKERS = min(32, (os.cpu_count() or 1) + 4)
+"""As many as asyncio has by default."""
 
 if hasattr(selectors, "EpollSelector"):
 
@@ -45,13 +50,29 @@ else:
     new_event_loop = asyncio.new_event_loop
 
 
+def _started_workers() -> ThreadPoolExecutor:
+    """Returns worker threads that all run already.
+
+    An executor that can't start a further thread raises an error, and runs the function all the same, later and
+    unseen, on a thread that it has. So it must never have to start one.
+    """
+    workers = ThreadPoolExecutor(_WORKERS, "holdfast-worker")
+    all_there = threading.Barrier(_WORKERS + 1)
+    for _ in range(_WORKERS):  # each waits, so that the next one needs a thread of its own
+        workers.submit(all_there.wait)
+    all_there.wait()
+    return workers
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Runs `main` like asyncio.run, which accepts no loop before Python 3.12.
 
-    Unlike asyncio.run, it does not wait for worker threads, which a disk may hold up for any time.
+    Unlike asyncio.run, it does not wait for worker threads, which a disk may hold up for any time. Raises
+    RuntimeError when the system allows no threads.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
     loop = new_event_loop()
+    loop.set_default_executor(_started_workers())
     asyncio.set_event_loop(loop)
     try:
         loop.run_until_complete(main)

@@ -5,6 +5,8 @@ It is built of what the parts know already. It starts no call and reads no disk.
 
 from __future__ import annotations
 
+import os
+import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -27,15 +29,14 @@ def status(manager: Manager) -> dict[str, Any]:
     """Returns the current status. Reads the process's own figures from /proc, and nothing else."""
     config, engine = manager.config, manager.engine
     uptime_s = manager.clock.monotonic() - manager.started_s
-    process = psutil.Process()
     found: dict[str, Any] = {
         "version": __version__,
         "running": engine is not None,
         "process": {
-            "pid": process.pid,
+            "pid": os.getpid(),
             "uptime_s": round(uptime_s, 1),
-            "cpu_s": round(sum(process.cpu_times()[:2]), 2),
-            "rss_bytes": process.memory_info().rss,
+            "cpu_s": round(time.process_time(), 2),
+            "rss_bytes": _rss_bytes(),
         },
         "config_problems": [
             *(config.problems if config else ()),
@@ -69,6 +70,14 @@ def status(manager: Manager) -> dict[str, Any]:
     found |= _ledger(engine, readings)
     found["space"] = _space(manager.clock, engine.stores.all, engine.stores.local_copy)
     return found
+
+
+def _rss_bytes() -> int | None:
+    """Returns the memory that the process uses; None when that can't be read, as without a free descriptor."""
+    try:
+        return int(psutil.Process().memory_info().rss)
+    except (OSError, psutil.Error):
+        return None
 
 
 def _collector(

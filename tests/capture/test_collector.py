@@ -196,13 +196,13 @@ async def test_after_a_failure_the_next_reading_is_stored(setup: Setup) -> None:
 
 
 async def test_an_error_that_nobody_foresaw_costs_that_reading_only(setup: Setup) -> None:
-    unhandled: list[object] = []
-    asyncio.get_running_loop().set_exception_handler(lambda loop, context: unhandled.append(context))
     good, setup.client.outcome = setup.client.outcome, RuntimeError("not a ResourceCallError")
     await setup.read()
     setup.client.outcome = good
     assert await setup.read()
     assert len(setup.stored) == 1
+    assert setup.collector.errors == 1
+    assert setup.collector.last_error == "RuntimeError: not a ResourceCallError"
 
 
 async def test_stop_waits_for_the_reading_in_flight(setup: Setup) -> None:

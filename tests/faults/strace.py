@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 CALLS = {
+    "thread": "?clone,?clone3",
     "rename": "?rename,?renameat,?renameat2",
     "unlink": "?unlink,?unlinkat",
     "truncate": "?truncate,?ftruncate",
@@ -128,7 +129,7 @@ class Trap:
 
 @asynccontextmanager
 async def failing(threads: Sequence[int], calls: str, error: str) -> AsyncIterator[None]:
-    """Makes every call of a kind, by these threads of this process, fail with `error` during the block."""
+    """Makes every call of a kind, by these threads, fail with `error` during the block."""
     names = CALLS[calls]
     process = await asyncio.create_subprocess_exec(
         "strace",
@@ -152,7 +153,7 @@ async def failing(threads: Sequence[int], calls: str, error: str) -> AsyncIterat
 
 
 def _is_traced(thread: int) -> bool:
-    status = Path(f"/proc/self/task/{thread}/status").read_text()
+    status = Path(f"/proc/{thread}/status").read_text()
     return re.search(r"^TracerPid:\s+0$", status, re.MULTILINE) is None
 
 

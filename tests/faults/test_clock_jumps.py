@@ -7,17 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from pathlib import Path
-from typing import Any
 
 import pytest
-from viam.proto.common import GetStatusRequest
-from viam.proto.service.datamanager import DataManagerServiceStub
-from viam.utils import struct_to_dict
 
 from tests.e2e.machines import collector, readings_in, until
 
+from .counting_rig import SENSOR, Rig
 from .faked_clock import FakedClock
-from .test_signals import SENSOR, Rig
 
 YEAR_S = 31_556_952
 NOW = 2026
@@ -34,15 +30,11 @@ async def test_a_clock_that_jumps_out_of_range_for_three_seconds_ends_no_thread(
     rig = Rig(tmp_path, env=clock.environment)
     await rig.machine.start()
 
-    async def status() -> dict[str, Any]:
-        stub = DataManagerServiceStub(rig.machine.channel)
-        return struct_to_dict((await stub.GetStatus(GetStatusRequest(name=rig.machine.name), timeout=30)).result)
-
     async def captured_more(count: int) -> None:
-        before = (await status())["readings"]["captured"]
+        before = (await rig.status())["readings"]["captured"]
 
         async def enough() -> bool:
-            return bool((await status())["readings"]["captured"] >= before + count)
+            return bool((await rig.status())["readings"]["captured"] >= before + count)
 
         await until(enough, f"{count} more readings")
 
@@ -50,10 +42,10 @@ async def test_a_clock_that_jumps_out_of_range_for_three_seconds_ends_no_thread(
         await captured_more(50)
         clock.set((year - NOW) * YEAR_S)
         await asyncio.sleep(JUMP_S)
-        during = await status()
+        during = await rig.status()
         clock.set(0)
         await captured_more(50)
-        after = await status()
+        after = await rig.status()
     finally:
         await rig.machine.stop()
     assert rig.on_disk == rig.source.seqs

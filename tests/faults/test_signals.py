@@ -10,73 +10,18 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from demo.machine import LocalMachine
-from module.signals import ACTIONS, Action, name_of
-from tests.e2e.machines import Source, readings_in, readings_of, until
-from tests.e2e.sensors.main import Counting
+from module.signals import ACTIONS, Action
 
-ROOT = Path(__file__).parent.parent.parent
-RUN = ROOT / "module" / "run.sh"
-HZ = 100
-SENSOR = "counting"
+from .counting_rig import ROOT, RUN, a_rig
+
 A_WHILE = 30
 """Readings of a part of a flush interval: they are still in memory."""
 ENDING = [number for number, action in ACTIONS.items() if action is Action.END and number < signal.SIGRTMIN]
-
-
-class Rig:
-    """A machine whose module captures, and the judge of what it wrote."""
-
-    def __init__(self, folder: Path, executable: Path = RUN, env: Mapping[str, str] | None = None) -> None:
-        self.folder = folder / "captured"
-        self.log_path = folder / "module.log"
-        self.source = Source(SENSOR, folder)
-        sensor = Counting(SENSOR)
-        sensor.take({"ledger": str(self.source.path)})
-        attributes: dict[str, Any] = {
-            "capture_dir": str(self.folder),
-            "sync_disabled": True,
-            "capture_methods": [readings_of(SENSOR, HZ)],
-        }
-        model = "holdfast:data-manager:durable"
-        self.machine = LocalMachine(
-            executable, model, attributes, [sensor], log_path=self.log_path, home=folder / "home", env=env
-        )
-
-    async def until_captured(self, count: int) -> None:
-        """Returns when the sensor has served so many more readings."""
-        served = len(self.source.seqs)
-        await until(lambda: len(self.source.seqs) >= served + count, f"{count} more readings")
-
-    async def send(self, *numbers: int) -> None:
-        """Sends these signals at once, and returns when the next process captures."""
-        pid = self.machine.pid
-        for number in numbers:
-            os.kill(pid, number)
-        await until(lambda: self.machine.pid != pid, f"{name_of(numbers[0])} ends the module")
-        await self.machine.wait_until_added()
-
-    @property
-    def on_disk(self) -> list[int]:
-        """The numbers of the readings in complete files, sorted."""
-        return sorted(reading.seq for path in self.folder.rglob("*.capture") for reading in readings_in(path))
-
-
-@asynccontextmanager
-async def a_rig(folder: Path, executable: Path = RUN) -> AsyncIterator[Rig]:
-    rig = Rig(folder, executable)
-    await rig.machine.start()
-    try:
-        yield rig
-    finally:
-        await rig.machine.stop()
 
 
 @pytest.mark.parametrize(

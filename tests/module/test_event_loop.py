@@ -87,3 +87,27 @@ def test_the_end_does_not_wait_for_what_a_stalled_disk_holds_up() -> None:
         go_on.set()
         late.cancel()
         sys.setswitchinterval(usual_s)
+
+
+def test_it_needs_no_further_thread_however_many_functions_run_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A system that allows none makes no function run behind the back of its caller."""
+    ran: list[int] = []
+
+    async def main() -> None:
+        def refuse(thread: threading.Thread) -> None:
+            raise RuntimeError("can't start new thread")
+
+        monkeypatch.setattr(threading.Thread, "start", refuse)
+        go_on = threading.Event()
+        waiting = [asyncio.create_task(in_thread(go_on.wait, 30)) for _ in range(event_loop._WORKERS)]
+        behind = [asyncio.create_task(in_thread(ran.append, number)) for number in range(50)]
+        await asyncio.sleep(0.01)
+        go_on.set()
+        await asyncio.gather(*waiting, *behind)
+
+    usual_s = sys.getswitchinterval()
+    try:
+        event_loop.run(main())
+    finally:
+        sys.setswitchinterval(usual_s)
+    assert sorted(ran) == list(range(50))

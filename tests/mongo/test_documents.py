@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from viam.proto.app.datasync import SensorData
 
+from holdfast.mongo import records
 from holdfast.mongo.documents import NoDocumentError, document, object_id
 from holdfast.mongo.records import SpooledReading
 from holdfast.storage.capture_files.frames import tabular_message
@@ -84,3 +85,12 @@ def test_what_can_not_be_a_document_says_why(message: bytes, reason: str) -> Non
     with pytest.raises(NoDocumentError) as caught:
         document(spooled(message))
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("time_ns", [-1, -286_825_166_691_717_702, (1 << 63) - 1])
+def test_a_reading_of_any_time_comes_through_the_spool_and_becomes_a_document(time_ns: int) -> None:
+    life = bytes(records.LIFE_BYTES)
+    data = records.encode_origin(0, ORIGIN, life) + records.encode_reading(0, 1, time_ns, message(1, {}), life)
+    ((reading,), _) = records.RecordReader(life).read(data, 9)
+    assert reading.time_ns == time_ns
+    assert document(reading)

@@ -110,3 +110,10 @@ def test_whatever_is_ours_and_no_data_is_left_alone_by_the_builtin() -> None:
 
 def test_the_walk_goes_into_no_folder_of_ours() -> None:
     assert {".holdfast", "failed", "datasetUpload"} == layout.SKIPPED_FOLDERS
+
+
+@pytest.mark.parametrize(
+    "time_ns", [-1_000, -286_825_166_691_717_000, -9_000_000_000_000_000_000, 9_100_000_000_123_456_000]
+)
+def test_a_name_has_its_time_also_before_1970_and_far_ahead(time_ns: int) -> None:
+    assert layout.capture_file_time_ns(f"/x/{layout.capture_file_stem(time_ns)}.capture") == time_ns

@@ -11,6 +11,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -84,10 +85,14 @@ class Watch:
 
     async def run(self) -> None:
         """Looks every `SAMPLE_S` until cancelled."""
-        self._used.append((self._clock.monotonic(), *self._cpu()))
+        self._sample()
         while True:
             await self._clock.sleep(SAMPLE_S)
             self._look()
+
+    def _sample(self) -> None:
+        with suppress(OSError):  # no descriptor is free to read it
+            self._used.append((self._clock.monotonic(), *self._cpu()))
 
     def load(self) -> Load:
         """Returns how busy the process and the computer were in the last minute."""
@@ -99,7 +104,7 @@ class Watch:
 
     def _look(self) -> None:
         now_s = self._clock.monotonic()
-        self._used.append((now_s, *self._cpu()))
+        self._sample()
         load = self.load()
         fell: dict[Bottleneck, list[tuple[Watched, float]]] = {}
         for watched in self._running():

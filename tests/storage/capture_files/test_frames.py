@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
-from hypothesis import given, settings
+from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from viam.proto.app.datasync import DataCaptureMetadata, SensorData, SensorMetadata
 from viam.proto.common import GetReadingsResponse
@@ -60,7 +61,7 @@ def test_a_varint_is_read_back_whatever_follows(value: int, behind: bytes) -> No
 
 
 @given(st.lists(READINGS, max_size=5))
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_plain_protobuf_reads_our_files_and_passes_over_the_checks(readings: list[dict[str, Any]]) -> None:
     header = samples.metadata(tags=("a", "b"))
     written = [samples.message(number, values) for number, values in enumerate(readings)]
@@ -78,3 +79,14 @@ def test_a_response_is_wrapped_without_being_decoded() -> None:
     response.readings["t"].number_value = 1.5
     payload = Struct.FromString(frames.readings_payload(response.SerializeToString()))
     assert dict(payload["readings"]) == {"t": 1.5}  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "time_ns", [0, 1, -1, -1_000_000_000, -286_825_166_691_717_702, 1 - (1 << 63), (1 << 63) - 1]
+)
+def test_a_time_is_that_of_protobuf_also_before_1970(time_ns: int) -> None:
+    read = Timestamp.FromString(frames.timestamp(time_ns))
+    assert read.seconds * 1_000_000_000 + read.nanos == time_ns
+    assert 0 <= read.nanos < 1_000_000_000
+    message = SensorData.FromString(frames.tabular_message(time_ns, time_ns, b""))
+    assert message.metadata.time_received == read

@@ -11,7 +11,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, SensorMetadata
 
@@ -33,7 +33,7 @@ def flipped(data: bytes, *bits: int) -> bytes:
 
 
 @given(st.lists(READINGS, max_size=5), st.text(max_size=10))
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_a_file_is_read_back_as_it_was_written(readings: list[dict[str, Any]], name: str) -> None:
     header = samples.metadata(name)
     written = [samples.message(number, values) for number, values in enumerate(readings)]
@@ -45,7 +45,7 @@ def test_a_file_is_read_back_as_it_was_written(readings: list[dict[str, Any]], n
 
 
 @given(st.lists(READINGS, max_size=5))
-@settings(max_examples=40)
+@settings(max_examples=40, suppress_health_check=[HealthCheck.too_slow])
 def test_files_of_the_builtin_are_read_the_same(readings: list[dict[str, Any]]) -> None:
     header = samples.metadata()
     written = [samples.message(number, values) for number, values in enumerate(readings)]
