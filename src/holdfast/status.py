@@ -188,6 +188,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "link_error": link.why,
         "state": engine.store.waiting_for or rounds.state,
         "selector": rounds.selector,
+        "lock_problem": next((problem for store in engine.stores.all if (problem := store.lock_problem)), ""),
         "recovery": engine.store.recovery_state,
         "pending_files": backlog.files,
         "pending_bytes": backlog.bytes,

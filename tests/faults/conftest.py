@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import viam_server_binary
+from tests.e2e.conftest import viam_server, viam_server_binary
 
-from . import disks, faked_clock, strace
+from . import disks, faked_clock, fuse_disk, strace
 
-__all__ = ["viam_server_binary"]
+__all__ = ["viam_server", "viam_server_binary"]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -44,3 +44,9 @@ def _skip_for(reason: str | None) -> None:
 def needs_disks() -> None:
     """Skips the test where no disk can be mounted; in CI the test fails."""
     _skip_for(disks.problem())
+
+
+@pytest.fixture(scope="session")
+def needs_fuse() -> None:
+    """Skips the test where no file system in user space can be mounted; in CI the test fails."""
+    _skip_for(fuse_disk.problem())

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import ctypes
 import errno
-import fcntl
 import os
 import shutil
 import stat as status_bits
@@ -22,6 +21,7 @@ from types import TracebackType
 from typing import NamedTuple
 
 from ..errors import StorageError
+from . import locks
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Linux's function that syncs one file system, which Python does not offer; None on other systems."""
@@ -115,22 +115,27 @@ class FileSystem:
             flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
             descriptor = os.open(path, flags, FILE_MODE)
             with suppress(OSError):  # a file system without locks
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                locks.try_lock(descriptor)
             return descriptor
 
     def is_being_written(self, path: str) -> bool:
-        """Whether a living process, this one included, has `path` open since it made it with `create`."""
+        """Whether a living process, this one included, has `path` open since it made it with `create`.
+
+        Where files can't be locked, whether one has it open for writing; see `is_open_for_writing`.
+        """
         with _Translated("read", path):
             descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
+            return not locks.try_lock(descriptor, shared=True)
         except OSError:
-            return False
+            return self.is_open_for_writing(path)
         finally:
             os.close(descriptor)
-        return False
+
+    def is_open_for_writing(self, path: str) -> bool:
+        """Whether a process has `path` open for writing, as far as `locks.is_open_for_writing` can tell."""
+        with _Translated("read", path):
+            return locks.is_open_for_writing(path)
 
     def write(self, descriptor: int, path: str, data: Buffer) -> None:
         """Hands all of `data` to the operating system. When it raises, any part of it may have been written."""
@@ -212,11 +217,7 @@ class FileSystem:
     def is_in_memory(self, path: str) -> bool:
         """Whether the folder `path` is on a file system that keeps its files in memory (Linux's tmpfs)."""
         with _Translated("read", path):
-            here = os.lstat(path)
-            with open("/proc/self/mountinfo", "rb") as mounts:
-                device = f"{os.major(here.st_dev)}:{os.minor(here.st_dev)}".encode()
-                rows = (line.split() for line in mounts)
-                return any(row[2] == device and row[row.index(b"-") + 1] == b"tmpfs" for row in rows)
+            return locks.file_system_of(os.lstat(path).st_dev) == b"tmpfs"
 
     def is_private(self, path: str) -> bool:
         """Whether `path` is a folder that belongs to this user and that no other user has access to."""

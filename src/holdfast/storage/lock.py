@@ -1,6 +1,10 @@
-"""The lock that keeps two data managers out of one capture folder: an advisory lock on `.holdfast/lock.prog`.
+"""The lock that keeps two data managers out of one capture folder.
 
-The kernel releases it when its owner dies, however it dies, so it is never stale. The file stays; it has the
+It is two advisory locks at once: one on `.holdfast/lock.prog`, which holds wherever the file system's locks reach,
+and one of this machine (`base.locks.try_lock_here`), which holds also while the file system has none. Who finds
+either of them taken does not get the folder. A lock that can't be had keeps nobody out, and nobody from the folder.
+
+The kernel releases both when their owner dies, however it dies, so they are never stale. The file stays; it has the
 owner's process id, for people and for the status.
 
 Blocks on the disk. Not thread-safe.
@@ -8,13 +12,16 @@ Blocks on the disk. Not thread-safe.
 
 from __future__ import annotations
 
-import fcntl
 import os
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 
+from ..base import locks
 from ..base.filesystem import FILE_MODE, FileSystem
 from ..errors import StorageError
 from . import layout
+
+MAX_FAILURES = 10
+"""How often the disk may fail before the lock is taken without the file system's part in it."""
 
 
 class FolderLock:
@@ -22,33 +29,36 @@ class FolderLock:
 
     def __init__(self, files: FileSystem, capture_dir: str) -> None:
         self._files = files
+        self._folder = capture_dir
         self._path = layout.state_path(capture_dir, "lock")
-        self._descriptor: int | None = None
+        self._failures = 0
+        self._held: ExitStack | None = None
+        self.problem = ""
+        """Whom the lock can't keep out, and why, as of the last try; empty if there is nothing to say."""
 
     def try_acquire(self) -> bool:
         """Takes the lock if it is free, and returns whether it is ours. Never waits for another process.
 
-        Raises StorageError if the folder can't be written or its file system has no locks.
+        Raises StorageError if the folder can't be written, or if the disk fails; when that goes on, the lock is
+        taken without the file system's part in it, which `problem` then says.
         """
-        if self._descriptor is not None:
+        if self._held is not None:
             return True
         self._files.make_folder(os.path.dirname(self._path))
-        try:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        except OSError as error:
-            raise StorageError("lock", self._path, error) from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            return False
-        except OSError as error:
-            os.close(descriptor)
-            raise StorageError("lock", self._path, error) from error
-        self._descriptor = descriptor
-        with suppress(OSError):  # a full disk must not keep us from the lock, since sync frees the disk
-            os.ftruncate(descriptor, 0)
-            os.write(descriptor, f"{os.getpid()}\n".encode())
+        with ExitStack() as opened:
+            try:
+                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+                opened.callback(os.close, descriptor)
+                if not self._try_lock_file(descriptor):
+                    return False
+            except OSError as error:
+                raise StorageError("lock", self._path, error) from error
+            if not self._try_lock_machine(descriptor, opened):
+                return False
+            with suppress(OSError):  # a full disk must not keep us from the lock, since sync frees the disk
+                os.ftruncate(descriptor, 0)
+                os.write(descriptor, f"{os.getpid()}\n".encode())
+            self._held = opened.pop_all()
         return True
 
     def owner(self) -> str:
@@ -60,6 +70,31 @@ class FolderLock:
 
     def release(self) -> None:
         """Releases the lock; does nothing if it is not held."""
-        if self._descriptor is not None:
-            os.close(self._descriptor)
-            self._descriptor = None
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+    def _try_lock_file(self, descriptor: int) -> bool:
+        self.problem = ""
+        try:
+            return locks.try_lock(descriptor)
+        except OSError as error:
+            self._failures += 1
+            if self._failures < MAX_FAILURES and not locks.has_no_locks(error):
+                raise
+            self.problem = (
+                f"the file system of {self._folder} has no locks ({error.strerror}): a second data "
+                "manager is kept out only if it is on this machine, of the same user and in no other container"
+            )
+            return True
+
+    def _try_lock_machine(self, descriptor: int, opened: ExitStack) -> bool:
+        try:
+            return locks.try_lock_here(descriptor, opened)
+        except OSError as error:
+            if self.problem:
+                self.problem = (
+                    f"neither the file system of {self._folder} nor this machine has locks "
+                    f"({error.strerror}): nothing keeps a second data manager out"
+                )
+            return True

@@ -87,6 +87,11 @@ class Store:
         self.limits.configure(rules)
 
     @property
+    def lock_problem(self) -> str:
+        """Whom the folder's lock can't keep out, and why; empty if there is nothing to say."""
+        return self._lock.problem
+
+    @property
     def owned(self) -> bool:
         """Whether the folder is ours: locked, and its ledger attached. Only then may its files be sent."""
         return not self.waiting_for
@@ -154,6 +159,8 @@ class Store:
             self.waiting_for = await self._try_to_own()
             self._tried.set()
             if self.owned:
+                if self.lock_problem:
+                    logger.warning("%s; see to it that no other one uses the folder", self.lock_problem)
                 return
             logger.warning("%s; capture goes on, sync waits", self.waiting_for)
             await self._clock.sleep(_LOCK_POLL_S)
