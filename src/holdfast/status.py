@@ -5,6 +5,7 @@ It is built of what the parts know already. It starts no call and reads no disk.
 
 from __future__ import annotations
 
+import itertools
 import os
 import time
 from collections.abc import Iterable, Mapping
@@ -23,6 +24,8 @@ from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
 from .storage.sequence_files import rfc3339
 from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
+
+_MOST_HELD_OPEN = 10
 
 
 def status(manager: Manager) -> dict[str, Any]:
@@ -197,12 +200,18 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "time_left_s": _time_left_s(backlog.bytes, rate),
         "in_flight": rounds.in_flight,
         "retrying": delivery.retrying,
+        "held_open": _held_open(delivery.retries.held_open),
         "failed_files": engine.uplink.quarantined.files,
         "failed_bytes": engine.uplink.quarantined.bytes,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
         "last_error": delivery.last_error or "",
         "draining": [store.capture_dir for store in engine.stores.draining],
     }
+
+
+def _held_open(holders: Mapping[str, str]) -> dict[str, Any]:
+    first = itertools.islice(holders.items(), _MOST_HELD_OPEN)
+    return {"count": len(holders), "first": [{"path": path, "by": by} for path, by in first]}
 
 
 def _age_s(clock: Clock, time_ns: float | None) -> float | None:

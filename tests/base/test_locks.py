@@ -136,15 +136,15 @@ def test_two_that_find_different_places_usable_exclude_each_other(
 
 
 @contextmanager
-def another_process_with(path: Path, how: str) -> Iterator[None]:
-    """Another process that holds what the expression `how` opens, until the block ends."""
+def another_process_with(path: Path, how: str) -> Iterator[int]:
+    """Another process that holds what the expression `how` opens, until the block ends; yields its id."""
     program = f"import mmap, os, sys; path = sys.argv[1]; held = {how}; print(flush=True); sys.stdin.read()"
     with subprocess.Popen(
         [sys.executable, "-c", program, str(path)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
-        yield
+        yield process.pid
         process.communicate()
 
 
@@ -163,8 +163,10 @@ def test_a_file_that_another_process_has_open_for_writing_is_told_from_others(
 ) -> None:
     path = tmp_path / "log"
     path.write_bytes(bytes(mmap.PAGESIZE))
-    with another_process_with(path, how):
+    with another_process_with(path, how) as pid:
         assert FileSystem().is_open_for_writing(str(path)) is for_writing
+        seen = FileSystem().writer_of(str(path))
+        assert seen.endswith(f" ({pid})") if for_writing else not seen
     assert not FileSystem().is_open_for_writing(str(path))
 
 

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import os
 import random
 import socket
+import sys
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -145,6 +148,56 @@ async def test_a_refused_file_of_any_name_is_kept_and_retried_and_forges_no_log(
         assert f"a{ESCAPED}.txt" in log
         assert not [line for line in log.split("\n") if line.startswith("2026-11-29T00:00:00Z")]
         assert not [line for line in log.split("\n") if "forged" in line and "\x1b" in line]
+
+
+_LOGGER = """
+import sys
+with open(sys.argv[1], "a", buffering=1) as log:
+    for line in sys.stdin:
+        log.write(line)
+        print(flush=True)
+"""
+
+
+async def test_the_file_of_a_logger_that_keeps_it_open_is_sent_once_and_whole_when_it_is_closed(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    folder = tmp_path / "logs"
+    folder.mkdir()
+    log, rotated = folder / "app.log", folder / "app.log.1"
+    rotated.write_text("of yesterday\n")
+
+    def is_left_alone() -> bool:
+        return time.time() - log.stat().st_mtime > 0.3
+
+    async with a_machine(viam_server, tmp_path) as machine:
+        logger = await asyncio.create_subprocess_exec(
+            sys.executable, "-c", _LOGGER, str(log), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+        )
+        assert logger.stdin is not None and logger.stdout is not None
+        try:
+            await machine.start(additional_sync_paths=[str(folder)])
+            for line in ("first", "second"):
+                logger.stdin.write(f"{line}\n".encode())
+                await logger.stdout.readline()
+                status = await machine.until_status(
+                    lambda status: status["sync"]["held_open"]["count"] == 1, "the log is known to be held open"
+                )
+            (held,) = status["sync"]["held_open"]["first"]
+            assert held["path"] == str(log) and held["by"].endswith(f" ({logger.pid})")
+            await until(lambda: not rotated.exists() and is_left_alone(), "it is ready, and the other is delivered")
+            report = await machine.command(command="sync")
+            assert report["held_open"] == [str(log)] and report["failed"] == []
+            assert log.read_text() == "first\nsecond\n"
+            logger.stdin.write(b"last\n")
+        finally:
+            logger.stdin.close()
+            await logger.wait()
+        await until(is_left_alone, "the log is ready to be sent")
+        await machine.command(command="sync")
+        assert not log.exists()
+        assert [data for about, data in machine.files if about.file_name == str(log)] == [b"first\nsecond\nlast\n"]
+        assert machine.server.log_text().count("has it open for writing") == 1
 
 
 def builtin(machine: Machine) -> dict[str, Any]:

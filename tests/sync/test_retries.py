@@ -4,7 +4,14 @@ import itertools
 
 import pytest
 
-from holdfast.sync.retries import MAX_FILES, MAX_FILES_PER_CALL, MAX_UNITS, SUSPECT_AFTER_CUTS, Retries
+from holdfast.sync.retries import (
+    HELD_OPEN_S,
+    MAX_FILES,
+    MAX_FILES_PER_CALL,
+    MAX_UNITS,
+    SUSPECT_AFTER_CUTS,
+    Retries,
+)
 from tests.fakes import FakeClock
 
 
@@ -95,3 +102,27 @@ async def test_of_a_folder_that_waits_as_a_whole_one_file_is_tried_ever_more_sel
     await clock.advance(3600)
     retries.note_success([example])
     assert len(retries.due()) == MAX_UNITS - 100, "the others go when one has gone well"
+
+
+async def test_a_file_that_is_held_open_waits_a_minute_each_time_and_blocks_no_other(clock: FakeClock) -> None:
+    retries = Retries(clock)
+    for _ in range(3):
+        retries.note_held_open("/a/log", "rsyslogd (812)")
+        assert not retries.is_due("/a/log") and retries.is_due("/a/other")
+        await clock.advance(HELD_OPEN_S)
+        assert retries.is_due("/a/log") and retries.due() == ["/a/log"]
+    assert retries.held_open == {"/a/log": "rsyslogd (812)"} and retries.holder("/a/log") == "rsyslogd (812)"
+    retries.note_success(["/a/log"])
+    assert not retries.held_open and not retries.holder("/a/log") and len(retries) == 0
+
+
+def test_files_that_are_held_open_are_remembered_up_to_a_bound(clock: FakeClock) -> None:
+    retries = Retries(clock)
+    for _ in range(2):
+        for number in range(2 * MAX_UNITS):
+            retries.note_held_open(f"/a/{number}", "mongod (7)")
+    assert len(retries) == len(retries.held_open) == MAX_UNITS
+    assert retries.is_due("/a/other")
+    retries.forget(list(retries.held_open))
+    retries.note_failure(["/a/1"])
+    assert retries.is_due("/a/2"), "the bound is free again"

@@ -49,6 +49,7 @@ async def test_a_line_tells_what_went_by_sync_path(rig: Rig, caplog: pytest.LogC
 
 
 async def test_nothing_happened_nothing_is_said(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
+    rig.add("/data/log", Outcome.HELD_OPEN)
     await rig.clock.advance(10 * OFTEN_S)
     assert caplog.messages == []
 

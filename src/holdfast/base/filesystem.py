@@ -137,6 +137,11 @@ class FileSystem:
         with _Translated("read", path):
             return locks.is_open_for_writing(path)
 
+    def writer_of(self, path: str) -> str:
+        """Returns a process that has `path` open for writing; see `locks.writer_of`."""
+        with _Translated("read", path):
+            return locks.writer_of(path)
+
     def write(self, descriptor: int, path: str, data: Buffer) -> None:
         """Hands all of `data` to the operating system. When it raises, any part of it may have been written."""
         view = memoryview(data)

@@ -15,7 +15,7 @@ import os
 import signal
 import stat
 import struct
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 
 _NO_FLOCK = frozenset({errno.ENOLCK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL})
 """What file systems without `flock` answer, and network file systems while their server has no locks."""
@@ -97,6 +97,20 @@ def is_open_for_writing(path: str) -> bool:
     return False
 
 
+def writer_of(path: str) -> str:
+    """Returns the name and id of a process that has `path` open for writing, such as "rsyslogd (812)".
+
+    Empty if none is seen: what other users and containers have open may be hidden, and so is what is only mapped.
+    """
+    real = os.path.realpath(path)
+    for process in filter(str.isdecimal, os.listdir("/proc")):
+        folder = os.path.join("/proc", process)
+        with suppress(OSError):  # it has ended, or is of another user
+            if any(_is_writer(folder, descriptor, real) for descriptor in os.listdir(os.path.join(folder, "fd"))):
+                return f"{_read(folder, 'comm').strip()} ({process})"
+    return ""
+
+
 def file_system_of(device: int) -> bytes:
     """Returns the type of the file system with this number, such as b"ext4"; empty if no mount has the number."""
     number = f"{os.major(device)}:{os.minor(device)}".encode()
@@ -123,3 +137,19 @@ def _try_lock_bytes(descriptor: int, which: tuple[int, int], *, shared: bool = F
     except BlockingIOError:
         return False
     return True
+
+
+def _is_writer(process: str, descriptor: str, path: str) -> bool:
+    """Whether a descriptor of a process, which is named by its folder in `/proc`, writes to `path`."""
+    try:
+        if os.readlink(os.path.join(process, "fd", descriptor)) != path:
+            return False
+        rows = dict(line.split(":", 1) for line in _read(process, "fdinfo", descriptor).splitlines() if ":" in line)
+    except OSError:  # it was closed
+        return False
+    return int(rows["flags"], 8) & os.O_ACCMODE != os.O_RDONLY
+
+
+def _read(*parts: str) -> str:
+    with open(os.path.join(*parts), encoding="utf-8", errors="surrogateescape") as file:
+        return file.read()

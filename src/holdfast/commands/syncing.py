@@ -44,6 +44,7 @@ def _figures(report: SyncReport) -> dict[str, Any]:
         "pending": report.pending,
         "failed_count": report.failed.count,
         "failed": report.failed.first,
+        "held_open": report.held_open.first,
         "too_recent": report.too_recent,
         "last_error": report.last_error,
     }

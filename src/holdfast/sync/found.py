@@ -16,8 +16,15 @@ class Outcome(Enum):
     QUARANTINED = "quarantined"
     WAITING = "waiting"
     """The file stays, and is tried again."""
+    HELD_OPEN = "held open"
+    """The file stays as long as another process has it open for writing."""
     GONE = "gone"
     """The file is not there any more, or something else has claimed it: the limits, or an upload by command."""
+
+    @property
+    def stays(self) -> bool:
+        """Whether the file is where it was, and sync still has to do with it."""
+        return self in (Outcome.WAITING, Outcome.HELD_OPEN)
 
 
 class Found(NamedTuple):

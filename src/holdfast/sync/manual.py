@@ -31,13 +31,15 @@ CommandError."""
 class SyncReport:
     """What a manual sync has done so far; it is final when `sync_now` or `sync_files` of `Rounds` returns.
 
-    `failed` and `too_recent` name at most a hundred files each. Belongs to the event loop.
+    `failed`, `held_open` and `too_recent` name at most a hundred files each. Belongs to the event loop.
     """
 
     files: int = 0
     bytes: int = 0
     quarantined: int = 0
     failed: Listed[str] = field(default_factory=Listed)
+    held_open: Listed[str] = field(default_factory=Listed)
+    """Files that stay since another process has them open for writing."""
     too_recent: list[str] = field(default_factory=list)
     seconds: float = 0.0
     last_error: str = ""
@@ -65,6 +67,8 @@ class SyncReport:
             self.quarantined += 1
         elif outcome is Outcome.WAITING:
             self.failed.add(found.path)
+        elif outcome is Outcome.HELD_OPEN:
+            self.held_open.add(found.path)
         self.note_ended()
 
     def note_too_recent(self, paths: Sequence[str]) -> None:

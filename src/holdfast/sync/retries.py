@@ -1,4 +1,5 @@
-"""Remembers what failed and when it is tried again, and which files may be cutting the link.
+"""Remembers what failed or is held open by another process, when it is tried again, and which files may be cutting
+the link.
 
 Files that failed in one call wait together, as a unit. At most `MAX_FILES` files and `MAX_UNITS` units are
 remembered; beyond that, the folder of a file that fails waits as a whole. When the time of such a folder comes, one
@@ -24,6 +25,8 @@ MAX_UNITS = 1_000
 SUSPECT_AFTER_CUTS = 3
 """After how many cuts in a row a file may be what cuts the link."""
 MAX_FILES_PER_CALL = 512
+HELD_OPEN_S = 60.0
+"""How long until a file is looked at again that another process had open for writing."""
 
 
 @dataclass
@@ -38,6 +41,8 @@ class _Wait:
     """How many files of the unit still wait; 0 for a folder."""
     example: str = ""
     """The file of a folder that failed last; empty for a unit, and when that file waits no more."""
+    holder: str = ""
+    """What has the file open for writing; empty for what failed."""
 
 
 class Retries:
@@ -99,6 +104,26 @@ class Retries:
         for path in paths:
             self._files[path] = wait
         return wait_s
+
+    def note_held_open(self, path: str, holder: str) -> None:
+        """Notes that `holder`, a process, has the file open for writing. It is tried again after `HELD_OPEN_S`, or
+        at once beyond the bound of units."""
+        self.forget([path])
+        if self._units < MAX_UNITS:
+            self._units += 1
+            self._files[path] = _Wait(
+                unit_backoff(), 0, self._clock.monotonic() + HELD_OPEN_S, files=1, holder=holder
+            )
+
+    def holder(self, path: str) -> str:
+        """Returns what had the file open for writing when it was last tried; empty if nothing had."""
+        wait = self._files.get(path)
+        return wait.holder if wait is not None else ""
+
+    @property
+    def held_open(self) -> dict[str, str]:
+        """The files that other processes had open for writing when they were last tried, each with its holder."""
+        return {path: wait.holder for path, wait in self._files.items() if wait.holder}
 
     def note_success(self, paths: Iterable[str]) -> None:
         """Notes that calls with these files succeeded: neither they nor their folders wait any more."""

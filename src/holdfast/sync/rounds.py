@@ -28,7 +28,7 @@ from ..storage.store import Store, store_of
 from .cloud.link import Link
 from .delivery.delivery import Delivery
 from .delivery.lanes import Lanes, Reservation
-from .found import Found, Outcome
+from .found import Found
 from .gathered import Gathered
 from .manual import Select, Selection, SyncReport
 from .summary import Summary
@@ -367,7 +367,7 @@ class Rounds:
         for outcome, founds in upload.founds_by_outcome():
             files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
             self.summary.note_attempt(founds[0].path, outcome, files, size_bytes)
-            if outcome is not Outcome.WAITING:
+            if not outcome.stays:
                 self.backlog.subtract_departed(files, size_bytes)
                 self._listings.subtract_departed(founds[0].folder, files, size_bytes)
         self._under_way.end_upload(upload)

@@ -55,6 +55,8 @@ class Summary:
 
     def note_attempt(self, path: str, outcome: Outcome, files: int, size_bytes: int) -> None:
         """Notes the outcome of an attempt with so many files of the folder in which `path` lies."""
+        if outcome is Outcome.HELD_OPEN:  # the status has these
+            return
         total = self._totals.setdefault(self._path_of(path), _PathTotals())
         if outcome is Outcome.DELIVERED:
             total.files += files

@@ -190,11 +190,14 @@ def eager_threads() -> Iterator[None]:
 def test_several_threads_settle_more_files_than_are_remembered() -> None:
     ledger = SimpleNamespace(acknowledged_of=lambda *_: WHOLE, forget_file=lambda _: None)
     store = cast(Store, SimpleNamespace(ledger=ledger, let_go=lambda *_: None))
-    settlements = Settlements(FileSystem())
+    files = SimpleNamespace(
+        is_open_for_writing=lambda _: False, stat=lambda path: SimpleNamespace(st_size=1, st_mtime_ns=int(path))
+    )
+    settlements = Settlements(cast(FileSystem, files))
 
     def settle(first: int) -> None:
         for number in range(first, first + 10_000):
-            settlements.of(store, Found(f"{number}.txt", FileKind.ARBITRARY, 1, number, number)).settle_file()
+            settlements.of(store, Found(str(number), FileKind.ARBITRARY, 1, number, number)).settle_file()
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(settle, range(0, 80_000, 10_000)))

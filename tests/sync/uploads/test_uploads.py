@@ -82,6 +82,22 @@ async def test_a_file_under_a_sync_path_arrives_with_its_labels_and_goes_as_with
     assert world.ledger.files == FileCounts(delivered=1, delivered_bytes=300_000)
 
 
+async def test_a_file_that_a_process_holds_open_is_uploaded_when_it_is_asked_for_and_stays_until_it_is_closed(
+    world: World, uploads: Uploads
+) -> None:
+    candidate = synced(world, "log", b"one")
+    path = Path(candidate.path)
+    held = os.open(path, os.O_WRONLY)
+    await uploads.upload_file(candidate, LABELS)
+    assert (await world.rounds.sync_now()).held_open.first == [candidate.path]
+    os.close(held)
+    assert path.exists()
+    await world.rounds.sync_now()
+    assert not path.exists()
+    assert [content for _, content in world.arrived.files] == [b"one"]
+    assert world.ledger.files == FileCounts(delivered=1, delivered_bytes=3)
+
+
 async def test_a_file_elsewhere_stays_where_it_is_and_counts_nowhere(world: World, uploads: Uploads) -> None:
     candidate = elsewhere(world)
     await uploads.upload_file(candidate, Labels())

@@ -72,7 +72,7 @@ class Delivery:
     @property
     def retrying(self) -> int:
         """How many files failed and wait for their next attempt."""
-        return len(self.retries)
+        return len(self.retries) - len(self.retries.held_open)
 
     def is_due(self, found: Found) -> bool:
         """Whether scheduled sync should try `found` now."""
@@ -172,7 +172,10 @@ class Delivery:
             return Outcome.WAITING
         except StorageError as error:
             return await self._unusable(settlement, error)
-        self.retries.note_success([found.path])
+        if outcome is Outcome.HELD_OPEN:
+            await self._note_held_open(found)
+        else:
+            self.retries.note_success([found.path])
         return outcome
 
     async def _send_sequence(self, settlement: Settlement, wait: bool) -> Outcome:
@@ -187,16 +190,26 @@ class Delivery:
     async def _send_file(self, settlement: Settlement, wait: bool) -> Outcome:
         found = settlement.found
         if settlement.acknowledged != WHOLE:
+            if await in_thread(settlement.is_held_open):
+                return Outcome.HELD_OPEN
             try:
                 await self._sender.send_file(found, partial(self._file_messages, settlement), wait=wait)
             except CloudError as error:
                 if not self._is_refused(found, error, found.folder):
                     raise
                 return await in_thread(settlement.quarantine_refused_file, str(error))
-            if not await in_thread(settlement.is_unchanged):
-                logger.info("%s changed while it was sent; it is sent again whole", found.path)
-                return Outcome.WAITING
-        return await in_thread(settlement.settle_file)
+        outcome = await in_thread(settlement.settle_file)
+        if outcome is Outcome.WAITING:
+            logger.info("%s changed while it was sent; it is sent again whole", found.path)
+        return outcome
+
+    async def _note_held_open(self, found: Found) -> None:
+        """Notes that a process has a file open for writing; says so, and which process it is, when that is new."""
+        holder = self.retries.holder(found.path)
+        if not holder:
+            holder = await in_thread(self._files.writer_of, found.path) or "a process"
+            logger.info("%s stays as long as %s has it open for writing", found.path, holder)
+        self.retries.note_held_open(found.path, holder)
 
     def _file_messages(self, settlement: Settlement) -> Iterator[bytes]:
         found = settlement.found

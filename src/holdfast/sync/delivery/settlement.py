@@ -128,20 +128,33 @@ class Settlement:
         self._ended.add(self.found)
         return Outcome.QUARANTINED
 
+    def is_held_open(self) -> bool:
+        """Whether a process has the file open for writing, as far as that can be told."""
+        return self._files.is_open_for_writing(self.found.path)
+
     def settle_file(self) -> Outcome:
-        """Counts and removes an arbitrary file that the cloud has."""
+        """Counts and removes an arbitrary file that the cloud has.
+
+        One that has changed since it was found stays, to be sent again. So does one that a process has open for
+        writing; that the cloud has it is remembered.
+        """
         store, found = self.store, self.found
         if self.acknowledged != WHOLE:
+            if self._has_changed():
+                return Outcome.WAITING
             store.ledger.count_file_delivered(found.path, found.size_bytes, found.modified_ns)
+        if self.is_held_open():
+            return Outcome.HELD_OPEN
+        if self._has_changed():  # since it was found, or by a process that has closed it
+            return Outcome.WAITING
         store.let_go(found.path, found.size_bytes)
         store.ledger.forget_file(found.path)
         self._ended.add(self.found)
         return Outcome.DELIVERED
 
-    def is_unchanged(self) -> bool:
-        """Whether an arbitrary file is still as it was found."""
+    def _has_changed(self) -> bool:
         status = self._files.stat(self.found.path)
-        return (status.st_size, status.st_mtime_ns) == (self.found.size_bytes, self.found.modified_ns)
+        return (status.st_size, status.st_mtime_ns) != (self.found.size_bytes, self.found.modified_ns)
 
     def note_vanished(self) -> None:
         """Counts an arbitrary file that does not exist any more as vanished, unless it was settled a moment ago."""

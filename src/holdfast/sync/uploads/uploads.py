@@ -31,7 +31,7 @@ from ..cloud.verdicts import Verdict, verdict
 from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
 from ..delivery.sender import Sender
 from ..delivery.settlement import Settlement, Settlements
-from ..found import Found
+from ..found import Found, Outcome
 from .candidates import Candidate
 from .kept import keep, path_for, remove_unfinished
 from .open_file import OpenFile
@@ -84,7 +84,8 @@ class Uploads:
         self._tidy: set[str] = set()
 
     async def upload_file(self, candidate: Candidate, labels: Labels) -> Uploaded:
-        """Uploads a candidate. If it lies under a sync path, it is deleted when the cloud has it.
+        """Uploads a candidate. If it lies under a sync path, it is deleted when the cloud has it; not before any
+        process that has it open for writing has closed it.
 
         Raises NotUploadedError if it was not uploaded, and NotConnectedError without a link. When cancelled, the
         upload ends too; if the file is just being deleted, that is finished first.
@@ -220,11 +221,15 @@ def _claimed(store: Store, path: str) -> Iterator[None]:
 
 
 def _settle(file: OpenFile, settlement: Settlement) -> None:
-    """Counts and removes a file that the cloud has, unless another file has its name by now. Blocks."""
+    """Counts and removes a file that the cloud has, unless another file has its name by now. One that stays is left
+    to sync. Blocks."""
     if not file.has_its_name():
         return
     try:
-        settlement.settle_file()
+        if settlement.settle_file() is Outcome.HELD_OPEN:
+            logger.info(
+                "%s: it is uploaded, and stays as long as a process has it open for writing", file.found.path
+            )
     except StorageError as error:
         logger.warning("%s: it is uploaded, but can't be deleted: %s", file.found.path, error)
 
