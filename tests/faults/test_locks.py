@@ -13,8 +13,10 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.lock import MAX_FAILURES, FolderLock
-from tests.e2e.machines import Servers, a_machine, all_but_in_flight, readings_of
+from tests.e2e.machines import Servers, a_machine, all_but_in_flight, readings_of, until
+from tests.sync.conftest import metadata, reading, write_capture_file
 
+from .disks import MEBIBYTE, ext4
 from .fuse_disk import fuse_disk
 
 _HOLD = """
@@ -162,3 +164,29 @@ async def test_on_a_file_system_without_locks_data_is_captured_and_delivered_and
             problem = (await machine.status())["sync"]["lock_problem"]
             assert problem.startswith(f"the file system of {machine.capture_dir} has no locks (No locks available)")
             assert f"{problem}; see to it that no other one uses the folder" in machine.server.log_text()
+
+
+@pytest.mark.usefixtures("needs_disks")
+async def test_on_a_disk_that_was_full_before_the_first_start_sync_frees_it(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    """There is no room for anything of ours, not even a folder."""
+    with ext4(tmp_path / "disk", 8 * MEBIBYTE) as disk:
+        async with a_machine(viam_server, tmp_path) as machine:
+            machine.capture_dir = disk.folder / "captured"
+            numbers = [float(number) for number in range(1000)]
+            left = write_capture_file(
+                machine.capture_dir / "lidar", "9999-a", [reading(number) for number in numbers], metadata()
+            )
+            disk.fill()
+            with pytest.raises(OSError, match="No space left"):
+                (machine.capture_dir / ".holdfast").mkdir()
+            await machine.start(capture_dir=str(machine.capture_dir))
+            await until(lambda: not left.exists(), "the file is delivered and deleted")
+            assert [each.data["readings"]["n"] for each in machine.of("lidar")] == numbers
+            assert "has no room for a lock" in (await machine.status())["sync"]["lock_problem"]
+            await disk.free()
+            machine.capture_dir.joinpath("note.txt").write_text("x")
+            await machine.until_status(
+                lambda status: status["ledger"]["state"].startswith("kept in "), "the counts are on the disk"
+            )

@@ -12,16 +12,18 @@ Blocks on the disk. Not thread-safe.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import ExitStack, suppress
 
 from ..base import locks
-from ..base.filesystem import FILE_MODE, FileSystem
+from ..base.filesystem import FILE_MODE, FOLDER_MODE, FileSystem
 from ..errors import StorageError
 from . import layout
 
 MAX_FAILURES = 10
 """How often the disk may fail before the lock is taken without the file system's part in it."""
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class FolderLock:
@@ -33,33 +35,27 @@ class FolderLock:
         self._path = layout.state_path(capture_dir, "lock")
         self._failures = 0
         self._held: ExitStack | None = None
+        self._without_machine = ""
         self.problem = ""
         """Whom the lock can't keep out, and why, as of the last try; empty if there is nothing to say."""
 
     def try_acquire(self) -> bool:
         """Takes the lock if it is free, and returns whether it is ours. Never waits for another process.
 
-        Raises StorageError if the folder can't be written, or if the disk fails; when that goes on, the lock is
-        taken without the file system's part in it, which `problem` then says.
+        Raises StorageError if the folder can't be used, or if the disk fails; when that goes on, the lock is taken
+        without the file system's part in it.
         """
         if self._held is not None:
             return True
-        self._files.make_folder(os.path.dirname(self._path))
+        self._files.make_folder(self._folder)
         with ExitStack() as opened:
             try:
-                descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-                opened.callback(os.close, descriptor)
-                if not self._try_lock_file(descriptor):
-                    return False
+                is_free = self._try_lock_machine(opened) and self._try_lock_file(opened)
             except OSError as error:
                 raise StorageError("lock", self._path, error) from error
-            if not self._try_lock_machine(descriptor, opened):
-                return False
-            with suppress(OSError):  # a full disk must not keep us from the lock, since sync frees the disk
-                os.ftruncate(descriptor, 0)
-                os.write(descriptor, f"{os.getpid()}\n".encode())
-            self._held = opened.pop_all()
-        return True
+            if is_free:
+                self._held = opened.pop_all()
+        return is_free
 
     def owner(self) -> str:
         """Returns the process id of the last owner, from the file; "unknown" if that can't be read."""
@@ -74,27 +70,49 @@ class FolderLock:
             self._held.close()
             self._held = None
 
-    def _try_lock_file(self, descriptor: int) -> bool:
+    def _try_lock_machine(self, opened: ExitStack) -> bool:
+        """Locks the folder, which is there also on a disk that has no room for a file."""
+        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        opened.callback(os.close, folder)
+        self._without_machine = ""
+        try:
+            return locks.try_lock_here(folder, opened)
+        except OSError as error:
+            self._without_machine = error.strerror or ""
+            return True
+
+    def _try_lock_file(self, opened: ExitStack) -> bool:
         self.problem = ""
         try:
-            return locks.try_lock(descriptor)
+            with suppress(FileExistsError):
+                os.mkdir(os.path.dirname(self._path), FOLDER_MODE)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
+        except OSError as error:
+            if error.errno not in _NO_ROOM:
+                raise
+            self._do_without(f"has no room for a lock ({error.strerror})")  # sync is what frees it
+            return True
+        opened.callback(os.close, descriptor)
+        try:
+            if not locks.try_lock(descriptor):
+                return False
         except OSError as error:
             self._failures += 1
             if self._failures < MAX_FAILURES and not locks.has_no_locks(error):
                 raise
-            self.problem = (
-                f"the file system of {self._folder} has no locks ({error.strerror}): a second data "
-                "manager is kept out only if it is on this machine, of the same user and in no other container"
-            )
-            return True
+            self._do_without(f"has no locks ({error.strerror})")
+        with suppress(OSError):
+            os.ftruncate(descriptor, 0)
+            os.write(descriptor, f"{os.getpid()}\n".encode())
+        return True
 
-    def _try_lock_machine(self, descriptor: int, opened: ExitStack) -> bool:
-        try:
-            return locks.try_lock_here(descriptor, opened)
-        except OSError as error:
-            if self.problem:
-                self.problem = (
-                    f"neither the file system of {self._folder} nor this machine has locks "
-                    f"({error.strerror}): nothing keeps a second data manager out"
-                )
-            return True
+    def _do_without(self, why: str) -> None:
+        """Says whom the lock does not keep out, since the file system has no part in it."""
+        if self._without_machine:
+            rest = f", nor has this machine ({self._without_machine}): nothing keeps a second data manager out"
+        else:
+            rest = (
+                ": a second data manager is kept out only if it is on this machine, of the same user and in no "
+                "other container"
+            )
+        self.problem = f"the file system of {self._folder} {why}{rest}"

@@ -228,7 +228,8 @@ def _settle(file: OpenFile, settlement: Settlement) -> None:
     try:
         if settlement.settle_file() is Outcome.HELD_OPEN:
             logger.info(
-                "%s: it is uploaded, and stays as long as a process has it open for writing", file.found.path
+                "%s: it is uploaded, and stays as long as a process has it open for writing",
+                file.found.path,
             )
     except StorageError as error:
         logger.warning("%s: it is uploaded, but can't be deleted: %s", file.found.path, error)
