@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import re
+import sys
 from contextlib import suppress
 
 from holdfast.config import Host
@@ -25,7 +26,16 @@ def find_host() -> Host:
     own = ""
     with suppress(OSError):  # it was deleted
         own = os.getcwd()
-    return Host.of(os.environ, _working_folder(_viam_server()), _module_folders(own) if own else ())
+    module_folders = _module_folders(own) if own else ()
+    return Host.of(os.environ, _working_folder(_viam_server()), module_folders, _code_folders())
+
+
+def _code_folders() -> tuple[str, ...]:
+    """Returns the folders with the module's code: all of an unpacked archive, some of a checkout."""
+    if getattr(sys, "frozen", False):
+        return (os.path.dirname(os.path.dirname(os.path.realpath(sys.executable))),)
+    checkout = os.path.dirname(os.path.dirname(os.path.realpath(__file__)))
+    return tuple(os.path.join(checkout, name) for name in ("module", "src"))
 
 
 def _viam_server() -> int:

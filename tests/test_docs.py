@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 FAULTS = ROOT / "tests" / "faults"
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), FAULTS / "README.md"])
 MODEL_PAGE = "holdfast_data-manager_durable.md"
-NOT_ATTRIBUTES = {"problems", "memory_dir", "limits", "off_methods", "paths", "former_folders"}
+NOT_ATTRIBUTES = {"problems", "protected", "memory_dir", "limits", "off_methods", "paths", "former_folders"}
 RENAMED = {
     "methods": "capture_methods",
     "flush_interval_s": "capture_flush_interval_ms",

@@ -188,8 +188,8 @@ class Manager:
 
     @property
     def other_roots(self) -> tuple[str, ...]:
-        """The additional sync paths."""
-        return self.config.additional_sync_paths if self.config is not None else ()
+        """The additional sync paths that can be synced."""
+        return self.engine.uplink.rounds.additional.synced if self.engine is not None else ()
 
     @property
     def upload_roots(self) -> Sequence[str]:
@@ -203,13 +203,14 @@ class Manager:
         return await engine.uplink.rounds.sync_files(paths)
 
     async def ready_engine(self) -> Engine:
-        """Returns the engine as soon as each folder's lock was tried for.
+        """Returns the engine as soon as each folder's lock was tried for, and each sync path looked at.
 
         Raises NotReadyError while nothing can be sent even with a connection: before the first configuration, and
         while the lock of `capture_dir` is not ours.
         """
         if self.engine is not None:
-            await asyncio.gather(*(store.tried() for store in self.engine.stores.all))
+            additional = self.engine.uplink.rounds.additional
+            await asyncio.gather(additional.checked(), *(store.tried() for store in self.engine.stores.all))
         if self.engine is None:
             raise NotReadyError("can't sync yet: not configured")
         if not self.engine.store.owned:
@@ -299,6 +300,7 @@ class Manager:
             engine.uplink = self._uplink(engine.stores, config, leaving)
         sync = SyncSettings(
             additional_paths=config.additional_sync_paths,
+            protected=config.protected,
             interval_s=config.sync_interval_s,
             disabled=config.sync_disabled,
             min_age_s=config.file_last_modified_s,

@@ -44,6 +44,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "config_problems": [
             *(config.problems if config else ()),
             *(r.problem for r in manager.resolutions if r.problem),
+            *(engine.uplink.rounds.additional.problems if engine else ()),
         ],
         "unexpected_errors": [
             {
@@ -205,6 +206,9 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "failed_bytes": engine.uplink.quarantined.bytes,
         "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
         "last_error": delivery.last_error or "",
+        "additional_paths": [
+            {"path": each.path, "kind": each.kind.value, "problem": each.problem} for each in rounds.additional.all
+        ],
         "draining": [store.capture_dir for store in engine.stores.draining],
     }
 

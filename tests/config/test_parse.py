@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from holdfast import config
-from holdfast.config import ControlSensorConfig, SpaceLimits
+from holdfast.config import ControlSensorConfig, Protected, SpaceLimits
 from holdfast.errors import ConfigError
 
 from ..documented import DOCUMENTED
@@ -51,6 +51,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "local_copy": None,
         "in_memory": False,
         "memory_dir": f"/dev/shm/holdfast-{os.getuid()}-{MEMORY_NAME}",
+        "protected": Protected("/home/user", "/home/user/.viam"),
         "problems": (),
     }
 
@@ -65,8 +66,8 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         ("capture_flush_interval_ms", 250.0, "flush_interval_s", 0.25),
         ("sync_disabled", True, "sync_disabled", True),
         ("sync_interval_mins", 1.5, "sync_interval_s", 90.0),
-        ("additional_sync_paths", ["/a", "", "/b/"], "additional_sync_paths", ("/a", "/b")),
-        ("upload_roots", ["~/a", "", "/b/"], "upload_roots", ("/home/user/a", "/b")),
+        ("additional_sync_paths", ["/a", "/b/"], "additional_sync_paths", ("/a", "/b")),
+        ("upload_roots", ["~/a", "/b/"], "upload_roots", ("/home/user/a", "/b")),
         ("selective_syncer_name", "gate", "selective_syncer_name", "gate"),
         ("file_last_modified_millis", 2500.0, "file_last_modified_s", 2.5),
         ("maximum_num_sync_threads", 250.0, "maximum_num_sync_threads", 250),
@@ -165,7 +166,7 @@ def test_a_sync_interval_below_the_builtins_threshold_is_the_default(mins: float
     ("written", "expected"),
     [
         ("~/data", "/home/user/data"),
-        ("~", "/home/user"),
+        ("~/", "/home/user/.viam/capture"),
         ("/data/../other", "/other"),
         ("/data~/x", "/data~/x"),
         ("", "/home/user/.viam/capture"),

@@ -70,4 +70,4 @@ def test_the_environment_says_the_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in (("HOME", "/h"), ("VIAM_HOME", "/v"), ("VIAM_MACHINE_PART_ID", "p")):
         monkeypatch.setenv(name, value)
     found = find_host()
-    assert found == Host("/h", "/v", "p", found.working_folder, found.module_folders)
+    assert found == Host("/h", "/v", "p", found.working_folder, found.module_folders, found.code_folders)

@@ -68,6 +68,16 @@ def is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
+def place_of(path: str) -> str:
+    """Returns `path` as a walk finds it: a folder where it really is, and anything else, such as a link to a file,
+    under its own name in the folder that it really is in. Blocks on the disk."""
+    real = os.path.realpath(path)
+    if os.path.isdir(real):
+        return real
+    folder, name = os.path.split(path)
+    return os.path.join(os.path.realpath(folder), name)
+
+
 class _Translated:
     """A context that turns OSError into StorageError. It is a class, since that takes a third of the time of a
     generator-based context, and each file passes about ten of these."""
@@ -249,12 +259,16 @@ class FileSystem:
         with _Translated("delete", path):
             os.rmdir(path)
 
+    def is_readable(self, path: str) -> bool:
+        """Whether this user may read a file."""
+        return os.access(path, os.R_OK)
+
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path`, be it a broken link; False also when that can't be found out."""
         return os.path.lexists(path)
 
     def is_writable(self, path: str) -> bool:
-        """Whether this user may write to a file, or make files in a folder."""
+        """Whether this user may write to a file, or make and delete files in a folder."""
         return os.access(path, os.W_OK)
 
     def stat(self, path: str) -> os.stat_result:

@@ -6,11 +6,16 @@ either still has the work, or counts it as lost.
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures
 import threading
 import time
 from collections.abc import Callable
+from typing import Any, TypeVar
 
 from . import unforeseen
+
+Result = TypeVar("Result")
 
 _RETRY_FIRST_S, RETRY_MOST_S = 0.01, 1.0
 
@@ -49,3 +54,15 @@ class SupervisedThread:
                 retry_s = _RETRY_FIRST_S
             time.sleep(retry_s)
             retry_s = min(RETRY_MOST_S, 2 * retry_s)
+
+
+def in_own_thread(what: str, function: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
+    """Runs a function that may hang for ever, and so must only read, on a thread of its own.
+
+    The future may be cancelled or left alone; the thread goes on until the function returns. An unforeseen error is
+    noted with the name `what`, and the function is called again. Belongs to the event loop.
+    """
+    work: concurrent.futures.Future[Result] = concurrent.futures.Future()
+    work.set_running_or_notify_cancel()
+    SupervisedThread("holdfast-look", what, lambda: work.set_result(function(*arguments)))
+    return asyncio.wrap_future(work)

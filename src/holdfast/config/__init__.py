@@ -16,7 +16,8 @@ from .former_folders import FormerFolder
 from .host import ConfiguredPath, Host
 from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
 from .mongo import MongoSettings
-from .parse import parse
+from .parse import ADDITIONAL_PATHS, parse
+from .protected import Protected
 from .space import (
     DEFAULT_PRIORITY,
     FAILED_SHARE_OF_MEMORY,
@@ -28,6 +29,7 @@ from .space import (
 )
 
 __all__ = [
+    "ADDITIONAL_PATHS",
     "CAPTURE_METHODS",
     "CLOUD_SIDE",
     "DEFAULT_PRIORITY",
@@ -45,6 +47,7 @@ __all__ = [
     "FormerFolder",
     "Host",
     "MongoSettings",
+    "Protected",
     "SpaceLimits",
     "WhenFull",
     "endpoint",

@@ -9,6 +9,7 @@ Numbers may be floats even where they are counts, since a config reaches a modul
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -20,6 +21,8 @@ CLOUD_SIDE = frozenset(
     {"delete_data_on_part_deletion", "retention_policy", "recent_data_store", "cache_size_kb", "capture_methods_ui"}
 )
 """Documented attributes that other programs act on. Holdfast accepts them and ignores them."""
+_VARIABLE = re.compile(r"(?:^|/)\$(?:\w+|\{\w+\})(?:/|$)")
+"""A folder's name that is the name of a variable, as a shell would expand it."""
 NO_NUL = "must not contain a NUL character"
 
 
@@ -180,28 +183,24 @@ class Attributes:
 
     def tags(self, name: str) -> tuple[str, ...]:
         """Returns a list of tags. An empty one is left out, with a problem."""
-        found = self.texts(name)
-        for index, tag in enumerate(found):
-            if not tag.strip():
-                self.add_problem(f"{name}[{index}]", "an empty tag has no effect; remove it")
-        return tuple(tag for tag in found if tag.strip())
+        return self._filled(name, "tag")
 
-    def path(self, name: str, otherwise: str, default: str = "") -> str:
+    def path(self, name: str, otherwise: str, default: str = "", *, synced: bool = False) -> str:
         """Returns the absolute path that a text means, as the builtin understands it (`Host.resolve`).
 
-        Returns `default` if the text is missing, or if it can't be known what it means. That is a problem, in which
-        `otherwise` says what follows.
+        Returns `default` if the text is missing, if it can't be known what it means, or if the path is to be
+        `synced` and is protected. The last two are problems, in which `otherwise` says what follows.
         """
         value = self.text(name)
-        return (self._resolved(name, value, otherwise) if value else "") or default
+        return (self._resolved(name, value, otherwise, synced=synced) if value else "") or default
 
-    def paths(self, name: str, otherwise: str) -> tuple[str, ...] | None:
-        """Returns what each text in a list means, as `path` does, without those of which that can't be known.
+    def paths(self, name: str, otherwise: str, *, synced: bool = False) -> tuple[str, ...] | None:
+        """Returns what each text in a list means, as `path` does, without those that can't be used.
 
         Returns None if there is no text in the list.
         """
-        texts = [text for text in self.texts(name) if text]
-        found = (self._resolved(name, text, otherwise) for text in texts)
+        texts = self._filled(name, "path")
+        found = (self._resolved(name, text, otherwise, synced=synced) for text in texts)
         return tuple(filter(None, found)) if texts else None
 
     def entries(self, name: str, wanted: str) -> tuple[Any, ...]:
@@ -243,11 +242,24 @@ class Attributes:
     def _shown(self, value: object) -> str:
         return "a hidden value" if self._secret else shown(value)
 
-    def _resolved(self, name: str, path: str, otherwise: str) -> str:
-        found = ""
+    def _filled(self, name: str, what: str) -> tuple[str, ...]:
+        """Returns the texts of a list that are not empty. An empty one is a problem."""
+        found = self.texts(name)
+        for index, text in enumerate(found):
+            if not text.strip():
+                self.add_problem(f"{name}[{index}]", f"an empty {what} has no effect; remove it")
+        return tuple(text for text in found if text.strip())
+
+    def _resolved(self, name: str, path: str, otherwise: str, *, synced: bool) -> str:
         try:
             found = self._host.resolve(path)
         except UnknownPathError as unknown:
-            self.add_problem(name, f"{shown(path)}: {unknown}; {otherwise}; write an absolute path")
+            found, why, fix = "", f": {unknown}", "write an absolute path"
+        if _VARIABLE.search(path):
+            found, why, fix = "", ": variables are not expanded", "write the whole path, or ~ for the home"
+        elif found and synced and (what := self._host.protected.why(found)):
+            found, why, fix = "", f" is {what}, and sync deletes what it delivers", "name one of your own"
+        if not found:
+            self.add_problem(name, f"{shown(path)}{why}; {otherwise}; {fix}")
         self.found_paths.append(ConfiguredPath(f"{self._prefix}{name}", path, found))
         return found

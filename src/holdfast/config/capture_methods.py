@@ -72,7 +72,7 @@ def _method(entry: Attributes) -> CaptureMethod:
         frequency_hz=_frequency_hz(entry),
         tags=entry.tags("tags"),
         timeout_s=entry.number("timeout_ms", 5000.0, least=1, most=MOST_MS) / 1000,
-        capture_directory=entry.path("capture_directory", "its data is kept in capture_dir"),
+        capture_directory=entry.path("capture_directory", "its data is kept in capture_dir", synced=True),
         priority=priority(entry),
         max_in_flight=entry.whole("max_in_flight", 0, most=MAX_IN_FLIGHT),
     )

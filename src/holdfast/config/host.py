@@ -11,6 +11,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from .protected import Protected
+
 _VIAM_FOLDER = ".viam"
 _CAPTURE_FOLDER = "capture"
 
@@ -42,10 +44,16 @@ class Host:
     """The folder in which viam-server was started, absolute; empty when that can't be known."""
     module_folders: tuple[str, ...] = ()
     """The module's own working folder, and those of earlier versions that are still on the disk."""
+    code_folders: tuple[str, ...] = ()
+    """The folders with the module's code."""
 
     @classmethod
     def of(
-        cls, environment: Mapping[str, str], working_folder: str = "", module_folders: tuple[str, ...] = ()
+        cls,
+        environment: Mapping[str, str],
+        working_folder: str = "",
+        module_folders: tuple[str, ...] = (),
+        code_folders: tuple[str, ...] = (),
     ) -> Host:
         """Returns the host with what it needs of the module's `environment`."""
         return cls(
@@ -54,7 +62,15 @@ class Host:
             environment.get("VIAM_MACHINE_PART_ID", ""),
             working_folder,
             module_folders,
+            code_folders,
         )
+
+    @property
+    def protected(self) -> Protected:
+        """The folders that can't be meant as sync paths."""
+        viam_home = os.path.join(self.working_folder, self.viam_home or os.path.join(self.home, _VIAM_FOLDER))
+        home, viam_home = (os.path.normpath(path) if os.path.isabs(path) else "" for path in (self.home, viam_home))
+        return Protected(home, viam_home, self.code_folders)
 
     @property
     def default_capture_dir(self) -> str:

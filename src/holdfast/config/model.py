@@ -9,6 +9,7 @@ from typing import Any
 from .former_folders import FormerFolder
 from .host import ConfiguredPath
 from .mongo import MongoSettings
+from .protected import Protected
 from .space import DEFAULT_PRIORITY, CopySettings, SpaceLimits
 
 DEFAULT_SYNC_INTERVAL_MINS = 0.1
@@ -93,6 +94,8 @@ class Config:
     paths: tuple[ConfiguredPath, ...] = field(default=(), compare=False)
     """The paths that are written in the config, in its order."""
     former_folders: tuple[FormerFolder, ...] = ()
+    protected: Protected = field(default_factory=Protected)
+    """The folders that are not synced even if a sync path leads there."""
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @property

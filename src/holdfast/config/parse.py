@@ -31,6 +31,7 @@ from .model import (
 from .mongo import mongo_settings
 from .space import copy_settings, memory_dir, refuse_copy_in, space_limits
 
+ADDITIONAL_PATHS = "additional_sync_paths"
 _LEAST_SYNC_INTERVAL_MINS, _MOST_SYNC_INTERVAL_MINS = 0.0001, 43_200.0
 _LEAST_FSYNC_MS = 10.0
 _MOST_CAPTURE_FILE_BYTES = 1024 * 1024 * 1024
@@ -64,7 +65,7 @@ def parse(attributes: Mapping[str, Any], host: Host) -> Config:
         capture_control_sensor=_control_sensor(found),
         sync_disabled=found.flag("sync_disabled"),
         sync_interval_s=_sync_interval_mins(found) * 60,
-        additional_sync_paths=found.paths("additional_sync_paths", "nothing is synced from there") or (),
+        additional_sync_paths=found.paths(ADDITIONAL_PATHS, "nothing is synced from there", synced=True) or (),
         selective_syncer_name=found.text("selective_syncer_name"),
         file_last_modified_s=found.number("file_last_modified_millis", 10_000.0, least=1, most=_MOST_MODIFIED_MS)
         / 1000,
@@ -83,6 +84,7 @@ def parse(attributes: Mapping[str, Any], host: Host) -> Config:
         local_copy=copy_settings(found),
         in_memory=found.choice("capture_store", ("disk", "memory")) == "memory",
         memory_dir=memory_dir(host, capture_dir),
+        protected=host.protected,
     )
     if config.local_copy is not None:
         synced = (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
@@ -144,4 +146,4 @@ def _capture_dir(attributes: Attributes, host: Host) -> str:
                 f"the default is {host.default_capture_dir}; {unknown}; captured data is kept in {default}; "
                 "write an absolute path",
             )
-    return attributes.path(name, f"captured data is kept in {default}", default)
+    return attributes.path(name, f"captured data is kept in {default}", default, synced=True)

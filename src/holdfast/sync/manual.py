@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..base.bounded import Listed
-from ..base.filesystem import EntryKind, FileSystem, is_in
+from ..base.filesystem import EntryKind, FileSystem, is_in, place_of
 from ..errors import CommandError, StorageError
 from ..storage import layout
 from .found import Found, Outcome
@@ -94,7 +94,7 @@ def select(
     Raises CommandError, which says what can't be sent and why, and StorageError when a capture folder can't be
     listed. Blocks.
     """
-    roots = [os.path.realpath(root) for root in (*stores, *others)]
+    roots = [place_of(root) for root in (*stores, *others)]
     folders: list[str] = []
     single: list[str] = []
     for path in paths:

@@ -19,12 +19,14 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import in_thread
+from ..config import Protected
 from ..storage.store import Store, store_of
+from .additional_paths import AdditionalPaths
 from .cloud.link import Link
 from .delivery.delivery import Delivery
 from .delivery.lanes import Lanes, Reservation
@@ -59,6 +61,8 @@ class SyncSettings:
     """The part of a configuration that concerns rounds."""
 
     additional_paths: tuple[str, ...] = ()
+    protected: Protected = field(default_factory=Protected)
+    """The folders that are not synced even if one of these paths leads there."""
     interval_s: float = 6.0
     disabled: bool = False
     min_age_s: float = 10.0
@@ -100,6 +104,8 @@ class Rounds:
         self._resumed.set()
         self._stopped = False
         self._hold = ""
+        self.additional = AdditionalPaths(files, clock)
+        """The sync paths beside the stores. The caller runs its `run`."""
         self.state = "waiting for the first interval"
         self.selector = ""
         """What the selective syncer answered last; empty without one."""
@@ -107,11 +113,6 @@ class Rounds:
         self.summary = Summary(clock, self._paths, self.backlog, delivery.meter)
         self.last_round_s: float | None = None
         """When the walk of the last scheduled round ended, on the monotonic clock; None before that."""
-
-    @property
-    def additional_paths(self) -> tuple[str, ...]:
-        """The sync paths beside the stores."""
-        return self._settings.additional_paths
 
     @property
     def in_flight(self) -> int:
@@ -127,6 +128,7 @@ class Rounds:
             self._changed.set()
             self._listings.clear()
         self._settings = settings
+        self.additional.configure(settings.additional_paths, settings.protected)
         if settings.disabled:
             for task in self._under_way.unwanted_tasks():
                 task.cancel()
@@ -262,9 +264,11 @@ class Rounds:
         stores = self._stores()
         owned = [store for store in stores if store.owned]
         await _complete(owned)
+        if select is None:
+            await self.additional.check()
         settings, retries = self._settings, self._delivery.retries
         audits = [Audit(store) for store in owned] if select is None else []
-        paths = (*(store.root for store in owned), *(settings.additional_paths if stores[0].owned else ()))
+        paths = (*(store.root for store in owned), *(self.additional.synced if stores[0].owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
         order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
         waiting, listings, announced = (
@@ -310,7 +314,7 @@ class Rounds:
 
     def _paths(self) -> tuple[str, ...]:
         """Returns every sync path."""
-        return (*(store.root for store in self._stores()), *self._settings.additional_paths)
+        return (*(store.root for store in self._stores()), *self.additional.synced)
 
     def _is_idle(self, began_s: float) -> bool:
         """Whether a round that began at `began_s` has not come to a file for long, and nothing is under way."""

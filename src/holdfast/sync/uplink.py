@@ -45,7 +45,7 @@ class Uplink:
             files,
             clock,
             lambda: [(store.root, store.ledger) for store in stores()],
-            lambda: self.rounds.additional_paths,
+            lambda: self.rounds.additional.synced,
         )
         self.uploads = Uploads(
             files,
@@ -95,6 +95,7 @@ class Uplink:
             await asyncio.wait([self._predecessor])
         await asyncio.gather(
             supervised("link", self.link.run),
+            supervised("additional sync paths", self.rounds.additional.run),
             supervised("sync", self.rounds.run),
             supervised("summary", self.rounds.summary.run),
             supervised("quarantine count", self.quarantined.run),

@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem
+from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem, is_in, place_of
 from ...base.words import escaped
 from ...errors import DamagedFileError, StorageError
 from .. import layout, names
@@ -59,9 +59,12 @@ def quarantined_files(
     A folder that can't be read is logged and left out.
     """
     kept_whole = {os.path.realpath(root) for root in capture_roots}
-    roots = dict.fromkeys((*kept_whole, *map(os.path.realpath, other_roots)))
+    roots = dict.fromkeys((*kept_whole, *map(place_of, other_roots)))
     for root in roots:
-        yield from _of_folder(files, root, root, roots, whole=root in kept_whole)
+        if os.path.isdir(root):
+            yield from _of_folder(files, root, root, roots, whole=root in kept_whole)
+        elif not any(is_in(os.path.dirname(root), other) for other in roots):
+            yield from _of_file(files, root)
 
 
 def quarantined_files_of(files: FileSystem, capture_root: str) -> Iterator[QuarantinedFile]:
@@ -78,6 +81,13 @@ def _of_folder(
             yield from _below(files, path, folder, root, deep=whole)
         elif name not in layout.SKIPPED_FOLDERS and path not in roots:
             yield from _of_folder(files, path, root, roots, whole=False)
+
+
+def _of_file(files: FileSystem, path: str) -> Iterator[QuarantinedFile]:
+    """Yields what was at a sync path that is a file, or was one before it came into quarantine."""
+    folder = os.path.dirname(path)
+    failed = os.path.join(folder, layout.FAILED_FOLDER)
+    yield from (file for file in _below(files, failed, folder, folder, deep=False) if file.place == path)
 
 
 def _below(files: FileSystem, failed: str, place: str, root: str, *, deep: bool) -> Iterator[QuarantinedFile]:

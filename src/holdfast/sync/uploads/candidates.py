@@ -26,7 +26,7 @@ class Candidate:
 
     path: str
     root: str = ""
-    """The upload root in which it lies; empty for a file that is passed over."""
+    """The upload root in which it lies, or its folder if it is one itself; empty for a file that is passed over."""
     is_synced: bool = False
     """Whether it lies under a sync path. Then sync would send it too, and it is deleted when it is delivered."""
     why: str = ""
@@ -76,7 +76,8 @@ class Candidates:
             return Candidate(real, why=f"it {own}")
         if layout.kind_of(real) is not FileKind.ARBITRARY:
             return Candidate(real, why="it is captured data, which sync sends")
-        return Candidate(real, root, any(is_in(real, path) for path in self._sync_paths))
+        folder = os.path.dirname(root) if real == root else root
+        return Candidate(real, folder, any(is_in(real, path) for path in self._sync_paths))
 
     def _folder(self, folder: str, top: str) -> Iterator[Candidate]:
         try:

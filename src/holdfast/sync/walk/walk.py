@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from ...base.bounded import Listed
 from ...base.clock import Clock
-from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
+from ...base.filesystem import Entry, EntryKind, FileSystem, is_in, place_of
 from ...errors import StorageError
 from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..found import Found
@@ -41,6 +41,8 @@ _MAX_FOLDERS = 10_000
 
 Visit = Callable[[str, str, list[str], KeyWindow], Iterator[None]]
 """Visits a folder; its arguments are the folder, its root, the roots visited before it, and the window."""
+VisitFile = Callable[[Entry, KeyWindow], None]
+"""Visits a root that is a file."""
 
 
 @dataclass
@@ -50,6 +52,7 @@ class Walk:
     files: FileSystem
     clock: Clock
     roots: Iterable[str]
+    """Folders and single files."""
     min_age_s: float
     """How long an arbitrary file must have stayed unchanged before it is ready."""
     order: Order = field(default_factory=Order)
@@ -96,14 +99,14 @@ class Walk:
         window = KeyWindow(self.order.newest_first)
         if self.listings is not None:
             self._leaves_out_others = self.listings.begin_walk(self.clock.monotonic())
-        for _ in self._timed(self._pass(window, self._survey)):
+        for _ in self._timed(self._pass(window, self._survey, self._survey_file)):
             yield [found for key in window.take_first(BATCH_FILES) if (found := self._at(key))] if is_idle() else []
         self.surveyed = True
         if self.listings is not None:
             self.listings.end_walk(self.clock.monotonic())
         yield from self._in_order(window)
         while window.begin_next_pass():
-            for _ in self._pass(window, self._pass_again):
+            for _ in self._pass(window, self._pass_again, self._offer_again):
                 yield []
             yield from self._in_order(window)
 
@@ -113,7 +116,7 @@ class Walk:
 
     def covers(self, path: str) -> bool:
         """Returns whether `path`, which must have no symbolic links in it, lies under a root."""
-        return any(is_in(path, os.path.realpath(root)) for root in self.roots)
+        return any(is_in(path, place_of(root)) for root in self.roots)
 
     def look_at(self, path: str) -> Found | None:
         """Returns one file without a walk, or None if it does not exist or is not ready. Blocks on the disk."""
@@ -126,13 +129,23 @@ class Walk:
         """
         return self._file(Entry(path, os.path.basename(path), EntryKind.FILE))
 
-    def _pass(self, window: KeyWindow, visit: Visit) -> Iterator[None]:
+    def _pass(self, window: KeyWindow, visit: Visit, visit_file: VisitFile) -> Iterator[None]:
         seen: list[str] = []
         for root in self.roots:
-            real = os.path.realpath(root)
-            if not any(is_in(real, other) for other in seen):
-                yield from visit(real, real, seen, window)
-            seen.append(real)
+            place = place_of(root)
+            if not any(is_in(place, other) for other in seen):
+                if os.path.isdir(place):
+                    yield from visit(place, place, seen, window)
+                else:
+                    visit_file(Entry(place, os.path.basename(place), EntryKind.FILE), window)
+            seen.append(place)
+
+    def _survey_file(self, entry: Entry, window: KeyWindow) -> None:
+        """Counts a root that is a file, and offers it to the window; nothing if it is not there."""
+        now_s = self.clock.monotonic()
+        self._look_into(
+            entry, os.path.dirname(entry.path), entry.path, Listing((0, 0, 0), now_s, now_s + RELIST_S), window
+        )
 
     def _survey(self, folder: str, root: str, seen: list[str], window: KeyWindow) -> Iterator[None]:
         """Counts the files in `folder` and in the folders inside, and offers them to the window."""
@@ -187,15 +200,18 @@ class Walk:
                 if self._counts_a_step():
                     yield
                 if entry.kind is not EntryKind.FOLDER:
-                    kind = kind_of(entry.path)
-                    if kind is FileKind.CAPTURE:
-                        self._offer(entry, folder, kind, 0, window)
-                    elif (status := self._status(entry, kind)) is not None and not self._recent_s(status, kind):
-                        self._offer(entry, folder, kind, status.st_mtime_ns, window)
+                    self._offer_again(entry, window)
                 elif entry.name not in SKIPPED_FOLDERS:
                     yield from self._pass_again(entry.path, root, seen, window)
         except StorageError as error:
             self._unreadable(error)
+
+    def _offer_again(self, entry: Entry, window: KeyWindow) -> None:
+        folder, kind = os.path.dirname(entry.path), kind_of(entry.path)
+        if kind is FileKind.CAPTURE:
+            self._offer(entry, folder, kind, 0, window)
+        elif (status := self._status(entry, kind)) is not None and not self._recent_s(status, kind):
+            self._offer(entry, folder, kind, status.st_mtime_ns, window)
 
     def _look_into(self, entry: Entry, folder: str, root: str, listing: Listing, window: KeyWindow) -> None:
         kind = kind_of(entry.path)
