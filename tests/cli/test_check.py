@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+from pathlib import Path
 
 import pytest
 
@@ -154,3 +156,24 @@ def test_what_the_builtin_would_do_otherwise_is_said() -> None:
         "depends_on",
     ]
     assert is_fine(check(config, HOST))
+
+
+def test_what_keeps_a_path_from_being_synced_is_found(tmp_path: Path) -> None:
+    (tmp_path / "a.log").touch()
+    (tmp_path / "failed").mkdir()
+    os.mkfifo(tmp_path / "pipe")
+    paths = [str(tmp_path / name) for name in ("", "a.log", "later", "*.log", "pipe", "failed")]
+    config = of_holdfast()
+    config["services"][0]["attributes"]["additional_sync_paths"] = [*paths, "logs", "*.csv", "/etc", "$HOME/x"]
+    wrong = texts(config, Level.PROBLEM)
+    for words in (
+        "'/etc' is a system folder", "'$HOME/x': variables are not expanded", f"{paths[3]} is not there: * ? and [",
+        "/*.csv is not there: * ? and [", "pipe is a pipe",
+    ):  # fmt: skip
+        assert any(words in text for text in wrong), words
+    assert len(wrong) == 5
+    noted = [text for text in texts(config, Level.NOTE) if "is never synced" in text]
+    assert noted == [
+        f"additional_sync_paths: on this computer {paths[5]} is never synced: folders of that name hold what "
+        "Holdfast keeps back; name another one"
+    ]

@@ -27,7 +27,7 @@ from ..machine_config import (
     note,
     problem,
 )
-from .path_findings import findings_on_paths
+from .path_findings import findings_on_paths, findings_on_sync_paths
 from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
 
 
@@ -70,7 +70,7 @@ def _check_attributes(attributes: Json, host: Host) -> tuple[list[Finding], Conf
     except ConfigError as refused:
         return [error(f"{refused}; with this config the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]
-    findings += findings_on_paths(FileSystem(), parsed.paths)
+    findings += findings_on_paths(FileSystem(), parsed.paths) + findings_on_sync_paths(FileSystem(), parsed)
     methods = attributes.get(CAPTURE_METHODS) or []
     findings += [text for entry in method_entries(Machine({}), methods) for text in findings_on_attributes(entry)]
     if parsed.capture_disabled and parsed.methods:

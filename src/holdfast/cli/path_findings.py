@@ -8,9 +8,10 @@ from collections.abc import Iterable, Mapping
 
 from ..base.filesystem import FileSystem
 from ..base.words import shown
-from ..config import ConfiguredPath, Host
+from ..config import ADDITIONAL_PATHS, Config, ConfiguredPath, Host
 from ..errors import StorageError
-from ..machine_config import Finding, note
+from ..machine_config import Finding, note, problem
+from ..sync.path_check import PathKind, check_path
 
 _HOME = "/<viam-server's HOME>"
 _WORKING_FOLDER = "/<viam-server's working folder>"
@@ -25,6 +26,19 @@ def machines_host(environment: Mapping[str, str]) -> Host:
 def findings_on_paths(files: FileSystem, paths: Iterable[ConfiguredPath]) -> list[Finding]:
     """Returns a note on each path that is known. Blocks on the disk."""
     return [note(f"{each.attribute}: {shown(each.written)}{_meaning(files, each)}") for each in paths if each.path]
+
+
+def findings_on_sync_paths(files: FileSystem, parsed: Config) -> list[Finding]:
+    """Returns a finding for each additional sync path that is there and would not be synced, or that is a pattern.
+    Blocks on the disk."""
+    checked = (check_path(files, path, parsed.protected) for path in parsed.additional_sync_paths)
+    return [
+        problem(f"{ADDITIONAL_PATHS}: {found.problem}")
+        if found.kind in (PathKind.PATTERN, PathKind.OTHER)
+        else note(f"{ADDITIONAL_PATHS}: on this computer {found.problem}")
+        for found in checked
+        if found.problem and found.kind is not PathKind.MISSING
+    ]
 
 
 def _meaning(files: FileSystem, configured: ConfiguredPath) -> str:
