@@ -46,7 +46,7 @@ async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_
     attributes = {
         "capture_dir": str(tmp_path / "capture"),
         "cloud_address": cloud.address,
-        "additional_sync_paths": [str(files)],
+        "additional_sync_paths": [str(files), str(tmp_path / "later")],
         "file_last_modified_millis": 1,
         "sync_interval_mins": 0.001,
     }
@@ -58,6 +58,11 @@ async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_
         return found
 
     await eventually(lambda: sync()["failed_files"] == 1 and sync()["pending_files"] == 2)
+    problem = f"additional_sync_paths: {tmp_path / 'later'} is not there; it is synced as soon as it is"
+    assert status(manager)["config_problems"] == [problem]
+    assert [each["kind"] for each in sync()["additional_paths"]] == ["folder", "missing"]
+    (tmp_path / "later").mkdir()
+    await eventually(lambda: status(manager)["config_problems"] == [])
     waiting = sync()
     assert (waiting["link"], waiting["state"], waiting["selector"]) == ("up", "syncing", "")
     assert (waiting["pending_bytes"], waiting["failed_bytes"], waiting["in_flight"]) == (2000, 1000, 2)

@@ -262,3 +262,24 @@ async def test_while_another_process_has_the_folder_nothing_is_taken_out(tmp_pat
             assert (await second.command("failed", action="list"))["files"] == 0
         finally:
             await asyncio.wait_for(second.manager.stop(), 20)
+
+
+async def test_a_sync_path_that_is_a_file_is_listed_and_sent_again_alone(world: Steered) -> None:
+    file, other = world.folder / "single" / "bad.log", world.folder / "single" / "bad.txt"
+    file.parent.mkdir()
+    world.apply(
+        "a", capture_disabled=True, additional_sync_paths=[str(file), str(other)], file_last_modified_millis=1
+    )
+    refusing(world, 2.0)
+    for path in (file, other):
+        path.write_text("x")
+        await left_alone(path)
+    assert (await world.command("sync"))["quarantined"] == 2
+    listed = await world.command("failed", action="list")
+    assert [row["file"] for row in listed["rows"]] == [str(file), str(other)]
+    world.cloud.fail_while = None
+    retried = await world.command("failed", action="retry", paths=[str(file)])
+    assert retried["files"] == 1 and file.exists() and not other.exists()
+    await left_alone(file)
+    assert (await world.command("sync"))["files"] == 1
+    assert (await world.command("failed", action="list"))["files"] == 1

@@ -147,3 +147,17 @@ async def test_before_the_first_config_nothing_is_uploaded(tmp_path: Path) -> No
         for arguments in ({"path": "/x"}, {"data": IMAGE, "mime_type": "image/png"}):
             with pytest.raises(NotReadyError, match="not configured"):
                 await world.command("upload", **arguments)
+
+
+async def test_a_sync_path_that_is_a_file_may_be_uploaded_and_what_lies_beside_it_may_not(
+    world: Steered, arrived: list[UploadMetadata]
+) -> None:
+    path, beside = world.folder / "logs" / "a.log", world.folder / "logs" / "b.log"
+    for each in (path, beside):
+        each.write_text("x")
+    world.apply("a", capture_disabled=True, additional_sync_paths=[str(path)])
+    answer = await world.command("upload", path=str(path))
+    assert (answer["files"], answer["failed_count"]) == (1, 0)
+    assert [about.file_name for about in arrived] == [str(path)] and not path.exists()
+    with pytest.raises(CommandError, match="is not in one of upload_roots"):
+        await world.command("upload", path=str(beside))

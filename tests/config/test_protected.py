@@ -80,7 +80,7 @@ def test_what_is_around_a_home_or_viam_server_s_folder_is_protected() -> None:
     found = parse({"additional_sync_paths": ["/data", "/data/homes", "/store", "/data/x"]}, host)
     assert found.additional_sync_paths == ("/data/x",)
     assert "is around the home folder /data/homes/pi" in found.problems[0]
-    assert "is around the viam-server's own folder /store/v/viam" in found.problems[2]
+    assert "is around viam-server's own folder /store/v/viam" in found.problems[2]
 
 
 def test_a_home_at_the_root_protects_no_more_than_the_root() -> None:

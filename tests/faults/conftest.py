@@ -41,6 +41,12 @@ def _skip_for(reason: str | None) -> None:
 
 
 @pytest.fixture(scope="session")
+def needs_fuse() -> None:
+    """Skips the test where no file system that stalls can be mounted; in CI the test fails."""
+    _skip_for(disks.no_fuse())
+
+
+@pytest.fixture(scope="session")
 def needs_disks() -> None:
     """Skips the test where no disk can be mounted; in CI the test fails."""
     _skip_for(disks.problem())

@@ -33,7 +33,7 @@ def problem() -> str | None:
     with tempfile.TemporaryDirectory() as folder:
         tried = _run("mount", "-t", "tmpfs", "-o", "size=1m", "none", folder, check=False)
         if tried.returncode == 0:
-            _unmount(Path(folder))
+            unmount(Path(folder))
             return None
         return f"nothing may be mounted here: {tried.stderr.strip()}"
 
@@ -128,6 +128,45 @@ def ext4(folder: Path, size_bytes: int) -> Iterator[Disk]:
         _run("losetup", "--detach", device)
 
 
+class Stalled:
+    """A mounted file system (FUSE) whose server never answers, until `die`: then each access fails."""
+
+    def __init__(self, folder: Path, server: int) -> None:
+        self.folder = folder
+        self._server = server
+
+    def die(self) -> None:
+        os.close(self._server)
+        self._server = -1
+
+    @property
+    def is_dead(self) -> bool:
+        return self._server < 0
+
+
+@contextmanager
+def stalled(folder: Path) -> Iterator[Stalled]:
+    """Mounts a file system that does not answer at `folder`, which is created; unmounted, the folder is empty."""
+    folder.mkdir(mode=0o700)
+    server = os.open("/dev/fuse", os.O_RDWR)
+    options = f"fd={server},rootmode=40000,user_id=0,group_id=0"
+    source = f"{_NAME}{os.getpid()}"
+    command = ("mount", "-i", "-t", "fuse", "-o", options, source, str(folder))
+    made = Stalled(folder, server)
+    try:
+        subprocess.run(command, check=True, capture_output=True, timeout=60, pass_fds=(server,))
+        yield made
+    finally:
+        if not made.is_dead:
+            made.die()
+        unmount(folder)
+
+
+def no_fuse() -> str | None:
+    """Returns why no file system that stalls can be mounted here; None if it can."""
+    return problem() or (None if os.path.exists("/dev/fuse") else "there is no /dev/fuse")
+
+
 @contextmanager
 def encfs(folder: Path) -> Iterator[None]:
     """Mounts EncFS at `folder`, which is created. Its names are shorter than those below it, and than it says."""
@@ -138,7 +177,7 @@ def encfs(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _unmount(folder)
+        unmount(folder)
 
 
 @contextmanager
@@ -153,7 +192,7 @@ def ntfs(folder: Path) -> Iterator[None]:
     try:
         yield
     finally:
-        _unmount(folder)
+        unmount(folder)
 
 
 @contextmanager
@@ -163,10 +202,10 @@ def _mounted(folder: Path, *arguments: str) -> Iterator[None]:
     try:
         yield
     finally:
-        _unmount(folder)
+        unmount(folder)
 
 
-def _unmount(folder: Path) -> None:
+def unmount(folder: Path) -> None:
     """Unmounts a disk: at once, or as soon as the last process has closed its files there."""
     if _run("umount", str(folder), check=False).returncode != 0:
         _run("umount", "--lazy", str(folder), check=False)
@@ -177,7 +216,7 @@ def _unmount_what_is_nobodys() -> None:
         name, folder = line.split()[:2]
         pid = name.removeprefix(_NAME)
         if pid != name and not Path("/proc", pid).exists():
-            _unmount(Path(folder))
+            unmount(Path(folder))
 
 
 def _run(*command: str, check: bool = True, given: str = "") -> subprocess.CompletedProcess[str]:

@@ -55,7 +55,7 @@ async def deliver(binary: Path, folder: Path, by: str, files: Mapping[Path, Path
     server = ViamServer(binary, folder)
     await cloud.start()
     try:
-        cloud.set_machine_config(_config(by, capture_dir, cloud, server))
+        cloud.set_machine_config(config_of(by, capture_dir, cloud, server))
         await server.start_connected(cloud.address, part_id=PART_ID)
         await until(
             lambda: len(readings) >= count and not any(capture_dir.rglob("*.capture")),
@@ -94,8 +94,9 @@ async def both_deliver(
     return await asyncio.gather(builtin, ours)
 
 
-def _config(by: str, capture_dir: Path, cloud: LocalCloud, server: ViamServer) -> dict[str, Any]:
-    attributes = {"capture_dir": str(capture_dir), "capture_disabled": True, "sync_interval_mins": 0.005}
+def config_of(by: str, capture_dir: Path, cloud: LocalCloud, server: ViamServer, **more: object) -> dict[str, Any]:
+    """The config of a machine on which a data manager captures nothing and delivers what is there."""
+    attributes = {"capture_dir": str(capture_dir), "capture_disabled": True, "sync_interval_mins": 0.005, **more}
     if by == OURS:
         attributes["cloud_address"] = cloud.address
     service = {"name": "data", "api": "rdk:service:data_manager", "model": by, "attributes": attributes}
