@@ -41,9 +41,9 @@ def _skip_for(reason: str | None) -> None:
 
 
 @pytest.fixture(scope="session")
-def needs_fuse() -> None:
+def needs_stalled_disk() -> None:
     """Skips the test where no file system that stalls can be mounted; in CI the test fails."""
-    _skip_for(disks.no_fuse())
+    _skip_for(disks.why_none_stalls())
 
 
 @pytest.fixture(scope="session")

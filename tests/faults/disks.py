@@ -162,7 +162,7 @@ def stalled(folder: Path) -> Iterator[Stalled]:
         unmount(folder)
 
 
-def no_fuse() -> str | None:
+def why_none_stalls() -> str | None:
     """Returns why no file system that stalls can be mounted here; None if it can."""
     return problem() or (None if os.path.exists("/dev/fuse") else "there is no /dev/fuse")
 

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 from . import disks
 
 
-@pytest.mark.usefixtures("needs_fuse")
+@pytest.mark.usefixtures("needs_stalled_disk")
 async def test_a_file_system_that_hangs_and_dies_holds_up_no_other_path_and_is_synced_when_it_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
