@@ -1,5 +1,5 @@
-"""A file whose name can't get longer goes into quarantine and out of it as any other, on file systems that count
-the length of a name differently."""
+"""A file of any name goes into quarantine and out of it, also one whose name can't get longer, on file systems that
+count the length of a name differently."""
 
 from __future__ import annotations
 
@@ -107,6 +107,19 @@ def test_a_long_name_that_is_taken_when_it_is_put_back_gets_one_that_fits(root: 
     (result,) = removal(ledger).put_back(in_quarantine(root))
     assert result.why == ""
     assert sorted(path.read_bytes() for path in root.glob("*.txt")) == [b"first", b"second"]
+
+
+@pytest.mark.parametrize("name", ["note.cause.json", "note.new.prog", "note.cause.json.new.prog"])
+def test_a_file_that_is_named_like_what_lies_beside_another_is_listed_and_kept(root: Path, name: str) -> None:
+    root.mkdir(exist_ok=True)
+    ledger = open_ledger(root)
+    refuse(root, ledger, name, b"mine")
+    refuse(root, ledger, "note", b"note")
+    assert {file.place for file in in_quarantine(root)} == {str(root / name), str(root / "note")}
+    discarded = [file for file in in_quarantine(root) if file.place == str(root / "note")]
+    assert [result.why for result in removal(ledger).discard(discarded)] == [""]
+    (kept,) = in_quarantine(root)
+    assert Path(kept.path).read_bytes() == b"mine"
 
 
 def test_files_with_long_names_are_discarded_with_their_causes(root: Path) -> None:

@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ...base.filesystem import FileSystem
+from ...base.filesystem import NEW_EXTENSION, FileSystem
 from ...errors import DamagedFileError, StorageError
 from .. import layout, names
 from ..capture_files.reader import count_checks
@@ -26,6 +26,8 @@ from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
 from ..ledger.moves import Move, MoveKind, uncounted
 
+_BESIDE = (layout.CAUSE_EXTENSION, NEW_EXTENSION)
+"""How the names of what lies beside a file in quarantine end: no file there may have such a name."""
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
 NAMES_LOCK = threading.Lock()
@@ -129,7 +131,7 @@ def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> s
 
 def _write_sidecar(files: FileSystem, wanted: str, sidecar: Sidecar, most_chars: float) -> str:
     """Writes the sidecar of a file that is to be at `wanted`, atomically, and returns the path where it can be."""
-    target = names.free_name(wanted, files.exists, most_chars)
+    target = names.free_name(wanted, lambda path: path.endswith(_BESIDE) or files.exists(path), most_chars)
     note = {name: value for name, value in asdict(sidecar).items() if value}
     files.replace(layout.cause_path(target), json.dumps(note, indent=1).encode())
     return target
