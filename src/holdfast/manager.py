@@ -39,6 +39,7 @@ from .sync.cloud.cloud import CloudSettings
 from .sync.manual import Select, SyncReport
 from .sync.rounds import STOP_PATIENCE_S, SyncSettings
 from .sync.uplink import Uplink
+from .sync.way import VARIABLES
 
 HAND_OVER_S = 10.0
 _FLUSH_TIMEOUT_S = 0.8
@@ -231,6 +232,7 @@ class Manager:
             part_id=self._environment.get("VIAM_MACHINE_PART_ID", ""),
             api_key_id=self._environment.get("VIAM_API_KEY_ID", ""),
             api_key=self._environment.get("VIAM_API_KEY", ""),
+            environment={name: self._environment[name] for name in VARIABLES if name in self._environment},
         )
 
     def _steer(self) -> None:

@@ -45,6 +45,7 @@ def status(manager: Manager) -> dict[str, Any]:
             *(config.problems if config else ()),
             *(r.problem for r in manager.resolutions if r.problem),
             *(engine.uplink.rounds.additional.problems if engine else ()),
+            *(engine.uplink.link.problems if engine else ()),
         ],
         "unexpected_errors": [
             {
@@ -190,6 +191,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
     return {
         "link": link.state.value,
         "link_error": link.why,
+        "way": link.way,
         "state": engine.store.waiting_for or rounds.state,
         "selector": rounds.selector,
         "lock_problem": next((problem for store in engine.stores.all if (problem := store.lock_problem)), ""),

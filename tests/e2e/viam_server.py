@@ -20,7 +20,7 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,8 @@ class ViamServer:
         self.log_path = folder / "viam-server.log"
         self.bind_address = f"127.0.0.1:{_free_port()}"
         self._binary = binary
+        self.prefix: Sequence[str] = ()
+        """A command that runs the server, by `exec`: its process id is the server's."""
         self._extra_env = dict(env or {})
         self._mark = uuid.uuid4().hex
         self._process: subprocess.Popen[bytes] | None = None
@@ -309,7 +311,7 @@ class ViamServer:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
-                [str(self._binary), "-config", str(self.config_path), "-disable-mdns", "-ftdc=false"],
+                [*self.prefix, str(self._binary), "-config", str(self.config_path), "-disable-mdns", "-ftdc=false"],
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,

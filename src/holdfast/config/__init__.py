@@ -11,7 +11,7 @@ one layer above. Other packages import the names below, from the package and not
 
 from .attributes import CLOUD_SIDE
 from .capture_methods import CAPTURE_METHODS
-from .cloud_address import Endpoint, endpoint
+from .cloud_address import Endpoint, endpoint, joined
 from .former_folders import FormerFolder
 from .host import ConfiguredPath, Host
 from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
@@ -52,6 +52,7 @@ __all__ = [
     "WhenFull",
     "endpoint",
     "is_off",
+    "joined",
     "ordered",
     "parse",
     "short_name",

@@ -19,7 +19,26 @@ class Endpoint:
 
     host: str
     port: int
-    is_plaintext: bool
+    is_plaintext: bool = False
+
+    @property
+    def is_local(self) -> bool:
+        """Whether it is on this computer."""
+        if self.host == "localhost":
+            return True
+        try:
+            address = ipaddress.ip_address(self.host)
+        except ValueError:
+            return False
+        return address.is_loopback or address.is_unspecified
+
+    def __str__(self) -> str:
+        return joined(self.host, self.port)
+
+
+def joined(host: str, port: int) -> str:
+    """Returns host and port as one text, with brackets around an IPv6 address."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def endpoint(address: str, *, allow_plaintext: bool) -> Endpoint:
@@ -37,9 +56,10 @@ def endpoint(address: str, *, allow_plaintext: bool) -> Endpoint:
     if parts.scheme not in ("http", "https") or not _HOST.fullmatch(host) or port == 0 or rest:
         raise _error(f"{_shown(address)} is not https://host[:port]")
     is_plaintext = parts.scheme == "http"
-    if is_plaintext and not allow_plaintext and not _is_loopback(host):
+    found = Endpoint(host, port or (80 if is_plaintext else 443), is_plaintext)
+    if is_plaintext and not allow_plaintext and not found.is_local:
         raise _error(f"{_shown(address)} would send data unencrypted; use https, or set allow_plaintext")
-    return Endpoint(host, port or (80 if is_plaintext else 443), is_plaintext)
+    return found
 
 
 def _error(why: str) -> ConfigError:
@@ -48,12 +68,3 @@ def _error(why: str) -> ConfigError:
 
 def _shown(address: str) -> str:
     return "the address with a user or password" if "@" in address else shown(address)
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

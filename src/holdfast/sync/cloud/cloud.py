@@ -1,9 +1,9 @@
 """The cloud: one login, and uploads over a few gRPC connections for unary calls and a few others for streams.
 
-This is the boundary to the cloud: errors of gRPC and of the operating system become `CloudError` here. TLS
-certificates are verified with the roots that grpcio contains (GRPC_DEFAULT_SSL_ROOTS_FILE_PATH names others).
-Plaintext is sent to this computer only, unless the configuration allows more. The key and the token appear in no
-error and no log.
+This is the boundary to the cloud: errors of gRPC become `CloudError` here. Which way connections take, and whose
+certificates are trusted, is decided by `sync.way` at each connect; all connections take the same way, so that a
+probe of it tells about all. Plaintext is sent to this computer only, unless the configuration allows more. The key
+and the token appear in no error and no log.
 
 Runs on the event loop; the messages of streams are taken on gRPC's threads.
 """
@@ -11,8 +11,7 @@ Runs on the event loop; the messages of streams are taken on gRPC's threads.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Iterator
-from contextlib import suppress
+from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
@@ -21,13 +20,19 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
 
-from ...config import Endpoint, endpoint
+from ...config import endpoint, joined
 from ...errors import CloudError, ConfigError
+from ..way.proxies import Routes
+from ..way.roots import Roots, roots
+from ..way.trust import why_not_trusted
+from ..way.tunnel import Tunnel
+from ..way.way import Doubts, Way, find_way
 from . import patience, streams
 from .bandwidth import Bandwidth, Meter
 from .connections import BUSY_BYTES, Connections
 from .patience import Movement, Patience
 from .token import Token
+from .verdicts import Verdict, verdict
 
 _AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
 _DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
@@ -49,6 +54,8 @@ class CloudSettings:
     part_id: str
     api_key_id: str = ""
     api_key: str = field(default="", repr=False)
+    environment: Mapping[str, str] = field(default_factory=dict, repr=False)
+    """What names proxies and trusted certificates: the variables of `sync.way`."""
 
     @property
     def missing(self) -> str:
@@ -78,11 +85,19 @@ class Cloud:
         self._settings = settings
         self._calls: Connections[grpc.aio.Channel] | None = None
         self._streams: Connections[grpc.Channel] | None = None
+        self._way: Way | None = None
+        self._tunnel: Tunnel | None = None
+        self._doubts = Doubts()
         self._movement: Movement
         """The movement over all connections; set by `connect`."""
+        self._accepted_bytes = 0
+        self._explanation = ("", "")
+        """The last error of TLS, with the way, and why it came."""
         self._token = Token("")
         self._login = asyncio.Lock()
         self._under_way = 0
+        self.problems: tuple[str, ...] = ()
+        """What the environment says of proxies and certificates and can't be used, as texts for users."""
         self.bandwidth = Bandwidth()
         self.meter = Meter()
 
@@ -91,25 +106,61 @@ class Cloud:
         """The machine part for which everything is uploaded."""
         return self._settings.part_id
 
-    async def connect(self) -> None:
-        """Closes earlier connections, tries whether the cloud can be reached (TCP), and logs in.
+    @property
+    def way(self) -> str:
+        """How the cloud is reached, as a text for users; empty without a way."""
+        return "" if self._way is None else str(self._way)
 
-        Raises CloudError.
-        """
+    async def connect(self) -> None:
+        """Closes earlier connections, finds a way to the cloud, and logs in. Raises CloudError."""
         await self.close()
-        to = _endpoint(self._settings)
-        await _probe(to)
-        self._movement = Movement(to.port)
-        target = f"[{to.host}]:{to.port}" if ":" in to.host else f"{to.host}:{to.port}"
-        options = [("grpc.enable_http_proxy", 0), ("grpc.enable_retries", 0), ("grpc.use_local_subchannel_pool", 1)]
-        if to.is_plaintext:
+        settings = self._settings
+        try:
+            cloud = endpoint(settings.address, allow_plaintext=settings.allow_plaintext)
+        except ConfigError as error:
+            raise CloudError("INVALID_ADDRESS", str(error), connected=False) from error
+        routes = Routes.to(cloud, settings.environment)
+        self.problems = routes.problems
+        way = self._way = await find_way(cloud, routes, self._doubts)
+        trusted = None if cloud.is_plaintext else await asyncio.to_thread(roots, settings.environment)
+        self.problems += trusted.problems if trusted else ()
+        self._movement = Movement(way.port)
+        await self._open_channels(way, trusted)
+        try:
+            await self._authenticate()
+        except CloudError as error:
+            if verdict(error) is not Verdict.LOGIN:
+                self._doubts.note(way)
+            if error.code == "DEADLINE_EXCEEDED":
+                raise CloudError(
+                    error.code, f"nothing answers the login, {way}", connected=error.connected
+                ) from error
+            if trusted is not None and error.connected and error.code == "UNAVAILABLE":
+                raise CloudError(error.code, await self._explained(error, way, trusted), connected=True) from error
+            raise
+
+    async def _open_channels(self, way: Way, trusted: Roots | None) -> None:
+        host = way.endpoint.host
+        options = [
+            ("grpc.enable_http_proxy", 0),
+            ("grpc.enable_retries", 0),
+            ("grpc.use_local_subchannel_pool", 1),
+            ("grpc.default_authority", str(way.endpoint)),
+            ("grpc.ssl_target_name_override", host),
+        ]
+        if way.proxy is None:
+            target = f"{'ipv6' if ':' in way.address else 'ipv4'}:{joined(way.address, way.port)}"
+        else:
+            self._tunnel = Tunnel(way)
+            await self._tunnel.open()
+            target = self._tunnel.target
+        if trusted is None:
             self._calls = Connections(lambda: grpc.aio.insecure_channel(target, options=options))
             self._streams = Connections(lambda: grpc.insecure_channel(target, options=options))
         else:
-            credentials = grpc.ssl_channel_credentials()
+            credentials = grpc.ssl_channel_credentials(trusted.pem)
             self._calls = Connections(lambda: grpc.aio.secure_channel(target, credentials, options=options))
             self._streams = Connections(lambda: grpc.secure_channel(target, credentials, options=options))
-        await self._authenticate()
 
     async def until_lost(self) -> None:
         """Returns when the connection breaks: at once if either side ends it.
@@ -125,21 +176,28 @@ class Cloud:
             await channel.wait_for_state_change(state)
 
     async def probe(self) -> None:
-        """Tries whether the cloud can be reached (TCP), unless calls under way show it.
+        """Opens and closes a connection over the way in use. Raises CloudError if that fails, or without a way."""
+        await self._way_in_use().probe()
 
-        Raises CloudError if not.
-        """
+    def is_stuck(self) -> bool:
+        """Returns whether calls are under way, of which the kernel sent nothing that was accepted since this was
+        asked last."""
         if not self._under_way:
-            await _probe(_endpoint(self._settings))
+            return False
+        before, (self._accepted_bytes, _) = self._accepted_bytes, self._movement.sent()
+        return self._accepted_bytes == before
 
     async def close(self) -> None:
         """Closes all connections. Calls that are under way raise CloudError."""
         calls, self._calls, self._token = self._calls, None, Token("")
+        tunnel, self._tunnel, self._way = self._tunnel, None, None
         if self._streams is not None:
             for stream in self._streams.channels:
                 stream.close()
         if calls is not None:
             await asyncio.gather(*(channel.close() for channel in calls.channels))
+        if tunnel is not None:
+            await tunnel.close()
 
     async def upload_capture(self, request: bytes) -> None:
         """Sends a serialized DataCaptureUploadRequest. Returns when the cloud has acknowledged it."""
@@ -211,6 +269,18 @@ class Cloud:
         except DecodeError as error:
             raise CloudError("UNKNOWN", "the answer to the login can't be understood", connected=True) from error
 
+    async def _explained(self, error: CloudError, way: Way, trusted: Roots) -> str:
+        """Returns what is wrong with TLS, or else the error's own text. It is found out once for each error."""
+        key = f"{error.message} {way}"
+        if self._explanation[0] != key:
+            self._explanation = (key, await why_not_trusted(way, trusted) or error.message)
+        return self._explanation[1]
+
+    def _way_in_use(self) -> Way:
+        if self._way is None:
+            raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
+        return self._way
+
     def _connections(self) -> Connections[grpc.aio.Channel]:
         if self._calls is None:
             raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
@@ -224,14 +294,15 @@ class Cloud:
         with connections.one_for(len(request)) as channel:
             stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             call = stub(request, timeout=timeout_s, metadata=token.metadata)
-            timer = _StallTimer(call, Patience(self._movement, len(request)))
+            waiting = Patience(self._movement, len(request))
+            timer = _StallTimer(call, waiting)
             try:
                 return await call
             except grpc.aio.AioRpcError as error:
                 raise await self._translated(error.code().name, error.details() or "no details", token) from error
             except asyncio.CancelledError:
-                if timer.gave_up:
-                    raise await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token) from None
+                if waiting.is_over:
+                    raise await self._stalled(waiting, token) from None
                 raise self._cancelled(connections) from None
             finally:
                 timer.stop()
@@ -244,6 +315,8 @@ class Cloud:
             try:
                 return await streams.upload(channel, method, messages, token.metadata, waiting)
             except CloudError as error:
+                if waiting.is_over:
+                    raise await self._stalled(waiting, token) from error
                 raise await self._translated(error.code, error.message, token) from error
 
     async def _translated(self, code: str, message: str, token: Token) -> CloudError:
@@ -255,12 +328,24 @@ class Cloud:
         connected = self._calls is not None
         if connected and code in _LOST:
             try:
-                await _probe(_endpoint(self._settings))
-            except CloudError:
-                connected = False
+                await self.probe()
+            except CloudError as error:
+                connected, message = False, error.message
         if key := self._settings.api_key:
             message = message.replace(key, "…")  # the server may repeat what it got
         return CloudError(code, token.hidden_in(message), connected=connected)
+
+    async def _stalled(self, waiting: Patience, token: Token) -> CloudError:
+        """Returns the error of a call that stalled. If not even TCP took what was sent, the way is to blame."""
+        error = await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token)
+        if error.connected and waiting.is_unacknowledged and self._way is not None:
+            self._doubts.note(self._way)
+            message = (
+                f"nothing that is sent {self._way} arrives, although connections are accepted: large packets may "
+                "get lost on the way (MTU)"
+            )
+            return CloudError("UNAVAILABLE", message, connected=False)
+        return error
 
     def _cancelled(self, connections: Connections[grpc.aio.Channel]) -> BaseException:
         """Returns what a cancelled call raises: its caller cancelled it, or its channel was closed."""
@@ -270,12 +355,11 @@ class Cloud:
 
 
 class _StallTimer:
-    """Cancels a call that has stalled, and then says so in `gave_up`. The caller stops it when the call ends."""
+    """Cancels a call that has stalled. The caller stops it when the call ends."""
 
     def __init__(self, call: grpc.aio.UnaryUnaryCall[bytes, bytes], waiting: Patience) -> None:
         self._call = call
         self._waiting = waiting
-        self.gave_up = False
         self._later()
 
     def stop(self) -> None:
@@ -288,42 +372,4 @@ class _StallTimer:
         if self._waiting.look():
             self._later()
         else:
-            self.gave_up = True
             self._call.cancel()
-
-
-def _endpoint(settings: CloudSettings) -> Endpoint:
-    """Raises CloudError if the address can't be used."""
-    try:
-        return endpoint(settings.address, allow_plaintext=settings.allow_plaintext)
-    except ConfigError as error:
-        raise CloudError("INVALID_ADDRESS", str(error), connected=False) from error
-
-
-async def _probe(to: Endpoint) -> None:
-    """Opens a TCP connection and closes it again. Raises CloudError if that fails or takes too long."""
-    # not asyncio.wait_for: before Python 3.12 it loses a cancellation that comes at the moment of the result
-    opening = asyncio.ensure_future(asyncio.open_connection(to.host, to.port))
-    try:
-        await asyncio.wait([opening], timeout=_CONNECT_TIMEOUT_S)
-    except asyncio.CancelledError:
-        opening.add_done_callback(_close)
-        opening.cancel()
-        raise
-    if not opening.done():
-        opening.cancel()
-        raise CloudError("UNAVAILABLE", f"{to.host}:{to.port} does not answer", connected=False)
-    try:
-        _, writer = opening.result()
-    except OSError as error:
-        why = error.strerror or str(error)
-        raise CloudError("UNAVAILABLE", f"can't connect to {to.host}:{to.port}: {why}", connected=False) from error
-    writer.close()
-    with suppress(OSError):
-        await writer.wait_closed()
-
-
-def _close(opening: asyncio.Future[tuple[asyncio.StreamReader, asyncio.StreamWriter]]) -> None:
-    """Closes a connection whose probe was cancelled."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result()[1].close()

@@ -22,8 +22,10 @@ from .verdicts import Verdict, verdict
 
 _SAY_AGAIN_S = 60.0
 _FIRST_CONNECT_TIMEOUT_S = 15.0
+_LOOK_S = 5.0
+"""Calls of which nothing moves for so long are a reason to look whether the cloud can still be reached…"""
 _IDLE_LOOK_S = 60.0
-"""A connection that carried no call for so long is probed."""
+"""…and so is a connection that carried no call for so long."""
 COLLECTORS_UNTIL_STOP = 3
 
 logger = logging.getLogger(__name__)
@@ -127,7 +129,7 @@ class Link:
                 self._safety.note_connection()
                 self._trouble.clear()  # calls over the connection before this one may have set it until now
                 self._set(LinkState.UP, "")
-                await first_done(self._trouble.wait(), self._watch())
+                await first_done(self._trouble.wait(), self._watch_connection(), self._watch_calls())
                 if self.state is LinkState.DOWN:
                     continue  # often a new connection works at once
             await self._pause(self._backoff.next_s())
@@ -162,6 +164,17 @@ class Link:
                 self.why = self.why or "the cloud does not answer"
         if not self.usable:
             raise NotConnectedError(self.explanation)
+
+    @property
+    def way(self) -> str:
+        """How the cloud is reached, as a text for users: directly at which address, or through which proxy. Empty
+        while it is not."""
+        return self._cloud.way
+
+    @property
+    def problems(self) -> tuple[str, ...]:
+        """What the environment says of proxies and certificates and can't be used, as texts for users."""
+        return self._cloud.problems
 
     @property
     def explanation(self) -> str:
@@ -219,21 +232,34 @@ class Link:
             self._trouble.set()
         if state is LinkState.UP:
             if before is not LinkState.UP:
-                logger.info("connected to the cloud")
+                logger.info("connected to the cloud %s", self._cloud.way)
         else:
             level = logging.ERROR if state in (LinkState.LOGIN_REFUSED, LinkState.ALL_REFUSED) else logging.WARNING
             logger.log(level, "%s: %s; data is kept, and sent when this is over", state.value, why)
 
-    async def _watch(self) -> None:
-        """Notices that the connection breaks while no call uses it. Returns when the link is down."""
-        while self.state is not LinkState.DOWN:
-            looked_s = self._clock.monotonic()
-            await first_done(self._cloud.until_lost(), self._clock.sleep(_IDLE_LOOK_S))
-            if self._succeeded_s < looked_s:
-                try:
-                    await self._cloud.probe()
-                except CloudError as error:
-                    self._set(LinkState.DOWN, str(error))
+    async def _watch_connection(self) -> None:
+        """Looks, when a side ends the connection, whether the cloud can still be reached."""
+        while True:
+            await self._cloud.until_lost()
+            await self._probe()
+
+    async def _watch_calls(self) -> None:
+        """Looks whether the cloud can still be reached, when calls get stuck, or there was none for a while."""
+        looked_s = self._clock.monotonic()
+        while True:
+            await self._clock.sleep(_LOOK_S)
+            now_s = self._clock.monotonic()
+            is_idle = now_s - max(looked_s, self._succeeded_s) >= _IDLE_LOOK_S
+            if self._cloud.is_stuck() or is_idle:
+                looked_s = now_s
+                await self._probe()
+
+    async def _probe(self) -> None:
+        """Takes the link down if the cloud can't be reached."""
+        try:
+            await self._cloud.probe()
+        except CloudError as error:
+            self._set(LinkState.DOWN, str(error))
 
     async def _pause(self, seconds: float) -> None:
         """Waits so many seconds, or until a caller of `ensure_usable` is in a hurry."""

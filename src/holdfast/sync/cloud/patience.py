@@ -56,17 +56,25 @@ class Patience:
         self._movement = movement
         self._looks = _STALLED_LOOKS + int(size_bytes / _SLOWEST_BYTES_PER_S / LOOK_S)
         self._acknowledged: int | None = None
+        self.is_unacknowledged = False
+        """Whether, at the last look, bytes were under way that the receiver had not acknowledged."""
         self._moved_bytes = 0
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the call is not worth waiting for any longer."""
+        return self._looks <= 0
 
     def look(self, *, moved: bool = False) -> bool:
         """Returns whether to keep waiting. `moved` says that the caller knows that the call moved."""
         self._looks -= 1
         if self._looks < _STALLED_LOOKS and (moved or self._moves()):
             self._looks = _STALLED_LOOKS
-        return self._looks > 0
+        return not self.is_over
 
     def _moves(self) -> bool:
         before, (self._acknowledged, waiting) = self._acknowledged, self._movement.sent()
+        self.is_unacknowledged = waiting > 0
         more = 0 if before is None else max(0, self._acknowledged - before)
         self._moved_bytes += more
         return more > 0 and waiting > 0 and self._moved_bytes < _MOST_MOVED_BYTES

@@ -1,0 +1,67 @@
+"""Names, addresses and servers for the tests of the way to the cloud."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from demo.cloud import LocalCloud
+
+Resolve = Callable[..., None]
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Resolve:
+    """`names(cloud=["::1", "127.0.0.1"])` makes the name `cloud.example` have these addresses, in this order."""
+    known: dict[str, list[str]] = {}
+    real = asyncio.BaseEventLoop.getaddrinfo
+
+    async def getaddrinfo(loop: asyncio.BaseEventLoop, host: str, port: int, **arguments: int) -> list[object]:
+        found: list[object] = []
+        for address in known.get(host, [host]):
+            found += await real(loop, address, port, **arguments)
+        return found
+
+    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+
+    def set_names(**addresses: list[str]) -> None:
+        known.update({f"{name}.example": each for name, each in addresses.items()})
+
+    return set_names
+
+
+@pytest.fixture
+def silent() -> Iterator[Callable[[str, int], int]]:
+    """`silent(address, port)` makes `address` swallow connections to that port, as a dead host does: the queue of a
+    listener is filled up. Returns the port; 0 asks for a free one."""
+    with ExitStack() as stack:
+
+        def swallow(address: str, port: int = 0) -> int:
+            family = socket.AF_INET6 if ":" in address else socket.AF_INET
+            listener = stack.enter_context(socket.socket(family))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if family == socket.AF_INET6:
+                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+            listener.bind((address, port))
+            listener.listen(0)
+            port = int(listener.getsockname()[1])
+            for _ in range(4):
+                filler = stack.enter_context(socket.socket(family))
+                filler.setblocking(False)
+                filler.connect_ex((address, port))
+            return port
+
+        yield swallow
+
+
+@pytest.fixture
+async def server(tmp_path: Path) -> AsyncIterator[LocalCloud]:
+    server = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"})
+    await server.start()
+    yield server
+    await server.stop()
