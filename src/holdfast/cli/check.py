@@ -8,6 +8,8 @@ are there.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..base.filesystem import FileSystem
 from ..base.words import closest
 from ..capture.resolve import resolve
@@ -27,23 +29,28 @@ from ..machine_config import (
     note,
     problem,
 )
+from .network_findings import findings_on_network
 from .path_findings import findings_on_paths, findings_on_sync_paths
 from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
 
 
-def check(config: Json, host: Host) -> list[Finding]:
+def check(config: Json, host: Host, environment: Mapping[str, str] | None = None) -> list[Finding]:
     """Returns the findings on a machine's config, on the data manager's entry in it, or on its attributes alone.
 
-    Looks at what the config's paths lead to on this computer. Raises UnreadableConfigError.
+    Looks at what the config's paths lead to on this computer and, with `environment`, at the way to the cloud, for
+    which a local module's own `env` counts too. Raises UnreadableConfigError.
     """
+    environment = environment or {}
     if is_machine(config):
-        return _check_machine(Machine(config), host)
+        return _check_machine(Machine(config), host, environment)
     if not {"api", "type", "model"}.isdisjoint(config):
-        return _check_machine(Machine({"services": [config]}), host, alone=True)
-    return _check_attributes(config, host)[0]
+        return _check_machine(Machine({"services": [config]}), host, environment, alone=True)
+    return _check_attributes(config, host, environment)[0]
 
 
-def _check_machine(machine: Machine, host: Host, *, alone: bool = False) -> list[Finding]:
+def _check_machine(
+    machine: Machine, host: Host, environment: Mapping[str, str], *, alone: bool = False
+) -> list[Finding]:
     try:
         manager = machine.data_manager
     except NoDataManagerError as refused:
@@ -54,7 +61,7 @@ def _check_machine(machine: Machine, host: Host, *, alone: bool = False) -> list
         ]
     if manager.model != HOLDFAST:
         return [error(f"{manager.name} is of the model {manager.model}, not {HOLDFAST}")]
-    findings, parsed = _check_attributes(manager.attributes, host)
+    findings, parsed = _check_attributes(manager.attributes, host, {**environment, **_module_env(machine)})
     if alone:
         return findings
     findings += _findings_on_modules(machine) + _findings_on_left_methods(machine)
@@ -64,18 +71,27 @@ def _check_machine(machine: Machine, host: Host, *, alone: bool = False) -> list
     return findings
 
 
-def _check_attributes(attributes: Json, host: Host) -> tuple[list[Finding], Config | None]:
+def _check_attributes(
+    attributes: Json, host: Host, environment: Mapping[str, str]
+) -> tuple[list[Finding], Config | None]:
     try:
         parsed = parse(attributes, host)
     except ConfigError as refused:
         return [error(f"{refused}; with this config the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]
     findings += findings_on_paths(FileSystem(), parsed.paths) + findings_on_sync_paths(FileSystem(), parsed)
+    findings += findings_on_network(parsed, environment)
     methods = attributes.get(CAPTURE_METHODS) or []
     findings += [text for entry in method_entries(Machine({}), methods) for text in findings_on_attributes(entry)]
     if parsed.capture_disabled and parsed.methods:
         findings.append(note("capture_disabled: nothing is captured; what is on disk is still synced"))
     return findings, parsed
+
+
+def _module_env(machine: Machine) -> dict[str, str]:
+    """Returns the variables that the config sets for the module alone."""
+    found = [module.get("env") for module in machine.holdfast_modules()]
+    return {name: str(value) for env in found if isinstance(env, dict) for name, value in env.items()}
 
 
 def _findings_on_modules(machine: Machine) -> list[Finding]:

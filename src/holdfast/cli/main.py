@@ -140,7 +140,7 @@ def _convert(parsed: argparse.Namespace, config: Json) -> int:
 
 
 def _check(parsed: argparse.Namespace, config: Json) -> int:
-    findings = check(config, machines_host(os.environ))
+    findings = check(config, machines_host(os.environ), os.environ)
     if parsed.json:
         print_json({"fine": is_fine(findings), "findings": _as_json(findings)})
     else:
