@@ -256,3 +256,16 @@ async def test_who_stops_waiting_for_the_disk_takes_no_setting_from_who_comes_ne
         await asyncio.wait_for(hanging.settings.stop(), 0.01)
     hanging.go_on.set()
     await eventually(lambda: hanging.settings.is_paused("lidar"))
+
+
+async def test_capture_begins_though_reading_the_settings_fails_in_a_way_that_nobody_foresaw(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> list[Setting]:
+        raise RecursionError
+
+    monkeypatch.setattr(settings_file, "read", fail)
+    user = User(tmp_path)
+    await user.begin()
+    assert (user.settings.problem, user.changes) == ("RecursionError", 1)
+    await user.settings.stop()

@@ -318,3 +318,19 @@ class TestCounting:
         completion.hand(left.collector, left, counted=True, ours=left.ours)
         await completion.settled()
         assert ledger.readings()[LIDAR] == ReadingCounts(captured=1, adopted=5, vanished=5)
+
+
+async def test_a_sync_that_failed_in_a_way_that_nobody_foresaw_is_made_again(
+    files: Watched, completion: Completion, tmp_path: Path
+) -> None:
+    left = [MemoryError()]
+
+    def sync(folder: str) -> None:
+        if left:
+            raise left.pop()
+        files.synced.set()
+
+    files.sync = sync  # type: ignore[method-assign]
+    completion.configure(0.01)
+    completion.wrote()
+    assert await asyncio.to_thread(files.synced.wait, JOIN_S)

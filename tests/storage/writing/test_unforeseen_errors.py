@@ -30,7 +30,7 @@ HIT = {"disk": {"make_folder", "create", "write", "close", "rename", "sync"}, "c
 
 async def one_run(folder: Path, files: FileSystem, clock: SystemClock) -> Ledger:
     """Captures, flushes, rotates, completes and ends, with tabular and binary readings; returns the ledger."""
-    ledger = Ledger(FileSystem(), str(folder))
+    ledger = Ledger(files, str(folder))
     writer = DiskWriter(files, clock, ledger, str(folder), NEVER_S)
     ledger.attach(lambda: None)
     appender, camera = open_lidar(writer, max_bytes=600), writer.open(samples.metadata(name="camera"), 600)
@@ -74,6 +74,10 @@ async def test_an_error_at_any_call_costs_counted_readings_at_most(
         assert there + sum(counts.dropped.values()) == counts.captured, (number, trap.sprung)
         assert counts.on_disk == there, (number, trap.sprung)
         assert set(counts.dropped) <= {"unexpected_error"}
+        next_life = Ledger(FileSystem(), str(folder))
+        next_life.attach(lambda: None)
+        assert sum(each.on_disk for each in next_life.readings().values()) == there, (number, trap.sprung)
+        next_life.close()
     assert sprung >= (
         {"make_folder", "create", "write", "close", "rename", "sync"} if where == "disk" else {"time_ns"}
     )

@@ -100,18 +100,22 @@ async def test_an_answer_before_the_end_of_a_stream_is_the_clouds_own(
         assert (caught.value.code, caught.value.connected) == (code.name, True)
 
 
+@pytest.mark.parametrize(
+    "error",
+    [StorageError("read", "/x/a.txt", OSError(5, "Input/output error")), ValueError("nobody foresaw this")],
+    ids=["foreseen", "unforeseen"],
+)
 async def test_a_file_that_can_not_be_read_while_it_is_sent_is_that_error_and_arrives_not(
-    cloud: Cloud, server: LocalCloud
+    cloud: Cloud, server: LocalCloud, error: Exception
 ) -> None:
     await cloud.connect()
-    error = StorageError("read", "/x/a.txt", OSError(5, "Input/output error"))
 
     def messages() -> Iterator[bytes]:
         yield file_metadata(found("/x/a.txt"), "part", ())
         yield file_contents(b"half")
         raise error
 
-    with pytest.raises(StorageError):
+    with pytest.raises(type(error)):
         await cloud.upload_stream("FileUpload", messages)
     assert server.files_count == 0
 
