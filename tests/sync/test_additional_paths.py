@@ -175,4 +175,6 @@ async def test_a_path_that_leads_to_a_home_is_not_synced(world: World, tmp_path:
     world.rounds.configure(settings)
     world.capture_file("9999-a", [1])
     await eventually(lambda: world.arrived.of("lidar") == [1] and world.rounds.additional.problems)
+    rounds = world.completed
+    await eventually(lambda: world.completed > rounds + 5)
     assert kept.exists() and not world.arrived.files
