@@ -18,10 +18,11 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from enum import Enum
+
+from holdfast.base.threads import SupervisedThread
 
 
 class Action(Enum):
@@ -76,11 +77,11 @@ def when_ending(ending: frozenset[int], loop: asyncio.AbstractEventLoop, act: Ca
 
     def wait() -> None:
         while (number := signal.sigwait(_ENDING)) not in ending:
-            signal.signal(number, signal.SIG_IGN)
+            pass
         with suppress(RuntimeError):  # the loop was closed: the process is ending already
             loop.call_soon_threadsafe(act, name_of(number))
 
-    threading.Thread(target=wait, name="holdfast-signals", daemon=True).start()
+    SupervisedThread("holdfast-signals", "the thread for signals", wait)
 
 
 def name_of(number: int) -> str:

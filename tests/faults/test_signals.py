@@ -11,11 +11,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from module.signals import ACTIONS, Action
+from tests.e2e.machines import until
 
 from .counting_rig import ROOT, RUN, a_rig
 
@@ -52,10 +54,12 @@ async def test_signals_that_come_one_by_one_until_the_end_cost_no_reading(tmp_pa
     async with a_rig(tmp_path) as rig:
         await rig.until_captured(A_WHILE)
         pid, sent = rig.machine.pid, 0
-        while rig.machine.pid == pid:
-            os.kill(pid, ENDING[sent % len(ENDING)])
-            sent += 1
-            await asyncio.sleep(0.001)
+        with suppress(ProcessLookupError):
+            while rig.machine.pid == pid:
+                os.kill(pid, ENDING[sent % len(ENDING)])
+                sent += 1
+                await asyncio.sleep(0.001)
+        await until(lambda: rig.machine.pid != pid, "the next process")
         await rig.machine.wait_until_added()
         await rig.until_captured(A_WHILE)
     assert sent > 1
