@@ -11,7 +11,7 @@ unset PYTHONPATH PYTHONHOME
 
 module/environment.sh requirements-build.txt .venv-build
 rm -rf dist
-.venv-build/bin/python -m PyInstaller --onedir --strip --name holdfast --paths . --paths src \
+.venv-build/bin/python -m PyInstaller --onedir --strip --name holdfast --paths . --paths src --python-option "X utf8=1" \
     --noconfirm --log-level ERROR --distpath dist --workpath dist/work --specpath dist/work module/main.py
 tar --owner=0 --group=0 -czf dist/archive.tar.gz \
     LICENSE README.md holdfast_data-manager_durable.md meta.json module/run.sh -C dist holdfast
