@@ -17,6 +17,9 @@ fail() {
 
 is_ready && exit 0
 
+[ -w "$root" ] || fail "the Python environment can't be made in $root, which is read-only for this user; start" \
+    "module/run.sh once as a user who may write there, or use the archive, which brings its own Python"
+
 # One process at a time installs: viam-server may start a second one while the first is still installing.
 exec 9>"$root/.environment.lock"
 if command -v flock >/dev/null; then flock 9; fi

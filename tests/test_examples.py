@@ -217,5 +217,5 @@ def test_the_troubleshooting_quotes_what_the_start_says() -> None:
     script = (ROOT / "module" / "environment.sh").read_text().replace("$python", "python3")
     quoted = re.findall(r"^\| `([^`]+)` \|", section("troubleshooting.md", "The data manager does not start"), re.M)
     ours = [text for text in quoted if not text.startswith("max instance number")]
-    assert len(ours) == 3
+    assert len(ours) == 4
     assert [text for text in ours if text not in script] == []
