@@ -311,11 +311,7 @@ class ViamServer:
     def _spawn(self) -> subprocess.Popen[bytes]:
         with self.log_path.open("ab") as log:
             return subprocess.Popen(
-<<<<<<< HEAD
-                [*self.prefix, str(self._binary), "-config", str(self.config_path), "-disable-mdns", "-ftdc=false"],
-=======
                 self._command(),
->>>>>>> 94d09a4 (module: every way in which viam-server is started has a test)
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -326,7 +322,7 @@ class ViamServer:
             )
 
     def _command(self) -> list[str]:
-        return [str(self._binary), "-config", str(self.config_path), "-disable-mdns", "-ftdc=false"]
+        return [*self.prefix, str(self._binary), "-config", str(self.config_path), "-disable-mdns", "-ftdc=false"]
 
     def _environment(self) -> dict[str, str]:
         environment = {
