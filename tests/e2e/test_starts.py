@@ -6,7 +6,6 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
@@ -29,40 +28,17 @@ exec setpriv --reuid={USER} --regid={USER} --clear-groups --bounding-set=-all --
 memory. viam-server is the first process, and has no rights."""
 
 
-@dataclass(frozen=True)
-class Way:
-    """How a viam-server is started: the programs before it, its variables, and whether it has the usual ones."""
-
-    before: Sequence[str] = ()
-    variables: Mapping[str, str] = field(default_factory=dict)
-    usual: bool = True
-
-
-WAYS = {
-    "by TCP": Way(variables={"VIAM_TCP_SOCKETS": "1"}),
-    "without variables": Way(usual=False),
-    "by systemd": Way(
+NOTHING: Mapping[str, str | None] = {"PATH": None, "LANG": None, "HOME": None}
+WAYS: dict[str, tuple[Sequence[str], Mapping[str, str | None]]] = {
+    "by TCP": ((), {"VIAM_TCP_SOCKETS": "1"}),
+    "without variables": ((), NOTHING),
+    "by systemd": (
         ("prlimit", "--nofile=1024:1024", "sh", "-c", 'umask 0077; cd /; exec "$@" <&-', "sh"),
-        {"INVOCATION_ID": "1", "JOURNAL_STREAM": "8:1"},
-        usual=False,
+        {**NOTHING, "INVOCATION_ID": "1", "JOURNAL_STREAM": "8:1"},
     ),
-    "by viam-agent": Way(variables={"VIAM_AGENT_HANDLES_NEEDS_RESTART_CHECKING": "true"}),
+    "by viam-agent": ((), {"VIAM_AGENT_HANDLES_NEEDS_RESTART_CHECKING": "true"}),
 }
-
-
-class Started(ViamServer):
-    """A viam-server that is started in one of these ways."""
-
-    def __init__(self, binary: Path, folder: Path, way: Way) -> None:
-        super().__init__(binary, folder, {**CREDENTIALS, **way.variables})
-        self._way = way
-
-    def _command(self) -> list[str]:
-        return [*self._way.before, *super()._command()]
-
-    def _environment(self) -> dict[str, str]:
-        usual = () if self._way.usual else ("PATH", "LANG", "HOME")
-        return {name: value for name, value in super()._environment().items() if name not in usual}
+"""The programs that start viam-server, and its variables."""
 
 
 async def assert_all_is_well(machine: Machine) -> None:
@@ -76,14 +52,12 @@ async def assert_all_is_well(machine: Machine) -> None:
     assert await machine.stop()
 
 
-@pytest.mark.parametrize("way", WAYS.values(), ids=WAYS)
+@pytest.mark.parametrize(("prefix", "variables"), WAYS.values(), ids=WAYS)
 async def test_however_viam_server_is_started_the_module_captures_delivers_and_ends_in_order(
-    viam_server_binary: Path, tmp_path: Path, way: Way
+    viam_server: Servers, tmp_path: Path, prefix: Sequence[str], variables: Mapping[str, str | None]
 ) -> None:
-    def servers(name: str, env: Mapping[str, str]) -> ViamServer:
-        return Started(viam_server_binary, tmp_path / name, way)
-
-    async with a_machine(servers, tmp_path) as machine:
+    async with a_machine(viam_server, tmp_path, env={**CREDENTIALS, **variables}) as machine:
+        machine.server.prefix = prefix
         await assert_all_is_well(machine)
 
 
@@ -117,7 +91,7 @@ async def test_an_unprivileged_user_in_a_container_with_a_read_only_root_needs_o
 ) -> None:
     shutil.copy2(viam_server_binary, tmp_path / "viam-server")
 
-    def servers(name: str, env: dict[str, str]) -> ViamServer:
+    def servers(name: str, env: Mapping[str, str | None]) -> ViamServer:
         return Contained(viam_server_binary, tmp_path / name, env)
 
     async with a_machine(servers, tmp_path) as machine:
