@@ -17,7 +17,10 @@ MODULE = Path(__file__).parent.parent / "module"
 MAY_GO_ON = {
     "commands/failed.py": {"list_page", "lambda: list(itertools.islice(meant, BATCH))"},
     "commands/syncing.py": {"list", "selected"},
-    "commands/uploading.py": {"candidates.find", "lambda: list(itertools.islice(found, _BATCH))"},
+    "commands/uploading.py": {
+        "lambda: Candidates(manager.files, roots, sync_paths).find(path)",
+        "lambda: list(itertools.islice(found, _BATCH))",
+    },
     "steering/open_sequences.py": {"function"},  # what follows it waits for it, and nobody else
     "steering/user_settings.py": {"settings_file.read"},
     "storage/writing/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves

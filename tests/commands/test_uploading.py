@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import base64
+import os
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -50,6 +52,20 @@ async def test_a_file_is_uploaded_with_tags_and_datasets_and_told(
     (about,) = arrived
     assert (list(about.tags), list(about.dataset_ids), about.file_name) == (["t"], ["d"], str(path))
     assert not path.exists(), "sync would have deleted it too"
+
+
+async def test_the_event_loop_waits_for_no_upload_root(world: Steered, monkeypatch: pytest.MonkeyPatch) -> None:
+    looking: set[threading.Thread] = set()
+    real = os.path.realpath
+
+    def realpath(path: str) -> str:
+        looking.add(threading.current_thread())
+        return real(path)
+
+    monkeypatch.setattr("holdfast.sync.uploads.candidates.os.path.realpath", realpath)
+    (world.folder / "logs" / "a.log").write_text("1")
+    await world.command("upload", path=str(world.folder / "logs"))
+    assert looking and threading.main_thread() not in looking
 
 
 async def test_a_folder_is_uploaded_and_what_fails_in_it_is_told_by_name(

@@ -103,8 +103,8 @@ async def _data_job(manager: Manager, data: bytes, extension: str, labels: Label
 
 async def _path_job(manager: Manager, path: str, labels: Labels, report: _UploadReport) -> Job:
     engine = await manager.ready_engine()
-    candidates = Candidates(manager.files, manager.upload_roots, [*manager.capture_roots, *manager.other_roots])
-    found = await asyncio.to_thread(candidates.find, path)
+    roots, sync_paths = manager.upload_roots, [*manager.capture_roots, *manager.other_roots]
+    found = await asyncio.to_thread(lambda: Candidates(manager.files, roots, sync_paths).find(path))
 
     async def one(candidate: Candidate) -> None:
         if candidate.why:

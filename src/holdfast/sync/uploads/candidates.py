@@ -33,7 +33,7 @@ class Candidate:
 
 
 class Candidates:
-    """Finds candidates in upload roots and sync paths, which are given as they are now."""
+    """Finds candidates in upload roots and sync paths, which are given as they are now. Blocks on the disk."""
 
     def __init__(self, files: FileSystem, roots: Sequence[str], sync_paths: Sequence[str]) -> None:
         self._files = files
@@ -44,7 +44,7 @@ class Candidates:
         """Yields the file at `path`, or all files in that folder and in the folders inside it.
 
         A folder that can't be read is a candidate with the error as `why`. Raises CommandError at once if `path` is
-        not in an upload root, is one of the data manager's own, or does not exist. Blocks on the disk.
+        not in an upload root, is one of the data manager's own, or does not exist.
         """
         real = os.path.realpath(path)
         root = self._root_of(real)
