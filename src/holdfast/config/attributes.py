@@ -258,7 +258,8 @@ class Attributes:
         if _VARIABLE.search(path):
             found, why, fix = "", ": variables are not expanded", "write the whole path, or ~ for the home"
         elif found and synced and (what := self._host.protected.why(found)):
-            found, why, fix = "", f" is {what}, and sync deletes what it delivers", "name one of your own"
+            means = "" if found == path else f" {found},"
+            found, why, fix = "", f" is{means} {what}, and sync deletes what it delivers", "name one of your own"
         if not found:
             self.add_problem(name, f"{shown(path)}{why}; {otherwise}; {fix}")
         self.found_paths.append(ConfiguredPath(f"{self._prefix}{name}", path, found))

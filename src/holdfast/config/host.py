@@ -69,7 +69,7 @@ class Host:
     def protected(self) -> Protected:
         """The folders that can't be meant as sync paths."""
         viam_home = os.path.join(self.working_folder, self.viam_home or os.path.join(self.home, _VIAM_FOLDER))
-        home, viam_home = (os.path.normpath(path) if os.path.isabs(path) else "" for path in (self.home, viam_home))
+        home, viam_home = (_plain(path) if os.path.isabs(path) else "" for path in (self.home, viam_home))
         return Protected(home, viam_home, self.code_folders)
 
     @property
@@ -86,14 +86,20 @@ class Host:
             raise UnknownPathError(
                 "it is relative to the folder in which viam-server was started, and that is not known"
             )
-        return os.path.normpath(os.path.join(self.working_folder, expanded))
+        return _plain(os.path.join(self.working_folder, expanded))
 
     def former(self, path: str) -> Iterator[str]:
         """Yields where earlier versions looked for a relative path: in the module's own working folder."""
         expanded = self._expand(path)
         if not os.path.isabs(expanded):
             for folder in self.module_folders:
-                yield os.path.normpath(os.path.join(folder, expanded))
+                yield _plain(os.path.join(folder, expanded))
 
     def _expand(self, path: str) -> str:
         return os.path.join(self.home, path[1:].lstrip("/")) if path.startswith("~") and self.home else path
+
+
+def _plain(path: str) -> str:
+    """Returns an absolute path without `..` and what else has no effect. Unlike `normpath`, it takes two slashes at
+    the beginning for one, as the operating system does."""
+    return os.path.normpath(os.sep + path.lstrip(os.sep))
