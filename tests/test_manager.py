@@ -127,6 +127,23 @@ async def test_what_is_read_lies_in_complete_files_after_stop(world: World) -> N
     assert not list(world.folder.rglob("capture/rdk*/**/*.prog"))
 
 
+async def test_a_capture_folder_that_leads_to_a_home_is_captured_to_and_not_synced(world: World) -> None:
+    kept = world.folder / "notes.txt"
+    kept.write_text("x")
+    os.utime(kept, (0, 0))
+    (world.folder / "capture").symlink_to(world.folder)
+    world.apply(sync_disabled=False, sync_interval_mins=0.0002)
+    await world.served(20)
+    with pytest.raises(NotReadyError, match="leads to"):
+        await world.manager.sync()
+    (problem,) = status(world.manager)["config_problems"]
+    assert problem.startswith(f"{world.folder}/capture leads to {world.folder}, a home folder, and sync deletes")
+    assert status(world.manager)["sync"]["state"] == f"waiting: {problem}"
+    assert kept.exists()
+    await world.manager.stop()
+    assert world.stored()["a"] == list(range(1, world.client.served["a"] + 1))
+
+
 async def test_a_hand_over_loses_nothing_and_an_unchanged_collector_goes_on(world: World) -> None:
     world.apply()
     for _ in range(5):

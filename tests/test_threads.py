@@ -27,7 +27,7 @@ MAY_GO_ON = {
     "storage/stores.py": {"left_behind"},
     "sync/quarantine_count.py": {"self._count"},
     "storage/space/limits.py": {"self.check"},  # `close` waits for it
-    "storage/store.py": {"os.path.realpath", "self._lock.owner"},
+    "storage/store.py": {"os.path.realpath", "self._lock.owner", "self._why_protected"},
     "base/tasks.py": {"function"},  # `in_thread`
     "sync/walk/round_files.py": {"next", "self._look_at_all", "walk.look_at"},
     "sync/rounds.py": {"select", "walk.look_at"},

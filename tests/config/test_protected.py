@@ -17,6 +17,9 @@ HOST = Host("/home/user", "/opt/viam", code_folders=("/opt/holdfast/module",))
     ("path", "what"),
     [
         ("/", "the whole file system"),
+        ("//", "the whole file system"),
+        ("//etc/", "a system folder"),
+        ("//home//user", "a home folder"),
         ("/etc", "a system folder"),
         ("/etc/app/logs", "a system folder"),
         ("/usr/share/app", "a system folder"),
@@ -31,11 +34,11 @@ HOST = Host("/home/user", "/opt/viam", code_folders=("/opt/holdfast/module",))
         ("/run", "a system folder"),
         ("/tmp/", "a system folder"),
         ("/opt", "a system folder"),
-        ("/root", "a system folder"),
+        ("/root", "a home folder"),
         ("/home", "a system folder"),
         ("/home/user", "a home folder"),
         ("/home/other", "a home folder"),
-        ("~", "a home folder"),
+        ("~", "/home/user, a home folder"),
         ("/home/user/logs/..", "a home folder"),
         ("/opt/viam", "viam-server's own folder"),
         ("/opt/viam/packages", "holds the programs"),
@@ -110,5 +113,7 @@ def test_a_link_to_a_home_is_a_home(tmp_path: Path) -> None:
     (tmp_path / "real").mkdir()
     (tmp_path / "home").symlink_to(tmp_path / "real")
     protected = Protected(str(tmp_path / "home"))
-    assert not protected.why(str(tmp_path / "real"))
-    assert protected.resolved().why(str(tmp_path / "real")) == "a home folder"
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    assert not protected.why(str(tmp_path / "link"))
+    for path in ("real", "link", "home"):
+        assert protected.where_it_leads(str(tmp_path / path)) == f"{tmp_path}/real, a home folder"

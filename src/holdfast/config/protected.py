@@ -14,7 +14,7 @@ from ..base.filesystem import is_in
 
 _SYSTEM = frozenset(
     (
-        *("/", "/home", "/opt", "/root", "/run", "/tmp", "/usr/local", "/dev/shm"),
+        *("/", "/home", "/opt", "/run", "/tmp", "/usr/local", "/dev/shm"),
         *("/var", "/var/backups", "/var/cache", "/var/lib", "/var/log", "/var/opt", "/var/spool", "/var/tmp"),
     )
 )
@@ -27,7 +27,7 @@ _ALL_SYSTEM = frozenset(
     )
 )
 """System folders that may have none."""
-_HOMES = "/home"
+_HOMES, _ROOTS_HOME = "/home", "/root"
 _PACKAGES = ("packages", "packages-local")
 """The folders in VIAM_HOME with viam-server's modules."""
 
@@ -44,11 +44,11 @@ class Protected:
     def why(self, path: str) -> str:
         """Returns what the absolute `path` is, as in "a home folder", if it is protected; empty if it is not.
 
-        Links are not followed: a caller that knows where `path` really leads asks for both.
+        Links are not followed: see `where_it_leads`.
         """
         if path in _SYSTEM or self._deepest_system(path) in _ALL_SYSTEM:
             return "a system folder" if path != os.sep else "the whole file system"
-        if path == self.home or os.path.dirname(path) == _HOMES:
+        if path in (self.home, _ROOTS_HOME) or os.path.dirname(path) == _HOMES:
             return "a home folder"
         if path == self.viam_home:
             return "viam-server's own folder"
@@ -60,8 +60,14 @@ class Protected:
                 return f"in or around {folder}, which holds the programs of modules"
         return ""
 
-    def resolved(self) -> Protected:
-        """Returns the same folders without symbolic links. Blocks on the disk."""
+    def where_it_leads(self, path: str) -> str:
+        """Returns where `path` leads, links followed, and what that is, as in "/root, a home folder", if that is
+        protected; empty if it is not. Blocks on the disk."""
+        real = os.path.realpath(path)
+        what = self._resolved().why(real) or self.why(real)
+        return f"{real}, {what}" if what else ""
+
+    def _resolved(self) -> Protected:
         real = os.path.realpath
         home, viam_home = (real(folder) if folder else "" for folder in (self.home, self.viam_home))
         return Protected(home, viam_home, tuple(map(real, self.code)))

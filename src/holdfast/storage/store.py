@@ -15,6 +15,7 @@ from collections.abc import Iterable, Sequence
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import all_done, begin, end, in_thread, supervised
+from ..config import Protected
 from ..errors import StorageError
 from . import layout
 from .claims import Claims
@@ -46,7 +47,9 @@ class Store:
         flush_interval_s: float,
         fsync_interval_s: float,
         surroundings: Surroundings | None = None,
+        protected: Protected | None = None,
     ) -> None:
+        """Where a link leads from `capture_dir` to one of the `protected` folders, the folder is not ours."""
         self.capture_dir = capture_dir
         self.root = capture_dir
         """`capture_dir` without symbolic links, once the folder is ours."""
@@ -56,6 +59,9 @@ class Store:
         """Whether no `.prog` file is known that a crash left."""
         self.waiting_for = f"starting: {capture_dir} has not been opened yet"
         """Why the folder is not ours, in words; empty when it is."""
+        self.place_problem = ""
+        """To which protected folder `capture_dir` leads, in words; empty if it leads to none."""
+        self._protected = protected
         self._files = files
         self._clock = clock
         self._lock = FolderLock(files, capture_dir)
@@ -167,6 +173,9 @@ class Store:
 
     async def _try_to_own(self) -> str:
         """Tries to lock the folder and attach its journal; returns why the folder is not ours, empty when it is."""
+        self.place_problem = await asyncio.to_thread(self._why_protected)
+        if self.place_problem:
+            return f"waiting: {self.place_problem}"
         try:
             if await in_thread(self._lock.try_acquire):
                 await in_thread(self.ledger.attach, self.writer.completion.wrote)
@@ -176,6 +185,13 @@ class Store:
             return f"waiting: {error}"
         owner = await asyncio.to_thread(self._lock.owner)
         return f"waiting for process {owner}, which has the lock of {self.capture_dir}"
+
+    def _why_protected(self) -> str:
+        where = self._protected.where_it_leads(self.capture_dir) if self._protected is not None else ""
+        return where and (
+            f"{self.capture_dir} leads to {where}, and sync deletes what it delivers; nothing is synced from "
+            "there, and what is captured stays there; name a folder of its own, and move it there"
+        )
 
     async def _recover(self) -> None:
         """Recovers the `.prog` files that a crash left, in passes until none is left that was written to a moment

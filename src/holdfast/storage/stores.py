@@ -16,7 +16,7 @@ from typing import Any, Protocol
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.tasks import all_done, begin, end
-from ..config import Config
+from ..config import Config, Protected
 from .placement import left_behind, rules_for, rules_for_left
 from .space.limits import Rules, Surroundings
 from .space.local_copy import LocalCopy
@@ -87,7 +87,7 @@ class Stores:
             self.local_copy = LocalCopy(self._files, self._clock, config.local_copy)
         before = {store.capture_dir: store for store in self.all}
         self.configured = {
-            folder: before.pop(folder) if folder in before else self._open(folder, config)
+            folder: before.pop(folder) if folder in before else self._open(folder, config, config.protected)
             for folder in config.capture_dirs
         }
         for folder, store in self.configured.items():
@@ -115,9 +115,9 @@ class Stores:
             await asyncio.wait(self._closing, timeout=_CLOSE_S)
         return all(complete)
 
-    def _open(self, folder: str, config: Config) -> Store:
+    def _open(self, folder: str, config: Config, protected: Protected | None = None) -> Store:
         intervals = config.flush_interval_s, config.fsync_interval_s
-        return Store(self._files, self._clock, folder, *intervals, self._surroundings)
+        return Store(self._files, self._clock, folder, *intervals, self._surroundings, protected)
 
     def _roots(self) -> list[str]:
         added = self._config.additional_sync_paths if self._config is not None else ()

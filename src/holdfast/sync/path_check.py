@@ -53,8 +53,8 @@ _NOT_SYNCED = "nothing is synced from there"
 
 def check_path(files: FileSystem, path: str, protected: Protected) -> CheckedPath:
     """Returns what stands at `path` now. Blocks on the disk."""
-    if what := _why_protected(path, protected):
-        problem = f"{path} leads to {what}, and sync deletes what it delivers; {_NOT_SYNCED}; name one of your own"
+    if where := protected.where_it_leads(path):
+        problem = f"{path} leads to {where}, and sync deletes what it delivers; {_NOT_SYNCED}; name one of your own"
         return CheckedPath(path, PathKind.UNKNOWN, problem, is_synced=False)
     try:
         mode = files.stat(path).st_mode
@@ -68,12 +68,6 @@ def check_path(files: FileSystem, path: str, protected: Protected) -> CheckedPat
         return CheckedPath(path, PathKind.FILE, *_file(files, path))
     what = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
     return CheckedPath(path, PathKind.OTHER, f"{path} is {what}; name a folder or a file", is_synced=False)
-
-
-def _why_protected(path: str, protected: Protected) -> str:
-    real = os.path.realpath(path)
-    what = protected.resolved().why(real) or protected.why(real)
-    return f"{real}, {what}" if what else ""
 
 
 def _missing(path: str) -> CheckedPath:
