@@ -22,13 +22,15 @@ def said(environment: dict[str, str], path: str) -> str:
 
 def test_a_relative_path_is_in_viam_servers_working_folder_which_only_the_machine_knows() -> None:
     text = said({"HOME": "/home/user"}, "data/cap")
-    assert text.startswith("capture_dir: 'data/cap' is /<viam-server's working folder>/data/cap: the folder in")
+    assert text.startswith(
+        "capture_dir: 'data/cap' is /<viam-server's working folder>/data/cap; viam-server's working folder is"
+    )
 
 
 def test_a_tilde_is_the_home_of_whoever_runs_viam_server(tmp_path: Path) -> None:
     text = said({"HOME": str(tmp_path)}, "~/data")
     assert f"'~/data' is {tmp_path}/data, if viam-server has the HOME of this command; on this" in text
-    assert "'~/data' is /<viam-server's HOME>/data: the home of the user that runs" in said({}, "~/data")
+    assert "'~/data' is /<viam-server's HOME>/data; viam-server's HOME is that of its user" in said({}, "~/data")
 
 
 def test_what_is_there_is_said(tmp_path: Path) -> None:
@@ -40,13 +42,20 @@ def test_what_is_there_is_said(tmp_path: Path) -> None:
     assert "on this computer it is not known: cannot read" in said({}, f"{tmp_path}/link")
 
 
+def test_a_capture_folder_that_leads_to_a_home_is_said(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(tmp_path)
+    config = {"capture_dir": str(tmp_path / "link")}
+    *_, finding = check(config, machines_host({"HOME": str(tmp_path)}))
+    assert finding.text.startswith(f"on this computer {tmp_path}/link leads to {tmp_path}, a home folder: nothing")
+
+
 class Forbidden(FileSystem):
     def is_writable(self, path: str) -> bool:
         return False
 
 
 def test_what_can_not_be_written_is_said(tmp_path: Path) -> None:
-    for name, end in (("", " that this user can not write"), ("/a/b", f", and can not be made in {tmp_path}")):
+    for name, end in (("", " that this user cannot write"), ("/a/b", f", and cannot be made in {tmp_path}")):
         (note,) = findings_on_paths(Forbidden(), [ConfiguredPath("capture_dir", "x", f"{tmp_path}{name}")])
         assert note.text.endswith(end)
 

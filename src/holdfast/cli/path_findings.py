@@ -29,27 +29,30 @@ def findings_on_paths(files: FileSystem, paths: Iterable[ConfiguredPath]) -> lis
 
 
 def findings_on_sync_paths(files: FileSystem, parsed: Config) -> list[Finding]:
-    """Returns a finding for each additional sync path that is there and would not be synced, or that is a pattern.
-    Blocks on the disk."""
-    checked = (check_path(files, path, parsed.protected) for path in parsed.additional_sync_paths)
-    return [
-        problem(f"{ADDITIONAL_PATHS}: {found.problem}")
-        if found.kind in (PathKind.PATTERN, PathKind.OTHER)
-        else note(f"{ADDITIONAL_PATHS}: on this computer {found.problem}")
-        for found in checked
-        if found.problem and found.kind is not PathKind.MISSING
-    ]
+    """Returns a finding for each additional sync path that is there and would not be synced, or that is a pattern,
+    and for each capture folder that leads to a protected one. Blocks on the disk."""
+    findings = []
+    for folder in parsed.capture_dirs:
+        if where := parsed.protected.where_it_leads(folder):
+            findings.append(note(f"on this computer {folder} leads to {where}: nothing would be synced from there"))
+    for path in parsed.additional_sync_paths:
+        found = check_path(files, path, parsed.protected)
+        if found.kind in (PathKind.PATTERN, PathKind.OTHER):
+            findings.append(problem(f"{ADDITIONAL_PATHS}: {found.problem}"))
+        elif found.problem and found.kind is not PathKind.MISSING:
+            findings.append(note(f"{ADDITIONAL_PATHS}: on this computer {found.problem}"))
+    return findings
 
 
 def _meaning(files: FileSystem, configured: ConfiguredPath) -> str:
     written, path = configured.written, configured.path
     if path.startswith(_WORKING_FOLDER):
         return (
-            f" is {path}: the folder in which viam-server is started; with systemd that is WorkingDirectory=, "
-            "or / without it"
+            f" is {path}; viam-server's working folder is the one in which it is started: with systemd "
+            "WorkingDirectory=, or / without it"
         )
     if path.startswith(_HOME):
-        return f" is {path}: the home of the user that runs viam-server, with viam-agent /root"
+        return f" is {path}; viam-server's HOME is that of its user, with viam-agent /root"
     means = "" if written == path else f" is {path}"
     if written.startswith("~"):
         means += ", if viam-server has the HOME of this command"
@@ -63,9 +66,9 @@ def _state(files: FileSystem, path: str) -> str:
             above = os.path.dirname(path)
             while not files.exists(above):
                 above = os.path.dirname(above)
-            return f"it is not there{_rights(files, above, f', and can not be made in {above}')}"
+            return f"it is not there{_rights(files, above, f', and cannot be made in {above}')}"
         kind = "a folder" if stat.S_ISDIR(files.stat(path).st_mode) else "a file"
-        return f"it is {kind}{_rights(files, path, ' that this user can not write')}"
+        return f"it is {kind}{_rights(files, path, ' that this user cannot write')}"
     except StorageError as error:
         return f"it is not known: {error}"
 
