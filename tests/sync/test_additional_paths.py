@@ -129,6 +129,18 @@ async def test_a_file_system_that_hangs_holds_up_no_other_path_and_one_thread_wa
     assert await problems(paths) == [] and len(paths.synced) == 2
 
 
+async def test_paths_that_hang_do_not_wait_for_each_other(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr(additional_paths, "STALL_S", 100.0)
+    files = Hanging()
+    paths = AdditionalPaths(files, SystemClock())
+    files.hangs = str(tmp_path)
+    paths.configure([str(tmp_path / name) for name in "abc"], Protected())
+    check = asyncio.create_task(paths.check())
+    await eventually(lambda: files.asked == 3)
+    files.go_on.set()
+    await check
+
+
 async def test_a_path_that_hangs_keeps_no_round_from_sending_the_others(
     monkeypatch: pytest.MonkeyPatch, world: World, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from dataclasses import replace
 
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
+from ..base.tasks import all_done
 from ..base.threads import in_own_thread
 from ..config import ADDITIONAL_PATHS, Protected
 from .path_check import CheckedPath, PathKind, check_path
@@ -76,12 +77,11 @@ class AdditionalPaths:
         await self._checked.wait()
 
     async def check(self) -> None:
-        """Looks at each path. Takes `STALL_S` for one that has begun to stall, else milliseconds."""
+        """Looks at all paths at once. Takes `STALL_S` if any has begun to stall, else milliseconds."""
         async with self._checking:
             paths = list(self._known)
-            for path in paths:
-                found = await self._look_at(path)
-                if path in self._known:  # else the config has changed
+            for found in await all_done("a look at a sync path", *map(self._look_at, paths)):
+                if found is not None and found.path in self._known:  # else the config has changed
                     self._take(found)
             if paths == list(self._known):
                 self._checked.set()
