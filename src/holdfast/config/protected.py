@@ -1,8 +1,8 @@
 """Folders that can't be meant as sync paths, since sync deletes what it delivered.
 
-These are the folders of the system, homes, and what viam-server and the module need to run. Most of them may have
-sync paths inside: `/var/log` is protected, `/var/log/app` is not. Folders for data (`/mnt`, `/media`, `/srv`) are
-not protected.
+These are the folders of the system, homes, what viam-server and the module need to run, and the local copy. Most of
+them may have sync paths inside: `/var/log` is protected, `/var/log/app` is not. Folders for data (`/mnt`, `/media`,
+`/srv`) are not protected.
 """
 
 from __future__ import annotations
@@ -40,6 +40,8 @@ class Protected:
     viam_home: str = ""
     code: tuple[str, ...] = ()
     """The folders with the module's own code."""
+    local_copy: str = ""
+    """The folder that keeps what was delivered: what is synced there would be kept and sent again without end."""
 
     def why(self, path: str) -> str:
         """Returns what the absolute `path` is, as in "a home folder", if it is protected; empty if it is not.
@@ -55,6 +57,8 @@ class Protected:
         for folder, what in ((self.home, "the home folder"), (self.viam_home, "viam-server's own folder")):
             if folder and is_in(folder, path):
                 return f"around {what} {folder}"
+        if self.local_copy and (is_in(path, self.local_copy) or is_in(self.local_copy, path)):
+            return f"in or around the local copy {self.local_copy}"
         for folder in self._with_programs:
             if is_in(path, folder) or is_in(folder, path):
                 return f"in or around {folder}, which holds the programs of modules"
@@ -69,8 +73,10 @@ class Protected:
 
     def _resolved(self) -> Protected:
         real = os.path.realpath
-        home, viam_home = (real(folder) if folder else "" for folder in (self.home, self.viam_home))
-        return Protected(home, viam_home, tuple(map(real, self.code)))
+        home, viam_home, local_copy = (
+            real(folder) if folder else "" for folder in (self.home, self.viam_home, self.local_copy)
+        )
+        return Protected(home, viam_home, tuple(map(real, self.code)), local_copy)
 
     @property
     def _with_programs(self) -> tuple[str, ...]:
