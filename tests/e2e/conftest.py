@@ -37,6 +37,17 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture(scope="session")
+def needs_namespaces() -> None:
+    """Skips the test where this user can't make mounts and process ids of its own."""
+    try:
+        made = subprocess.run(["unshare", "-m", "-p", "-f", "true"], capture_output=True, text=True, check=False)
+    except FileNotFoundError:
+        pytest.skip("there is no unshare: apt-get install util-linux")
+    if made.returncode:
+        pytest.skip(f"there are no namespaces for this user: {made.stderr.strip()}")
+
+
+@pytest.fixture(scope="session")
 def viam_server_binary() -> Path:
     """The real viam-server, built once. Without a Go to build it the test is skipped; in CI it fails."""
     return _built("viam-server")

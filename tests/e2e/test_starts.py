@@ -79,13 +79,7 @@ class Contained(ViamServer):
         return {**super()._environment(), **inside}
 
 
-def has_namespaces() -> bool:
-    if shutil.which("unshare") is None:
-        return False
-    return not subprocess.run(["unshare", "-m", "-p", "-f", "true"], capture_output=True, check=False).returncode
-
-
-@pytest.mark.skipif(not has_namespaces(), reason="there are no mount namespaces for this user")
+@pytest.mark.usefixtures("needs_namespaces")
 async def test_an_unprivileged_user_in_a_container_with_a_read_only_root_needs_only_the_capture_folder(
     viam_server_binary: Path, unpacked: Path, tmp_path: Path
 ) -> None:

@@ -6,7 +6,6 @@ and its modules see in place of /etc/hosts, in a mount namespace of their own.
 
 from __future__ import annotations
 
-import os
 import re
 import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -29,7 +28,7 @@ MODELS = {"builtin": "rdk:builtin:builtin", "holdfast": "holdfast:data-manager:d
 _ELSEWHERE = "127.0.0.9"
 """An address of this machine on which nothing listens."""
 
-pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="a hosts file of one's own needs root")
+pytestmark = pytest.mark.usefixtures("needs_namespaces")
 
 
 def seeing(folder: Path, name: str, *addresses: str) -> Sequence[str]:
