@@ -4,6 +4,7 @@ process."""
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
@@ -307,3 +308,20 @@ async def test_a_copy_that_fails_holds_up_no_delivery(world: World) -> None:
     await eventually(lambda: len(world.delivered) > 5)
     await eventually(lambda: status(world.manager)["space"]["local_copy"]["not_kept"] > 0)
     assert isinstance(world.manager.engine.stores.local_copy, LocalCopy)  # type: ignore[union-attr]
+
+
+async def test_a_sync_path_that_leads_around_the_local_copy_is_not_synced(world: World) -> None:
+    """Else what is kept there would be sent and kept again, without end."""
+    (world.folder / "data").mkdir()
+    (world.folder / "data" / "notes.txt").write_text("x")
+    (world.folder / "innocent").symlink_to("data")
+    world.apply(
+        capture_methods=[],
+        file_last_modified_millis=1,
+        additional_sync_paths=[str(world.folder / "innocent")],
+        local_copy={"dir": str(world.folder / "data" / "kept")},
+    )
+    await world.manager.sync()
+    (problem,) = status(world.manager)["config_problems"]
+    assert "innocent leads to" in problem and f"around the local copy {world.folder}/data/kept" in problem
+    assert os.listdir(world.folder / "data") == ["notes.txt"]

@@ -302,7 +302,7 @@ class Manager:
             engine.uplink = self._uplink(engine.stores, config, leaving)
         sync = SyncSettings(
             additional_paths=config.additional_sync_paths,
-            protected=config.protected,
+            protected=config.protected_with_copy,
             interval_s=config.sync_interval_s,
             disabled=config.sync_disabled,
             min_age_s=config.file_last_modified_s,

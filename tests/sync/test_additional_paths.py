@@ -15,7 +15,7 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.config import Host, Protected, parse
+from holdfast.config import Protected
 from holdfast.sync import additional_paths
 from holdfast.sync.additional_paths import AdditionalPaths
 from holdfast.sync.path_check import PathKind
@@ -190,20 +190,3 @@ async def test_a_path_that_leads_to_a_home_is_not_synced(world: World, tmp_path:
     rounds = world.completed
     await eventually(lambda: world.completed > rounds + 5)
     assert kept.exists() and not world.arrived.files
-
-
-async def test_a_path_that_leads_around_the_local_copy_is_not_synced(
-    paths: AdditionalPaths, tmp_path: Path
-) -> None:
-    """Else what is kept there would be sent and kept again, without end."""
-    (tmp_path / "data").mkdir()
-    (tmp_path / "innocent").symlink_to("data")
-    attributes = {
-        "additional_sync_paths": [str(tmp_path / "innocent")],
-        "local_copy": {"dir": f"{tmp_path}/data/kept"},
-    }
-    config = parse(attributes, Host("/home/user"))
-    paths.configure(config.additional_sync_paths, config.protected)
-    (problem,) = await problems(paths)
-    assert f"leads to {tmp_path}/data, in or around the local copy {tmp_path}/data/kept" in problem
-    assert paths.synced == ()

@@ -36,7 +36,7 @@ def findings_on_sync_paths(files: FileSystem, parsed: Config) -> list[Finding]:
         if where := parsed.protected.where_it_leads(folder):
             findings.append(note(f"on this computer {folder} leads to {where}: nothing would be synced from there"))
     for path in parsed.additional_sync_paths:
-        found = check_path(files, path, parsed.protected)
+        found = check_path(files, path, parsed.protected_with_copy)
         if found.kind in (PathKind.PATTERN, PathKind.OTHER):
             findings.append(problem(f"{ADDITIONAL_PATHS}: {found.problem}"))
         elif found.problem and found.kind is not PathKind.MISSING:

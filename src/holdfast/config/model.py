@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from .former_folders import FormerFolder
@@ -95,7 +95,7 @@ class Config:
     """The paths that are written in the config, in its order."""
     former_folders: tuple[FormerFolder, ...] = ()
     protected: Protected = field(default_factory=Protected)
-    """The folders that are not synced even if a sync path leads there."""
+    """The folders that are not synced even if a capture folder leads there."""
     problems: tuple[str, ...] = field(default=(), compare=False)
 
     @property
@@ -111,6 +111,11 @@ class Config:
         if self.selective_syncer_name:
             names.append(f"{_SENSOR}/{short_name(self.selective_syncer_name)}")
         return tuple(dict.fromkeys(name for name in names if _declarable(name)))
+
+    @property
+    def protected_with_copy(self) -> Protected:
+        """The folders that are not synced even if one of `additional_sync_paths` leads there."""
+        return replace(self.protected, local_copy=self.local_copy.folder) if self.local_copy else self.protected
 
     @property
     def capture_dirs(self) -> tuple[str, ...]:

@@ -89,7 +89,6 @@ def parse(attributes: Mapping[str, Any], host: Host) -> Config:
     if config.local_copy is not None:
         synced = (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
         refuse_copy_in(config.local_copy, synced)
-        config = replace(config, protected=replace(config.protected, local_copy=config.local_copy.folder))
     found.accept(CLOUD_SIDE)
     found.report_unknown()
     return replace(
