@@ -157,6 +157,11 @@ class World:
     def ledger(self) -> Ledger:
         return self.store.ledger
 
+    async def connected(self) -> None:
+        """Returns when there is a link, be it by a later attempt: the first one may take too long on a busy disk,
+        which the tests use on the event loop."""
+        await eventually(lambda: self.link.usable)
+
     def capture_file(self, stem: str, numbers: list[float], name: str = "lidar") -> Path:
         messages = [reading(number) for number in numbers]
         return write_capture_file(self.folder / name, stem, messages, metadata(name))

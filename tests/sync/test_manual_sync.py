@@ -73,7 +73,7 @@ async def test_a_manual_sync_waits_for_an_upload_that_is_under_way_already(world
 
 async def test_without_a_link_a_manual_sync_fails_and_says_why(world: World) -> None:
     world.rounds.configure(world.settings(disabled=True))
-    await world.link.ensure_usable()
+    await world.connected()
     await world.cable.cut()
     world.capture_file("9999-a", [1])
     assert (await world.rounds.sync_now()).failed.count == 1, "the cut is noticed by the first call"

@@ -222,7 +222,7 @@ async def test_disabling_stops_uploads_that_are_under_way(world: World) -> None:
 
 async def test_after_a_cut_everything_arrives_by_itself_once(world: World) -> None:
     world.rounds.configure(world.settings())
-    await world.link.ensure_usable()
+    await world.connected()
     await world.cable.cut()
     for number in range(20):
         world.capture_file(f"9999-{number}", [number])
@@ -409,7 +409,7 @@ async def test_a_stop_ends_an_upload_that_takes_its_cancellation_for_a_closed_co
 
 
 async def test_a_stop_does_not_wait_for_uploads_that_have_no_link(world: World) -> None:
-    await world.link.ensure_usable()
+    await world.connected()
     world.capture_file("9999-a", [1])
     world.rounds.configure(world.settings())
     await world.cable.cut()

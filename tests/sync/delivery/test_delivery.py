@@ -33,7 +33,7 @@ def only_file(world: World) -> Found:
 
 
 async def attempt(world: World, found: Found | None = None) -> Outcome:
-    await world.link.ensure_usable()
+    await world.connected()
     return await attempt_now(world, found or only_file(world))
 
 
@@ -69,7 +69,7 @@ async def test_an_arbitrary_file_arrives_byte_for_byte_with_tags(world: World) -
 async def test_a_file_stays_while_there_is_no_link(world: World) -> None:
     path = world.capture_file("9999-a", [1])
     found = only_file(world)
-    await world.link.ensure_usable()
+    await world.connected()
     await world.cable.cut()
     assert await attempt_now(world, found) is Outcome.WAITING
     assert path.exists() and world.delivery.retrying == 0

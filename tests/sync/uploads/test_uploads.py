@@ -36,7 +36,7 @@ async def uploads(world: World) -> AsyncIterator[Uploads]:
     world.rounds.configure(world.settings(disabled=True))
     world.delivery.configure(("of-the-config",), no_sequence_is_open)
     made = of(world, world.rounds.until_resumed)
-    await world.link.ensure_usable()
+    await world.connected()
     yield made
     await made.stop()
 
@@ -218,7 +218,7 @@ async def test_between_close_and_successor_none_begins(world: World) -> None:
     world.rounds.pause()
     sending = asyncio.create_task(of(world, may_begin).upload_file(elsewhere(world), Labels()))
     await asyncio.wait_for(asked.wait(), 20)
-    await world.link.ensure_usable()
+    await world.connected()
     assert world.cloud.calls["FileUpload"] == 0 and not sending.done()
     world.rounds.configure(world.settings(disabled=True))
     await sending
@@ -393,7 +393,7 @@ async def test_a_file_that_just_goes_is_claimed_until_it_has_gone(tmp_path: Path
     files = HeldUp("remove", "photo.jpeg")
     async with make_world(tmp_path, files) as world:
         uploads, candidate = of(world, world.rounds.until_resumed), synced(world)
-        await world.link.ensure_usable()
+        await world.connected()
         task = asyncio.create_task(uploads.upload_file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(candidate.path))
         assert not os.path.exists(candidate.path)
@@ -411,6 +411,6 @@ async def test_a_file_that_was_just_being_opened_is_closed_again(tmp_path: Path)
     files.close = noted  # type: ignore[method-assign]
     async with make_world(tmp_path, files) as world:
         uploads, candidate = of(world, world.rounds.until_resumed), elsewhere(world)
-        await world.link.ensure_usable()
+        await world.connected()
         task = asyncio.create_task(uploads.upload_file(candidate, Labels()))
         await files.cancelled(task, task.cancel, lambda: closed == [candidate.path])
