@@ -52,13 +52,14 @@ class _WallClock:
     that did."""
 
     def __init__(self) -> None:
+        self._computers_ns = time.time_ns
         self._good: tuple[int, int] | None = None
         """The last good time, and the monotonic one of the same moment, in ns."""
         self._is_good = True
 
     def time_ns(self) -> int:
         try:
-            now_ns = time.time_ns()
+            now_ns = self._computers_ns()
         except OverflowError:
             return self._continued_ns()
         self._good, self._is_good = (now_ns, time.monotonic_ns()), True
@@ -101,10 +102,10 @@ def shown_time_ns() -> int:
 
 
 def let_time_never_fail() -> None:
-    """Replaces Python's `time.time`, in the whole process, by one that shows the time of `SystemClock` when the
-    computer's does not fit into 64 bits.
+    """Replaces Python's `time.time` and `time.time_ns`, in the whole process, by functions that show the time of
+    `SystemClock` when the computer's does not fit into 64 bits.
 
-    Python's own raises OverflowError then, and with it fails whatever asks for the time, such as each line that is
+    Python's own raise OverflowError then, and with them fails whatever asks for the time, such as each line that is
     logged and each call of gRPC.
     """
     original = time.time
@@ -115,4 +116,4 @@ def let_time_never_fail() -> None:
         except OverflowError:
             return SystemClock.time_ns() / _NS
 
-    time.time = total
+    time.time, time.time_ns = total, SystemClock.time_ns
