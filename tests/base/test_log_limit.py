@@ -4,7 +4,7 @@ import logging
 
 import pytest
 
-from holdfast.base.log_limit import INTERVAL_S, MAX_KINDS, MAX_TEXTS, MOST_OF_A_KIND, LogLimit, once
+from holdfast.base.log_limit import INTERVAL_S, MAX_KINDS, MAX_TEXTS, MOST_CALLS, MOST_OF_A_KIND, LogLimit, once
 
 
 class Log:
@@ -45,6 +45,25 @@ def test_no_line_is_repeated_within_a_minute(log: Log) -> None:
 def test_no_record_is_more_than_a_line_or_steers_a_terminal(log: Log) -> None:
     log.disk_error("a\n2026-11-29T00:00:00Z\tERROR\tforged\x1b[2J\udcff 100%")
     assert log.lines == [r"disk: a\n2026-11-29T00:00:00Z\tERROR\tforged\x1b[2J\xff 100%"]
+
+
+def test_where_an_error_was_raised_is_in_the_line_and_nothing_comes_after_it() -> None:
+    records: list[logging.LogRecord] = []
+    logger = logging.Logger("holdfast.x")
+    logger.addHandler(LogLimit(records.append))
+
+    def deeper(left: int) -> None:
+        if left:
+            deeper(left - 1)
+        raise ValueError("forged\n2026-11-29T00:00:00Z\tERROR")
+
+    try:
+        deeper(2 * MOST_CALLS)
+    except ValueError:
+        logger.exception("it failed")
+    line = logging.Formatter("%(message)s").format(records[0])
+    assert line.startswith("it failed (raised at test_log_limit.py:") and "\n" not in line
+    assert line.count("called at test_log_limit.py:") == MOST_CALLS - 1
 
 
 def test_lines_of_one_kind_are_few_and_those_left_out_are_told(log: Log) -> None:

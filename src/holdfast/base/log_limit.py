@@ -5,6 +5,7 @@
 - Lines from one place in the code are of one kind. At most `MOST_OF_A_KIND` of a kind are logged within
   `INTERVAL_S`; the next one after that says how many were left out.
 - A line break or a terminal's sequence in a text, such as in a file's name, is escaped.
+- Where an error was raised stands at the end of the line, since viam-server shows no stack of a module.
 
 A line that a handler can't take goes to stderr instead: logging never raises. Thread-safe. Bounds: `MAX_TEXTS`
 texts and `MAX_KINDS` kinds are remembered. Beyond that, the oldest is forgotten and may be logged again early.
@@ -15,9 +16,11 @@ from __future__ import annotations
 import copy
 import logging
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from traceback import walk_tb
 
 from .bounded import Newest
 from .words import escaped
@@ -26,6 +29,8 @@ INTERVAL_S = 60.0
 MOST_OF_A_KIND = 20
 MAX_TEXTS = 2000
 MAX_KINDS = 500
+MOST_CALLS = 12
+"""How many calls are named that led to an error."""
 
 _KEY = "holdfast_once"
 
@@ -85,5 +90,16 @@ class LogLimit(logging.Handler):
 def _to_be_read(record: logging.LogRecord, left_out: int) -> logging.LogRecord:
     record = copy.copy(record)
     more = f" ({left_out} lines like this were left out before)" if left_out else ""
-    record.msg, record.args = escaped(record.getMessage()) + more, ()
+    record.msg, record.args = escaped(record.getMessage()) + _trace(record) + more, ()
+    record.exc_info = record.exc_text = record.stack_info = None
     return record
+
+
+def _trace(record: logging.LogRecord) -> str:
+    """Returns the calls in which the error of a record was raised, the innermost first; empty if it has none. Reads
+    no source."""
+    error = record.exc_info[1] if record.exc_info else None
+    if error is None:
+        return ""
+    calls = [f"{os.path.basename(frame.f_code.co_filename)}:{line}" for frame, line in walk_tb(error.__traceback__)]
+    return f" (raised at {', called at '.join(calls[: -MOST_CALLS - 1 : -1])})" if calls else ""

@@ -1,4 +1,4 @@
-"""What failed in a way that nobody foresaw: each is logged with its stack trace, and kept for the status.
+"""What failed in a way that nobody foresaw: each is logged with the place in the code, and kept for the status.
 
 What is foreseen is a HoldfastError, and handled where it can be. Everything else comes here by `note`, from the few
 places that catch `Exception`; each says what goes on all the same. Thread-safe. Bounds: `MAX_PARTS` parts are
