@@ -12,7 +12,7 @@ import pytest
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.config import MEMORY_LIMIT_BYTES, Config, CopySettings, SpaceLimits
+from holdfast.config import MEMORY_LIMIT_BYTES, Config, CopySettings, FormerFolder, SpaceLimits
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.placement import left_behind
 from holdfast.storage.store import Store
@@ -195,6 +195,25 @@ async def test_what_an_earlier_run_left_in_memory_drains_with_the_bound_of_memor
     assert (left.limits.limits.most_bytes, main.limits.limits.most_bytes) == (MEMORY_LIMIT_BYTES, None)
     assert left.limits.surroundings.local_copy() is world.stores.local_copy is not None
     assert set(left.limits.surroundings.neighbours()) == {left.limits, main.limits}
+
+
+async def test_only_what_an_earlier_version_kept_in_a_former_folder_is_drained_and_that_once(world: World) -> None:
+    for name in ("ours", "others"):
+        (world.folder / name).mkdir()
+        (world.folder / name / "file").write_bytes(b"x")
+    (world.folder / "ours" / ".holdfast").mkdir()
+    now = str(world.folder / "a")
+    (world.folder / "link").symlink_to(now)
+    former = [
+        FormerFolder("capture_dir", str(world.folder / name), now) for name in ("ours", "others", "link", "ours")
+    ]
+    main = world.apply("a", sync_disabled=False, former_folders=tuple(former))
+    await main.tried()
+    (world.folder / "a" / "file").write_bytes(b"x")
+    config = Config(capture_dir=now, former_folders=tuple(former))
+    assert left_behind(FileSystem(), config, config) == [str(world.folder / "ours")]
+    await eventually(lambda: world.draining)
+    assert world.draining == ["ours"]
 
 
 async def test_nothing_is_opened_any_more_once_it_closes(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

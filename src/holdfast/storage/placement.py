@@ -13,7 +13,7 @@ from dataclasses import replace
 from ..base.filesystem import FileSystem
 from ..config import FAILED_SHARE_OF_MEMORY, MEMORY_LIMIT_BYTES, Config, WhenFull
 from ..errors import StorageError
-from .relocation import holds_data
+from .relocation import is_left
 from .space.limits import Rules
 
 
@@ -31,8 +31,8 @@ def placed(files: FileSystem, config: Config) -> Config:
 def left_behind(files: FileSystem, before: Config, now: Config) -> list[str]:
     """Returns the folders in which earlier runs left data: the one that the other mode would use for `capture_dir`,
     and those out of which it could not be moved. `before` is the config before `placed`, `now` after it. Blocks."""
-    former = (each.former for each in now.former_folders if each.is_capture_folder)
-    left = [folder for folder in former if holds_data(files, folder)]
+    former = [each for each in now.former_folders if each.is_capture_folder and is_left(files, each)]
+    left = dict.fromkeys(each.former for each in former)
     return [*filter(None, [_of_other_mode(files, before, now)]), *left]
 
 

@@ -34,17 +34,10 @@ def move_out(files: FileSystem, found: FormerFolder) -> str:
 
     Does nothing where no earlier version kept data. Never raises.
     """
-    former, now = os.path.realpath(found.former), found.now
-    marks: tuple[str, ...] = (layout.STATE_FOLDER,)
-    if not found.is_capture_folder:
-        former, now, marks = folder_in(former), folder_in(now), FOLDERS
-    real = os.path.realpath(now)
-    is_ours = any(files.exists(os.path.join(former, mark)) for mark in marks)
-    if not is_ours or is_in(former, real) or is_in(real, former):
+    if not _was_used(files, found):
         return ""
+    former, now = _places(found)
     try:
-        if files.is_in_memory(former) and not files.is_private(former):  # all users may make folders there
-            return ""
         why = _move_capture_folder(files, former, now) if found.is_capture_folder else _move(files, former, now)
     except FileError as error:
         why = str(error)
@@ -58,6 +51,31 @@ def move_out(files: FileSystem, found: FormerFolder) -> str:
         f"{found.attribute}: an earlier version kept data in {former}, in the module's package, and it "
         f"can't be moved to {now}: {why}; {stays}; an update of the module deletes what is left of it"
     )
+
+
+def is_left(files: FileSystem, found: FormerFolder) -> bool:
+    """Whether an earlier version kept data in a former folder, and some of it is there. Never raises."""
+    return _was_used(files, found) and holds_data(files, _places(found)[0])
+
+
+def _places(found: FormerFolder) -> tuple[str, str]:
+    """Returns from where to where a former folder is moved; the first is free of symbolic links."""
+    former, now = os.path.realpath(found.former), found.now
+    return (former, now) if found.is_capture_folder else (folder_in(former), folder_in(now))
+
+
+def _was_used(files: FileSystem, found: FormerFolder) -> bool:
+    """Whether an earlier version kept data in a former folder, which is apart from the one where that belongs."""
+    former, now = _places(found)
+    real = os.path.realpath(now)
+    marks = (layout.STATE_FOLDER,) if found.is_capture_folder else FOLDERS
+    is_ours = any(files.exists(os.path.join(former, mark)) for mark in marks)
+    if not is_ours or is_in(former, real) or is_in(real, former):
+        return False
+    try:  # in memory, all users may make folders
+        return not files.is_in_memory(former) or files.is_private(former)
+    except StorageError:
+        return False
 
 
 def holds_data(files: FileSystem, folder: str) -> bool:
@@ -103,7 +121,8 @@ def _move_all(files: FileSystem, former: str, now: str) -> bool:
     if os.path.islink(former) or not (os.path.isdir(former) and os.path.isdir(now)):
         return False
     stays = 0
-    for entry in list(files.list_folder(former)):
+    state_last = sorted(files.list_folder(former), key=lambda entry: entry.name == layout.STATE_FOLDER)
+    for entry in state_last:  # `_was_used` knows the folder by it
         stays += not _move_all(files, entry.path, os.path.join(now, entry.name))
     if not stays:
         files.remove_folder(former)
