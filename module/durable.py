@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -98,16 +98,18 @@ class Process:
     async def move_out(self, request: ComponentConfig) -> None:
         """Moves what an earlier version kept inside the package to where the config says. See `relocation`.
 
-        Only the first call does anything, since nothing may be captured meanwhile. What could not be moved is a
-        problem of each later config. When cancelled, it returns after the move.
+        Only the first call with a valid config does anything, since nothing may be captured meanwhile. What could
+        not be moved is a problem of each later config. When cancelled, it returns after the move.
         """
         if self._problems is not None:
             return
-        self._problems = ()
-        with suppress(ConfigError):  # `Durable.new` raises it
-            files, folders = FileSystem(), self.parse(request).former_folders
-            found = await in_thread(lambda: [relocation.move_out(files, folder) for folder in folders])
-            self._problems = tuple(filter(None, found))
+        try:
+            folders = self.parse(request).former_folders
+        except ConfigError:  # `Durable.new` raises it
+            return
+        self._problems, files = (), FileSystem()
+        found = await in_thread(lambda: [relocation.move_out(files, folder) for folder in folders])
+        self._problems = tuple(filter(None, found))
 
     def parse(self, request: ComponentConfig) -> Config:
         """Returns the config on this host. Raises ConfigError."""

@@ -34,7 +34,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.jobs import Job
 from holdfast.base.protobuf_values import plain
-from holdfast.config import Host
+from holdfast.config import FormerFolder, Host
 from holdfast.storage.lock import FolderLock
 from holdfast.sync.manual import SyncReport
 from module import durable
@@ -158,6 +158,30 @@ async def test_a_null_in_a_config_is_none(tmp_path: Path) -> None:
     parsed = config_module.parse(plain(request.attributes.fields), Host("/home/user"))
     assert (parsed.problems, parsed.tags) == ((), ())
     assert dict(parsed.methods[0].params) == COMMAND
+
+
+async def test_data_is_moved_out_of_the_package_once_and_an_invalid_config_does_not_prevent_it(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    moved: list[str] = []
+
+    def move_out(files: FileSystem, found: FormerFolder) -> str:
+        moved.append(found.former)
+        return f"{found.former} stays"
+
+    monkeypatch.setattr("holdfast.storage.relocation.move_out", move_out)
+    process = Process()
+    process.host = Host(working_folder=str(tmp_path), module_folders=(str(tmp_path / "package"),))
+
+    def request(**attributes: Any) -> ComponentConfig:
+        return ComponentConfig(attributes=dict_to_struct({"capture_dir": "data", **attributes}))
+
+    await process.move_out(request(sync_interval_mins=-1))
+    assert moved == []
+    for _ in range(2):
+        await process.move_out(request())
+    assert moved[0] == str(tmp_path / "package" / "data") and len(moved) == len(set(moved))
+    assert f"{moved[0]} stays" in process.parse(request()).problems
 
 
 async def test_validate_declares_everything_optional(tmp_path: Path) -> None:
