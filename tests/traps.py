@@ -54,8 +54,8 @@ class Trap:
             setattr(files, name, self.of(name, getattr(files, name)))
         return files
 
-    def clock(self) -> SystemClock:
+    def clock(self, name: str) -> SystemClock:
+        """Returns a clock with the trap in one of its functions."""
         clock = SystemClock()
-        clock.time_ns = self.of("time_ns", clock.time_ns)
-        clock.monotonic = self.of("monotonic", clock.monotonic)
+        setattr(clock, name, self.of(name, getattr(clock, name)))
         return clock
