@@ -292,7 +292,6 @@ class Spool:
 
         If the disk does not allow that either, the file is closed and the next write begins another.
         """
-        self.last_error = str(error)
         self._origins = {}
         if (segment := self._current) is not None:
             try:
@@ -302,9 +301,11 @@ class Spool:
         self._number += lost if self._current is None else 0
         self._drop(error.reason if isinstance(error, StorageError) else unforeseen.REASON, lost)
         if not isinstance(error, StorageError):
+            self.last_error = unforeseen.in_words(error)
             consequence = f"{lost} readings do not go to MongoDB, and are counted"
             unforeseen.note("the spool for MongoDB", error, consequence)
             return
+        self.last_error = str(error)
         logger.error(
             "%s; %d readings do not go to MongoDB, and are counted; the next flush tries again",
             error,

@@ -157,6 +157,7 @@ class MongoWriter:
                 self._refuse(refused, error.reason, str(error))
             except Exception as error:  # noqa: BLE001 - one reading never stops the others
                 self._refuse(refused, unforeseen.REASON, unforeseen.in_words(error))
+                unforeseen.remember("a reading for MongoDB", error)
         while documents:
             if self._must_end:
                 return

@@ -20,6 +20,7 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import LONGEST_WAIT_S, due_s
@@ -248,17 +249,17 @@ class Completion:
     def _name_all(self) -> None:
         """Gives the files in work their final names. One that fails stops no other; an unforeseen error is raised
         at the end, and leaves its file in work."""
-        unforeseen: Exception | None = None
+        failure: Exception | None = None
         for finished in list(self._working):
             try:
                 self._name(finished)
             except Exception as error:  # noqa: BLE001 - it is raised below
-                self.last_error, unforeseen = str(error), error
+                self.last_error, failure = unforeseen.in_words(error), error
                 continue
             with self._condition:
                 self._working.remove(finished)
-        if unforeseen is not None:
-            raise unforeseen
+        if failure is not None:
+            raise failure
 
     def _strand(self, finished: _Finished) -> None:
         """Keeps a file that could not be named, to try again."""

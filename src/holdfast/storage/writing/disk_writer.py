@@ -368,11 +368,12 @@ class DiskWriter:
         reason = error.reason if isinstance(error, StorageError) else unforeseen.REASON
         self._ledger.count_dropped(appender.collector, reason, lost)
         appender.lost += lost
-        self._last_error = str(error) or type(error).__name__
         if not isinstance(error, StorageError):
+            self._last_error = unforeseen.in_words(error)
             consequence = f"{lost} readings of {appender.collector[1]} are dropped and counted, others go on"
             unforeseen.note("writing readings to the disk", error, consequence)
             return
+        self._last_error = str(error)
         logger.error(
             "%s; %d readings of %s are dropped and counted, the next flush tries again",
             error,
