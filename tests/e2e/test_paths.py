@@ -145,17 +145,20 @@ async def test_what_an_earlier_version_kept_in_its_own_package_is_moved_out_befo
         source = machine.source("counting")
         packages = machine.server.viam_home / "packages-local" / "data" / "module"
         former = packages / "synthetic-holdfast-0_0_0" / "data"  # where an earlier version put "data"
-        machine.capture_dir = former
+        written = machine.capture_dir = tmp_path / "written"
         methods = [readings_of("counting", 50)]
         await machine.start(
-            components=[source.component], capture_dir=str(former), capture_methods=methods, sync_disabled=True
+            components=[source.component], capture_dir=str(written), capture_methods=methods, sync_disabled=True
         )
         await machine.until_captured("counting", 20)
         machine.change(capture_dir="data", capture_methods=[])
-        await machine.until_status(lambda status: status["capture"]["capture_dir"] != str(former), "the new folder")
+        await machine.until_status(
+            lambda status: status["capture"]["capture_dir"] != str(written), "the new folder"
+        )
         await until(lambda: not machine.capture_files(".prog"), "all files are complete")
-        left = [reading.seq for reading in machine.on_disk("counting")]
+        left = sorted(reading.seq for reading in machine.on_disk("counting"))
         assert len(left) >= 20
+        written.rename(former)
 
         await machine.disconnect()
         async with machine.server.robot() as robot:
