@@ -56,13 +56,14 @@ class SupervisedThread:
             retry_s = min(RETRY_MOST_S, 2 * retry_s)
 
 
-def in_own_thread(what: str, function: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
-    """Runs a function that may hang for ever, and so must only read, on a thread of its own.
+def in_own_thread(name: str, what: str, function: Callable[..., Result], *arguments: Any) -> asyncio.Future[Result]:
+    """Runs a function that may hang for ever, and so must not change the disk, on a thread of its own.
 
     The future may be cancelled or left alone; the thread goes on until the function returns. An unforeseen error is
-    noted with the name `what`, and the function is called again. Belongs to the event loop.
+    noted with the name `what`, and the function is called again. Raises RuntimeError when the system allows no
+    further thread. Belongs to the event loop.
     """
     work: concurrent.futures.Future[Result] = concurrent.futures.Future()
     work.set_running_or_notify_cancel()
-    SupervisedThread("holdfast-look", what, lambda: work.set_result(function(*arguments)))
+    SupervisedThread(name, what, lambda: work.set_result(function(*arguments)))
     return asyncio.wrap_future(work)

@@ -89,7 +89,9 @@ class AdditionalPaths:
     async def _look_at(self, path: str) -> CheckedPath:
         look = self._hanging.get(path)
         if look is None:
-            look = in_own_thread("a look at a sync path", check_path, self._files, path, self._protected)
+            look = in_own_thread(
+                "holdfast-look", "a look at a sync path", check_path, self._files, path, self._protected
+            )
             await asyncio.wait([look], timeout=STALL_S)
         if look.done():
             self._hanging.pop(path, None)
