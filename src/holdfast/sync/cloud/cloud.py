@@ -125,7 +125,7 @@ class Cloud:
         trusted = None if cloud.is_plaintext else await asyncio.to_thread(roots, settings.environment)
         self.problems += trusted.problems if trusted else ()
         self._movement = Movement(way.port)
-        await self._open_channels(way, trusted)
+        self._open_channels(way, trusted)
         try:
             await self._authenticate()
         except CloudError as error:
@@ -139,7 +139,7 @@ class Cloud:
                 raise CloudError(error.code, await self._explained(error, way, trusted), connected=True) from error
             raise
 
-    async def _open_channels(self, way: Way, trusted: Roots | None) -> None:
+    def _open_channels(self, way: Way, trusted: Roots | None) -> None:
         host = way.endpoint.host
         options = [
             ("grpc.enable_http_proxy", 0),
@@ -152,7 +152,7 @@ class Cloud:
             target = f"{'ipv6' if ':' in way.address else 'ipv4'}:{joined(way.address, way.port)}"
         else:
             self._tunnel = Tunnel(way)
-            await self._tunnel.open()
+            self._tunnel.open()
             target = self._tunnel.target
         if trusted is None:
             self._calls = Connections(lambda: grpc.aio.insecure_channel(target, options=options))
