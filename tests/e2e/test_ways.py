@@ -18,25 +18,17 @@ import pytest
 import trustme
 
 from demo.cloud import LocalCloud
+from tests.hosts import HOST, seeing
 from tests.proxies import http_proxy, socks_proxy
 
 from .machines import CREDENTIALS, KEY, KEY_ID, MODULE, PART_ID, RUN, SERVICE, Servers, until
 
-HOST = "cloud.example"
 PASSWORD = "a-secret-of-the-proxy"
 MODELS = {"builtin": "rdk:builtin:builtin", "holdfast": "holdfast:data-manager:durable"}
 _ELSEWHERE = "127.0.0.9"
 """An address of this machine on which nothing listens."""
 
 pytestmark = pytest.mark.usefixtures("needs_namespaces")
-
-
-def seeing(folder: Path, name: str, *addresses: str) -> Sequence[str]:
-    """A command that runs another one for which the cloud's name has these addresses."""
-    hosts = folder / f"hosts-{name}"
-    hosts.write_text("".join(f"{address} {HOST}\n" for address in addresses) + "127.0.0.1 localhost\n")
-    script = f'mount --bind "{hosts}" /etc/hosts && exec "$0" "$@"'
-    return ["unshare", "--mount", "sh", "-c", script]
 
 
 @contextmanager
