@@ -61,7 +61,8 @@ def table(rows: Sequence[Row]) -> str:
 
 
 def write(folder: Path, part: str, rows: Sequence[Row], how: str) -> None:
-    """Puts the figures into their part of `folder`/benchmarks.md, between its marks, and the chart beside the page.
+    """Puts the figures into their part of `folder`/benchmarks.md, between its marks, and a chart of those with an
+    aim, if there are any, beside the page.
 
     Raises ValueError unless the page has exactly one place for them.
     """
@@ -72,7 +73,8 @@ def write(folder: Path, part: str, rows: Sequence[Row], how: str) -> None:
     if found != 1:
         raise ValueError(f"{page} has {found} places for the figures of {part}, it needs exactly one")
     page.write_text(text)
-    (folder / f"benchmarks-{part}.svg").write_text(chart([row for row in rows if row.aim is not None]))
+    if with_aim := [row for row in rows if row.aim is not None]:
+        (folder / f"benchmarks-{part}.svg").write_text(chart(with_aim))
 
 
 def chart(rows: Sequence[Row]) -> str:

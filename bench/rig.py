@@ -28,6 +28,8 @@ from holdfast.storage.capture_files.reader import CaptureReader
 from module.data_manager import DataManagerClient
 from tests.e2e.viam_server import ViamServer
 
+from .ways import Way
+
 ROOT = Path(__file__).parent.parent
 _PYTHON_SENSOR = {"name": "sensors", "type": "local", "executable_path": str(ROOT / "tests/e2e/sensors/run.sh")}
 _BUILTIN = "rdk:builtin:builtin"
@@ -126,14 +128,28 @@ class Window:
 class Rig:
     """A machine for one data manager: `start` it, `configure` and `measure` it repeatedly, then `stop` it."""
 
-    def __init__(self, binary: Path, folder: Path, *, builtin: bool = False, seconds: float = 10.0) -> None:
+    def __init__(
+        self,
+        binary: Path,
+        folder: Path,
+        *,
+        builtin: bool = False,
+        seconds: float = 10.0,
+        attributes: Mapping[str, Any] | None = None,
+        way: Way | None = None,
+    ) -> None:
+        """`attributes` are the data manager's, beside those that are given here anyway. Without `way` the cloud is
+        reached directly by its address."""
         self.capture_dir = folder / "capture"
         self.folder = folder
         self._builtin = builtin
         self._seconds = seconds
         self.cloud = LocalCloud(folder / "cloud", api_keys={"id": "key"})
+        self._attributes = attributes or {}
         environment = {"VIAM_API_KEY_ID": "id", "VIAM_API_KEY": "key", "VIAM_MACHINE_PART_ID": "bench"}
-        self.server = ViamServer(binary, folder / "server", env=environment)
+        self.server = ViamServer(binary, folder / "server", env={**environment, **(way.environment if way else {})})
+        if way is not None:
+            self.server.prefix = way.prefix
 
     async def start(
         self, sensors: Iterable[Sensors], *, captured: Iterable[Sensors] | None = None, sync: bool = True
@@ -227,6 +243,7 @@ class Rig:
         if not self._builtin:
             attributes["cloud_address"] = self.cloud.address
             attributes["capture_methods"] = [method for group in captured for method in group.methods()]
+            attributes |= self._attributes
             modules.append({"name": "holdfast", "type": "local", "executable_path": str(ROOT / "module/run.sh")})
         return {
             "components": [each for group in sensors for each in group.components(builtin=self._builtin)],

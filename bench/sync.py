@@ -1,8 +1,8 @@
 """`make bench-sync` compares the speed of sync with the builtin's, in the real viam-server, over various links.
 
-It prints a table; a run of all measures at full length writes it with a chart into docs/. All figures are ratios
-within the run, or times that depend on the link. So other programs may use the machine, but a quiet one gives
-better figures.
+It prints a table; a run of all measures of one of `PARTS` at full length writes it, with a chart, into docs/. All
+figures are ratios within the run, or times that depend on the link. So other programs may use the machine, but a
+quiet one gives better figures.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from . import report
 from .capture import build_viam_server
 from .report import Row
 from .sync_links import share, windows
+from .sync_proxies import proxies
 from .sync_rates import QUICK, Scale, drains, large
 from .sync_side import ROOT, say
 from .sync_waits import behind, recovery
@@ -33,12 +34,18 @@ MEASURES: dict[str, Measure] = {
     "windows": windows,
     "behind": behind,
     "recovery": recovery,
+    "proxy": proxies,
 }
+PARTS = {
+    "sync": ["drain", "large", "share", "windows", "behind", "recovery"],
+    "proxy": ["proxy"],
+}
+"""The measures whose figures stand in one table of the docs. The second needs root, microsocks and tinyproxy."""
 
 
 async def main(binary: Path) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--only", default=",".join(MEASURES), help="some of %(default)s")
+    parser.add_argument("--only", default=",".join(PARTS["sync"]), help=f"some of {', '.join(MEASURES)}")
     parser.add_argument("--rounds", type=int, default=Scale.rounds)
     parser.add_argument("--quick", action="store_true", help="a quarter of the data, one round, nothing is written")
     arguments = parser.parse_args()
@@ -55,8 +62,9 @@ async def main(binary: Path) -> None:
         with tempfile.TemporaryDirectory(prefix="hf-bench-") as folder:
             rows += await MEASURES[name](binary, Path(folder), scale)
     say(f"\n{report.table(rows)}\n\n{report.machine()}; {time.monotonic() - began_s:.0f} s")
-    if chosen == list(MEASURES) and not arguments.quick:
-        report.write(ROOT / "docs", "sync", rows, f"{scale.rounds} rounds, medians")
+    for part, names in PARTS.items():
+        if chosen == names and not arguments.quick:
+            report.write(ROOT / "docs", part, rows, f"{scale.rounds} rounds, medians")
 
 
 if __name__ == "__main__":

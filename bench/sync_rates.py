@@ -107,7 +107,7 @@ async def large(binary: Path, folder: Path, scale: Scale) -> list[Row]:
     return rows
 
 
-def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], unit: str, aim: float) -> Row:
+def ratio(name: str, ours: Sequence[float], theirs: Sequence[float], unit: str, aim: float | None = None) -> Row:
     """Returns the ratio of ours to theirs in each round, with both medians as a note."""
     ratios = [our / their for our, their in zip(ours, theirs, strict=True)]
     note = f"{statistics.median(ours):.4g} ÷ {statistics.median(theirs):.4g} {unit}"

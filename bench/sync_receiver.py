@@ -42,6 +42,7 @@ class Receiver:
 
     def __init__(self) -> None:
         self._arrivals: list[tuple[float, int, int]] = []
+        self._streamed_bytes = 0
         self._well = True
         self._machine = RobotConfig()
         token = AuthenticateResponse(access_token="token").SerializeToString()
@@ -55,6 +56,7 @@ class Receiver:
             "/viam.app.v1.RobotService/NeedsRestart": lambda _: restart.SerializeToString(),
             "/bench.Receiver/Configure": self._configure,
             "/bench.Receiver/SetWell": self._set_well,
+            "/bench.Receiver/Streamed": lambda _: b"%d" % self._streamed_bytes,
             "/bench.Receiver/Take": self._take,
         }
 
@@ -64,6 +66,7 @@ class Receiver:
         size_bytes = 0
         async for message in messages:
             size_bytes += len(message)
+            self._streamed_bytes += len(message)
         self._arrivals.append((time.monotonic(), 0, size_bytes))
         return b""
 

@@ -32,6 +32,7 @@ from tests.e2e.viam_server import ViamServer
 
 from . import sync_files
 from .slow_link import SlowLink
+from .ways import Way
 
 ROOT = Path(__file__).parent.parent
 WIDE_BYTES = 256 * 1024 * 1024
@@ -80,6 +81,10 @@ class Receiver:
     async def take(self) -> list[Arrival]:
         """Returns what arrived since the last call."""
         return [Arrival(*each) for each in json.loads(await self.ask("Take"))]
+
+    async def streamed_bytes(self) -> int:
+        """Returns the bytes that came in streams so far, also in those that have not ended."""
+        return int(await self.ask("Streamed"))
 
     async def ask(self, method: str, request: bytes = b"") -> bytes:
         call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = self._channel.unary_unary(
@@ -188,13 +193,19 @@ async def a_side(
     interval_s: float | None = None,
     window_bytes: int = WIDE_BYTES,
     receiver: str = "bench.sync_receiver",
+    way: Way | None = None,
 ) -> AsyncIterator[Side]:
-    """Yields a connected side, which ends with the block. Without `interval_s` it syncs only on request."""
+    """Yields a connected side, which ends with the block. Without `interval_s` it syncs only on request. Without
+    `way` it reaches the cloud directly by its address."""
     folder.mkdir()
     taker = await Receiver.start(receiver, window_bytes)
     link = SlowLink(taker.port)
     await link.start()
-    server = ViamServer(binary, folder / "server")
+    server = ViamServer(binary, folder / "server", env=way.environment if way else None)
+    address = link.address
+    if way is not None:
+        server.prefix = way.prefix
+        address = way.address(link.port)
     side = Side(server, taker, link, folder, builtin=builtin)
     try:
         for path in (side.capture_dir, side.files_dir):
@@ -211,12 +222,12 @@ async def a_side(
         if threads is not None:
             attributes["maximum_num_sync_threads"] = threads
         if not builtin:
-            attributes["cloud_address"] = link.address
+            attributes |= {"cloud_address": address, "allow_plaintext": True}
         config = robot_config(
             _machine(attributes, server.bind_address, builtin=builtin), part_id=_PART_ID, api_keys=_KEYS
         )
         await taker.ask("Configure", config.SerializeToString())
-        await server.start_connected(link.address, part_id=_PART_ID)
+        await server.start_connected(address, part_id=_PART_ID)
         await server.wait_until_ready("data", timeout_s=_READY_TIMEOUT_S)
         await side.wait_until_connected()
         yield side

@@ -40,6 +40,12 @@ def test_the_figures_take_their_own_place_in_the_page_and_no_other(tmp_path: Pat
     assert (tmp_path / "benchmarks-sync.svg").read_text() == chart([AT_MOST])
 
 
+def test_figures_without_an_aim_have_no_chart(tmp_path: Path) -> None:
+    (tmp_path / "benchmarks.md").write_text("<!-- measured: proxy -->\n<!-- end -->\n")
+    write(tmp_path, "proxy", [SHOWN], "2 rounds")
+    assert [path.name for path in tmp_path.iterdir()] == ["benchmarks.md"]
+
+
 def test_figures_without_a_place_are_not_lost_in_silence(tmp_path: Path) -> None:
     (tmp_path / "benchmarks.md").write_text("no place\n")
     with pytest.raises(ValueError, match="0 places for the figures of sync"):
