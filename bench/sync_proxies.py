@@ -122,10 +122,11 @@ async def _capture(binary: Path, folder: Path, scale: Scale, open_ways: Mapping[
     for what, each in found.items():
         captured = [one.window.captured * 100 for one in each]
         late_ms = [one.window.late_p99_ms for one in each]
-        rate = f"at {statistics.median(one.bytes_per_s for one in each) / 1e6:.3g} MB/s"
+        rate = statistics.median(one.bytes_per_s for one in each) / 1e6
+        sent = f"at {rate:.3g} MB/s" if rate else ""
         name = f"20 × 100 Hz {what}: captured ÷ due"
         rows += [
-            Row(name, statistics.median(captured), " %", rounds=captured, note=rate),
+            Row(name, statistics.median(captured), " %", rounds=captured, note=sent),
             Row("the same: lateness p99", statistics.median(late_ms), " ms", rounds=late_ms),
         ]
     lost = sum(one.lost for each in found.values() for one in each)
