@@ -20,6 +20,7 @@ from holdfast.errors import CloudError, StorageError
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.token import Token
 from holdfast.sync.delivery.calls import file_contents, file_metadata
+from holdfast.sync.way import tcp
 
 from ..delivery.test_calls import found
 
@@ -199,11 +200,11 @@ async def test_an_address_that_can_not_be_used_says_so(address: str, part: str) 
 async def test_plaintext_goes_to_another_host_only_where_it_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
     tried: list[str] = []
 
-    async def getaddrinfo(loop: object, host: str, port: int, **_: object) -> None:
+    async def look_up(host: str, port: int) -> None:
         tried.append(f"{host}:{port}")
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(tcp, "look_up", look_up)
     for allowed in (False, True):
         cloud = Cloud(CloudSettings("http://cloud.example", allowed, "part", "id", SECRET))
         with pytest.raises(CloudError, match="can't connect" if allowed else "unencrypted"):
@@ -221,12 +222,12 @@ async def test_a_cancelled_connect_ends_though_the_way_breaks_at_the_same_moment
 ) -> None:
     began, refuse = asyncio.Event(), asyncio.Event()
 
-    async def getaddrinfo(loop: object, host: str, port: int, **_: object) -> None:
+    async def look_up(host: str, port: int) -> None:
         began.set()
         await refuse.wait()
         raise ConnectionRefusedError
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(tcp, "look_up", look_up)
     task = asyncio.create_task(Cloud(settings("http://127.0.0.1:1")).connect())
     await began.wait()
     refuse.set()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -19,15 +18,17 @@ Resolve = Callable[..., None]
 def names(monkeypatch: pytest.MonkeyPatch) -> Resolve:
     """`names(cloud=["::1", "127.0.0.1"])` makes the name `cloud.example` have these addresses, in this order."""
     known: dict[str, list[str]] = {}
-    real = asyncio.BaseEventLoop.getaddrinfo
+    real = socket.getaddrinfo
 
-    async def getaddrinfo(loop: asyncio.BaseEventLoop, host: str, port: int, **arguments: int) -> list[object]:
-        found: list[object] = []
-        for address in known.get(host, [host]):
-            found += await real(loop, address, port, **arguments)
-        return found
+    def getaddrinfo(
+        host: str, port: int, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    ) -> list[object]:
+        if host in known and flags & socket.AI_NUMERICHOST:
+            raise socket.gaierror(socket.EAI_NONAME, "a name")
+        addresses = known.get(host, [host])
+        return [each for address in addresses for each in real(address, port, family, type, proto, flags)]
 
-    monkeypatch.setattr(asyncio.BaseEventLoop, "getaddrinfo", getaddrinfo)
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
 
     def set_names(**addresses: list[str]) -> None:
         known.update({f"{name}.example": each for name, each in addresses.items()})

@@ -1,11 +1,10 @@
 """TCP connections to a host that may have several addresses, some of which may not answer.
 
-Runs on the event loop; names are resolved on its worker threads.
+Runs on the event loop.
 """
 
 from __future__ import annotations
 
-import asyncio
 import os
 import socket
 from collections.abc import Callable, Sequence
@@ -14,20 +13,19 @@ from typing import Any
 
 import aiohappyeyeballs
 
+from .lookup import AddressInfo, look_up
+
 NEXT_ADDRESS_S = 0.25
 """How long one address is tried alone: RFC 8305's Connection Attempt Delay."""
-
-AddressInfo = tuple[Any, Any, int, str, Any]
-"""One address, as `getaddrinfo` returns it."""
 
 
 async def addresses_of(host: str, port: int) -> Sequence[AddressInfo]:
     """Returns the addresses of `host`, IPv6 and IPv4 in turn, as RFC 8305 ("Happy Eyeballs") orders them.
 
-    Raises OSError when the name is not known.
+    Raises OSError as `look_up`.
     """
     families: dict[Any, list[AddressInfo]] = {}
-    for info in await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM):
+    for info in await look_up(host, port):
         families.setdefault(info[0], []).append(info)
     return [info for info in chain(*zip_longest(*families.values())) if info is not None]
 
