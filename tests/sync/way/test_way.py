@@ -275,6 +275,16 @@ async def test_the_status_of_an_http_proxy_is_told(status: str) -> None:
 
 
 @pytest.mark.parametrize("kind", list(Kind))
+async def test_a_proxy_that_repeats_the_login_does_not_show_the_password(kind: Kind) -> None:
+    answer = b"HTTP/1.1 407 no user:a-secret, no Basic dXNlcjphLXNlY3JldA==\r\n\r\n"
+    async with saying(answer) as address:
+        proxy = Proxy(kind, *address, "THE_VARIABLE", "user", "a-secret")
+        with pytest.raises(CloudError, match="THE_VARIABLE") as caught:
+            await Way(Endpoint("cloud.example", 443), proxy=proxy).probe()
+    assert "secret" not in str(caught.value) and "dXNlcjphLXNlY3JldA" not in str(caught.value)
+
+
+@pytest.mark.parametrize("kind", list(Kind))
 async def test_a_proxy_that_says_nothing_is_given_up_in_time(kind: Kind, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(way_module, "TIMEOUT_S", 0.3)
     async with saying(end=False) as address:

@@ -17,6 +17,7 @@ Plain functions without state.
 from __future__ import annotations
 
 import ipaddress
+from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -57,6 +58,17 @@ class Proxy:
 
     def __str__(self) -> str:
         return f"the {self.kind.value} proxy {joined(self.host, self.port)} ({self.variable})"
+
+    @property
+    def basic_login(self) -> str:
+        """User and password as HTTP wants them; empty without a user."""
+        return b64encode(f"{self.user}:{self.password}".encode()).decode() if self.user else ""
+
+    def hidden_in(self, answer: str) -> str:
+        """Returns what the proxy answered, which may repeat what it got, with the password replaced by `…`."""
+        for secret in (self.basic_login, self.password):
+            answer = answer.replace(secret, "…") if secret else answer
+        return answer
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,6 @@ Runs on the event loop. The caller limits the time.
 from __future__ import annotations
 
 import asyncio
-import base64
 import socket
 from typing import Any
 
@@ -75,11 +74,10 @@ async def _connect(opened: socket.socket, proxy: Proxy, endpoint: Endpoint) -> N
     target = joined(endpoint.host, endpoint.port)
     lines = [f"CONNECT {target} HTTP/1.1", f"Host: {target}", "User-Agent: holdfast"]
     if proxy.user:
-        login = base64.b64encode(f"{proxy.user}:{proxy.password}".encode()).decode()
-        lines.append(f"Proxy-Authorization: Basic {login}")
+        lines.append(f"Proxy-Authorization: Basic {proxy.basic_login}")
     loop = asyncio.get_running_loop()
     await loop.sock_sendall(opened, "".join(f"{line}\r\n" for line in (*lines, "")).encode())
-    status = await _status_of_answer(opened, proxy)
+    status = proxy.hidden_in(await _status_of_answer(opened, proxy))
     if status == "200" or status.startswith("200 "):
         return
     if status.startswith(("407", "401")):
