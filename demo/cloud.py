@@ -162,6 +162,8 @@ class LocalCloud:
                 ("grpc.so_reuseport", 0),
                 # viam-server pings idle connections every 10 s; grpc's default is to close them for it.
                 ("grpc.http2.min_ping_interval_without_data_ms", 5000),
+                # Its own pings, which measure how much the link carries, would give up a slow one after a minute.
+                ("grpc.http2.bdp_probe", 0),
             ]
         )
         server.add_generic_rpc_handlers(self._handlers())

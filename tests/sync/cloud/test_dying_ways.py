@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
 
+import grpc
 import pytest
 
 from demo.cloud import LocalCloud
@@ -65,6 +66,10 @@ class Relay:
     async def die(self, silent: Callable[[str, int], int]) -> None:
         """Connections stay open, and nothing moves; new ones are swallowed."""
         self._alive.clear()
+        await self.take_no_more(silent)
+
+    async def take_no_more(self, silent: Callable[[str, int], int]) -> None:
+        """New connections are swallowed; the others go on."""
         self._server.close()
         await eventually(lambda: not self._server.sockets)
         silent(self._host, self._port)
@@ -96,6 +101,55 @@ async def test_when_the_better_address_dies_under_a_call_the_other_one_is_taken(
         assert link.judge_failure("a", caught.value) is Verdict.LINK
         await eventually(lambda: link.up and link.way == f"directly to 127.0.0.1:{port}")
         await cloud.upload_capture(b"")
+
+
+async def test_calls_are_left_alone_by_a_way_that_permits_no_further_connection(
+    server: LocalCloud, names: Resolve, silent: Callable[[str, int], int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As a router whose table of connections is full. The answer comes later than the link looks and gives up."""
+    monkeypatch.setattr(patience, "_STALLED_LOOKS", 100)
+    port = int(server.address.rpartition(":")[2])
+    names(cloud=["127.0.0.2", "127.0.0.1"])
+    answer = asyncio.Event()
+    server.before_answer = answer.wait
+    relay = Relay("127.0.0.2", port)
+    await relay.start()
+    async with linked(f"http://cloud.example:{port}") as (cloud, link):
+        await relay.take_no_more(silent)
+        call = asyncio.create_task(cloud.upload_capture(b""))
+        await probed(cloud, 2)
+        answer.set()
+        await call
+        assert link.up and link.way == f"directly to 127.0.0.2:{port}"
+
+
+async def probed(cloud: Cloud, times: int) -> None:
+    """Returns when the link has looked so often whether the cloud can be reached, and found that it can."""
+    looks, probe = asyncio.Semaphore(0), cloud.probe
+
+    async def counted() -> None:
+        await probe()
+        looks.release()
+
+    cloud.probe = counted  # type: ignore[method-assign]
+    for _ in range(times):
+        await asyncio.wait_for(looks.acquire(), 20)
+
+
+async def test_an_error_of_an_earlier_connection_does_not_bring_down_the_one_of_now(server: LocalCloud) -> None:
+    async with linked(server.address) as (cloud, link):
+        server.fail_next(grpc.StatusCode.UNAVAILABLE)
+        probe = cloud.probe
+
+        async def probed_late() -> None:
+            await cloud.connect()
+            await probe()
+
+        cloud.probe = probed_late  # type: ignore[method-assign]
+        with pytest.raises(CloudError) as caught:
+            await cloud.upload_capture(b"")
+        assert link.judge_failure("a", caught.value) is Verdict.RETRY
+        assert link.judge_failure("b", caught.value) is Verdict.RETRY and link.up
 
 
 async def test_a_slow_answer_is_waited_for_while_the_cloud_can_be_reached(server: LocalCloud) -> None:

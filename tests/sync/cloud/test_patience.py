@@ -7,6 +7,7 @@ import socket
 
 import pytest
 
+from holdfast.sync.cloud.kernel import figures
 from holdfast.sync.cloud.patience import Movement, Patience
 
 
@@ -35,7 +36,7 @@ def test_all_connections_to_the_port_count_and_no_others() -> None:
             socket.create_connection(other.getsockname()) as third,
         ):
             peers = [cloud.accept()[0], cloud.accept()[0], other.accept()[0]]
-            before, _ = Movement(port).sent()
+            before = figures(port)
             for connection, size_bytes in ((first, 1000), (second, 200), (third, 50_000)):
                 connection.sendall(bytes(size_bytes))
             for peer, size_bytes in zip(peers, (1000, 200, 50_000), strict=True):
@@ -43,6 +44,6 @@ def test_all_connections_to_the_port_count_and_no_others() -> None:
             # the peer has acknowledged what it has read, unless the kernel delays that to send it along with data
             for peer in peers:
                 peer.close()
-            while (sent := Movement(port).sent())[1]:
+            while (after := figures(port)).waiting_bytes:
                 pass
-            assert sent[0] - before == 1200
+            assert after.acknowledged_bytes - before.acknowledged_bytes == 1200

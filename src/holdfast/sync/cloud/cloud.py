@@ -11,6 +11,7 @@ Runs on the event loop; the messages of streams are taken on gRPC's threads.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
@@ -20,6 +21,7 @@ import grpc.aio
 from google.protobuf.message import DecodeError
 from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
 
+from ...base.threads import in_own_thread
 from ...config import endpoint, joined
 from ...errors import CloudError, ConfigError
 from ..way.proxies import Routes
@@ -30,6 +32,7 @@ from ..way.way import Doubts, Way, find_way
 from . import patience, streams
 from .bandwidth import Bandwidth, Meter
 from .connections import BUSY_BYTES, Connections
+from .kernel import Figures
 from .patience import Movement, Patience
 from .token import Token
 from .verdicts import Verdict, verdict
@@ -90,7 +93,7 @@ class Cloud:
         self._doubts = Doubts()
         self._movement: Movement
         """The movement over all connections; set by `connect`."""
-        self._accepted_bytes = 0
+        self._seen = Figures()
         self._explanation = ("", "")
         """The last error of TLS, with the way, and why it came."""
         self._token = Token("")
@@ -145,6 +148,9 @@ class Cloud:
             ("grpc.enable_http_proxy", 0),
             ("grpc.enable_retries", 0),
             ("grpc.use_local_subchannel_pool", 1),
+            # gRPC measures connections by pings. Behind what a slow link has to send they would be given up after
+            # a minute, and the connection with them.
+            ("grpc.http2.bdp_probe", 0),
             ("grpc.default_authority", str(way.endpoint)),
             ("grpc.ssl_target_name_override", host),
         ]
@@ -176,24 +182,37 @@ class Cloud:
             await channel.wait_for_state_change(state)
 
     async def probe(self) -> None:
-        """Opens and closes a connection over the way in use. Raises CloudError if that fails, or without a way."""
-        await self._way_in_use().probe()
+        """Opens and closes a connection over the way in use. Raises CloudError if that fails, or without a way.
+
+        While calls are under way, it is enough if something is acknowledged over their connections: a further one
+        may be held back for long by what they send over a slow link, or something on the way may not permit it.
+        """
+        way, movement = self._way_in_use(), self._movement
+        before, began_s = movement.figures(), time.monotonic()
+        with movement.asked():
+            try:
+                await way.probe()
+            except CloudError:
+                if not self.is_busy or not await movement.arrives(before, began_s):
+                    raise
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether calls are under way."""
+        return self._under_way > 0
 
     def is_stuck(self) -> bool:
-        """Returns whether calls are under way, of which the kernel sent nothing that was accepted since this was
-        asked last."""
-        if not self._under_way:
-            return False
-        before, (self._accepted_bytes, _) = self._accepted_bytes, self._movement.sent()
-        return self._accepted_bytes == before
+        """Returns whether calls are under way, of which nothing was acknowledged since this was asked last."""
+        before, self._seen = self._seen, self._movement.figures()
+        return self.is_busy and not self._seen.has_more_than(before)
 
     async def close(self) -> None:
         """Closes all connections. Calls that are under way raise CloudError."""
         calls, self._calls, self._token = self._calls, None, Token("")
         tunnel, self._tunnel, self._way = self._tunnel, None, None
-        if self._streams is not None:
-            for stream in self._streams.channels:
-                stream.close()
+        streams, self._streams = self._streams, None
+        for stream in streams.channels if streams is not None else ():
+            _end(stream)
         if calls is not None:
             await asyncio.gather(*(channel.close() for channel in calls.channels))
         if tunnel is not None:
@@ -290,7 +309,7 @@ class Cloud:
         self, method: str, request: bytes, token: Token | None = None, timeout_s: float | None = None
     ) -> bytes:
         """Makes a unary call. Without `timeout_s` it may last as long as its bytes move."""
-        connections, token = self._connections(), token or self._token
+        connections, token, way = self._connections(), token or self._token, self._way
         with connections.one_for(len(request)) as channel:
             stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             call = stub(request, timeout=timeout_s, metadata=token.metadata)
@@ -299,10 +318,12 @@ class Cloud:
             try:
                 return await call
             except grpc.aio.AioRpcError as error:
-                raise await self._translated(error.code().name, error.details() or "no details", token) from error
+                raise await self._translated(
+                    error.code().name, error.details() or "no details", token, way
+                ) from error
             except asyncio.CancelledError:
                 if waiting.is_over:
-                    raise await self._stalled(waiting, token) from None
+                    raise await self._stalled(waiting, token, way) from None
                 raise self._cancelled(connections) from None
             finally:
                 timer.stop()
@@ -310,38 +331,43 @@ class Cloud:
     async def _stream(self, method: str, messages: streams.Messages) -> bytes:
         self._connections()
         assert self._streams is not None
-        token, waiting = self._token, Patience(self._movement)
+        token, way, waiting = self._token, self._way, Patience(self._movement)
         with self._streams.one_for(BUSY_BYTES) as channel:
             try:
                 return await streams.upload(channel, method, messages, token.metadata, waiting)
             except CloudError as error:
                 if waiting.is_over:
-                    raise await self._stalled(waiting, token) from error
-                raise await self._translated(error.code, error.message, token) from error
+                    raise await self._stalled(waiting, token, way) from error
+                raise await self._translated(error.code, error.message, token, way) from error
 
-    async def _translated(self, code: str, message: str, token: Token) -> CloudError:
-        """Returns the error of a call that was made with `token`, without secrets in its text.
+    async def _translated(
+        self, code: str, message: str, token: Token, way: Way | None, *, anew: bool = False
+    ) -> CloudError:
+        """Returns the error of a call that was made with `token` over `way`, without secrets in its text.
 
         gRPC does not say whether the cloud answered UNAVAILABLE or the connection broke, so this tries whether the
-        cloud can be reached.
+        cloud can be reached, with `anew` only by a new connection. An error of an earlier connection tells nothing
+        about the one of now.
         """
-        connected = self._calls is not None
+        connected = self._way is way is not None
         if connected and code in _LOST:
             try:
-                await self.probe()
+                await (self._way_in_use().probe() if anew else self.probe())
             except CloudError as error:
                 connected, message = False, error.message
+        if self._way is not None and self._way is not way:
+            return CloudError("CANCELLED", "the connection was closed", connected=True)
         if key := self._settings.api_key:
             message = message.replace(key, "…")  # the server may repeat what it got
         return CloudError(code, token.hidden_in(message), connected=connected)
 
-    async def _stalled(self, waiting: Patience, token: Token) -> CloudError:
-        """Returns the error of a call that stalled. If not even TCP took what was sent, the way is to blame."""
-        error = await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token)
-        if error.connected and waiting.is_unacknowledged and self._way is not None:
-            self._doubts.note(self._way)
+    async def _stalled(self, waiting: Patience, token: Token, way: Way | None) -> CloudError:
+        """Returns the error of a call that stalled. If what was sent does not arrive, the way is to blame."""
+        error = await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token, way, anew=True)
+        if error.connected and waiting.is_lost and way is not None and way is self._way:
+            self._doubts.note(way)
             message = (
-                f"nothing that is sent {self._way} arrives, although connections are accepted: large packets may "
+                f"nothing that is sent {way} arrives, although connections are accepted: large packets may "
                 "get lost on the way (MTU)"
             )
             return CloudError("UNAVAILABLE", message, connected=False)
@@ -352,6 +378,14 @@ class Cloud:
         if connections is self._calls:
             return asyncio.CancelledError()
         return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
+
+
+def _end(stream: grpc.Channel) -> None:
+    """Closes a channel, which waits for the end of its calls: over a dead way that may take long."""
+    try:
+        in_own_thread("holdfast-end", "the end of a connection", stream.close)
+    except RuntimeError:  # the system allows no further thread
+        stream.close()
 
 
 class _StallTimer:

@@ -249,7 +249,7 @@ class Link:
         while True:
             await self._clock.sleep(_LOOK_S)
             now_s = self._clock.monotonic()
-            is_idle = now_s - max(looked_s, self._succeeded_s) >= _IDLE_LOOK_S
+            is_idle = not self._cloud.is_busy and now_s - max(looked_s, self._succeeded_s) >= _IDLE_LOOK_S
             if self._cloud.is_stuck() or is_idle:
                 looked_s = now_s
                 await self._probe()
