@@ -8,7 +8,7 @@ import pytest
 
 from tests.e2e.conftest import viam_server, viam_server_binary
 
-from . import disks, faked_clock, fuse_disk, strace
+from . import disks, faked_clock, fuse_disk, networks, strace
 
 __all__ = ["viam_server", "viam_server_binary"]
 
@@ -56,3 +56,9 @@ def needs_disks() -> None:
 def needs_fuse() -> None:
     """Skips the test where no file system in user space can be mounted; in CI the test fails."""
     _skip_for(fuse_disk.problem())
+
+
+@pytest.fixture(scope="session")
+def needs_networks() -> None:
+    """Skips the test where no network can be made; in CI the test fails."""
+    _skip_for(networks.problem())
