@@ -3,8 +3,8 @@
 The tunnel listens on an abstract Unix socket, which is no file, accepts connections of this process only, opens one
 through the proxy for each, and copies the bytes in both directions. It holds back the side that is faster.
 
-It belongs to the event loop. The bytes are copied by two threads for each connection, which wait in the kernel and
-so cost the event loop, and the readings that it captures, next to nothing. Bound for each direction: `CHUNK_BYTES`.
+It belongs to the event loop. The bytes are copied by two threads for each connection, which wait in the kernel, and
+not by the event loop, which captures meanwhile. Bound for each direction: `CHUNK_BYTES`.
 """
 
 from __future__ import annotations
