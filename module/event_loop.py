@@ -22,6 +22,8 @@ from collections.abc import Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
+import grpc.aio
+
 from holdfast.base.tasks import end
 
 _COARSE_S = 0.002
@@ -64,6 +66,16 @@ def _started_workers() -> ThreadPoolExecutor:
     return workers
 
 
+async def _with_grpc(main: Coroutine[Any, Any, None]) -> None:
+    """Runs `main`, and keeps gRPC's asyncio part alive until it ends.
+
+    Otherwise that part ends with its last channel, and waits on the event loop for a thread of its own: over a dead
+    way that takes until the kernel gives the connections up.
+    """
+    grpc.aio.init_grpc_aio()
+    await main
+
+
 def run(main: Coroutine[Any, Any, None]) -> None:
     """Runs `main` like asyncio.run, which accepts no loop before Python 3.12.
 
@@ -75,7 +87,7 @@ def run(main: Coroutine[Any, Any, None]) -> None:
     loop.set_default_executor(_started_workers())
     asyncio.set_event_loop(loop)
     try:
-        loop.run_until_complete(main)
+        loop.run_until_complete(_with_grpc(main))
     finally:
         loop.run_until_complete(end(asyncio.all_tasks(loop)))
         loop.run_until_complete(loop.shutdown_asyncgens())

@@ -17,7 +17,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import NoReturn
 
-import grpc.aio
 from grpclib import GRPCError, Status
 from grpclib.metadata import Deadline
 from viam.logging import LOGGERS, getLogger
@@ -144,9 +143,6 @@ async def _end_with_parent() -> None:
 
 
 async def main(ending: frozenset[int]) -> None:
-    # gRPC's asyncio part ends with its last channel: it then waits on the event loop for a thread of its own, which
-    # over a dead way takes until the kernel gives the connections up. This makes it last.
-    grpc.aio.init_grpc_aio()
     gc.freeze()  # what was imported is never garbage: no later collection needs to examine it
     _allow_many_open_files()
     module = HoldfastModule.from_args()

@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Iterator
 
-import grpc.aio
 from viam.proto.app.datasync import (
     DataCaptureUploadRequest,
     DataType,
@@ -29,6 +28,7 @@ from holdfast.base.tasks import begin, end
 from holdfast.errors import CloudError
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link
+from module import event_loop
 
 CHUNK_BYTES = 10_000
 _BEGAN_S = time.monotonic()
@@ -86,7 +86,6 @@ async def watch_loop() -> None:
 
 
 async def main() -> None:
-    grpc.aio.init_grpc_aio()  # as module/main.py
     logging.getLogger("holdfast").addHandler(_Said())
     logging.getLogger("holdfast").setLevel(logging.INFO)
     lines = asyncio.StreamReader()
@@ -105,4 +104,4 @@ async def main() -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main())
+    event_loop.run(main())
