@@ -66,12 +66,3 @@ async def test_an_address_is_no_name(dead_server: DeadServer) -> None:
 async def test_what_can_be_no_name_is_an_error(host: str) -> None:
     with pytest.raises(OSError, match="no name of a computer"):
         await look_up(host, 443)
-
-
-async def test_where_no_thread_may_begin_that_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def none(*_: object) -> None:
-        raise RuntimeError("can't start new thread")
-
-    monkeypatch.setattr(lookup, "in_own_thread", none)
-    with pytest.raises(OSError, match="can't start new thread"):
-        await look_up("cloud.example", 443)

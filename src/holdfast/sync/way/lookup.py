@@ -1,10 +1,11 @@
 """The addresses of a name.
 
-Where no DNS server answers, a lookup may hold its thread up for a minute. So it has a thread of its own, and the
-worker threads of the event loop are left to others. A lookup that takes longer is not waited for, but its result
-is taken by who asks next.
+Where no DNS server answers, a lookup may hold up a worker thread of the event loop for a minute. So at most
+`MAX_LOOKUPS` of a name go on at once, and the other worker threads are left to others. A lookup that takes longer
+is not waited for, but its result is taken by who asks next. No thread is begun for it: on the event loop that can
+hang for ever when memory is short.
 
-Belongs to the event loop. Bound for each name: `MAX_LOOKUPS` threads.
+Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -14,11 +15,10 @@ import socket
 from collections.abc import Sequence
 from typing import Any
 
-from ...base.threads import in_own_thread
-
 LOOKUP_S = 8.0
 """How long a lookup is waited for. The next one begins anew, since the computer may have another DNS server now."""
-MAX_LOOKUPS = 4
+MAX_LOOKUPS = 2
+"""How many worker threads one name may hold up."""
 
 AddressInfo = tuple[Any, Any, int, str, Any]
 """One address, as `getaddrinfo` returns it."""
@@ -29,8 +29,8 @@ _lookups: dict[tuple[asyncio.AbstractEventLoop, str, int], list[_Lookup]] = {}
 
 
 async def look_up(host: str, port: int) -> Sequence[AddressInfo]:
-    """Returns the addresses of `host`, which may be one itself. Raises OSError when there are none, when no DNS
-    server answers within `LOOKUP_S`, and when the system allows no further thread."""
+    """Returns the addresses of `host`, which may be one itself. Raises OSError when there are none, and when no DNS
+    server answers within `LOOKUP_S`."""
     try:
         return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
     except (OSError, ValueError):  # it is a name
@@ -38,7 +38,7 @@ async def look_up(host: str, port: int) -> Sequence[AddressInfo]:
     key = (asyncio.get_running_loop(), host, port)
     lookups = _lookups.get(key, [])
     if len(lookups) < MAX_LOOKUPS:
-        begun = _begin(host, port)
+        begun = asyncio.ensure_future(asyncio.to_thread(_look_up, host, port))
         begun.add_done_callback(lambda ended: _forget(key, ended))
         lookups = _lookups.setdefault(key, lookups)
         lookups.append(begun)
@@ -49,13 +49,6 @@ async def look_up(host: str, port: int) -> Sequence[AddressInfo]:
     if isinstance(found, OSError):
         raise found
     return found
-
-
-def _begin(host: str, port: int) -> _Lookup:
-    try:
-        return in_own_thread("holdfast-lookup", "the lookup of a name", _look_up, host, port)
-    except RuntimeError as error:
-        raise OSError(f"{host} can't be looked up: {error}") from error
 
 
 def _look_up(host: str, port: int) -> list[AddressInfo] | OSError:
