@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.ports import free_port
+
 _START_TIMEOUT_S = 10.0
 
 
@@ -35,13 +37,6 @@ def http_proxy(folder: Path, user: str = "", password: str = "", *, prefix: Sequ
     config.write_text("\n".join(lines) + "\n")
     with _running([*prefix, _found("tinyproxy"), "-d", "-c", str(config)], port):
         yield f"127.0.0.1:{port}"
-
-
-def free_port() -> int:
-    """Returns a port of 127.0.0.1 that nobody uses now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _found(program: str) -> str:

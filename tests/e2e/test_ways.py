@@ -7,9 +7,8 @@ and its modules see in place of /etc/hosts, in a mount namespace of their own.
 from __future__ import annotations
 
 import re
-import socket
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +18,7 @@ import trustme
 
 from demo.cloud import LocalCloud
 from tests.hosts import HOST, seeing
+from tests.ports import swallowing
 from tests.proxies import http_proxy, socks_proxy
 
 from .machines import CREDENTIALS, KEY, KEY_ID, MODULE, PART_ID, RUN, SERVICE, Servers, until
@@ -29,23 +29,6 @@ _ELSEWHERE = "127.0.0.9"
 """An address of this machine on which nothing listens."""
 
 pytestmark = pytest.mark.usefixtures("needs_namespaces")
-
-
-@contextmanager
-def dead(address: str, port: int) -> Iterator[None]:
-    """The address swallows connections to that port: the queue of a listener there is filled up."""
-    family = socket.AF_INET6 if ":" in address else socket.AF_INET
-    with ExitStack() as stack:
-        listener = stack.enter_context(socket.socket(family))
-        if family == socket.AF_INET6:
-            listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-        listener.bind((address, port))
-        listener.listen(0)
-        for _ in range(4):
-            filler = stack.enter_context(socket.socket(family))
-            filler.setblocking(False)
-            filler.connect_ex((address, port))
-        yield
 
 
 @dataclass
@@ -59,7 +42,7 @@ class Surroundings:
 
 @contextmanager
 def dead_ipv6(folder: Path, port: int) -> Iterator[Surroundings]:
-    with dead("::1", port):
+    with swallowing("::1", port):
         yield Surroundings(["::1", "127.0.0.1"], f"directly to 127.0.0.1:{port}")
 
 

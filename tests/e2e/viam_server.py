@@ -14,7 +14,6 @@ import os
 import re
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -32,6 +31,8 @@ from grpclib.client import Channel
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from viam.proto.robot import ResourceStatus
 from viam.robot.client import RobotClient
+
+from tests.ports import free_port
 
 _MARK = "HOLDFAST_TEST_SERVER"
 _POLL_S = 0.05
@@ -57,7 +58,7 @@ class ViamServer:
         self.viam_home = folder / "viam"
         self.config_path = folder / "machine.json"
         self.log_path = folder / "viam-server.log"
-        self.bind_address = f"127.0.0.1:{_free_port()}"
+        self.bind_address = f"127.0.0.1:{free_port()}"
         self._binary = binary
         self.prefix: Sequence[str] = ()
         """A command that runs the server, by `exec`: its process id is the server's."""
@@ -368,9 +369,3 @@ async def _until(condition: Callable[[], bool], timeout_s: float) -> bool:
 
 def _state(status: ResourceStatus) -> str:
     return ResourceStatus.State.Name(status.state).removeprefix("STATE_")
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

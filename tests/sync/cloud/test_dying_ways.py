@@ -20,6 +20,7 @@ from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link, LinkState
 from holdfast.sync.cloud.verdicts import Verdict
 from holdfast.sync.way import way as way_module
+from tests.relay import copy
 from tests.waiting import eventually
 
 from ..way.conftest import Resolve, names, server, silent
@@ -77,13 +78,13 @@ class Relay:
     async def _relay(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._port)
 
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        async def gated(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
             while chunk := await source.read(65536):
                 await self._alive.wait()
                 sink.write(chunk)
             sink.close()
 
-        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer), return_exceptions=True)
+        await asyncio.gather(gated(reader, far_writer), gated(far_reader, writer), return_exceptions=True)
 
 
 async def test_when_the_better_address_dies_under_a_call_the_other_one_is_taken(
@@ -176,13 +177,6 @@ async def test_a_proxy_that_dies_takes_the_link_down_and_its_return_brings_it_up
         target = (await reader.readuntil(b"\r\n\r\n")).split()[1].decode()
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", int(target.rpartition(":")[2]))
         writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            with suppress(OSError):
-                while chunk := await source.read(65536):
-                    sink.write(chunk)
-            sink.close()
-
         await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
 
     proxy = await asyncio.start_server(serve, "127.0.0.1", 0)

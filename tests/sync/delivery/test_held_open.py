@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
+from io import FileIO
 from pathlib import Path
 
 import pytest
@@ -35,10 +36,8 @@ async def test_a_file_is_sent_when_the_process_that_writes_it_has_closed_it(worl
     assert contents(world) == [b"one\ntwo\n"] and not path.exists() and not world.delivery.retries.held_open
 
 
-async def test_a_file_that_is_opened_while_it_is_sent_stays_and_is_not_sent_again_if_it_does_not_change(
-    world: World,
-) -> None:
-    path = write_old_file(world.folder / "log", b"one\n")
+async def opened_while_sent(world: World, path: Path) -> FileIO:
+    """Sends the file while a program opens it to write, and returns what that has open."""
     opened = []
 
     async def open_it() -> None:
@@ -47,8 +46,16 @@ async def test_a_file_that_is_opened_while_it_is_sent_stays_and_is_not_sent_agai
     world.cloud.before_answer = open_it
     assert await attempt(world) is Outcome.HELD_OPEN
     world.cloud.before_answer = None
+    return opened[0]
+
+
+async def test_a_file_that_is_opened_while_it_is_sent_stays_and_is_not_sent_again_if_it_does_not_change(
+    world: World,
+) -> None:
+    path = write_old_file(world.folder / "log", b"one\n")
+    log = await opened_while_sent(world, path)
     assert await attempt(world) is Outcome.HELD_OPEN
-    opened[0].close()
+    log.close()
     assert path.exists() and await attempt(world) is Outcome.DELIVERED
     assert contents(world) == [b"one\n"] and not path.exists()
     assert (world.ledger.files.delivered, world.ledger.files.vanished) == (1, 0)
@@ -56,16 +63,9 @@ async def test_a_file_that_is_opened_while_it_is_sent_stays_and_is_not_sent_agai
 
 async def test_what_was_written_to_such_a_file_is_sent_with_it(world: World) -> None:
     path = write_old_file(world.folder / "log", b"one\n")
-    opened = []
-
-    async def open_it() -> None:
-        opened.append(path.open("ab", buffering=0))
-
-    world.cloud.before_answer = open_it
-    assert await attempt(world) is Outcome.HELD_OPEN
-    world.cloud.before_answer = None
+    log = await opened_while_sent(world, path)
     known = only_file(world)
-    with opened[0] as log:
+    with log:
         log.write(b"two\n")
     assert await attempt(world, known) is Outcome.WAITING, "it is not as the walk found it"
     assert await attempt(world) is Outcome.DELIVERED

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from demo.cloud import LocalCloud
+from tests.ports import swallowing
 
 Resolve = Callable[..., None]
 
@@ -43,19 +44,7 @@ def silent() -> Iterator[Callable[[str, int], int]]:
     with ExitStack() as stack:
 
         def swallow(address: str, port: int = 0) -> int:
-            family = socket.AF_INET6 if ":" in address else socket.AF_INET
-            listener = stack.enter_context(socket.socket(family))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            if family == socket.AF_INET6:
-                listener.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
-            listener.bind((address, port))
-            listener.listen(0)
-            port = int(listener.getsockname()[1])
-            for _ in range(4):
-                filler = stack.enter_context(socket.socket(family))
-                filler.setblocking(False)
-                filler.connect_ex((address, port))
-            return port
+            return stack.enter_context(swallowing(address, port))
 
         yield swallow
 

@@ -17,7 +17,9 @@ from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.way import way as way_module
 from holdfast.sync.way.proxies import Kind, Proxy, Routes
 from holdfast.sync.way.way import Doubts, Way, find_way
-from tests.proxies import free_port, http_proxy, socks_proxy
+from tests.ports import free_port
+from tests.proxies import http_proxy, socks_proxy
+from tests.relay import copy
 
 from .conftest import Resolve
 
@@ -112,13 +114,7 @@ async def resolving_socks_proxy() -> AsyncIterator[tuple[str, list[tuple[str, in
         asked.append((host, port))
         far_reader, far_writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(b"\x05\x00\x00\x01" + bytes(6))
-
-        async def copy(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
-            while chunk := await source.read(65536):
-                sink.write(chunk)
-            sink.close()
-
-        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer), return_exceptions=True)
+        await asyncio.gather(copy(reader, far_writer), copy(far_reader, writer))
 
     proxy = await asyncio.start_server(serve, "127.0.0.1", 0)
     try:
