@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from bench.hostile.arguments import ANYTHING, LONG, PAIR, USUAL
 from holdfast.commands import COMMANDS, run_command
 from holdfast.commands.command import did_you_mean
 from holdfast.errors import CommandError, HoldfastError, ResourceCallError
@@ -23,24 +24,6 @@ async def world(tmp_path: Path) -> AsyncIterator[Steered]:
         yield world
 
 
-PAIR = {"resource": "a", "method": "Readings"}
-USUAL: dict[str, dict[str, Any]] = {
-    "pause": {"what": "a"},
-    "resume": {"what": "a"},
-    "set_frequency": {**PAIR, "hz": 1.0},
-    "capture_now": {**PAIR, "sync": False},
-    "start_sequence": {"resources": [PAIR]},
-    "stop_sequence": {"id": "x"},
-    "failed": {"action": "list"},
-    "upload": {"data": "aGk=", "mime_type": "image/png"},
-}
-"""The required arguments of each command."""
-LONG = "x" * 1_000_000
-ANYTHING: list[Any] = [
-    None, True, 0.0, -1.0, 1e308, 5e-324, float("nan"), float("inf"), "", "x", "a", "\0", "/a\0b", "/", "a/b:c",
-    LONG, [], [None], ["x"], ["\0"], [LONG], ["x"] * 5000, [[[[[LONG] * 9] * 9] * 9] * 9], [PAIR] * 2000, [{}], {},
-    {"x": LONG}, [{"resource": LONG, "method": LONG}],
-]  # fmt: skip
 MAX_ERROR_CHARS = 1000
 
 
