@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any
 
+from ..base.words import shown
 from ..capture.once import capture_once
 from ..config import CaptureMethod, is_off, ordered
 from ..errors import CommandError, NotConnectedError, NotReadyError
@@ -22,7 +23,7 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
     wanted = _wanted(manager, known, resource, arguments["method"], arguments["params"])
     found = known.resolved(wanted.method)
     if found.waiting:
-        raise CommandError(f"resource: {resource!r} is configured, but not there now")
+        raise CommandError(f"resource: {shown(resource)} is configured, but not there now")
     if found.problem:
         raise CommandError(f"params: {found.problem}")
     spec, engine = manager.spec_of(found, wanted.tags, manager.resources, known.config), manager.engine
@@ -31,7 +32,7 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
     captured = await capture_once(spec, manager.clock, engine.mongo.tee)
     if not captured.paths:
         error = spec.writer.last_error or "it gave no reason"
-        raise CommandError(f"{resource!r} answered, but the reading was not written to disk: {error}")
+        raise CommandError(f"{shown(resource)} answered, but the reading was not written to disk: {error}")
     return {
         "readings": captured.readings,
         "files": list(captured.paths),

@@ -70,7 +70,7 @@ class KnownResources:
         offered = self.methods_of(resource)
         if method not in offered:
             hint = did_you_mean(method, offered)
-            raise CommandError(f"method: {shown(method)} of {resource!r} can't be captured; {hint}")
+            raise CommandError(f"method: {shown(method)} of {shown(resource)} can't be captured; {hint}")
         return resource
 
     def configured_as(self, resource: str, method: str) -> CaptureMethod | None:

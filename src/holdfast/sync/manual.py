@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from ..base.bounded import Listed
 from ..base.filesystem import EntryKind, FileSystem, is_in, place_of
+from ..base.words import shown
 from ..errors import CommandError, StorageError
 from ..storage import layout
 from .found import Found, Outcome
@@ -101,7 +102,7 @@ def select(
         real = os.path.realpath(path)
         why = _why_not(files, path, real, roots)
         if why:
-            raise CommandError(f"paths: {path!r} {why}")
+            raise CommandError(f"paths: {shown(path)} {why}")
         (folders if os.path.isdir(real) else single).append(real)
     for resource in resources:
         folders += folders_of(files, resource, roots[: len(stores)])

@@ -15,6 +15,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
+from ...base.words import shown
 from ...errors import CommandError, StorageError
 from ...storage import layout
 from ...storage.layout import FileKind
@@ -50,11 +51,11 @@ class Candidates:
         root = self._root_of(real)
         if not os.path.isabs(path) or root is None:
             roots = ", ".join(self._roots)
-            raise CommandError(f"path: {path!r} is not in one of upload_roots, which are: {roots}")
+            raise CommandError(f"path: {shown(path)} is not in one of upload_roots, which are: {roots}")
         if own := self._own(real):
-            raise CommandError(f"path: {path!r} {own}")
+            raise CommandError(f"path: {shown(path)} {own}")
         if not self._files.exists(real):
-            raise CommandError(f"path: {path!r} is not there")
+            raise CommandError(f"path: {shown(path)} is not there")
         return self._folder(real, real) if os.path.isdir(real) else iter([self._candidate(real)])
 
     def _root_of(self, real: str) -> str | None:

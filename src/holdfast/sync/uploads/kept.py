@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable, Iterator
 
 from ...base.filesystem import EntryKind, FileSystem
+from ...base.words import shown
 from ...errors import BusyError, CommandError, StorageError
 from ...storage import layout
 from ..delivery.calls import labels_in
@@ -44,7 +45,7 @@ def path_for(root: str, data: bytes, extension: str, tags: Iterable[str], datase
     if not fits:
         raise CommandError(
             "tags and dataset_ids must be strings without '/' and without blanks at their ends, each of at most "
-            f"240 bytes, all together about 2,000 bytes: {sorted(tags)!r}, {sorted(dataset_ids)!r}"
+            f"240 bytes, all together about 2,000 bytes: {shown(sorted(tags))}, {shown(sorted(dataset_ids))}"
         )
     return os.path.join(root, folder, hashlib.sha256(data).hexdigest()[:40] + extension)
 
