@@ -22,7 +22,8 @@ from holdfast.base.filesystem import Buffer
 from holdfast.storage.layout import capture_file_stem
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
-from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine
+from holdfast.storage.quarantine.quarantine import quarantine
+from holdfast.storage.quarantine.sidecar import QuarantinedReadings
 from holdfast.storage.recovery import Recovery
 from holdfast.storage.writing.disk_writer import Appender, DiskWriter
 from tests.fakes import FaultyFileSystem

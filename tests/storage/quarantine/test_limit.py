@@ -11,7 +11,8 @@ import pytest
 from holdfast.storage import layout
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.quarantine.limit import MOST_LISTING, QuarantineLimit
-from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine
+from holdfast.storage.quarantine.quarantine import quarantine
+from holdfast.storage.quarantine.sidecar import QuarantinedReadings
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from ..ledgers import LIDAR, capture, open_ledger

@@ -13,7 +13,8 @@ from holdfast.errors import StorageError
 from holdfast.storage import layout
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
-from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine, read_sidecar
+from holdfast.storage.quarantine.quarantine import quarantine
+from holdfast.storage.quarantine.sidecar import QuarantinedReadings, read_sidecar
 from tests.fakes import FaultyFileSystem
 
 from ..crashes import STEM, deaths, leave, run

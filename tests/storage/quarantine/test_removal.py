@@ -19,8 +19,9 @@ from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.quarantine.listing import QuarantinedFile, list_page, quarantined_files
-from holdfast.storage.quarantine.quarantine import QuarantinedReadings, quarantine
+from holdfast.storage.quarantine.quarantine import quarantine
 from holdfast.storage.quarantine.removal import QuarantineRemoval, RemovalResult
+from holdfast.storage.quarantine.sidecar import QuarantinedReadings
 from tests.fakes import FaultyFileSystem
 
 from ..crashes import deaths

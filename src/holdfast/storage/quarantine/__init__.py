@@ -1,6 +1,6 @@
 """Quarantine: files that can't be delivered, kept in `failed/` until a user decides about them.
 
-Terms: the *sidecar* is the JSON file beside each, with the cause and with what counts (`quarantine`). A file is
+Terms: the *sidecar* is the JSON file beside each, with the cause and with what counts (`sidecar`). A file is
 *put back* when it is to be sent again, *discarded* when a user deletes it (`removal`).
 
 Only a user's command takes files out, or the limit where they would fill memory (`limit`). The ledger counts a file

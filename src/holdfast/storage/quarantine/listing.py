@@ -22,7 +22,7 @@ from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem, is_i
 from ...base.words import escaped
 from ...errors import DamagedFileError, StorageError
 from .. import layout, names
-from .quarantine import Sidecar, read_sidecar
+from .sidecar import Sidecar, read_sidecar
 
 MAX_ROWS = 1_000
 _NO_NAMES = ("", os.curdir, os.pardir)

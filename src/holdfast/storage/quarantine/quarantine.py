@@ -1,7 +1,6 @@
 """Quarantine keeps files that can't be delivered, in `failed/`, with the cause of each beside it.
 
-The cause is in a JSON file of its own, the sidecar. The sidecar also says what of the file counts as quarantined,
-for `removal` to take that back. The ledger counts before the file is moved.
+The cause is in a JSON file of its own (`sidecar`). The ledger counts before the file is moved.
 
 Blocks on the disk: belongs on a worker thread.
 """
@@ -14,62 +13,22 @@ import os
 import threading
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from typing import Any
+from dataclasses import asdict
 
 from ...base.filesystem import NEW_EXTENSION, FileSystem
-from ...errors import DamagedFileError, StorageError
 from .. import layout, names
 from ..capture_files.reader import count_checks
-from ..layout import FileKind
-from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
-from ..ledger.moves import Move, MoveKind, uncounted
+from ..ledger.moves import MoveKind
+from .sidecar import QuarantinedReadings, Sidecar
 
 _BESIDE = (layout.CAUSE_EXTENSION, NEW_EXTENSION)
 """How the names of what lies beside a file in quarantine end: no file there may have such a name."""
-MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 
 NAMES_LOCK = threading.Lock()
 """Held while a file and its sidecar are moved into quarantine or out of it: the two change as one."""
 
 logger = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class QuarantinedReadings:
-    """The readings of a capture file that count as quarantined."""
-
-    collector: CollectorId
-    readings: int
-    ours: bool
-    """Whether we captured them."""
-
-
-@dataclass(frozen=True)
-class Sidecar:
-    """Why a file is in quarantine. If a file has none, the builtin put it there."""
-
-    file: str = ""
-    """The path where the file was."""
-    cause: str = ""
-    time: str = ""
-    """When the file was moved here, in UTC."""
-    damaged: tuple[tuple[int, int], ...] = ()
-    """The byte ranges [from, to) that were not delivered, damaged or refused, if the rest was. A crash during a
-    retry may leave ranges of before the file was rewritten; their total length is right (`removal`)."""
-    held: QuarantinedReadings | None = None
-    """What counts as quarantined; None for an arbitrary file, or if it is not known whose readings these are."""
-
-    def counts_as(self, kind: MoveKind, origin: str) -> Move:
-        """Returns what counts when the file that is, or was, at `origin` moves: its readings, if they are known.
-
-        An arbitrary file counts as one file, unless the builtin put it here.
-        """
-        if self.held is not None:
-            return Move(kind, self.held.collector, self.held.readings, self.held.ours)
-        is_counted = self.cause and layout.kind_of(origin) is FileKind.ARBITRARY
-        return Move(kind, None) if is_counted else uncounted(kind)
 
 
 def quarantine(
@@ -135,41 +94,3 @@ def _write_sidecar(files: FileSystem, wanted: str, sidecar: Sidecar, most_chars:
     note = {name: value for name, value in asdict(sidecar).items() if value}
     files.replace(layout.cause_path(target), json.dumps(note, indent=1).encode())
     return target
-
-
-def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
-    """Returns the sidecar of the file at `failed`, an empty one if it has none.
-
-    Raises StorageError, or DamagedFileError if the sidecar can't be understood.
-    """
-    path = layout.cause_path(failed)
-    try:
-        if files.stat(path).st_size > MAX_SIDECAR_BYTES:
-            raise ValueError("it is too large")
-        return _parsed(json.loads(files.read(path)))
-    except StorageError as error:
-        if error.reason != "no_such_file":
-            raise
-        return Sidecar()
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedFileError(f"{path} can't be understood: {error}") from error
-
-
-def _parsed(note: dict[str, Any]) -> Sidecar:
-    held = note.get("held")
-    if note.get("taken_out"):  # its ranges would be sent twice
-        raise ValueError("an earlier build was interrupted while it put the file back")
-    return Sidecar(
-        str(note.get("file", "")),
-        str(note.get("cause", "")),
-        str(note.get("time", "")),
-        tuple((int(start), int(end)) for start, end in note.get("damaged", ())),
-        None
-        if held is None
-        else QuarantinedReadings(_collector(held["collector"]), int(held["readings"]), bool(held["ours"])),
-    )
-
-
-def _collector(value: Sequence[Any]) -> CollectorId:
-    api, resource, method = map(str, value)
-    return api, resource, method

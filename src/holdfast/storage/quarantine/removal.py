@@ -32,7 +32,8 @@ from ..layout import FileKind
 from ..ledger.ledger import Ledger
 from ..ledger.moves import Move, MoveKind
 from .listing import QuarantinedFile
-from .quarantine import NAMES_LOCK, read_sidecar
+from .quarantine import NAMES_LOCK
+from .sidecar import read_sidecar
 
 BATCH = 64
 _COPY_BYTES = 1024 * 1024

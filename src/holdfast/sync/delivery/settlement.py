@@ -20,7 +20,8 @@ from ...storage.ledger.counts import CollectorId, collector_of
 from ...storage.ledger.known_files import WHOLE, Acknowledged
 from ...storage.ledger.ledger import Delivered
 from ...storage.ledger.moves import Move, MoveKind
-from ...storage.quarantine.quarantine import QuarantinedReadings, quarantine, readings_in_unreadable
+from ...storage.quarantine.quarantine import quarantine, readings_in_unreadable
+from ...storage.quarantine.sidecar import QuarantinedReadings
 from ...storage.store import Store
 from ..found import Found, Outcome
 
