@@ -36,15 +36,26 @@ def free_name(path: str, is_taken: Callable[[str], bool], most_chars: float = ma
     folder, name = os.path.split(path)
     if len(name) <= most_chars and not is_taken(path):
         return path
-    stem, extension = os.path.splitext(name)
-    if len(extension) > _MAX_EXTENSION_CHARS:
-        stem, extension = name, ""
+    stem, extension = _split(name)
     for number in itertools.count(2):
         end = f"~{number}{extension}"
         free = os.path.join(folder, stem[: int(max(1, min(len(stem), most_chars - len(end))))] + end)
         if not is_taken(free):
             break
     return free
+
+
+def may_come_from(name: str, former: str) -> bool:
+    """Whether `free_name` may have made `name` of a file that had the name `former`."""
+    stem, extension = _split(former)
+    begin, _, number = name.removesuffix(extension).rpartition("~")
+    is_numbered = number.isascii() and number.isdigit()
+    return is_numbered and name.endswith(extension) and bool(begin) and stem.startswith(begin)
+
+
+def _split(name: str) -> tuple[str, str]:
+    stem, extension = os.path.splitext(name)
+    return (stem, extension) if len(extension) <= _MAX_EXTENSION_CHARS else (name, "")
 
 
 def named_to_fit(attempt: Callable[[float], Result]) -> Result:

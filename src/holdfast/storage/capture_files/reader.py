@@ -31,6 +31,9 @@ from .old_images import may_hold_old_images, old_images
 WINDOW_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 128 * 1024 * 1024
 """A frame that claims to be longer is damaged, since no reading that came by gRPC is so long."""
+LEAST_READING_BYTES = 3
+"""No file has more readings than its size divided by this, and one: no frame and nothing like a check is shorter,
+and there is at most one stretch of damage more than there are frames."""
 _ZEROS = bytes(WINDOW_BYTES)
 _MAX_HEADER_BYTES = 64 * 1024
 _MAX_VARINT_BYTES = 10

@@ -25,7 +25,6 @@ from .. import layout, names
 from .sidecar import Sidecar, read_sidecar
 
 MAX_ROWS = 1_000
-_NO_NAMES = ("", os.curdir, os.pardir)
 
 logger = logging.getLogger(__name__)
 
@@ -103,11 +102,12 @@ def _below(files: FileSystem, failed: str, place: str, root: str, *, deep: bool)
 
 def _former_name(files: FileSystem, entry: Entry) -> str:
     """Returns the name that a file had. Its sidecar knows it, if it was taken or too long in quarantine."""
-    name = ""
     if names.is_numbered(entry.name):
         with suppress(StorageError, DamagedFileError):
-            name = os.path.basename(read_sidecar(files, entry.path).file)
-    return entry.name if name in _NO_NAMES or "\0" in name else name
+            former = os.path.basename(read_sidecar(files, entry.path).file)
+            if names.may_come_from(entry.name, former) and "\0" not in former:
+                return former
+    return entry.name
 
 
 def _is_ours(files: FileSystem, path: str) -> bool:

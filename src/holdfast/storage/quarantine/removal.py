@@ -22,7 +22,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
@@ -30,10 +30,11 @@ from .. import layout, names
 from ..capture_files.reader import CaptureReader
 from ..layout import FileKind
 from ..ledger.ledger import Ledger
-from ..ledger.moves import Move, MoveKind
+from ..ledger.moves import Move, MoveKind, uncounted
+from .contents import check_places, check_readings, held_by_size, held_in, readings_in
 from .listing import QuarantinedFile
 from .quarantine import NAMES_LOCK
-from .sidecar import read_sidecar
+from .sidecar import QuarantinedReadings, Sidecar, read_sidecar
 
 BATCH = 64
 _COPY_BYTES = 1024 * 1024
@@ -142,7 +143,14 @@ class QuarantineRemoval:
                 logger.warning("%s; its file is no longer in quarantine", error)
 
     def _plan_deletion(self, file: QuarantinedFile, kind: MoveKind) -> _Removal:
-        sidecar, size_bytes = read_sidecar(self._files, file.path), self._files.stat(file.path).st_size
+        size_bytes = self._files.stat(file.path).st_size
+        try:
+            sidecar = read_sidecar(self._files, file.path)
+        except DamagedFileError as error:
+            logger.warning("%s; the file is deleted all the same, and what it held stays in the counts", error)
+            return _Removal(file, "", uncounted(kind), size_bytes)
+        if layout.kind_of(file.place) in _CAPTURED:
+            sidecar = replace(sidecar, held=held_by_size(self._files, file.path, file.place, sidecar))
         return _Removal(file, "", sidecar.counts_as(kind, file.place), size_bytes)
 
     def _plan_put_back(self, file: QuarantinedFile, taken: set[str]) -> _Removal:
@@ -150,7 +158,6 @@ class QuarantineRemoval:
         batch so far."""
         sidecar = read_sidecar(self._files, file.path)
         origin = file.place
-        counts = sidecar.counts_as(MoveKind.PUT_BACK, origin)
         kind = layout.kind_of(origin)
         if kind is FileKind.SEQUENCE:
             raise _Stays("it is a sequence that never ended")
@@ -159,29 +166,35 @@ class QuarantineRemoval:
         most_chars = max(names.SHORT_NAME_CHARS, len(os.path.basename(file.place)))
         target = names.free_name(origin, lambda path: path in taken or self._files.exists(path), most_chars)
         if kind in _CAPTURED:
-            self._drop_what_is_delivered(file.path, sidecar.damaged)
+            sidecar = replace(sidecar, held=self._drop_what_is_delivered(file.path, sidecar))
         taken.add(target)
+        counts = sidecar.counts_as(MoveKind.PUT_BACK, file.place)
         return _Removal(file, target, counts, self._files.stat(file.path).st_size)
 
-    def _drop_what_is_delivered(self, failed: str, undelivered: Sequence[tuple[int, int]]) -> None:
-        """Rewrites a capture file so that it holds only these byte ranges; none means that nothing was delivered.
+    def _drop_what_is_delivered(self, failed: str, sidecar: Sidecar) -> QuarantinedReadings | None:
+        """Rewrites a capture file so that it holds only what was not delivered. Returns what of it counts.
 
         A crash may leave the file rewritten with the ranges of before in its sidecar. Their total length still is
         that of the readings, so the next attempt finds that the file is as it has to be.
         """
+        undelivered = sidecar.damaged
         reader = CaptureReader(self._files, failed)
         try:
             header_end, size_bytes = reader.header_end, reader.size_bytes
-            if not undelivered:
-                return
+            if not undelivered:  # nothing was delivered
+                return held_in(reader, sidecar, readings_in(reader)) if sidecar.held is not None else None
+            check_places(reader, failed, sidecar)
             is_reduced = header_end + sum(end - start for start, end in undelivered) == size_bytes
-            places = [(header_end, size_bytes)] if is_reduced else sorted(undelivered)
-            if not all(reader.good_readings(*place) for place in places):
+            places = [(header_end, size_bytes)] if is_reduced else undelivered
+            readings = [reader.good_readings(*place) for place in places]
+            if not all(readings):
                 raise _Stays("some of it is damaged")
+            check_readings(failed, sidecar, sum(readings))
         finally:
             reader.close()
         if not is_reduced:
             self._rewrite(failed, [(0, header_end), *places])
+        return held_in(reader, sidecar, sum(readings))
 
     def _rewrite(self, path: str, places: Sequence[tuple[int, int]]) -> None:
         """Replaces a file by these parts of it, atomically."""

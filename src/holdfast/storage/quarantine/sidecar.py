@@ -1,16 +1,25 @@
 """The sidecar: a JSON file beside each file in quarantine, with the cause, and with what counts as quarantined.
 
+Whoever may write to a folder can make such a file in it. So a sidecar is believed only if no other user can have
+made or changed it. A file beside any other one is treated like a file that the builtin put into quarantine: it is
+in no count. What our own sidecar says may still be damaged, so `contents` checks it against the file.
+
 Blocks on the disk: belongs on a worker thread.
 """
 
 from __future__ import annotations
 
 import json
+import logging
+import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from ...base.filesystem import FileSystem
+from ...base.log_limit import once
+from ...base.words import shortened, shown
 from ...errors import DamagedFileError, StorageError
 from .. import layout
 from ..layout import FileKind
@@ -18,6 +27,12 @@ from ..ledger.counts import CollectorId
 from ..ledger.moves import Move, MoveKind, uncounted
 
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
+MAX_CAUSE_CHARS = 2_000
+_WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+_MAX_TIME_CHARS = 40
+_MAX_WHY_CHARS = 300
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -32,7 +47,7 @@ class QuarantinedReadings:
 
 @dataclass(frozen=True)
 class Sidecar:
-    """Why a file is in quarantine. If a file has none, the builtin put it there."""
+    """Why a file is in quarantine."""
 
     file: str = ""
     """The path where the file was."""
@@ -41,37 +56,88 @@ class Sidecar:
     """When the file was moved here, in UTC."""
     damaged: tuple[tuple[int, int], ...] = ()
     """The byte ranges [from, to) that were not delivered, damaged or refused, if the rest was. A crash during a
-    retry may leave ranges of before the file was rewritten; their total length is right (`removal`)."""
+    retry may leave ranges of before the file was rewritten; their total length is right (`contents`)."""
     held: QuarantinedReadings | None = None
     """What counts as quarantined; None for an arbitrary file, or if it is not known whose readings these are."""
+    foreign: bool = False
+    """Whether the builtin or another user put the file here: it is in no count."""
 
     def counts_as(self, kind: MoveKind, origin: str) -> Move:
-        """Returns what counts when the file that is, or was, at `origin` moves: its readings, if they are known.
-
-        An arbitrary file counts as one file, unless the builtin put it here.
-        """
-        if self.held is not None:
-            return Move(kind, self.held.collector, self.held.readings, self.held.ours)
-        is_counted = self.cause and layout.kind_of(origin) is FileKind.ARBITRARY
-        return Move(kind, None) if is_counted else uncounted(kind)
+        """Returns what counts when the file that is, or was, at `origin` moves: its readings, if they are known, or
+        the file itself if it is an arbitrary one."""
+        if self.foreign:
+            return uncounted(kind)
+        if layout.kind_of(origin) is FileKind.ARBITRARY:
+            return Move(kind, None)
+        if self.held is None:
+            return uncounted(kind)
+        return Move(kind, self.held.collector, self.held.readings, self.held.ours)
 
 
 def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
-    """Returns the sidecar of the file at `failed`, an empty one if it has none.
+    """Returns the sidecar of the file at `failed`; a foreign one if there is none, or if another user may have made
+    it.
 
-    Raises StorageError, or DamagedFileError if the sidecar can't be understood.
+    Raises StorageError, or DamagedFileError if our sidecar can't be understood.
     """
     path = layout.cause_path(failed)
     try:
-        if files.stat(path).st_size > MAX_SIDECAR_BYTES:
-            raise ValueError("it is too large")
-        return _parsed(json.loads(files.read(path)))
+        why_not, content = _read_own(files, path)
+        return _foreign(path, why_not) if why_not else _parsed(json.loads(content))
     except StorageError as error:
-        if error.reason != "no_such_file":
-            raise
-        return Sidecar()
+        if error.reason == "no_such_file":
+            return Sidecar(foreign=True)
+        if error.reason == "no_permission":
+            return _foreign(path, str(error))
+        raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
-        raise DamagedFileError(f"{path} can't be understood: {error}") from error
+        raise misunderstood(failed, shortened(str(error) or type(error).__name__, _MAX_WHY_CHARS)) from error
+
+
+def misunderstood(failed: str, why: str) -> DamagedFileError:
+    """Returns the error for a sidecar of ours that makes no sense."""
+    path = layout.cause_path(failed)
+    return DamagedFileError(f"{path} can't be understood: {why}; without it the file would be sent again whole")
+
+
+def _read_own(files: FileSystem, path: str) -> tuple[str, bytes]:
+    """Returns why another user may have made the sidecar, empty if none can; and its content, if it is ours."""
+    folder = files.stat(os.path.dirname(path))
+    if why_not := _why_not_ours(files.stat(path), folder):  # before it is opened: a pipe would block
+        return why_not, b""
+    descriptor = files.open(path)
+    try:
+        status = files.status(descriptor, path)
+        if why_not := _why_not_ours(status, folder):
+            return why_not, b""
+        if status.st_size > MAX_SIDECAR_BYTES:
+            raise ValueError("it is too large")
+        return "", files.read_at(descriptor, path, 0, status.st_size)
+    finally:
+        files.close(descriptor, path)
+
+
+def _why_not_ours(status: os.stat_result, folder: os.stat_result) -> str:
+    """Returns why another user may have made a file in this folder; empty if none can."""
+    user = os.geteuid()
+    if not stat.S_ISREG(status.st_mode):
+        return "it is not a regular file"
+    if status.st_nlink > 1:
+        return "it has a second name (a hard link)"
+    if status.st_uid != user:
+        return f"it belongs to the user with the id {status.st_uid}"
+    others = status.st_mode & _WRITTEN_BY_OTHERS
+    if others and (folder.st_uid, folder.st_mode & _WRITTEN_BY_OTHERS) != (user, others):
+        return "other users may write it"
+    return ""  # where our private folders look as open as this, the file system keeps no permissions
+
+
+def _foreign(path: str, why: str) -> Sidecar:
+    cause = f"another user may have made {path}: {why}"
+    logger.warning(
+        "%s; it is not believed, and the file beside it is in no count", cause, extra=once(os.path.dirname(path))
+    )
+    return Sidecar(cause=cause, foreign=True)
 
 
 def _parsed(note: dict[str, Any]) -> Sidecar:
@@ -79,16 +145,34 @@ def _parsed(note: dict[str, Any]) -> Sidecar:
     if note.get("taken_out"):  # its ranges would be sent twice
         raise ValueError("an earlier build was interrupted while it put the file back")
     return Sidecar(
-        str(note.get("file", "")),
-        str(note.get("cause", "")),
-        str(note.get("time", "")),
-        tuple((int(start), int(end)) for start, end in note.get("damaged", ())),
+        _text(note.get("file", "")),
+        shortened(_text(note.get("cause", "")), MAX_CAUSE_CHARS),
+        shortened(_text(note.get("time", "")), _MAX_TIME_CHARS),
+        tuple(sorted((_number(start), _number(end)) for start, end in note.get("damaged", ()))),
         None
         if held is None
-        else QuarantinedReadings(_collector(held["collector"]), int(held["readings"]), bool(held["ours"])),
+        else QuarantinedReadings(_collector(held["collector"]), _number(held["readings"]), _flag(held["ours"])),
     )
 
 
 def _collector(value: Sequence[Any]) -> CollectorId:
-    api, resource, method = map(str, value)
+    api, resource, method = map(_text, value)
     return api, resource, method
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{shown(value)} must be a text")
+    return value
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise ValueError(f"{shown(value)} must be a whole number")
+    return value
+
+
+def _flag(value: object) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{shown(value)} must be true or false")
+    return value
