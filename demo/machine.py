@@ -20,7 +20,7 @@ import tempfile
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 from google.protobuf.json_format import ParseDict
 from google.protobuf.struct_pb2 import Struct
@@ -54,6 +54,16 @@ class ModuleFailedError(Exception):
     """The module's process ended, or did not become ready in time."""
 
 
+class Socket(Protocol):
+    """A server of the machine's socket, for resources that are not objects in this process."""
+
+    full_names: Sequence[str]
+
+    async def start(self, socket_path: Path) -> None: ...
+
+    async def stop(self) -> None: ...
+
+
 class LocalMachine:
     """A machine with one module that serves one resource, the data manager.
 
@@ -76,8 +86,10 @@ class LocalMachine:
         api_key_id: str = "demo-key-id",
         api_key: str = "demo-key",
         env: Mapping[str, str] | None = None,
+        socket: Socket | None = None,
     ) -> None:
-        """`home` becomes VIAM_HOME. `env` overrides all of the module's environment but VIAM_MODULE_ADDRESS."""
+        """`home` becomes VIAM_HOME. `env` overrides all of the module's environment but VIAM_MODULE_ADDRESS. With
+        `socket`, the machine's resources are those that it serves, and not `resources`."""
         self.name = name
         self.restarts_count = 0
         self._executable = executable.resolve()
@@ -86,6 +98,7 @@ class LocalMachine:
         self._attributes = dict(attributes)
         self._dependencies: list[str] = []
         self._resources = list(resources)
+        self._socket = socket
         self._log_path = log_path
         self._env = {
             "VIAM_HOME": str(home),
@@ -100,7 +113,7 @@ class LocalMachine:
         self._part_id = part_id
         self._log: BinaryIO | None = None
         self._folder: Path | None = None
-        self._parent: Parent | None = None
+        self._parent: Socket | Parent | None = None
         self._process: asyncio.subprocess.Process | None = None
         self._channel: Channel | None = None
         self._starts_count = 0
@@ -114,6 +127,12 @@ class LocalMachine:
         if not self._process:
             raise ModuleFailedError("the module is not up")
         return self._process.pid
+
+    @property
+    def address(self) -> str:
+        """The path of the module's socket. A restart of the module replaces it."""
+        assert self._folder
+        return str(self._folder / f"module-{self._starts_count}.sock")
 
     @property
     def channel(self) -> Channel:
@@ -136,7 +155,7 @@ class LocalMachine:
         self._log = self._log_path.open("ab", buffering=0)
         # The path is short, since that of a unix socket has at most 107 bytes.
         self._folder = Path(tempfile.mkdtemp(prefix="viam-"))
-        self._parent = Parent(self._resources, part_id=self._part_id, on_log=self._write_log)
+        self._parent = self._socket or Parent(self._resources, part_id=self._part_id, on_log=self._write_log)
         try:
             await self._parent.start(self._folder / "parent.sock")
             await self._start_module()
@@ -216,7 +235,7 @@ class LocalMachine:
     async def _start_module(self) -> None:
         assert self._folder
         self._starts_count += 1
-        address = self._folder / f"module-{self._starts_count}.sock"
+        address = Path(self.address)
         self._process = await asyncio.create_subprocess_exec(
             str(self._executable),
             str(address),
@@ -278,7 +297,8 @@ class LocalMachine:
         request = ValidateConfigRequest(config=self._config(attributes))
         response = await self._module.ValidateConfig(request, timeout=CALL_TIMEOUT_S)
         wanted = {*response.dependencies, *response.optional_dependencies}
-        full_names = {_full_name(resource): resource.name for resource in self._resources}
+        served = self._socket.full_names if self._socket else map(_full_name, self._resources)
+        full_names = {name: name.rpartition("/")[2] for name in served}
         missing = set(response.dependencies) - {*full_names, *full_names.values()}
         if missing:
             raise GRPCError(Status.FAILED_PRECONDITION, f"no such resource: {', '.join(sorted(missing))}")
