@@ -5,7 +5,7 @@ PYTEST := $(VENV)/python -m pytest
 MACHINE ?= local
 MINUTES ?= 5
 
-.PHONY: help demo test setup lint types unit e2e kill-loop torture module bench-capture bench-sync bench-million clean
+.PHONY: help demo test setup lint types unit e2e kill-loop torture module bench-capture bench-sync bench-hostile bench-million clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -44,6 +44,9 @@ bench-capture: setup  ## what capture costs and how exactly it keeps its rates, 
 
 bench-sync: setup  ## how fast sync is beside the builtin, both in the real viam-server, over links of all kinds; BENCH="--only drain,large --quick"
 	PYTHONPATH=src:. $(VENV)/python -m bench.sync $(BENCH)
+
+bench-hostile: setup  ## how long hostile components, callers and a hostile cloud hold the event loop; BENCH="--minutes 1 --seed 7"
+	PYTHONPATH=src:. $(VENV)/python -m bench.hostile.main $(BENCH)
 
 bench-million: setup  ## a million files in one folder: memory, the time to the first call, CPU while they wait; BENCH="--files 100000"
 	PYTHONPATH=src:. $(VENV)/python -m bench.million $(BENCH)

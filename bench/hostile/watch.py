@@ -1,0 +1,279 @@
+"""`Watch` measures, inside a process, how long its event loop is held, and by what.
+
+A turn of the loop begins when its selector should return at the latest, and ends when the loop waits again: in this
+time nothing else of the loop can run. A turn of `LEAST_S` or more is a `Hold`. Three things make one, and a hold
+tells them apart:
+
+- The loop's own thread works: its CPU time is as long as the hold.
+- Another thread keeps Python's lock (GIL), as in a long call of a C function: that thread has the CPU time.
+- The machine is busy with other programs: the loop's thread is ready to run, and has no processor. Linux counts
+  that time as the thread's run delay.
+
+A probe, which is a thread, looks every `TICK_S`. When a turn lasts, it takes the stack of the loop's thread and of
+each thread that had much CPU time since. While another thread keeps Python's lock, the probe waits like the loop.
+The thread that kept it is then found in the line of its long call, since it hands over the lock there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import json
+import os
+import sys
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from module.event_loop import FineSelector
+
+LEAST_S = 0.02
+TICK_S = 0.005
+_BEAT_S = 0.005
+"""The longest wait of a selector: a longer one would hide how late it returns."""
+_BASELINE_S = 0.05
+_MOST_FRAMES = 12
+_BELOW = ("asyncio/events.py", "asyncio/base_events.py", "threading.py")
+_MOST_THREADS = 3
+_LEAST_CPU_MS = 3.0
+_MS = 1e-6
+"""Milliseconds in a nanosecond."""
+_ROOT = str(Path(__file__).parent.parent.parent) + os.sep
+
+
+@dataclass(frozen=True)
+class Busy:
+    """A thread that had CPU time during a hold, and its stack, innermost first; empty if it runs no Python code."""
+
+    thread: str
+    cpu_ms: float
+    stack: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
+class Hold:
+    """One turn of the loop that took long. Times are of the monotonic clock, which all processes share."""
+
+    begin_ns: int
+    end_ns: int
+    late_ms: float
+    """How late the selector returned; part of the hold."""
+    cpu_ms: float
+    """CPU time of the loop's thread."""
+    delay_ms: float
+    """How long the loop's thread was ready to run and had no processor."""
+    collection_ms: float
+    """Python's garbage collection."""
+    stacks: Sequence[tuple[int, Sequence[str]]]
+    """Where the loop's thread was, innermost first, with how often it was seen there; the most frequent first."""
+    others: Sequence[Busy]
+    """The other threads that had the most CPU time."""
+
+    @property
+    def wall_ms(self) -> float:
+        return (self.end_ns - self.begin_ns) * _MS
+
+    @property
+    def own_ms(self) -> float:
+        """The part of it that no other program can be blamed for: the wall clock less the run delay."""
+        return max(0.0, self.wall_ms - self.delay_ms)
+
+    @classmethod
+    def read(cls, line: str) -> Hold:
+        """Reads what `Watch` wrote."""
+        values: dict[str, Any] = json.loads(line)
+        values["others"] = [Busy(**each) for each in values["others"]]
+        return cls(**values)
+
+
+class Turns:
+    """The turns of a loop, as its selector sees them. Belongs to the loop's thread but for `current`, `last`."""
+
+    def __init__(self) -> None:
+        self.long: deque[tuple[int, int, int, int]] = deque()
+        """Of each long turn: when it should have begun, when it began, when it ended, its CPU time, in ns."""
+        self.due_ns = 0
+        """When the selector should return at the latest, or when the turn that runs should have begun."""
+        self.turns = 0
+        self._cpu_ns = 0
+        self._began_ns = 0
+
+    def ends(self, timeout: float | None) -> None:
+        """Notes that the loop waits now, for at most `timeout`."""
+        now_ns, cpu_ns = time.monotonic_ns(), time.thread_time_ns()
+        if now_ns - self.due_ns >= LEAST_S * 1e9 and self.due_ns:
+            self.long.append((self.due_ns, self._began_ns, now_ns, cpu_ns - self._cpu_ns))
+        self._cpu_ns = cpu_ns
+        self.turns += 1
+        self.due_ns = now_ns + int((timeout or 0.0) * 1e9) if timeout is not None else sys.maxsize
+
+    def begins(self) -> None:
+        self._began_ns = time.monotonic_ns()
+        self.due_ns = min(self.due_ns, self._began_ns)
+
+
+class WatchedSelector(FineSelector):
+    """The module's selector, which tells `turns` when it waits."""
+
+    def __init__(self, turns: Turns) -> None:
+        super().__init__()
+        self._turns = turns
+
+    def select(self, timeout: float | None = None) -> Any:
+        self._turns.ends(timeout)
+        try:
+            return super().select(timeout)
+        finally:
+            self._turns.begins()
+
+
+class Watch:
+    """Watches the loop that `new_event_loop` makes, and writes each hold as a line of JSON to a file."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._turns = Turns()
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._collections: deque[tuple[int, int]] = deque(maxlen=1000)
+        self._collection_began_ns = 0
+        self._samples: Counter[tuple[str, ...]] = Counter()
+        self._busy: dict[int, Busy] = {}
+
+    def new_event_loop(self) -> asyncio.AbstractEventLoop:
+        """Returns the loop to watch, which must run on the calling thread, and begins to watch it."""
+        self._loop = asyncio.SelectorEventLoop(WatchedSelector(self._turns))
+        self._loop.call_soon(self._beat)
+        gc.callbacks.append(self._on_collection)
+        ident, native = threading.get_ident(), threading.get_native_id()
+        threading.Thread(target=self._probe, args=(ident, native), name="watch", daemon=True).start()
+        return self._loop
+
+    def _beat(self) -> None:
+        assert self._loop is not None
+        self._loop.call_later(_BEAT_S, self._beat)
+
+    def _on_collection(self, phase: str, info: Mapping[str, int]) -> None:
+        now_ns = time.monotonic_ns()
+        if phase == "start":
+            self._collection_began_ns = now_ns
+        elif now_ns - self._collection_began_ns > 1_000_000:
+            self._collections.append((self._collection_began_ns, now_ns))
+
+    def _probe(self, loop_ident: int, loop_native: int) -> None:
+        """Runs on a thread of its own for as long as the process."""
+        cpu_ns: dict[int, int] = {}
+        delays: deque[tuple[int, int]] = deque(maxlen=2000)
+        based_s = 0.0
+        with open(self._path, "w", buffering=1) as file:
+            while True:
+                asleep_ns = time.monotonic_ns()
+                time.sleep(TICK_S)
+                now_ns = time.monotonic_ns()
+                delays.append((now_ns, run_delay_ns(loop_native)))
+                held = now_ns - self._turns.due_ns >= LEAST_S * 1e9
+                if held:
+                    self._sample_loop(loop_ident)
+                if held or now_ns - asleep_ns >= LEAST_S * 1e9:
+                    self._sample_others(loop_native, cpu_ns)
+                if not held and self._turns.long:
+                    self._write(file, delays)
+                elif not held and now_ns / 1e9 - based_s > _BASELINE_S:
+                    cpu_ns, based_s = cpu_of_threads_ns(), now_ns / 1e9
+
+    def _sample_loop(self, loop_ident: int) -> None:
+        stack = stack_of(sys._current_frames().get(loop_ident))
+        self._samples[stack] += 1
+
+    def _sample_others(self, loop_native: int, before_ns: Mapping[int, int]) -> None:
+        """Notes the threads that had much CPU time since `before_ns`. This is also done when a hold has just ended,
+        since the loop may get the lock before the probe."""
+        frames = sys._current_frames()
+        threads = {each.native_id: each for each in threading.enumerate()}
+        for native, cpu_ns in cpu_of_threads_ns().items():
+            thread, used_ms = threads.get(native), (cpu_ns - before_ns.get(native, 0)) * _MS
+            if native != loop_native and native != threading.get_native_id() and used_ms >= _LEAST_CPU_MS:
+                frame = frames.get(thread.ident or 0) if thread is not None else None
+                name = thread.name if thread is not None else name_of_thread(native)
+                self._busy[native] = Busy(name, round(used_ms, 1), stack_of(frame) if frame is not None else ())
+
+    def _write(self, file: TextIO, delays: Sequence[tuple[int, int]]) -> None:
+        """Writes the turns that ended. What the probe saw belongs to the longest of them."""
+        longest = max(each[2] - each[0] for each in self._turns.long)
+        while self._turns.long:
+            due_ns, began_ns, end_ns, cpu_ns = self._turns.long.popleft()
+            seen = end_ns - due_ns == longest
+            collected_ns = sum(
+                min(until, end_ns) - max(since, due_ns)
+                for since, until in tuple(self._collections)
+                if since < end_ns and until > due_ns
+            )
+            busy = sorted(self._busy.values(), key=lambda each: -each.cpu_ms) if seen else []
+            hold = Hold(
+                begin_ns=due_ns,
+                end_ns=end_ns,
+                late_ms=round((began_ns - due_ns) * _MS, 1),
+                cpu_ms=round(cpu_ns * _MS, 1),
+                delay_ms=round(_delay_ns(delays, due_ns, end_ns) * _MS, 1),
+                collection_ms=round(collected_ns * _MS, 1),
+                stacks=[(times, each) for each, times in self._samples.most_common(3)] if seen else [],
+                others=busy[:_MOST_THREADS],
+            )
+            file.write(json.dumps(asdict(hold)) + "\n")
+        self._samples.clear()
+        self._busy.clear()
+
+
+def _delay_ns(delays: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -> int:
+    """Returns the run delay from the last look before `begin_ns` to the first one after `end_ns`: a little more
+    than that of the hold, but never more than its length."""
+    before = next((delay for at_ns, delay in reversed(delays) if at_ns <= begin_ns), delays[0][1])
+    after = next((delay for at_ns, delay in delays if at_ns >= end_ns), delays[-1][1])
+    return min(after - before, end_ns - begin_ns)
+
+
+def stack_of(frame: FrameType | None) -> tuple[str, ...]:
+    """Returns the lines of a stack, innermost first, without the event loop's own and what is below it."""
+    found: list[str] = []
+    while frame is not None and len(found) < _MOST_FRAMES:
+        code = frame.f_code
+        if found and code.co_filename.endswith(_BELOW):
+            break
+        file = code.co_filename.removeprefix(_ROOT)
+        for library in ("site-packages/", f"python{sys.version_info[0]}.{sys.version_info[1]}/"):
+            file = file.rpartition(library)[2]
+        found.append(f"{file}:{frame.f_lineno} {code.co_name}")
+        frame = frame.f_back
+    return tuple(found)
+
+
+def run_delay_ns(thread: int) -> int:
+    """Returns how long a thread of this process has been waiting for a processor since its start."""
+    return int(_schedule(thread)[1])
+
+
+def cpu_of_threads_ns() -> dict[int, int]:
+    """Returns the CPU time of each thread of this process, by the system's id, of those that run no Python too."""
+    found = {}
+    for thread in map(int, os.listdir("/proc/self/task")):
+        try:
+            found[thread] = int(_schedule(thread)[0])
+        except OSError:  # it has just ended
+            continue
+    return found
+
+
+def name_of_thread(thread: int) -> str:
+    try:
+        return Path(f"/proc/self/task/{thread}/comm").read_text().strip()
+    except OSError:
+        return "a thread that has ended"
+
+
+def _schedule(thread: int) -> list[bytes]:
+    with open(f"/proc/self/task/{thread}/schedstat", "rb", buffering=0) as file:
+        return file.read().split()
