@@ -7,12 +7,11 @@ everything that runs belongs to the manager (see `holdfast.manager`).
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
-from grpclib import GRPCError, Status
+from grpclib import Status
 from viam.proto.app.datasync import MimeType
 from viam.proto.app.robot import ComponentConfig
 from viam.proto.common import ResourceName
@@ -22,23 +21,17 @@ from viam.resource.types import Model, ModelFamily
 
 from holdfast import config
 from holdfast.base import mime_types
+from holdfast.base.attachment import Attachment
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.mime_types import extension_of
 from holdfast.base.protobuf_values import plain
 from holdfast.base.tasks import in_thread
-from holdfast.base.words import all_escaped, escaped, shortened
+from holdfast.base.words import all_escaped
 from holdfast.capture.client import GrpcioClient, UnaryClient
-from holdfast.commands import run_command, start_sync, upload_data
+from holdfast.commands import run_command, start_sync, start_upload
 from holdfast.config import Config
-from holdfast.errors import (
-    BusyError,
-    CommandError,
-    ConfigError,
-    HoldfastError,
-    NotConnectedError,
-    NotReadyError,
-)
+from holdfast.errors import ConfigError, HoldfastError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage import relocation
@@ -47,11 +40,10 @@ from holdfast.sync.uploads.uploads import Labels
 from .data_manager import DataManager
 from .direct_client import DirectClient
 from .host import find_host
+from .off_loop import off_loop
+from .rpc_errors import rpc_error
 
 _MOST_NAMED = 3
-_MOST_ERROR_CHARS = 2000
-"""The longest error text. It is sent in the trailers of an answer; clients limit these to a few KiB, and end the
-connection beyond that."""
 _MIME_TYPES = {
     MimeType.MIME_TYPE_IMAGE_JPEG: mime_types.JPEG,
     MimeType.MIME_TYPE_IMAGE_PNG: mime_types.PNG,
@@ -128,7 +120,10 @@ PROCESS = Process()
 
 
 class Durable(DataManager):
-    """A data manager that keeps what it captures until the cloud has it."""
+    """A data manager that keeps what it captures until the cloud has it.
+
+    The methods that answer RPCs raise errors of `holdfast.errors`, which the service translates.
+    """
 
     MODEL: ClassVar[Model] = Model(ModelFamily("holdfast", "data-manager"), "durable")
 
@@ -160,21 +155,19 @@ class Durable(DataManager):
     async def sync(
         self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
     ) -> None:
-        with _translated():
-            job, report = await start_sync(PROCESS.manager)
-            await job.wait(None)
-            job.check()
+        job, report = await start_sync(PROCESS.manager)
+        await job.wait(None)
+        job.check()
         if report.failed.count or report.quarantined:
-            raise _rpc_error(
-                Status.ABORTED,
+            raise HoldfastError(
                 f"{report.files} files delivered, {report.failed.count} failed and are tried again"
                 f"{_some(report.failed.first)}, {report.quarantined} can't be delivered and are kept in failed/; "
-                f"last error: {report.last_error or 'see the log'}",
+                f"last error: {report.last_error or 'see the log'}"
             )
 
     async def upload_binary_data_to_datasets(
         self,
-        binary_data: bytes,
+        binary_data: bytes | Attachment,
         tags: Sequence[str],
         dataset_ids: Sequence[str],
         mime_type: MimeType.ValueType,
@@ -183,39 +176,19 @@ class Durable(DataManager):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        with _translated():
-            labels = Labels(tuple(tags), tuple(dataset_ids))
-            await upload_data(PROCESS.manager, binary_data, extension_of(_MIME_TYPES.get(mime_type, "")), labels)
+        data = binary_data if isinstance(binary_data, Attachment) else Attachment(binary_data)
+        extension = extension_of(_MIME_TYPES.get(mime_type, ""))
+        job = await start_upload(PROCESS.manager, data, extension, Labels(tuple(tags), tuple(dataset_ids)))
+        await job.wait(None)
+        job.check()
 
     async def do_command(
         self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any
     ) -> Mapping[str, Any]:
-        with _translated():
-            return all_escaped(await run_command(PROCESS.manager, command))
+        return await off_loop(all_escaped, await run_command(PROCESS.manager, command))
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
-        return all_escaped(status(PROCESS.manager))
-
-
-_STATUS: Mapping[type[HoldfastError], Status] = {
-    CommandError: Status.INVALID_ARGUMENT,
-    NotConnectedError: Status.UNAVAILABLE,
-    NotReadyError: Status.FAILED_PRECONDITION,
-    BusyError: Status.RESOURCE_EXHAUSTED,
-}
-"""The gRPC status by type of error. Others are ABORTED: a resource or a disk failed to do what was requested."""
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    try:
-        yield
-    except HoldfastError as error:
-        raise _rpc_error(_STATUS.get(type(error), Status.ABORTED), str(error)) from error
-
-
-def _rpc_error(status: Status, message: str) -> GRPCError:
-    return GRPCError(status, shortened(escaped(message), _MOST_ERROR_CHARS))
+        return await off_loop(all_escaped, status(PROCESS.manager))
 
 
 def _some(names: Sequence[str]) -> str:
@@ -228,7 +201,7 @@ def validate(request: ComponentConfig) -> tuple[Sequence[str], Sequence[str]]:
     try:
         return Durable.validate_config(request)
     except ConfigError as error:
-        raise _rpc_error(Status.INVALID_ARGUMENT, str(error)) from error
+        raise rpc_error(Status.INVALID_ARGUMENT, str(error)) from error
 
 
 Registry.register_resource_creator(

@@ -13,7 +13,7 @@ DOORS = {
     "print": {"src/holdfast/cli/terminal.py"},
     "sys.stdout.write": set(),
     "sys.stderr.write": set(),
-    "GRPCError": {"module/durable.py"},
+    "GRPCError": {"module/rpc_errors.py"},
     "logging.StreamHandler": set(),
     "logging.basicConfig": set(),
 }
@@ -34,4 +34,4 @@ def test_a_text_goes_to_people_by_its_door_only(name: str) -> None:
 
 
 def test_one_function_makes_the_errors_of_calls() -> None:
-    assert list(called((ROOT / "module" / "durable.py").read_text())).count("GRPCError") == 1
+    assert list(called((ROOT / "module" / "rpc_errors.py").read_text())).count("GRPCError") == 1

@@ -16,6 +16,7 @@ from viam.proto.service.datamanager import (
 from viam.resource.rpc_client_base import ReconfigurableResourceRPCClientBase
 from viam.utils import dict_to_struct
 
+from holdfast.base.attachment import Attachment
 from holdfast.base.protobuf_values import plain
 
 from .data_manager import DataManager
@@ -39,7 +40,7 @@ class DataManagerClient(DataManager, ReconfigurableResourceRPCClientBase):
 
     async def upload_binary_data_to_datasets(
         self,
-        binary_data: bytes,
+        binary_data: bytes | Attachment,
         tags: Sequence[str],
         dataset_ids: Sequence[str],
         mime_type: MimeType.ValueType,
@@ -48,6 +49,7 @@ class DataManagerClient(DataManager, ReconfigurableResourceRPCClientBase):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
+        assert isinstance(binary_data, bytes)
         request = UploadBinaryDataToDatasetsRequest(
             name=self.name,
             binary_data=binary_data,

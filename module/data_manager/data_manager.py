@@ -10,6 +10,8 @@ from viam.proto.app.datasync import MimeType
 from viam.resource.types import API, RESOURCE_NAMESPACE_RDK, RESOURCE_TYPE_SERVICE
 from viam.services.service_base import ServiceBase
 
+from holdfast.base.attachment import Attachment
+
 
 class DataManager(ServiceBase):
     """Captures data and syncs it to the cloud."""
@@ -25,7 +27,7 @@ class DataManager(ServiceBase):
     @abc.abstractmethod
     async def upload_binary_data_to_datasets(
         self,
-        binary_data: bytes,
+        binary_data: bytes | Attachment,
         tags: Sequence[str],
         dataset_ids: Sequence[str],
         mime_type: MimeType.ValueType,
@@ -34,4 +36,4 @@ class DataManager(ServiceBase):
         timeout: float | None = None,
         **kwargs: Any,
     ) -> None:
-        """Uploads `binary_data` and adds it to the datasets."""
+        """Uploads `binary_data` and adds it to the datasets. What comes over the service is an `Attachment`."""

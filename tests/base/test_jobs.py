@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from typing import Any
 
 import pytest
 
 from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
-from holdfast.base.jobs import MAX_ENDED, Job, Jobs
-from holdfast.errors import NotConnectedError
+from holdfast.base.jobs import MAX_ENDED, MAX_RUNNING, STILL_S, Job, Jobs
+from holdfast.errors import BusyError, HoldfastError, NotConnectedError
 
 from ..fakes import FakeClock
 
@@ -18,10 +21,18 @@ async def nothing() -> None:
     pass
 
 
+async def for_ever() -> None:
+    await asyncio.Event().wait()
+
+
+async def full(jobs: Jobs, kind: str = "sync") -> list[Job]:
+    return [await jobs.start(kind, for_ever, dict) for _ in range(MAX_RUNNING[kind])]
+
+
 async def test_of_the_jobs_that_ended_the_last_ones_are_remembered() -> None:
     jobs = Jobs(SystemClock())
     for _ in range(MAX_ENDED + 20):
-        await jobs.start("sync", nothing, dict).wait(None)
+        await (await jobs.start("sync", nothing, dict)).wait(None)
     assert len(jobs.all()) <= MAX_ENDED + 1
     assert jobs.find("sync-1") is None and jobs.find(f"sync-{MAX_ENDED + 20}") is not None
 
@@ -30,11 +41,12 @@ async def test_a_job_that_failed_says_why_and_raises_it_to_who_asks() -> None:
     async def fail() -> None:
         raise NotConnectedError("no way")
 
-    job = Jobs(SystemClock()).start("sync", fail, lambda: {"files": 3})
+    job = await Jobs(SystemClock()).start("sync", fail, lambda: {"files": 3})
     await job.wait(None)
-    assert job.tell() == {**job.tell(), "done": True, "error": "no way", "files": 3}
-    with pytest.raises(NotConnectedError, match="no way"):
-        job.check()
+    assert job.tell() == {**job.tell(), "done": True, "cancelled": False, "error": "no way", "files": 3}
+    for _ in range(2):
+        with pytest.raises(NotConnectedError, match="no way"):
+            job.check()
 
 
 async def test_the_time_of_a_job_ends_with_it_and_a_wait_ends_with_its_timeout() -> None:
@@ -43,7 +55,7 @@ async def test_the_time_of_a_job_ends_with_it_and_a_wait_ends_with_its_timeout()
     async def run() -> None:
         await go_on.wait()
 
-    job: Job = Jobs(clock).start("sync", run, dict)
+    job = await Jobs(clock).start("sync", run, dict)
     waiting = asyncio.create_task(job.wait(5.0))
     await clock.advance(4.9)
     assert not waiting.done()
@@ -60,9 +72,8 @@ async def test_an_error_that_nobody_foresaw_is_noted() -> None:
     async def fail() -> None:
         raise ValueError("a mistake in the program")
 
-    job = Jobs(SystemClock()).start("sync", fail, dict)
+    job = await Jobs(SystemClock()).start("sync", fail, dict)
     await job.wait(None)
-    await asyncio.sleep(0)
     assert job.error == "a mistake in the program"
     assert unforeseen.all_found()[-1].what == "holdfast-sync-1"
 
@@ -78,9 +89,92 @@ async def test_a_job_that_does_not_end_holds_up_no_stop() -> None:
             await let_go.wait()
 
     jobs = Jobs(SystemClock())
-    job = jobs.start("sync", hang, dict)
+    job = await jobs.start("sync", hang, dict)
     await begun.wait()
     await asyncio.wait_for(jobs.stop(), 30)
     assert not job.done
     let_go.set()
     await job.wait(None)
+
+
+async def test_jobs_of_one_kind_keep_out_no_other() -> None:
+    jobs = Jobs(SystemClock())
+    for kind in MAX_RUNNING:
+        await full(jobs, kind)
+    for kind in MAX_RUNNING:
+        with pytest.raises(BusyError, match=f"{MAX_RUNNING[kind]} jobs of the kind '{kind}' are running already"):
+            await jobs.start(kind, nothing, dict)
+    assert sum(MAX_RUNNING.values()) < 90, "of viam-server's 100 calls, some are left when all are waited for"
+    await jobs.stop()
+
+
+async def test_a_cancelled_job_ends_says_so_and_gives_its_place_up() -> None:
+    jobs = Jobs(SystemClock())
+    first, *_ = await full(jobs)
+    for _ in range(2):
+        first.cancel("cancelled by command")
+        await first.wait(None)
+        assert (first.done, first.cancelled, first.error) == (True, True, "cancelled by command")
+        with pytest.raises(HoldfastError, match="cancelled by command"):
+            first.check()
+    await jobs.start("sync", nothing, dict)
+    await jobs.stop()
+
+
+async def test_a_job_that_ended_before_it_was_cancelled_succeeded() -> None:
+    job = await Jobs(SystemClock()).start("sync", nothing, dict)
+    await job.wait(None)
+    job.cancel("cancelled by command")
+    assert (job.done, job.cancelled, job.error) == (True, False, "")
+    job.check()
+
+
+async def test_the_job_that_stands_still_for_the_longest_gives_its_place_up_when_all_are_taken() -> None:
+    clock, figures = FakeClock(), {"bytes": 0}
+    jobs = Jobs(clock)
+    moving = await jobs.start("sync", for_ever, lambda: dict(figures))
+    still = await jobs.start("sync", for_ever, dict)
+    await clock.advance(1.0)
+    others = [await jobs.start("sync", for_ever, dict) for _ in range(MAX_RUNNING["sync"] - 2)]
+    await clock.advance(STILL_S - 2.0)
+    with pytest.raises(BusyError):
+        await jobs.start("sync", for_ever, dict)
+    figures["bytes"] += 1
+    await clock.advance(1.5)
+    await jobs.start("sync", for_ever, dict)
+    assert still.cancelled and "stood still for 10 min" in still.error
+    assert not moving.done and not any(job.done for job in others)
+    with pytest.raises(BusyError):
+        await jobs.start("sync", for_ever, dict)
+    await jobs.stop()
+
+
+class Large:
+    """Something that a job works with."""
+
+
+@pytest.mark.parametrize("error", [None, NotConnectedError("no way")])
+async def test_of_a_job_that_ended_nothing_is_left_that_it_worked_with(error: Exception | None) -> None:
+    large = Large()
+    gone = weakref.ref(large)
+
+    async def run(held: Large = large) -> None:
+        inner = held
+        if error is not None:
+            raise error.with_traceback(None)
+        del inner
+
+    def figures(held: Large = large) -> dict[str, Any]:
+        return {"kind of it": type(held).__name__}
+
+    job = await Jobs(SystemClock()).start("upload", run, figures)
+    del run, figures, large
+    await job.wait(None)
+    if error is not None:
+        with pytest.raises(type(error)):
+            job.check()
+        error.__traceback__ = None
+    await asyncio.sleep(0)
+    gc.collect()
+    assert gone() is None
+    assert job.tell()["kind of it"] == "Large"

@@ -31,7 +31,7 @@ async def test_every_example_of_docs_commands_works_as_it_is_shown(tmp_path: Pat
             if command.get("id") == "<id>":
                 command["id"] = answers["sync"]["job"] if name == "job" else answers["start_sequence"]["id"]
             answers[name] = await world.command(name, **command)
-    assert len(examples) == 18
+    assert len(examples) == 19
     assert answers["pause"]["paused"][0]["what"] == "thermometer" and answers["resume"]["paused"] == []
     assert answers["set_frequency"]["resource"] == "barometer" and answers["set_frequency"]["old_hz"] == 1.0
     assert answers["job"]["job"] == answers["sync"]["job"] and answers["sync"]["kind"] == "sync"

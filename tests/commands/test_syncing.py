@@ -214,9 +214,9 @@ async def test_it_works_while_scheduled_sync_is_paused(world: Steered) -> None:
 async def test_jobs_that_run_are_bounded(world: Steered) -> None:
     answer_now = held(world)
     captured(world, "a")
-    for _ in range(MAX_RUNNING):
+    for _ in range(MAX_RUNNING["sync"]):
         await world.command("sync", wait=False)
-    with pytest.raises(BusyError, match="jobs are running already"):
+    with pytest.raises(BusyError, match="jobs of the kind 'sync' are running already"):
         await world.command("sync", wait=False)
     answer_now()
     for job in world.manager.jobs.all():

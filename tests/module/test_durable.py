@@ -273,8 +273,9 @@ async def test_a_sync_that_does_not_deliver_all_names_some_of_it(
         return job, SyncReport(files=3, failed=Listed(2, failed), quarantined=1, last_error="UNKNOWN: no")
 
     monkeypatch.setattr(durable, "start_sync", start_sync)
-    with pytest.raises(GRPCError) as caught:
-        await Durable("data").sync()
+    async with ChannelFor([DataManagerRPCService(ResourceManager([Durable("data")]))]) as channel:
+        with pytest.raises(GRPCError) as caught:
+            await DataManagerClient("data", channel).sync()
     assert caught.value.status is Status.ABORTED and told in str(caught.value.message)
     assert str(caught.value.message).endswith("last error: UNKNOWN: no")
 

@@ -93,7 +93,11 @@ class HeldUp(FileSystem):
         setattr(self, operation, held)
 
     async def cancelled(
-        self, task: asyncio.Task[Any], end: Callable[[], object], is_free: Callable[[], bool]
+        self,
+        task: asyncio.Task[Any],
+        end: Callable[[], object],
+        is_free: Callable[[], bool],
+        error: type[BaseException] = asyncio.CancelledError,
     ) -> None:
         """Ends `task` by `end` in the middle of the operation. What the task has claimed must be free no earlier
         than the disk is done with it."""
@@ -104,7 +108,7 @@ class HeldUp(FileSystem):
             assert not task.done() and not is_free()
         finally:
             self._go_on.set()
-        with pytest.raises(asyncio.CancelledError):
+        with pytest.raises(error):
             await task
         assert is_free()
 

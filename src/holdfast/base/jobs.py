@@ -1,22 +1,32 @@
 """Jobs: work that a caller asked for and need not wait for. Belongs to the event loop.
 
-A job keeps running when no caller waits for it any more: a caller whose deadline expires breaks nothing. Bounds: at
-most `MAX_RUNNING` jobs run at once; of those that have ended, the last `MAX_ENDED` are remembered.
+A job keeps running when no caller waits for it any more: a caller whose deadline expires breaks nothing. It ends by
+itself, or by `cancel`. Of a job that has ended, its last figures and its error are left, and nothing that it worked
+with. Bounds: `MAX_RUNNING` jobs of each kind run at once, so that no kind keeps out another. When all places of a
+kind are taken, the job that has stood still for the longest gives its place up, if that is `STILL_S` or more. Of
+those that have ended, the last `MAX_ENDED` are remembered.
 """
 
 from __future__ import annotations
 
 import asyncio
 import itertools
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
 from ..errors import BusyError, HoldfastError
 from .clock import Clock, first_done
 from .tasks import begin, end
+from .words import duration
 
-MAX_RUNNING = 32
+MAX_RUNNING: Mapping[str, int] = {"sync": 16, "upload": 48, "failed": 8}
+"""By kind. Together they are fewer than the 100 calls to a resource that viam-server allows at once: when all are
+waited for, there is room for the commands that list and cancel them."""
 MAX_ENDED = 100
+STILL_S = 600.0
+END_PATIENCE_S = 1.0
+"""How long a job that was cancelled is waited for. A disk that stalls may hold it up for longer."""
+_STOPPED = "the data manager was stopped"
 
 Figures = dict[str, Any]
 
@@ -29,14 +39,17 @@ class Job:
     ) -> None:
         self.identity = identity
         self.kind = kind
-        self.task = task
+        self.cancelled = False
+        """Whether `cancel` ended it."""
         self._figures = figures
         self._clock = clock
-        self._begin_s = self._end_s = clock.monotonic()
-
-    def ended(self, _: object) -> None:
-        """Notes the time of its end."""
-        self._end_s = self._clock.monotonic()
+        self._begin_s = self._end_s = self._moved_s = clock.monotonic()
+        self._moved = figures()
+        self._why_cancelled = ""
+        self._failure: BaseException | None = None
+        self._ended = asyncio.Event()
+        self._task: asyncio.Task[None] | None = task
+        task.add_done_callback(self._end)
 
     def tell(self) -> Figures:
         """Returns everything that is known about the job, as plain values."""
@@ -45,6 +58,7 @@ class Job:
             "job": self.identity,
             "kind": self.kind,
             "done": self.done,
+            "cancelled": self.cancelled,
             "error": self.error,
             "seconds": round(seconds, 3),
             **self._figures(),
@@ -52,31 +66,61 @@ class Job:
 
     @property
     def done(self) -> bool:
-        return self.task.done()
+        return self._ended.is_set()
 
     @property
     def error(self) -> str:
         """The reason why the job failed; empty while it runs and when it succeeded."""
-        if not self.done:
-            return ""
-        if self.task.cancelled():
-            return "the data manager was stopped"
-        error = self.task.exception()
-        return "" if error is None else str(error)
+        return "" if self._failure is None else str(self._failure)
+
+    @property
+    def is_cancelling(self) -> bool:
+        """Whether `cancel` was called, and the job has not ended yet."""
+        return bool(self._why_cancelled) and not self.done
 
     def check(self) -> None:
-        """Raises the HoldfastError with which the job failed, or one that says that it was cancelled."""
-        if self.done and self.task.cancelled():
-            raise HoldfastError(self.error)
-        if self.done:
-            self.task.result()
+        """Raises the error with which the job failed, if it did."""
+        if self._failure is not None:
+            raise _like(self._failure)
 
     async def wait(self, timeout_s: float | None) -> None:
         """Returns when the job is done, or after `timeout_s`. When cancelled, the job keeps running."""
         if timeout_s is None:
-            await asyncio.wait([self.task])
+            await self._ended.wait()
         else:
-            await first_done(self._clock.sleep(timeout_s), asyncio.wait([self.task]))
+            await first_done(self._clock.sleep(timeout_s), self._ended.wait())
+
+    def cancel(self, why: str) -> None:
+        """Ends the job, which then fails with the error `why`. Does nothing when it has ended, or is ending."""
+        if self._task is not None and not self._why_cancelled:
+            self._why_cancelled = why
+            self._task.cancel()
+
+    def still_s(self) -> float:
+        """Returns for how long the figures have been the same, as far as calls of this can tell."""
+        now_s, figures = self._clock.monotonic(), self._figures()
+        if figures != self._moved:
+            self._moved, self._moved_s = figures, now_s
+        return now_s - self._moved_s
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._end_s = self._clock.monotonic()
+        if task.cancelled():
+            self._failure = HoldfastError(self._why_cancelled or _STOPPED)
+        elif (error := task.exception()) is not None:
+            self._failure = _like(error)
+        self.cancelled = self._failure is not None and bool(self._why_cancelled)
+        last = self._moved = self._figures()
+        self._figures, self._task = lambda: last, None
+        self._ended.set()
+
+
+def _like(error: BaseException) -> BaseException:
+    """Returns the same error without its traceback, which holds everything that its work had in hand."""
+    same = error.__class__.__new__(error.__class__)
+    same.args = error.args
+    same.__dict__.update(error.__dict__)
+    return same
 
 
 class Jobs:
@@ -87,14 +131,12 @@ class Jobs:
         self._numbers = itertools.count(1)
         self._jobs: dict[str, Job] = {}
 
-    def start(self, kind: str, run: Callable[[], Awaitable[object]], figures: Callable[[], Figures]) -> Job:
+    async def start(self, kind: str, run: Callable[[], Awaitable[object]], figures: Callable[[], Figures]) -> Job:
         """Starts a job that is done when `run` returns and has failed when it raises a HoldfastError.
 
-        Raises BusyError when `MAX_RUNNING` jobs are running already.
+        Raises BusyError when no place for a job of this kind is free, and none is given up.
         """
-        running = sum(not job.done for job in self._jobs.values())
-        if running >= MAX_RUNNING:
-            raise BusyError(f'{running} jobs are running already: wait for one; {{"command": "job"}} lists them')
+        await self._have_place(kind)
 
         async def complete() -> None:
             await run()
@@ -102,7 +144,6 @@ class Jobs:
         identity = f"{kind}-{next(self._numbers)}"
         task = begin(complete(), f"holdfast-{identity}")
         job = self._jobs[identity] = Job(identity, kind, figures, task, self._clock)
-        task.add_done_callback(job.ended)
         ended = [name for name, each in self._jobs.items() if each.done]
         for name in ended[: max(0, len(ended) - MAX_ENDED)]:
             del self._jobs[name]
@@ -117,4 +158,22 @@ class Jobs:
 
     async def stop(self) -> None:
         """Cancels the jobs that run, and waits for at most a second: a stalled disk may hold one up."""
-        await end(job.task for job in self._jobs.values())
+        running = [job for job in self._jobs.values() if not job.done]
+        for job in running:
+            job.cancel(_STOPPED)
+        await end(job._task for job in running if job._task is not None)
+
+    async def _have_place(self, kind: str) -> None:
+        running = self._running(kind)
+        stillest = max((job for job in running if not job.is_cancelling), key=Job.still_s, default=None)
+        if len(running) >= MAX_RUNNING[kind] and stillest is not None and stillest.still_s() >= STILL_S:
+            stillest.cancel(f"it stood still for {duration(stillest.still_s())}, and gave its place to another job")
+            await stillest.wait(END_PATIENCE_S)
+        if len(self._running(kind)) >= MAX_RUNNING[kind]:
+            raise BusyError(
+                f"{len(running)} jobs of the kind {kind!r} are running already: wait for one, or cancel one; "
+                '{"command": "job"} lists them'
+            )
+
+    def _running(self, kind: str) -> list[Job]:
+        return [job for job in self._jobs.values() if job.kind == kind and not job.done]

@@ -11,7 +11,7 @@
 
 A command asks the manager for work: except for jobs, nothing here runs between two commands. Others import what
 this file lists and nothing from the modules of the package: `run_command` for DoCommand, and `start_sync` and
-`upload_data` for the RPCs that do the same work. Belongs to the event loop.
+`start_upload` for the RPCs that do the same work. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from ..status import status
 from . import capturing, failed, job, pausing, sequencing, syncing, uploading
 from .command import Arguments, Command, did_you_mean
 from .syncing import start_sync
-from .uploading import upload_data
+from .uploading import start_upload
 
-__all__ = ["COMMANDS", "HELP", "run_command", "start_sync", "upload_data"]
+__all__ = ["COMMANDS", "HELP", "run_command", "start_sync", "start_upload"]
 
 
 async def _status(manager: Manager, arguments: Arguments) -> dict[str, Any]:

@@ -93,7 +93,8 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         raise CommandError('discard deletes for good: name the paths, or say "all": true')
     await manager.ready_engine()
     report = _QuarantineReport(action, meant)
-    return await answer_of(manager.jobs.start("failed", lambda: _run(manager, report), report.figures), arguments)
+    job = await manager.jobs.start("failed", lambda: _run(manager, report), report.figures)
+    return await answer_of(job, arguments)
 
 
 async def _list(manager: Manager, meant: _NamedFiles, after: str, limit: int) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..base.jobs import Job
+from ..base.jobs import END_PATIENCE_S, Job
 from ..base.words import shown
 from ..errors import CommandError
 from ..manager import Manager
@@ -27,12 +27,17 @@ async def answer_of(job: Job, arguments: Arguments) -> dict[str, Any]:
 
 async def _job(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     jobs, identity = manager.jobs, arguments["id"]
+    if identity is None and arguments["cancel"]:
+        raise CommandError("cancel ends one job: name its id")
     if identity is None:
         return {"jobs": [job.tell() for job in jobs.all()]}
     job = jobs.find(identity)
     if job is None:
         hint = did_you_mean(identity, [each.identity for each in jobs.all()])
         raise CommandError(f"id: there is no job {shown(identity)}, or it ended too long ago; {hint}")
+    if arguments["cancel"]:
+        job.cancel("cancelled by command")
+        await job.wait(END_PATIENCE_S)
     return job.tell()
 
 
@@ -42,7 +47,10 @@ WAIT = (
 )
 JOB = Command(
     "job",
-    "returns the progress and the result of a job",
+    "returns the progress and the result of a job, or cancels it",
     _job,
-    (Argument("id", text, "the job in the answer of the command that started it; all jobs if left out"),),
+    (
+        Argument("id", text, "the job in the answer of the command that started it; all jobs if left out"),
+        Argument("cancel", flag, "true: ends the job; it has no effect on one that has ended", default=False),
+    ),
 )

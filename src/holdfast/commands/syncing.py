@@ -32,7 +32,7 @@ async def start_sync(
         for name in resources:
             if not await asyncio.to_thread(list, folders_of(manager.files, name, manager.capture_roots)):
                 (await known_resources(manager, name)).resource("resources", name)
-    job = manager.jobs.start("sync", lambda: manager.sync(selected, report), lambda: _figures(report))
+    job = await manager.jobs.start("sync", lambda: manager.sync(selected, report), lambda: _figures(report))
     return job, report
 
 
@@ -43,9 +43,9 @@ def _figures(report: SyncReport) -> dict[str, Any]:
         "quarantined": report.quarantined,
         "pending": report.pending,
         "failed_count": report.failed.count,
-        "failed": report.failed.first,
-        "held_open": report.held_open.first,
-        "too_recent": report.too_recent,
+        "failed": list(report.failed.first),
+        "held_open": list(report.held_open.first),
+        "too_recent": list(report.too_recent),
         "last_error": report.last_error,
     }
 

@@ -6,13 +6,13 @@ At most `_BATCH` files of a folder are in hand at once; its listing continues as
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import itertools
 import mimetypes
+import threading
 from dataclasses import dataclass, field
 from typing import Any
 
+from ..base.attachment import Attachment
 from ..base.bounded import Listed
 from ..base.jobs import Job
 from ..base.mime_types import EXTENSIONS, extension_of
@@ -31,8 +31,8 @@ _OTHER_TYPES = mimetypes.MimeTypes(filenames=())
 """Python's own table, without the machine's, so that a type has the same extension everywhere."""
 
 
-@dataclass
-class _UploadReport:
+@dataclass(eq=False)
+class UploadReport:
     """What was uploaded so far: counts, the first files that failed or were skipped, and at most `_MAX_IDS` ids."""
 
     files: int = 0
@@ -40,6 +40,13 @@ class _UploadReport:
     failed: Listed[dict[str, str]] = field(default_factory=Listed)
     skipped: Listed[dict[str, str]] = field(default_factory=Listed)
     ids: list[str] = field(default_factory=list)
+    sent_bytes: int = 0
+    _sending: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def sent(self, size_bytes: int) -> None:
+        """Counts bytes that were handed to the connection. Safe to call from any thread."""
+        with self._sending:
+            self.sent_bytes += size_bytes
 
     def uploaded(self, done: Uploaded) -> None:
         self.files += 1
@@ -58,6 +65,7 @@ class _UploadReport:
         return {
             "files": self.files,
             "bytes": self.bytes,
+            "sent_bytes": self.sent_bytes,
             "failed_count": self.failed.count,
             "failed": list(self.failed.first),
             "skipped_count": self.skipped.count,
@@ -66,15 +74,21 @@ class _UploadReport:
         }
 
 
-async def upload_data(manager: Manager, data: bytes, extension: str, labels: Labels) -> Uploaded:
-    """Uploads data, and returns when the cloud has it.
+async def start_upload(
+    manager: Manager, data: Attachment, extension: str, labels: Labels, report: UploadReport | None = None
+) -> Job:
+    """Starts an upload of data and returns its job, which fails as `Uploads.upload_data` does.
 
-    Raises NotReadyError, CommandError when there is no data, and what `Uploads.upload_data` raises.
+    Nothing of the data is left in memory when it is on the disk. Raises NotReadyError, and BusyError.
     """
+    report = report or UploadReport()
     engine = await manager.ready_engine()
-    if not data:
-        raise CommandError("there is no data to upload")
-    return await engine.uplink.uploads.upload_data(engine.store, data, extension, labels)
+
+    async def run() -> None:
+        uploads = engine.uplink.uploads
+        report.uploaded(await uploads.upload_data(engine.store, data, extension, labels, report.sent))
+
+    return await manager.jobs.start("upload", run, report.figures)
 
 
 async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
@@ -82,9 +96,9 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     labels = Labels(arguments["tags"], arguments["dataset_ids"])
     if (path is None) == (data is None):
         raise CommandError("give either path or data")
-    report = _UploadReport()
+    report = UploadReport()
     if path is None:
-        job = await _data_job(manager, data, _extension(arguments["mime_type"]), labels, report)
+        job = await start_upload(manager, data, _extension(arguments["mime_type"]), labels, report)
     elif arguments["mime_type"] is not None:
         raise CommandError("mime_type belongs to data; the type of a file follows from its name")
     else:
@@ -92,16 +106,7 @@ async def _upload(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     return await answer_of(job, arguments)
 
 
-async def _data_job(manager: Manager, data: bytes, extension: str, labels: Labels, report: _UploadReport) -> Job:
-    await manager.ready_engine()
-
-    async def run() -> None:
-        report.uploaded(await upload_data(manager, data, extension, labels))
-
-    return manager.jobs.start("upload", run, report.figures)
-
-
-async def _path_job(manager: Manager, path: str, labels: Labels, report: _UploadReport) -> Job:
+async def _path_job(manager: Manager, path: str, labels: Labels, report: UploadReport) -> Job:
     engine = await manager.ready_engine()
     roots, sync_paths = manager.upload_roots, [*manager.capture_roots, *manager.other_roots]
     found = await asyncio.to_thread(lambda: Candidates(manager.files, roots, sync_paths).find(path))
@@ -111,7 +116,7 @@ async def _path_job(manager: Manager, path: str, labels: Labels, report: _Upload
             report.skip(candidate.path, candidate.why)
             return
         try:
-            report.uploaded(await engine.uplink.uploads.upload_file(candidate, labels))
+            report.uploaded(await engine.uplink.uploads.upload_file(candidate, labels, report.sent))
         except NotUploadedError as error:
             report.fail(candidate.path, str(error))
 
@@ -123,7 +128,7 @@ async def _path_job(manager: Manager, path: str, labels: Labels, report: _Upload
                 if error is not None:
                     raise error
 
-    return manager.jobs.start("upload", run, report.figures)
+    return await manager.jobs.start("upload", run, report.figures)
 
 
 def _extension(mime_type: str | None) -> str:
@@ -136,15 +141,16 @@ def _extension(mime_type: str | None) -> str:
     return extension
 
 
-def _base64(name: str, value: Any) -> bytes:
-    if not isinstance(value, str):
+def _base64(name: str, value: Any) -> Attachment:
+    """Returns the data without decoding it: that takes long, and needs memory, and has to wait for its turn."""
+    if isinstance(value, Attachment):
+        data = value.of_base64()
+    elif isinstance(value, str):
+        data = Attachment(value.encode(errors="replace"), is_base64=True)
+    else:
         raise CommandError(f"{name} must be base64, not {shown(value)}")
-    try:
-        data = base64.b64decode(value, validate=True)
-    except (binascii.Error, ValueError) as error:
-        raise CommandError(f"{name} must be base64: {error}") from error
-    if not 0 < len(data) <= MAX_DATA_BYTES:
-        raise CommandError(f"{name} must hold 1 to {MAX_DATA_BYTES} bytes, not {len(data)}")
+    if not 0 < len(data) * 3 // 4 <= MAX_DATA_BYTES:
+        raise CommandError(f"{name} must hold 1 to {MAX_DATA_BYTES} bytes, not {len(data) * 3 // 4}")
     return data
 
 

@@ -13,6 +13,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import UploadMetadata
 
+from holdfast.base.attachment import Attachment
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import BusyError, CommandError, NotConnectedError, NotUploadedError, StorageError
@@ -226,7 +227,7 @@ async def test_between_close_and_successor_none_begins(world: World) -> None:
 
 
 async def test_data_arrives_with_its_labels_alone_and_nothing_stays(world: World, uploads: Uploads) -> None:
-    done = await uploads.upload_data(world.store, b"image", ".png", LABELS)
+    done = await uploads.upload_data(world.store, Attachment(b"image"), ".png", LABELS)
     ((metadata, content),) = world.arrived.files
     assert content == b"image" and done.size_bytes == 5 and done.identity
     assert labels_of(metadata) == ({"night", "left"}, {"set-1", "set-2"})
@@ -239,11 +240,13 @@ async def test_without_a_link_data_is_kept_and_sync_delivers_it_with_its_labels_
 ) -> None:
     await world.cable.cut()
     with pytest.raises(NotConnectedError, match=r"it is kept as .* do not send it again"):
-        await uploads.upload_data(world.store, b"image", ".png", LABELS)
+        await uploads.upload_data(world.store, Attachment(b"image"), ".png", LABELS)
     (path,) = kept_files(world)
     assert path.read_bytes() == b"image" and path.stat().st_mode & 0o777 == 0o600
     with pytest.raises(NotConnectedError):
-        await uploads.upload_data(world.store, b"image", ".png", Labels(LABELS.tags[::-1], LABELS.dataset_ids))
+        await uploads.upload_data(
+            world.store, Attachment(b"image"), ".png", Labels(LABELS.tags[::-1], LABELS.dataset_ids)
+        )
     assert kept_files(world) == [path], "the same again is no second file"
     await world.cable.restore()
     await eventually(lambda: world.link.usable)
@@ -258,41 +261,54 @@ async def test_data_that_the_cloud_can_not_take_now_is_kept_and_what_it_refuses_
 ) -> None:
     world.cloud.fail_next(grpc.StatusCode.RESOURCE_EXHAUSTED, 1)
     with pytest.raises(NotConnectedError, match=r"RESOURCE_EXHAUSTED.*it is kept as"):
-        await uploads.upload_data(world.store, b"image", ".png", Labels())
+        await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels())
     assert len(kept_files(world)) == 1
     world.cloud.fail_next(INVALID, 1)
     with pytest.raises(CommandError, match=r"refused by the cloud: INVALID_ARGUMENT.*kept in failed/"):
-        await uploads.upload_data(world.store, b"image", ".png", Labels())
+        await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels())
     assert kept_files(world) == [] and world.ledger.files == FileCounts(quarantined=1)
     assert [path.read_bytes() for path in (world.folder / "failed/uploads").rglob("*.png")] == [b"image"]
 
 
-async def test_data_is_delivered_though_its_caller_is_gone(world: World, uploads: Uploads) -> None:
-    go_on = asyncio.Event()
-    world.cloud.before_answer = lambda: _wait(go_on)
-    waiting = asyncio.create_task(uploads.upload_data(world.store, b"image", ".png", Labels()))
+async def test_an_upload_of_data_that_is_cancelled_leaves_it_to_sync(world: World, uploads: Uploads) -> None:
+    world.cloud.before_answer = lambda: _wait(asyncio.Event())
+    waiting = asyncio.create_task(uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels()))
     await eventually(lambda: world.cloud.calls["FileUpload"] == 1)
     waiting.cancel()
-    with pytest.raises(asyncio.CancelledError):
+    with pytest.raises(NotConnectedError, match=r"cancelled.*it is kept as"):
         await waiting
-    go_on.set()
-    await eventually(lambda: world.arrived.files and not kept_files(world))
-    assert world.cloud.calls["FileUpload"] == 1
+    assert len(kept_files(world)) == 1 and upload_tasks() == []
+    world.cloud.before_answer = None
+    assert (await world.rounds.sync_now()).files == 1
+
+
+async def test_data_that_is_just_kept_when_its_upload_is_cancelled_is_kept_whole(tmp_path: Path) -> None:
+    files = HeldUp("rename", ".jpeg")
+    async with make_world(tmp_path, files) as world:
+        uploads = of(world, world.rounds.until_resumed)
+        path = kept.path_for(world.store.root, b"abc", ".jpeg", (), ())
+        await eventually(lambda: world.store.owned)
+        task = asyncio.create_task(uploads.upload_data(world.store, Attachment(b"abc"), ".jpeg", Labels()))
+        await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(path), NotConnectedError)
+        assert Path(path).read_bytes() == b"abc"
 
 
 async def test_the_same_data_twice_at_once_is_sent_once(world: World, uploads: Uploads) -> None:
     first, second = await asyncio.gather(
-        *(uploads.upload_data(world.store, b"image", ".png", Labels(dataset_ids=("x",))) for _ in range(2))
+        *(
+            uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels(dataset_ids=("x",)))
+            for _ in range(2)
+        )
     )
     assert first == second and world.cloud.files_count == 1
-    await uploads.upload_data(world.store, b"image", ".png", Labels(dataset_ids=("x",)))
+    await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels(dataset_ids=("x",)))
     assert world.cloud.files_count == 2, "what was delivered may be asked for anew"
 
 
 async def test_a_stop_leaves_data_for_the_next_sync(world: World, uploads: Uploads) -> None:
     never = asyncio.Event()
     world.cloud.before_answer = lambda: _wait(never)
-    waiting = asyncio.create_task(uploads.upload_data(world.store, b"image", ".png", Labels()))
+    waiting = asyncio.create_task(uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels()))
     await eventually(lambda: world.cloud.calls["FileUpload"] == 1)
     await uploads.stop()
     with pytest.raises(NotConnectedError, match="was stopped; it is kept as"):
@@ -318,7 +334,7 @@ async def test_labels_that_can_not_be_kept_are_an_error_and_nothing_is_sent(
     world: World, uploads: Uploads, labels: Labels
 ) -> None:
     with pytest.raises(CommandError, match="tags and dataset_ids"):
-        await uploads.upload_data(world.store, b"image", ".png", labels)
+        await uploads.upload_data(world.store, Attachment(b"image"), ".png", labels)
     assert kept_files(world) == [] and world.cloud.calls["FileUpload"] == 0
 
 
@@ -330,9 +346,9 @@ async def test_what_waits_is_bounded_and_beyond_that_nothing_is_kept(
     await world.cable.cut()
     for data in (b"first", b"other"):
         with pytest.raises(NotConnectedError):
-            await uploads.upload_data(world.store, data, ".png", Labels())
+            await uploads.upload_data(world.store, Attachment(data), ".png", Labels())
     with pytest.raises(BusyError, match=r"2 uploads with 10 bytes already wait .* not kept"):
-        await uploads.upload_data(world.store, b"third", ".png", Labels())
+        await uploads.upload_data(world.store, Attachment(b"third"), ".png", Labels())
     assert len(kept_files(world)) == 2
 
 
@@ -355,7 +371,7 @@ def test_what_a_crash_left_of_the_writing_goes_and_is_never_found_by_sync(tmp_pa
 async def test_a_disk_that_takes_nothing_is_an_error_and_nothing_is_kept(world: World, uploads: Uploads) -> None:
     (world.folder / "uploads").write_text("a file in the way")
     with pytest.raises(StorageError):
-        await uploads.upload_data(world.store, b"image", ".png", Labels())
+        await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels())
     assert world.cloud.calls["FileUpload"] == 0
 
 
@@ -367,10 +383,8 @@ def test_the_name_follows_from_the_content_and_the_labels_not_from_their_order(t
     assert one != kept.path_for("/c", b"y", ".png", ["a", "b"], ["1"])
 
 
-@pytest.mark.parametrize(
-    ("operation", "part"), [("rename", ".jpeg"), ("remove", "/uploads/"), ("rename", "/failed/")]
-)
-async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has_ended(
+@pytest.mark.parametrize(("operation", "part"), [("remove", "/uploads/"), ("rename", "/failed/")])
+async def test_data_that_is_just_settled_is_nobody_elses_before_that_has_ended(
     tmp_path: Path, operation: str, part: str
 ) -> None:
     """Otherwise sync would send a file that is not whole yet, or is just being deleted."""
@@ -381,7 +395,7 @@ async def test_data_that_is_just_kept_or_settled_is_nobody_elses_before_that_has
             world.cloud.fail_next(INVALID, 1)
         path = kept.path_for(world.store.root, b"abc", ".jpeg", (), ())
         await eventually(lambda: world.store.owned)
-        caller = asyncio.create_task(uploads.upload_data(world.store, b"abc", ".jpeg", Labels()))
+        caller = asyncio.create_task(uploads.upload_data(world.store, Attachment(b"abc"), ".jpeg", Labels()))
         await eventually(upload_tasks)
         (task,) = upload_tasks()
         await files.cancelled(task, task.cancel, lambda: world.store.claims.try_claim(path))

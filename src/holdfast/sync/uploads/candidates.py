@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
 from ...base.words import shown
@@ -28,6 +28,8 @@ class Candidate:
     path: str
     root: str = ""
     """The upload root in which it lies, or its folder if it is one itself; empty for a file that is passed over."""
+    size_bytes: int = field(default=0, compare=False)
+    """How large it was when it was found."""
     is_synced: bool = False
     """Whether it lies under a sync path. Then sync would send it too, and it is deleted when it is delivered."""
     why: str = ""
@@ -78,7 +80,11 @@ class Candidates:
         if layout.kind_of(real) is not FileKind.ARBITRARY:
             return Candidate(real, why="it is captured data, which sync sends")
         folder = os.path.dirname(root) if real == root else root
-        return Candidate(real, folder, any(is_in(real, path) for path in self._sync_paths))
+        is_synced = any(is_in(real, path) for path in self._sync_paths)
+        try:
+            return Candidate(real, folder, self._files.stat(real).st_size, is_synced)
+        except StorageError as error:
+            return Candidate(real, why=str(error))
 
     def _folder(self, folder: str, top: str) -> Iterator[Candidate]:
         try:

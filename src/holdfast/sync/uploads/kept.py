@@ -30,8 +30,10 @@ _NEW = "upload"
 def path_for(root: str, data: bytes, extension: str, tags: Iterable[str], dataset_ids: Iterable[str]) -> str:
     """Returns the path at which data is kept in the capture folder `root`.
 
-    Raises CommandError if a tag or dataset id can't be the name of a folder.
+    Raises CommandError if there is no data, or a tag or dataset id can't be the name of a folder.
     """
+    if not data:
+        raise CommandError("there is no data to upload")
     tags, dataset_ids = set(tags), set(dataset_ids)
     labels = [*(f"dataset={each}" for each in sorted(dataset_ids)), *(f"tag={each}" for each in sorted(tags))]
     folder = os.path.join(layout.UPLOADS_FOLDER, *labels)

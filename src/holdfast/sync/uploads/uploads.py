@@ -5,9 +5,12 @@ since both claim it. A file under a sync path is deleted when it is delivered, a
 stays. A file that the cloud refuses with these tags and datasets stays too. Data that the cloud refuses goes to
 quarantine.
 
-An upload of data is a task of its own, which continues when its caller is cancelled; `stop` ends it.
+An upload that is cancelled leaves its file for sync if it lies under a sync path, as kept data does; any other file
+stays as it is.
 
-Runs on the event loop; the disk is read and written on worker threads. Bound: `AT_ONCE` uploads at once.
+Runs on the event loop; the disk is read and written on worker threads. Bounds: `AT_ONCE` uploads at once, of which
+one fewer may be of large files, so that these never keep out the others; and one piece of data is written to the
+disk at once, so that only one is decoded in memory.
 """
 
 from __future__ import annotations
@@ -15,15 +18,16 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
-from functools import partial
 
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import FileUploadResponse
 
+from ...base.attachment import Attachment
 from ...base.filesystem import FileSystem
 from ...base.tasks import begin, end, in_thread
+from ...base.words import shortened
 from ...errors import CloudError, CommandError, NotConnectedError, NotUploadedError, StorageError
 from ...storage.store import Store, store_of
 from ..cloud.link import Link
@@ -37,6 +41,9 @@ from .kept import keep, path_for, remove_unfinished
 from .open_file import OpenFile
 
 AT_ONCE = 4
+_MAX_ID_CHARS = 200
+LARGE_BYTES = 64 * 1024 * 1024
+"""A larger file may take minutes or days."""
 
 logger = logging.getLogger(__name__)
 
@@ -55,6 +62,14 @@ class Labels:
 
     tags: tuple[str, ...] = ()
     dataset_ids: tuple[str, ...] = ()
+
+
+Sent = Callable[[int], None]
+"""Is called with the number of bytes that gRPC has taken, on gRPC's threads."""
+
+
+def _unseen(size_bytes: int) -> None:
+    pass
 
 
 class Uploads:
@@ -79,86 +94,117 @@ class Uploads:
         self._stores = stores
         self._may_begin = may_begin
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots_for_large = asyncio.Semaphore(AT_ONCE - 1)
         self._writing = asyncio.Lock()
         self._sending: dict[str, asyncio.Task[Uploaded]] = {}
         self._tidy: set[str] = set()
 
-    async def upload_file(self, candidate: Candidate, labels: Labels) -> Uploaded:
+    async def upload_file(self, candidate: Candidate, labels: Labels, sent: Sent = _unseen) -> Uploaded:
         """Uploads a candidate. If it lies under a sync path, it is deleted when the cloud has it; not before any
         process that has it open for writing has closed it.
 
         Raises NotUploadedError if it was not uploaded, and NotConnectedError without a link. When cancelled, the
         upload ends too; if the file is just being deleted, that is finished first.
         """
-        async with self._slots, self._opened(candidate.root, candidate.path) as file:
+        async with self._slot(candidate.size_bytes), self._opened(candidate.root, candidate.path) as file:
             if not file.found.size_bytes:
                 raise NotUploadedError("it is empty")
             if not candidate.is_synced:
-                return await self._send(file, labels)
+                return await self._send(file, labels, sent)
             with _claimed(store_of(self._stores(), candidate.path), candidate.path):
-                uploaded = await self._send(file, labels)
+                uploaded = await self._send(file, labels, sent)
                 # the stores may have changed while it was sent, and the earlier one may be closed
                 await in_thread(_settle, file, self._settlement_of(file.found))
                 return uploaded
 
-    async def upload_data(self, store: Store, data: bytes, extension: str, labels: Labels) -> Uploaded:
+    async def upload_data(
+        self, store: Store, data: Attachment, extension: str, labels: Labels, sent: Sent = _unseen
+    ) -> Uploaded:
         """Uploads data, which is kept in `store` until the cloud has it. Returns when the cloud has it.
 
-        Raises CommandError for labels that can't be kept, and for data that the cloud refuses, which is then in
-        quarantine. Raises NotConnectedError if the data is kept and a later sync sends it. Raises BusyError if the
-        data is not kept, and StorageError if it can't be kept, or can't be moved to quarantine. When cancelled, the
-        upload continues.
+        Raises CommandError for labels that can't be kept, for no data, and for data that the cloud refuses, which
+        is then in quarantine. Raises NotConnectedError if the data is kept and a later sync sends it, also when
+        cancelled. Raises BusyError if the data is not kept, and StorageError if it can't be kept, or can't be moved
+        to quarantine.
         """
-        path = path_for(store.root, data, extension, labels.tags, labels.dataset_ids)
-        task = self._sending.get(path)
-        if task is None:
-            task = self._sending[path] = begin(self._keep_and_send(store, path, data), "holdfast-upload")
-            task.add_done_callback(partial(self._sent, path))
-        await asyncio.wait([task])
-        if task.cancelled():
-            raise NotConnectedError(_later(path, "the data manager was stopped"))
-        return task.result()
+        keeping = begin(self._keep_and_begin(store, data, extension, labels, sent), "holdfast-keep")
+        try:
+            await asyncio.wait([keeping])
+            path, sending = keeping.result()
+            await asyncio.wait([sending])
+        except asyncio.CancelledError:
+            await asyncio.wait([keeping])  # what is on its way to the disk gets there
+            path, sending = keeping.result()
+            await end([sending])
+        if sending.cancelled() or not sending.done():
+            raise NotConnectedError(_later(path, "the upload was cancelled, or the data manager was stopped"))
+        return sending.result()
 
     async def stop(self) -> None:
         """Ends the uploads of data; kept data stays for the next sync. Waits for a stalled disk for a second."""
         await end(self._sending.values())
 
-    def _sent(self, path: str, task: asyncio.Task[Uploaded]) -> None:
-        del self._sending[path]
-
-    async def _keep_and_send(self, store: Store, path: str, data: bytes) -> Uploaded:
-        """Claims `path` from before the data is written until it is settled, so that sync does not send it too."""
-        if not store.claims.try_claim(path):
+    async def _keep_and_begin(
+        self, store: Store, data: Attachment, extension: str, labels: Labels, sent: Sent
+    ) -> tuple[str, asyncio.Task[Uploaded]]:
+        """Returns the path at which the data is kept, and the task that sends it from there."""
+        async with self._writing:
+            path, is_claimed = await in_thread(self._keep, store, data, extension, labels)
+        if is_claimed:
+            task = self._sending[path] = begin(self._send_kept(store, path, sent), "holdfast-upload")
+            task.add_done_callback(lambda _: self._sending.pop(path))
+        elif path not in self._sending:
             raise NotConnectedError(_later(path, "sync is sending the same data"))
-        try:
-            async with self._writing:
-                await in_thread(self._keep, store, path, data)
-            del data  # drops this task's reference: the data is on disk now, and may wait there for long
-            try:
-                await self._link.ensure_usable()
-                async with self._slots, self._opened(store.root, path) as file:
-                    uploaded = await self._send(file, Labels())
-                    await in_thread(_settle, file, self._settlement_of(file.found))
-                    return uploaded
-            except (NotConnectedError, _FailedError) as error:
-                raise NotConnectedError(_later(path, str(error))) from error
-            except _RefusedError as error:
-                await in_thread(self._settlement_of(error.found).quarantine_refused_file, str(error))
-                raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
-        finally:
-            store.claims.release(path)
+        return path, self._sending[path]
 
-    def _keep(self, store: Store, path: str, data: bytes) -> None:
+    def _keep(self, store: Store, data: Attachment, extension: str, labels: Labels) -> tuple[str, bool]:
+        """Claims a path and writes the data there, or returns False with the path that is claimed already.
+
+        It is claimed from before the data is written, so that sync does not send it too. Blocks.
+        """
         if store.root not in self._tidy:
             remove_unfinished(self._files, store.root)
             self._tidy.add(store.root)
-        keep(self._files, store.root, path, data, store.limits.limits.most_bytes)
+        with data.opened() as content:
+            path = path_for(store.root, content, extension, labels.tags, labels.dataset_ids)
+            if not store.claims.try_claim(path):
+                return path, False
+            try:
+                keep(self._files, store.root, path, content, store.limits.limits.most_bytes)
+            except BaseException:
+                store.claims.release(path)
+                raise
         store.writer.completion.wrote()
+        return path, True
+
+    async def _send_kept(self, store: Store, path: str, sent: Sent) -> Uploaded:
+        """Sends what is kept at `path`, which is claimed, and settles it."""
+        try:
+            await self._link.ensure_usable()
+            async with self._slots, self._opened(store.root, path) as file:
+                uploaded = await self._send(file, Labels(), sent)
+                await in_thread(_settle, file, self._settlement_of(file.found))
+                return uploaded
+        except (NotConnectedError, _FailedError) as error:
+            raise NotConnectedError(_later(path, str(error))) from error
+        except _RefusedError as error:
+            await in_thread(self._settlement_of(error.found).quarantine_refused_file, str(error))
+            raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
+        finally:
+            store.claims.release(path)
+
+    @asynccontextmanager
+    async def _slot(self, size_bytes: int) -> AsyncIterator[None]:
+        async with AsyncExitStack() as slots:
+            if size_bytes > LARGE_BYTES:
+                await slots.enter_async_context(self._slots_for_large)
+            await slots.enter_async_context(self._slots)
+            yield
 
     def _settlement_of(self, found: Found) -> Settlement:
         return self._settlements.of(store_of(self._stores(), found.path), found)
 
-    async def _send(self, file: OpenFile, labels: Labels) -> Uploaded:
+    async def _send(self, file: OpenFile, labels: Labels, sent: Sent) -> Uploaded:
         """Sends the file in one call. Raises NotUploadedError with the reason if that fails."""
         await self._may_begin()
 
@@ -166,6 +212,7 @@ class Uploads:
             yield file_metadata(file.found, self._sender.part_id, labels.tags, labels.dataset_ids)
             for chunk in file.chunks(CHUNK_BYTES):
                 yield file_contents(chunk)
+                sent(len(chunk))
 
         try:
             answer = await self._sender.send_file(file.found, messages, wait=False)
@@ -244,4 +291,4 @@ def _identity(answer: bytes) -> str:
         response = FileUploadResponse.FromString(answer)
     except DecodeError:
         return ""
-    return response.binary_data_id or response.file_id
+    return shortened(response.binary_data_id or response.file_id, _MAX_ID_CHARS)
