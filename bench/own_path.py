@@ -18,6 +18,7 @@ import time
 from viam.proto.common import GetReadingsResponse
 
 from holdfast.base.filesystem import FileSystem
+from holdfast.capture.client import Widening
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
 from holdfast.capture.methods import lookup
@@ -54,10 +55,10 @@ class InstantClient:
             answer.readings[name].number_value = 1.5
         self._answer = answer.SerializeToString()
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         return self._answer
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
         return [self._answer]
 
     async def close(self) -> None:

@@ -20,8 +20,9 @@ from viam.resource.manager import ResourceManager
 from viam.resource.registry import Registry, ResourceRegistration
 from viam.resource.types import API
 
-from holdfast.capture.client import MAX_ANSWER_BYTES, NO_CAPTURE, too_large
-from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.base.words import shortened
+from holdfast.capture.client import MAX_ERROR_CHARS, NO_CAPTURE, StreamedAnswers, Widening
+from holdfast.errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
 
 
 class DirectClient:
@@ -37,29 +38,39 @@ class DirectClient:
         for api in apis.values():
             self._handlers.update(api.rpc_service(manager).__mapping__())
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        answers = await self.stream(method, request, timeout_s)
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
+        answers = await self.stream(method, request, timeout_s, _Fixed(most_bytes))
         if not answers:
             raise ResourceCallError(ResourceErrorKind.FAILED, f"{method} ended without an answer")
         return answers[-1]
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
         handler = self._handlers.get(method)
         if handler is None:
             raise ResourceCallError(ResourceErrorKind.FAILED, f"no resource here serves {method}")
-        stream = _Stream(method, handler.request_type.FromString(request))
+        stream = _Stream(handler.request_type.FromString(request), StreamedAnswers(method, room))
         try:
             await asyncio.wait_for(handler.func(stream), timeout_s)
         except asyncio.TimeoutError as error:
             raise ResourceCallError(ResourceErrorKind.TIMEOUT, f"no answer within {timeout_s:g} s") from error
         except Exception as error:
-            raise _translate(error) from error
-        if stream.size_bytes > MAX_ANSWER_BYTES:  # the SDK has caught what the stream raised
-            raise too_large(method)
-        return stream.answers
+            raise stream.refusal or _translate(error) from error
+        if stream.refusal is not None:  # the SDK has caught what the stream raised
+            raise stream.refusal
+        return stream.answers.all
 
     async def close(self) -> None:
         """Does nothing, since no connection is open."""
+
+
+class _Fixed:
+    """A room that is never widened: for one answer."""
+
+    def __init__(self, most_bytes: int) -> None:
+        self.size_bytes = most_bytes
+
+    def widen(self, needed_bytes: int) -> None:
+        raise AnswerTooLargeError(needed_bytes)
 
 
 class _Stream:
@@ -68,20 +79,21 @@ class _Stream:
     deadline = None
     metadata: Mapping[str, Any] | None = None
 
-    def __init__(self, method: str, request: Message) -> None:
-        self._method = method
+    def __init__(self, request: Message, answers: StreamedAnswers) -> None:
         self._request = request
-        self.size_bytes = 0
-        self.answers: list[bytes] = []
+        self.answers = answers
+        self.refusal: ResourceCallError | None = None
+        """Why an answer was not taken."""
 
     async def recv_message(self) -> Message:
         return self._request
 
     async def send_message(self, answer: Message) -> None:
-        self.answers.append(answer.SerializeToString())
-        self.size_bytes += len(self.answers[-1])
-        if self.size_bytes > MAX_ANSWER_BYTES:
-            raise too_large(self._method)
+        try:
+            self.answers.add(answer.SerializeToString())
+        except ResourceCallError as error:
+            self.refusal = error
+            raise
 
 
 def _translate(error: Exception) -> ResourceCallError:
@@ -89,4 +101,6 @@ def _translate(error: Exception) -> ResourceCallError:
         error = error.grpc_error
     if isinstance(error, GRPCError) and error.status is Status.FAILED_PRECONDITION and NO_CAPTURE in str(error):
         return ResourceCallError(ResourceErrorKind.FILTERED, NO_CAPTURE)
-    return ResourceCallError(ResourceErrorKind.FAILED, str(error) or type(error).__name__)
+    return ResourceCallError(
+        ResourceErrorKind.FAILED, shortened(str(error), MAX_ERROR_CHARS) or type(error).__name__
+    )

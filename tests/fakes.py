@@ -12,7 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from holdfast.base.filesystem import Buffer, Entry, FileSystem
-from holdfast.errors import ResourceCallError, StorageError
+from holdfast.capture.client import StreamedAnswers, Widening
+from holdfast.errors import AnswerTooLargeError, ResourceCallError, StorageError
 
 _NS = 1_000_000_000
 START_NS = 1_700_000_000 * _NS
@@ -225,15 +226,20 @@ class FakeClient:
         self._go_on = asyncio.Event()
         self._go_on.set()
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         outcome = await self._outcome(method, request, timeout_s)
         assert isinstance(outcome, bytes), "this method does not answer with a stream"
+        if len(outcome) > most_bytes:
+            raise AnswerTooLargeError(len(outcome))
         return outcome
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
         outcome = await self._outcome(method, request, timeout_s)
         assert isinstance(outcome, list), "this method answers with a stream"
-        return outcome
+        answers = StreamedAnswers(method, room)
+        for each in outcome:
+            answers.add(each)
+        return answers.all
 
     async def _outcome(self, method: str, request: bytes, timeout_s: float) -> bytes | list[bytes]:
         self.calls.append((method, request, timeout_s))

@@ -16,6 +16,7 @@ from viam.proto.robot import ResourceNamesResponse
 from demo.cloud import LocalCloud
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.capture.client import Widening
 from holdfast.commands import run_command
 from holdfast.config import Host, parse
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -43,7 +44,7 @@ class Resourceful:
         """What `gate` reads; None makes it fail."""
         self.broken: set[str] = set()
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         if method.endswith("/ResourceNames"):
             names = [_name(name, api) for name, apis in self.listed.items() for api in apis]
             return ResourceNamesResponse(resources=names).SerializeToString()
@@ -61,7 +62,7 @@ class Resourceful:
             response.readings["seq"].number_value = self.served[name]
         return response.SerializeToString()
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
         raise AssertionError("no method here answers with a stream")
 
     async def close(self) -> None:

@@ -20,6 +20,7 @@ from demo.cloud import LocalCloud
 from holdfast import manager as manager_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.capture.client import Widening
 from holdfast.commands import COMMANDS, run_command
 from holdfast.config import Config, Host, parse
 from holdfast.errors import CommandError, NotReadyError
@@ -43,14 +44,14 @@ class CountingClient:
     def __init__(self) -> None:
         self.served: dict[str, int] = {}
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         name = request[2 : 2 + request[1]].decode()
         self.served[name] = self.served.get(name, 0) + 1
         response = GetReadingsResponse()
         response.readings["seq"].number_value = self.served[name]
         return response.SerializeToString()
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
         raise AssertionError("no method here answers with a stream")
 
     async def close(self) -> None:
@@ -430,10 +431,10 @@ async def test_the_selector_holds_scheduled_sync_until_it_says_true(
     answer = GetReadingsResponse()
 
     class Selector(CountingClient):
-        async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
             if b"selector" in request:
                 return answer.SerializeToString()
-            return await super().call(method, request, timeout_s)
+            return await super().call(method, request, timeout_s, most_bytes)
 
     world.client = Selector()
     if reading is not None:

@@ -96,7 +96,7 @@ def _captured_at(seconds: int, nanos: int) -> bytes:
     ).SerializeToString()
 
 
-def _audio(data: bytes, rate_hz: int = 16_000, channels: int = 1) -> bytes:
+def audio(data: bytes, rate_hz: int = 16_000, channels: int = 1) -> bytes:
     info = AudioInfo(sample_rate_hz=rate_hz, num_channels=channels)
     return GetAudioResponse(audio=AudioChunk(audio_data=data, audio_info=info)).SerializeToString()
 
@@ -153,15 +153,15 @@ def many(size_bytes: int = LARGEST_BYTES) -> Iterator[Hostile]:
     yield Hostile("axes", GANTRY, "Position", lambda: [length_delimited(1, bytes(size_bytes))])
     yield Hostile("axes one by one", GANTRY, "Lengths", lambda: [filled(b"\x09" + bytes(8), size_bytes)])
     yield Hostile("tiny unknown fields in a position", MOVEMENT_SENSOR, "Position", lambda: [tiny])
-    yield Hostile("audio of one byte", AUDIO_IN, "GetAudio", lambda: [_audio(b"xx")] * count)
-    yield Hostile("audio without data", AUDIO_IN, "GetAudio", lambda: [_audio(b"")] * count)
+    yield Hostile("audio of one byte", AUDIO_IN, "GetAudio", lambda: [audio(b"xx")] * count)
+    yield Hostile("audio without data", AUDIO_IN, "GetAudio", lambda: [audio(b"")] * count)
     yield Hostile(
         "audio in ever other formats",
         AUDIO_IN,
         "GetAudio",
-        lambda: [_audio(b"xx"), _audio(b"xx", 8000)] * (count // 2),
+        lambda: [audio(b"xx"), audio(b"xx", 8000)] * (count // 2),
     )
-    yield Hostile("tiny unknown fields in audio", AUDIO_IN, "GetAudio", lambda: [_audio(b"xx") + tiny])
+    yield Hostile("tiny unknown fields in audio", AUDIO_IN, "GetAudio", lambda: [audio(b"xx") + tiny])
     yield Hostile("a map in pieces of one byte", SLAM, "PointCloudMap", lambda: [length_delimited(1, b"x")] * count)
 
 
@@ -207,8 +207,8 @@ def strange() -> Iterator[Hostile]:
     yield _vision(lambda: seen(b"no image", 1), "an unknown format")
     yield Hostile("no numbers", MOVEMENT_SENSOR, "Position", lambda: [_nowhere()])
     yield Hostile("an unknown type of position", ENCODER, "TicksCount", lambda: [b"\x10\xff\xff\xff\xff\x07"])
-    yield Hostile("audio at a negative rate", AUDIO_IN, "GetAudio", lambda: [_audio(b"xx", -1, -1)])
-    yield Hostile("audio at the highest rate", AUDIO_IN, "GetAudio", lambda: [_audio(b"xx", 2**31 - 1, 2**31 - 1)])
+    yield Hostile("audio at a negative rate", AUDIO_IN, "GetAudio", lambda: [audio(b"xx", -1, -1)])
+    yield Hostile("audio at the highest rate", AUDIO_IN, "GetAudio", lambda: [audio(b"xx", 2**31 - 1, 2**31 - 1)])
     for depth in (30, 100, 3_000, 30_000):
         yield Hostile(f"readings {depth} levels deep", SENSOR, "Readings", lambda depth=depth: [nested(depth)])  # type: ignore[misc]
 

@@ -19,6 +19,8 @@
             StreamError (cli.terminal)
         CallError
             ResourceCallError
+                AnswerTooLargeError
+                TooManyStepsError (capture.methods.steps)
             CloudError
             MongoError (mongo.target)
         NoDocumentError (mongo.documents)
@@ -138,6 +140,14 @@ class ResourceCallError(CallError):
     def __init__(self, kind: ResourceErrorKind, message: str) -> None:
         super().__init__(message)
         self.kind = kind
+
+
+class AnswerTooLargeError(ResourceCallError):
+    """An answer is larger than its call allowed: it has at least `size_bytes`. It was refused unread."""
+
+    def __init__(self, size_bytes: int) -> None:
+        super().__init__(ResourceErrorKind.FAILED, f"the answer has {size_bytes} bytes, for which there is no room")
+        self.size_bytes = size_bytes
 
 
 _CUTS = ("Socket closed", "onnection reset", "Broken pipe", "Stream removed", "GOAWAY", "atchdog")

@@ -17,7 +17,7 @@ from viam.proto.component.camera import GetImagesResponse, Image
 
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture.answer_memory import AnswerMemory
+from holdfast.capture.answers import Answers
 from holdfast.capture.collector import Collector, Occupancy
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.storage.ledger.ledger import Ledger
@@ -51,7 +51,7 @@ class Setup:
         self.client = client
         self.sink = FakeSink()
         self.spec = spec(client, NOWHERE, "it", method, api=api, **how)
-        self.collector = Collector(self.spec, self.clock, self.sink, lambda: True, Occupancy(), AnswerMemory())
+        self.collector = Collector(self.spec, self.clock, self.sink, lambda: True, Occupancy(), Answers())
 
     async def read(self) -> bool:
         started = self.collector.read(self.clock.monotonic())
@@ -201,7 +201,7 @@ class LargeImages(FakeClient):
         super().__init__()
         self._answer = images(bytes(MIB))
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         return bytes(memoryview(self._answer))
 
 
@@ -210,7 +210,7 @@ async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_p
     writer = DiskWriter(FileSystem(), SystemClock(), ledger, str(tmp_path), 0.01)
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)
-    collector = Collector(camera, SystemClock(), appender, lambda: True, Occupancy(), AnswerMemory())
+    collector = Collector(camera, SystemClock(), appender, lambda: True, Occupancy(), Answers())
 
     def stored(count: int) -> bool:
         return len(files_under(tmp_path, ".capture")) == count

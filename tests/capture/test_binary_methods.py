@@ -28,6 +28,7 @@ from viam.proto.service import vision
 from viam.proto.service.slam import GetPointCloudMapRequest, GetPointCloudMapResponse
 
 from holdfast.capture.methods import TABLES, Binary, BinaryAnswer, BinaryMethod, Target, lookup
+from holdfast.capture.methods.steps import FEW_STEPS, Steps
 from holdfast.errors import ResourceCallError
 
 CAMERA, AUDIO_IN = "rdk:component:camera", "rdk:component:audio_in"
@@ -47,7 +48,9 @@ def target(hz: float = 1.0, after_ns: int = 0, **params: Any) -> Target:
 
 
 def answered(api: str, method: str, answers: Sequence[Message], to: Target | None = None) -> BinaryAnswer:
-    return row(api, method).answer(to or target(), [answer.SerializeToString() for answer in answers])
+    return row(api, method).answer(
+        to or target(), [answer.SerializeToString() for answer in answers], Steps(FEW_STEPS)
+    )
 
 
 def payload(binary: Binary) -> bytes:
@@ -382,4 +385,4 @@ def test_an_answer_that_is_none_is_an_error_of_that_reading(answer: bytes) -> No
         for method in methods.values():
             if isinstance(method, BinaryMethod):
                 with suppress(ResourceCallError):
-                    method.answer(target(camera_name="c"), [answer])
+                    method.answer(target(camera_name="c"), [answer], Steps(FEW_STEPS))

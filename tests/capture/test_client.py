@@ -11,12 +11,17 @@ import grpc
 import grpc.aio
 import pytest
 
-from holdfast.capture import client as client_module
+from holdfast.capture.answer_memory import SMALL_BYTES, AnswerMemory, Room
 from holdfast.capture.client import GrpcioClient
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.waiting import eventually
 
 SERVICE = "test.Echo"
+MIB = 1024 * 1024
+
+
+def room(most_bytes: int) -> Room:
+    return Room(AnswerMemory(), min(SMALL_BYTES, most_bytes), most_bytes)
 
 
 class Echo:
@@ -69,20 +74,17 @@ async def client(echo: Echo) -> AsyncIterator[GrpcioClient]:
 
 
 async def test_a_unary_answer_comes_as_bytes(client: GrpcioClient) -> None:
-    assert await client.call(f"/{SERVICE}/Unary", b"\x00\xff", 5.0) == b"\x00\xff"
+    assert await client.call(f"/{SERVICE}/Unary", b"\x00\xff", 5.0, 2) == b"\x00\xff"
 
 
 async def test_a_stream_comes_whole_and_in_order(client: GrpcioClient) -> None:
-    assert await client.stream(f"/{SERVICE}/Stream", b"abc", 5.0) == [b"abc"] * 3
-    assert await client.stream(f"/{SERVICE}/Stream", b"", 5.0) == []
+    assert await client.stream(f"/{SERVICE}/Stream", b"abc", 5.0, room(9)) == [b"abc"] * 3
+    assert await client.stream(f"/{SERVICE}/Stream", b"", 5.0, room(9)) == []
 
 
-async def test_a_stream_that_does_not_end_is_cut_where_memory_ends(
-    client: GrpcioClient, echo: Echo, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(client_module, "MAX_ANSWER_BYTES", 1_000_000)
-    with pytest.raises(ResourceCallError, match="answered with more than") as caught:
-        await client.stream(f"/{SERVICE}/Stream", bytes(10_000), 5.0)
+async def test_a_stream_that_does_not_end_is_cut_where_memory_ends(client: GrpcioClient, echo: Echo) -> None:
+    with pytest.raises(ResourceCallError, match="larger than 977 KiB, the most that is taken") as caught:
+        await client.stream(f"/{SERVICE}/Stream", bytes(10_000), 5.0, room(1_000_000))
     assert caught.value.kind is ResourceErrorKind.FAILED
     await asyncio.wait_for(echo.ended.wait(), 10)  # the server notices
     assert echo.sent < 10_000
@@ -100,18 +102,18 @@ async def test_an_error_in_the_midst_of_a_stream_is_the_streams(
     client: GrpcioClient, request_: bytes, kind: ResourceErrorKind
 ) -> None:
     with pytest.raises(ResourceCallError) as caught:
-        await client.stream(f"/{SERVICE}/Fail", request_, 0.5)
+        await client.stream(f"/{SERVICE}/Fail", request_, 0.5, room(MIB))
     assert caught.value.kind is kind
 
 
 async def test_a_method_that_is_not_there_is_an_error(client: GrpcioClient) -> None:
     with pytest.raises(ResourceCallError) as caught:
-        await client.stream("/test.Nobody/Stream", b"", 5.0)
+        await client.stream("/test.Nobody/Stream", b"", 5.0, room(MIB))
     assert caught.value.kind is ResourceErrorKind.FAILED
 
 
 async def test_a_cancelled_stream_ends_on_the_server_too(client: GrpcioClient, echo: Echo) -> None:
-    task = asyncio.ensure_future(client.stream(f"/{SERVICE}/Stream", bytes(100_000), 60.0))
+    task = asyncio.ensure_future(client.stream(f"/{SERVICE}/Stream", bytes(50_000), 60.0, room(1 << 40)))
     await eventually(lambda: echo.sent)
     task.cancel()
     with pytest.raises(asyncio.CancelledError):

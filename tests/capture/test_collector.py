@@ -12,7 +12,7 @@ from google.protobuf.struct_pb2 import Struct, Value
 from viam.proto.app.datasync import DataType, SensorData
 from viam.proto.common import GetReadingsRequest
 
-from holdfast.capture.answer_memory import AnswerMemory
+from holdfast.capture.answers import Answers
 from holdfast.capture.collector import Collector, CollectorSpec, Occupancy
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import START_NS, FakeClient, FakeClock
@@ -31,7 +31,7 @@ class Setup:
         self.clock = clock
         self.sink = FakeSink()
         self.stored = self.sink.messages
-        self.collector = Collector(spec, clock, self.sink, lambda: True, Occupancy(), AnswerMemory())
+        self.collector = Collector(spec, clock, self.sink, lambda: True, Occupancy(), Answers())
 
     async def read(self) -> bool:
         """Starts a reading, and returns when an immediate answer has been stored."""

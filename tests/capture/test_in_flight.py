@@ -7,7 +7,8 @@ from functools import partial
 
 import pytest
 
-from holdfast.capture.answer_memory import AnswerMemory
+from holdfast.capture.answers import Answers
+from holdfast.capture.client import Widening
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, TWO_IN_FLIGHT_HZ, Collector, Occupancy
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -23,11 +24,11 @@ class Resource:
     def __init__(self) -> None:
         self.calls: list[asyncio.Future[bytes]] = []
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         self.calls.append(asyncio.get_running_loop().create_future())
         return await self.calls[-1]
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
         raise AssertionError("no method here answers with a stream")
 
     async def close(self) -> None:
@@ -53,7 +54,7 @@ class Setup:
             self.sink,
             lambda: False,
             occupancy or Occupancy(),
-            AnswerMemory(),
+            Answers(),
         )
 
     async def read(self, count: int = 1) -> int:
@@ -94,7 +95,7 @@ def test_where_nothing_is_configured_a_fast_collector_of_numbers_may_have_two_ca
     hz: float, api: str, method: str, in_flight: int
 ) -> None:
     its = spec(Resource(), NOWHERE, "it", method, api=api, hz=hz, max_in_flight=0)
-    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), AnswerMemory())
+    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), Answers())
     assert collector.max_in_flight == in_flight
 
 

@@ -174,9 +174,9 @@ async def test_a_component_a_little_slower_than_the_interval_is_what_bounds_the_
     """Even though each call waits for the previous one, and so leaves late."""
 
     class Slow(FakeClient):
-        async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+        async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
             await setup.clock.sleep(0.112)
-            return await super().call(method, request, timeout_s)
+            return await super().call(method, request, timeout_s, most_bytes)
 
     setup.client = Slow(response({"t": 1.0}))
     (running,) = setup.start(hz=10.0)

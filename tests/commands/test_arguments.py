@@ -150,10 +150,10 @@ async def test_the_machine_is_asked_once_for_all_the_resources_of_a_sequence(
     world.client.listed = dict.fromkeys(names, SENSOR)
     asked = 0
 
-    async def call(method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         nonlocal asked
         asked += method.endswith("/ResourceNames")
-        return await Resourceful.call(world.client, method, request, timeout_s)
+        return await Resourceful.call(world.client, method, request, timeout_s, most_bytes)
 
     monkeypatch.setattr(world.client, "call", call)
     await world.command("start_sequence", resources=[{"resource": name, "method": "Readings"} for name in names])

@@ -1,4 +1,4 @@
-"""One call to a resource, and what is stored of its answer: for a collector and for a single reading alike.
+"""Calls to resources, and what is stored of their answers: for a collector and for a single reading alike.
 
 Runs on the event loop. The functions raise ResourceCallError when the call gives no reading. When cancelled, they
 cancel the call, and nothing is stored.
@@ -10,20 +10,27 @@ from dataclasses import dataclass
 
 from ..base.clock import Clock
 from ..config import CaptureMethod
-from ..errors import ResourceCallError, ResourceErrorKind
+from ..errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
 from ..storage.capture_files.frames import binary_head, tabular_message
 from ..storage.writing.sink import Sink
+from .answer_memory import AnswerMemory, Room
 from .client import UnaryClient
-from .methods import BinaryAnswer, BinaryMethod, TabularMethod, Target
+from .decoding import Decoding
+from .methods import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, Target
+
+MAX_MIME_TYPE_CHARS = 255
+MAX_ANNOTATIONS_BYTES = 1024 * 1024
 
 
-async def tabular_reading(
-    client: UnaryClient, method: CaptureMethod, table: TabularMethod, request: bytes, clock: Clock
-) -> bytes:
-    """Calls a tabular method and returns its reading, a serialized `SensorData`."""
-    requested_ns = clock.time_ns()
-    answer = await client.call(table.rpc, request, method.timeout_s)
-    return tabular_message(requested_ns, clock.time_ns(), table.payload(answer))
+@dataclass(frozen=True)
+class Question:
+    """What is asked of a resource."""
+
+    client: UnaryClient
+    method: CaptureMethod
+    request: bytes
+    target: Target
+    clock: Clock
 
 
 @dataclass(frozen=True)
@@ -36,31 +43,73 @@ class BinaryReadings:
 
     @property
     def size_bytes(self) -> int:
-        return sum(len(part) for binary in self.answer.binaries for part in binary.parts)
+        return sum(binary.size_bytes for binary in self.answer.binaries)
 
     def put(self, sink: Sink) -> None:
         """Writes all readings to `sink`."""
         for binary in self.answer.binaries:
-            size_bytes = sum(map(len, binary.parts))
-            head = binary_head(self.requested_ns, self.received_ns, binary.annotations, size_bytes)
+            head = binary_head(self.requested_ns, self.received_ns, binary.annotations, binary.size_bytes)
             sink.append_binary(head, binary.parts, binary.mime_type)
 
 
-async def binary_readings(
-    client: UnaryClient, method: CaptureMethod, table: BinaryMethod, request: bytes, target: Target, clock: Clock
-) -> BinaryReadings:
-    """Calls a binary method and returns its readings.
+class Answers:
+    """What all calls share: the memory for their answers, and the place where large ones are decoded."""
 
-    As in the builtin, an answer without payloads, or with an empty one among them, is refused whole.
+    def __init__(self) -> None:
+        self.memory = AnswerMemory()
+        self._decoding = Decoding()
+
+    async def tabular_reading(self, question: Question, table: TabularMethod, room: Room) -> bytes:
+        """Calls a tabular method and returns its reading, a serialized `SensorData`."""
+        requested_ns, (answer,) = await _ask(question, table, room)
+        received_ns = question.clock.time_ns()
+
+        def reading(answer: bytes) -> bytes:
+            return tabular_message(requested_ns, received_ns, table.payload(answer))
+
+        return await self._decoding.tabular(reading, answer)
+
+    async def binary_readings(self, question: Question, table: BinaryMethod, room: Room) -> BinaryReadings:
+        """Calls a binary method and returns its readings.
+
+        As in the builtin, an answer without payloads, or with an empty one among them, is refused whole.
+        """
+        requested_ns, answers = await _ask(question, table, room)
+        answer = await self._decoding.binary(table, question.target, answers)
+        received_ns = answer.received_ns or question.clock.time_ns()
+        _check(answer.binaries)
+        return BinaryReadings(answer, requested_ns, received_ns)
+
+
+async def _ask(question: Question, table: Method, room: Room) -> tuple[int, list[bytes]]:
+    """Returns when the call left, and its answer: one message, or all of a stream.
+
+    An answer that is larger than its room is refused, and asked for again if there is more room.
     """
-    requested_ns = clock.time_ns()
-    if table.streamed:
-        lasts_s = method.interval_s if table.gapless else 0.0
-        answers = await client.stream(table.rpc, request, lasts_s + method.timeout_s)
-    else:
-        answers = [await client.call(table.rpc, request, method.timeout_s)]
-    answer = table.answer(target, answers)
-    received_ns = answer.received_ns or clock.time_ns()
-    if not answer.binaries or not all(any(map(len, binary.parts)) for binary in answer.binaries):
-        raise ResourceCallError(ResourceErrorKind.FAILED, "the answer, or a part of it, is empty")
-    return BinaryReadings(answer, requested_ns, received_ns)
+    client, timeout_s = question.client, question.method.timeout_s
+    while True:
+        requested_ns = question.clock.time_ns()
+        try:
+            if isinstance(table, BinaryMethod) and table.streamed:
+                lasts_s = question.method.interval_s if table.gapless else 0.0
+                answers = await client.stream(table.rpc, question.request, lasts_s + timeout_s, room)
+            else:
+                answers = [await client.call(table.rpc, question.request, timeout_s, room.size_bytes)]
+        except AnswerTooLargeError as error:
+            room.widen(error.size_bytes)
+        else:
+            room.needed_bytes = sum(map(len, answers))
+            return requested_ns, answers
+
+
+def _check(binaries: tuple[Binary, ...]) -> None:
+    """Raises ResourceCallError if an answer is not to be stored."""
+    why = ""
+    if not binaries or not all(binary.size_bytes for binary in binaries):
+        why = "the answer, or a part of it, is empty"
+    elif (most := max(len(binary.mime_type) for binary in binaries)) > MAX_MIME_TYPE_CHARS:
+        why = f"a MIME type in the answer has {most} characters; at most {MAX_MIME_TYPE_CHARS} are stored"
+    elif (most := max(len(binary.annotations) for binary in binaries)) > MAX_ANNOTATIONS_BYTES:
+        why = f"the annotations of a payload have {most} bytes; at most {MAX_ANNOTATIONS_BYTES} are stored"
+    if why:
+        raise ResourceCallError(ResourceErrorKind.FAILED, why)

@@ -1,38 +1,55 @@
 """The one way to a resource: bytes in, bytes out.
 
 `UnaryClient` is the seam; `GrpcioClient` calls over the machine's own socket. Requests and answers are never
-decoded here. gRPC's errors become `ResourceCallError` here and nowhere else.
+decoded here. gRPC's errors become `ResourceCallError` here and nowhere else; their texts are cut.
 """
 
 from __future__ import annotations
 
 import os
+import re
 from typing import Protocol
 
 import grpc
 import grpc.aio
 
-from ..errors import ResourceCallError, ResourceErrorKind
+from ..base.words import shortened
+from ..errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
 
 NO_CAPTURE = "no capture from filter module"
-MAX_ANSWER_BYTES = 40 * 1024 * 1024
-"""More than the 32 MiB that viam-server accepts from a module, less than the disk writer keeps in memory."""
+MAX_STREAM_MESSAGES = 20_000
+"""Each takes memory of its own, however small it is. That of an audio stream may be one for each 20 ms."""
+MAX_ERROR_CHARS = 300
+_MAX_METADATA_BYTES = 1024 * 1024
+"""A longer text of an error is lost; with gRPC's own limit of 8 KiB that would be the traceback of a module."""
+_TOO_LARGE = re.compile(r"Received message larger than max \((\d+) vs\. (\d+)\)")
+
+
+class Widening(Protocol):
+    """How much all messages of a stream may have together, see `answer_memory.Room`."""
+
+    size_bytes: int
+
+    def widen(self, needed_bytes: int) -> None:
+        """Makes `size_bytes` at least `needed_bytes`, or raises ResourceCallError."""
 
 
 class UnaryClient(Protocol):
     """Calls gRPC methods, with one answer or a stream of them."""
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         """Returns the serialized answer of `method` ("/package.Service/Method").
 
-        Raises ResourceCallError. When cancelled, the call is cancelled and its answer is lost.
+        Raises ResourceCallError; AnswerTooLargeError if the answer has more than `most_bytes`, which it then never
+        takes in memory. When cancelled, the call is cancelled and its answer is lost.
         """
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
         """Returns all answers of a method that answers with a stream, when the stream has ended.
 
-        Raises ResourceCallError, also when they have more than `MAX_ANSWER_BYTES` together. When cancelled, the
-        call is cancelled and its answers are lost.
+        Raises ResourceCallError, also when they are more than `MAX_STREAM_MESSAGES`, or together too large for
+        `room`; AnswerTooLargeError if one alone is larger than the room at the beginning. When cancelled, the call
+        is cancelled and its answers are lost.
         """
 
     async def close(self) -> None:
@@ -40,66 +57,96 @@ class UnaryClient(Protocol):
 
 
 class GrpcioClient:
-    """Calls over the socket of viam-server: a path, or host:port if it uses TCP."""
+    """Calls over the socket of viam-server: a path, or host:port if it uses TCP.
+
+    gRPC refuses large messages by connection. So there is one for each limit that is asked for, which are few.
+    """
 
     def __init__(self, address: str) -> None:
-        target = f"unix:{address}" if os.path.isabs(address) else address
-        self._channel = grpc.aio.insecure_channel(
-            target,
-            options=[
-                ("grpc.max_receive_message_length", MAX_ANSWER_BYTES),
-                ("grpc.enable_http_proxy", 0),
-                ("grpc.enable_retries", 0),
-                ("grpc.max_reconnect_backoff_ms", 1000),
-            ],
-        )
-        self._methods: dict[str, grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
-        self._streams: dict[str, grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {}
+        self._target = f"unix:{address}" if os.path.isabs(address) else address
+        self._channels: dict[int, grpc.aio.Channel] = {}
+        self._methods: dict[tuple[str, int], grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
+        self._streams: dict[tuple[str, int], grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {}
 
-    async def call(self, method: str, request: bytes, timeout_s: float) -> bytes:
-        callable_ = self._methods.get(method)
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
+        callable_ = self._methods.get((method, most_bytes))
         if callable_ is None:
-            callable_ = self._methods[method] = self._channel.unary_unary(method)
+            callable_ = self._methods[method, most_bytes] = self._channel(most_bytes).unary_unary(method)
         try:
             return await callable_(request, timeout=timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error) from error
+            raise _translate(error, most_bytes) from error
 
-    async def stream(self, method: str, request: bytes, timeout_s: float) -> list[bytes]:
-        callable_ = self._streams.get(method)
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+        most_bytes = room.size_bytes
+        callable_ = self._streams.get((method, most_bytes))
         if callable_ is None:
-            callable_ = self._streams[method] = self._channel.unary_stream(method)
-        answers: list[bytes] = []
-        size_bytes = 0
+            callable_ = self._streams[method, most_bytes] = self._channel(most_bytes).unary_stream(method)
+        answers = StreamedAnswers(method, room)
         call = callable_(request, timeout=timeout_s)
         try:
             async for answer in call:
-                size_bytes += len(answer)
-                if size_bytes > MAX_ANSWER_BYTES:
-                    raise too_large(method)
-                answers.append(answer)
+                answers.add(answer)
         except grpc.aio.AioRpcError as error:
-            raise _translate(error) from error
+            raise _translate(error, most_bytes) from error
         finally:
             call.cancel()
-        return answers
+        return answers.all
 
     async def close(self) -> None:
-        await self._channel.close()
+        for channel in self._channels.values():
+            await channel.close()
+
+    def _channel(self, most_bytes: int) -> grpc.aio.Channel:
+        channel = self._channels.get(most_bytes)
+        if channel is None:
+            options = [
+                ("grpc.max_receive_message_length", most_bytes),
+                ("grpc.max_metadata_size", _MAX_METADATA_BYTES),
+                ("grpc.absolute_max_metadata_size", _MAX_METADATA_BYTES),
+                ("grpc.enable_http_proxy", 0),
+                ("grpc.enable_retries", 0),
+                ("grpc.max_reconnect_backoff_ms", 1000),
+            ]
+            channel = self._channels[most_bytes] = grpc.aio.insecure_channel(self._target, options=options)
+        return channel
 
 
-def too_large(method: str) -> ResourceCallError:
-    """Returns the error for a stream whose answers are too large to be kept in memory."""
-    why = f"{method} answered with more than {MAX_ANSWER_BYTES >> 20} MiB"
-    return ResourceCallError(ResourceErrorKind.FAILED, why)
+class StreamedAnswers:
+    """The answers of one stream so far, within the bounds on their number and size."""
+
+    def __init__(self, method: str, room: Widening) -> None:
+        self.all: list[bytes] = []
+        self._size_bytes = 0
+        self._method = method
+        self._room = room
+
+    def add(self, answer: bytes) -> None:
+        """Takes one more. Raises ResourceCallError when it is one too many, or there is no room for it."""
+        self._size_bytes += len(answer)
+        if self._size_bytes > self._room.size_bytes:
+            self._room.widen(self._size_bytes)
+        if len(self.all) >= MAX_STREAM_MESSAGES:
+            why = f"{self._method} answered with more than {MAX_STREAM_MESSAGES} messages"
+            raise ResourceCallError(ResourceErrorKind.FAILED, why)
+        self.all.append(answer)
 
 
-def _translate(error: grpc.aio.AioRpcError) -> ResourceCallError:
+def _translate(error: grpc.aio.AioRpcError, most_bytes: int) -> ResourceCallError:
     code, details = error.code(), error.details() or ""
     if code is grpc.StatusCode.FAILED_PRECONDITION and NO_CAPTURE in details:
         kind = ResourceErrorKind.FILTERED
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         kind = ResourceErrorKind.TIMEOUT
+    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and (refused := _refused_bytes(details, most_bytes)):
+        return AnswerTooLargeError(refused)
     else:
         kind = ResourceErrorKind.FAILED
-    return ResourceCallError(kind, details or code.name)
+    return ResourceCallError(kind, shortened(details, MAX_ERROR_CHARS) or code.name)
+
+
+def _refused_bytes(details: str, most_bytes: int) -> int:
+    """Returns the size of the answer that this client refused; 0 if the error is another one."""
+    found = _TOO_LARGE.search(details)
+    size_bytes, limit_bytes = (int(found[1]), int(found[2])) if found else (0, 0)
+    return size_bytes if limit_bytes == most_bytes < size_bytes else 0

@@ -29,8 +29,8 @@ from ..errors import ResourceCallError, ResourceErrorKind
 from ..storage.ledger.counts import CollectorId
 from ..storage.writing.disk_writer import DiskWriter
 from ..storage.writing.sink import Sink
-from .answer_memory import UNKNOWN_BYTES, AnswerMemory
-from .answers import binary_readings, tabular_reading
+from .answer_memory import ExpectedSize, Room
+from .answers import Answers, Question
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import RecentDurations
@@ -132,7 +132,7 @@ class Collector:
     """Calls one method whenever `read` is called, and writes its readings to `sink`.
 
     `may_warn` says whether a failure may be logged now. `occupancy` is shared by all collectors of the resource,
-    `answer_memory` by all collectors.
+    `answers` by all collectors.
     """
 
     def __init__(
@@ -142,7 +142,7 @@ class Collector:
         sink: Sink,
         may_warn: Callable[[], bool],
         occupancy: Occupancy,
-        answer_memory: AnswerMemory,
+        answers: Answers,
     ) -> None:
         self.spec = spec
         self.readings = 0
@@ -162,14 +162,12 @@ class Collector:
         self._clock = clock
         self._sink = sink
         self._may_warn = may_warn
-        self._target = spec.target
-        self._request = spec.table.request(self._target)
+        self._question = self._asked(spec.target)
         self._warned_s: dict[str, float] = {}
         """When each failure was logged, oldest first, on the monotonic clock."""
         self._occupancy = occupancy
-        self._answer_memory = answer_memory
-        self._answer_bytes = UNKNOWN_BYTES if isinstance(spec.table, BinaryMethod) else 0
-        """The expected size of the next answer; 0 for tabular methods, whose answers are small."""
+        self._answers = answers
+        self._expected = ExpectedSize()
         self._calls: dict[Turn, asyncio.Task[None]] = {}
         self._turns = Turns()
         gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
@@ -196,7 +194,7 @@ class Collector:
             return is_first
         if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
             return False
-        if self._answer_bytes and not self._answer_memory.has_room_for(self._answer_bytes):
+        if not self._answers.memory.has_room_for(self._expected.size_bytes):
             return False
         now_s = self._clock.monotonic()
         self.loop_lateness.add(now_s - due_s)
@@ -207,8 +205,8 @@ class Collector:
         self.lateness.add(now_s - due_s)
         turn = self._turns.take(now_s)
         self._occupancy.take()
-        self._answer_memory.take(self._answer_bytes)
-        self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, self._answer_bytes))
+        room = Room(self._answers.memory, self._expected.size_bytes, self.spec.table.most_bytes)
+        self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, room))
 
     async def stop(self) -> None:
         """Waits for the calls in flight, for at most half a second, and cancels those that are left."""
@@ -219,12 +217,12 @@ class Collector:
             call.cancel()
         self._turns.give_up()
 
-    async def _read(self, turn: Turn, expected_bytes: int) -> None:
+    async def _read(self, turn: Turn, room: Room) -> None:
         try:
             if isinstance(self.spec.table, TabularMethod):
-                await self._read_tabular(self.spec.table, turn)
+                await self._read_tabular(self.spec.table, turn, room)
             else:
-                await self._read_binary(self.spec.table, turn)
+                await self._read_binary(self.spec.table, turn, room)
         except ResourceCallError as error:
             self._failed(error)
         except Exception as error:  # noqa: BLE001 - an unforeseen error costs this reading only
@@ -235,7 +233,9 @@ class Collector:
             self.readings += 1
             self.last_reading_s = self._clock.monotonic()
         finally:
-            self._answer_memory.give_back(expected_bytes)
+            room.end()
+            if room.needed_bytes:
+                self._expected.came(room.needed_bytes)
             self._ended(turn)
 
     def _ended(self, turn: Turn) -> None:
@@ -250,18 +250,19 @@ class Collector:
         if due_s is not None:
             self._start(now_s if self._gapless else due_s, now_s)
 
-    async def _read_tabular(self, table: TabularMethod, turn: Turn) -> None:
-        message = await tabular_reading(self.spec.client, self.spec.method, table, self._request, self._clock)
+    async def _read_tabular(self, table: TabularMethod, turn: Turn, room: Room) -> None:
+        message = await self._answers.tabular_reading(self._question, table, room)
         turn.hold(partial(self._sink.append, message), len(message))
 
-    async def _read_binary(self, table: BinaryMethod, turn: Turn) -> None:
-        client, method = self.spec.client, self.spec.method
-        found = await binary_readings(client, method, table, self._request, self._target, self._clock)
-        self._answer_bytes = found.size_bytes
+    async def _read_binary(self, table: BinaryMethod, turn: Turn, room: Room) -> None:
+        found = await self._answers.binary_readings(self._question, table, room)
         turn.hold(partial(found.put, self._sink), found.size_bytes)
         if table.gapless:
-            self._target = replace(self._target, after_ns=found.answer.end_ns)
-            self._request = table.request(self._target)
+            self._question = self._asked(replace(self._question.target, after_ns=found.answer.end_ns))
+
+    def _asked(self, target: Target) -> Question:
+        spec = self.spec
+        return Question(spec.client, spec.method, spec.table.request(target), target, self._clock)
 
     def _failed(self, error: ResourceCallError) -> None:
         if error.kind is ResourceErrorKind.FILTERED:

@@ -14,7 +14,7 @@ from weakref import WeakValueDictionary
 from ..base.clock import Clock
 from ..base.tasks import all_done, begin, supervised
 from ..storage.writing.disk_writer import Appender, DiskWriter
-from .answer_memory import AnswerMemory
+from .answers import Answers
 from .bottleneck import Load, Shortfall
 from .collector import Collector, CollectorSpec, Occupancy, Tee
 from .methods import BinaryMethod
@@ -76,7 +76,8 @@ class Capture:
         self._scheduler = Scheduler(clock)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
-        self._answer_memory = AnswerMemory()
+        self.answers = Answers()
+        """What calls share; `capture_once` shares it too."""
         self._occupancies: WeakValueDictionary[str, Occupancy] = WeakValueDictionary()
         self._watch = Watch(clock, self._running.values, self._may_warn, cpu)
         self._watching: asyncio.Task[None] | None = None
@@ -142,7 +143,7 @@ class Capture:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         sink = self._tee(spec.collector_id, appender)
         occupancy = self._occupancies.setdefault(spec.full_name, Occupancy())
-        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self._answer_memory)
+        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self.answers)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.method.name, spec.method.frequency_hz)

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from ..base.clock import Clock
 from ..storage.capture_files.capture_file import CaptureFile
 from ..storage.writing.sink import Sink
-from .answers import binary_readings, tabular_reading
+from .answer_memory import SMALL_BYTES, Room
+from .answers import Answers, Question
 from .collector import CollectorSpec, Tee
 from .methods import TabularMethod
 
@@ -26,7 +27,7 @@ class Captured:
     paths: tuple[str, ...]
 
 
-async def capture_once(spec: CollectorSpec, clock: Clock, tee: Tee) -> Captured:
+async def capture_once(spec: CollectorSpec, clock: Clock, tee: Tee, answers: Answers) -> Captured:
     """Calls the resource and returns when its answer is on the disk.
 
     A reading that the disk refuses is counted as dropped, like any other, and is missing in the result. Raises
@@ -36,19 +37,23 @@ async def capture_once(spec: CollectorSpec, clock: Clock, tee: Tee) -> Captured:
     appender = spec.writer.open(spec.metadata(), spec.max_file_bytes, keep_files=MAX_FILES)
     readings = 0
     try:
-        readings = await _read(spec, clock, tee(spec.collector_id, appender))
+        readings = await _read(spec, clock, tee(spec.collector_id, appender), answers)
     finally:
         await spec.writer.release([appender])
     files: list[CaptureFile] = [file for file in appender.finished if file.final_path]
     return Captured(min(readings, sum(file.readings for file in files)), tuple(f.final_path for f in files))
 
 
-async def _read(spec: CollectorSpec, clock: Clock, sink: Sink) -> int:
-    client, method, table, target = spec.client, spec.method, spec.table, spec.target
-    request = table.request(target)
-    if isinstance(table, TabularMethod):
-        sink.append(await tabular_reading(client, method, table, request, clock))
-        return 1
-    found = await binary_readings(client, method, table, request, target, clock)
-    found.put(sink)
-    return len(found.answer.binaries)
+async def _read(spec: CollectorSpec, clock: Clock, sink: Sink, answers: Answers) -> int:
+    table, target = spec.table, spec.target
+    question = Question(spec.client, spec.method, table.request(target), target, clock)
+    room = Room(answers.memory, SMALL_BYTES, table.most_bytes)
+    try:
+        if isinstance(table, TabularMethod):
+            sink.append(await answers.tabular_reading(question, table, room))
+            return 1
+        found = await answers.binary_readings(question, table, room)
+        found.put(sink)
+        return len(found.answer.binaries)
+    finally:
+        room.end()

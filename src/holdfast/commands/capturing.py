@@ -29,7 +29,7 @@ async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]
     spec, engine = manager.spec_of(found, wanted.tags, manager.resources, known.config), manager.engine
     if spec is None or engine is None:
         raise CommandError("viam-server gave no way to call resources")
-    captured = await capture_once(spec, manager.clock, engine.mongo.tee)
+    captured = await capture_once(spec, manager.clock, engine.mongo.tee, engine.capture.answers)
     if not captured.paths:
         error = spec.writer.last_error or "it gave no reason"
         raise CommandError(f"{shown(resource)} answered, but the reading was not written to disk: {error}")

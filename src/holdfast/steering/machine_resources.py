@@ -23,6 +23,7 @@ from ..errors import ResourceCallError
 
 LOOK_AGAIN_S = 5.0
 _RESOURCE_NAMES = "/viam.robot.v1.RobotService/ResourceNames"
+_MOST_BYTES = 1024 * 1024
 _TIMEOUT_S = 5.0
 
 Apis = Mapping[str, frozenset[str]]
@@ -116,7 +117,9 @@ class MachineResources:
 async def _listed_by(client: UnaryClient) -> dict[str, frozenset[str]]:
     """Returns the APIs that can be captured, by short name; none when the machine can't be asked."""
     try:
-        answer = await client.call(_RESOURCE_NAMES, ResourceNamesRequest().SerializeToString(), _TIMEOUT_S)
+        answer = await client.call(
+            _RESOURCE_NAMES, ResourceNamesRequest().SerializeToString(), _TIMEOUT_S, _MOST_BYTES
+        )
         names = ResourceNamesResponse.FromString(answer).resources
     except (ResourceCallError, DecodeError):
         return {}

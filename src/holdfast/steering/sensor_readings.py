@@ -9,6 +9,7 @@ from google.protobuf.message import DecodeError
 from viam.proto.common import GetReadingsRequest, GetReadingsResponse
 
 from ..base.protobuf_values import plain
+from ..capture.answer_memory import SMALL_BYTES
 from ..capture.client import UnaryClient
 from ..capture.methods import sensor
 from ..errors import ResourceCallError, ResourceErrorKind
@@ -25,7 +26,7 @@ async def sensor_readings(client: UnaryClient, name: str) -> dict[str, Any]:
     Raises ResourceCallError when it gives none within `TIMEOUT_S`, or an answer that can't be decoded.
     """
     request = GetReadingsRequest(name=name).SerializeToString()
-    answer = await client.call(sensor.METHODS["Readings"].rpc, request, TIMEOUT_S)
+    answer = await client.call(sensor.METHODS["Readings"].rpc, request, TIMEOUT_S, SMALL_BYTES)
     try:
         return plain(GetReadingsResponse.FromString(answer).readings)
     except DecodeError as error:

@@ -18,16 +18,18 @@ from ...base.mime_types import MPEG, UNKNOWN, WAV
 from . import fields
 from .common import of_component
 from .method import (
+    MAX_PAYLOADS,
     Binary,
     BinaryAnswer,
     BinaryMethod,
     Method,
     Params,
     Target,
-    decoded,
+    decoded_part,
     from_data_management,
     unusable,
 )
+from .steps import Steps
 
 API = "rdk:component:audio_in"
 SERVICE = "viam.component.audioin.v1.AudioInService"
@@ -48,13 +50,13 @@ class _Chunk:
     end_ns: int
 
     @classmethod
-    def read(cls, answer: bytes) -> _Chunk:
+    def read(cls, answer: bytes, steps: Steps) -> _Chunk:
         data, info, end_ns = memoryview(b""), None, 0
-        for number, value in fields.each_field(fields.last(memoryview(answer), _AUDIO)):
+        for number, value in fields.each_field(fields.last(memoryview(answer), _AUDIO, steps), steps):
             if number == _AUDIO_DATA and isinstance(value, memoryview):
                 data = value
             elif number == _AUDIO_INFO and isinstance(value, memoryview):
-                info = decoded(AudioInfo, bytes(value))
+                info = decoded_part(AudioInfo, value, steps)
             elif number == _END_TIMESTAMP and isinstance(value, int):
                 end_ns = value if value < 1 << 63 else 0  # a negative time counts as none
         if info is None:
@@ -78,7 +80,7 @@ def _request(target: Target) -> bytes:
     ).SerializeToString()
 
 
-def _audio(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+def _audio(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
     """Returns a file for each run of chunks that have the same format.
 
     An empty chunk of another format ends a run too.
@@ -86,7 +88,7 @@ def _audio(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
     codec, end_ns = _codec(target.params), target.after_ns
     runs: list[list[_Chunk]] = []
     for answer in answers:
-        chunk = _Chunk.read(answer)
+        chunk = _Chunk.read(answer, steps)
         end_ns = chunk.end_ns
         if runs and not runs[-1][0].data:
             runs[-1] = [chunk]
@@ -94,6 +96,8 @@ def _audio(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
             runs[-1].append(chunk)
         else:
             runs.append([chunk])
+        if len(runs) > MAX_PAYLOADS:
+            raise unusable(f"the audio changed its format more than {MAX_PAYLOADS} times")
     return BinaryAnswer(tuple(_file(run, codec) for run in runs if run[0].data), end_ns=end_ns)
 
 

@@ -11,8 +11,8 @@ from viam.proto.component.board import (
     ReadAnalogReaderResponse,
 )
 
-from .common import of_component
-from .method import Method, Params, TabularMethod, Target, fields_of, from_data_management, required_text
+from .common import decoded_row, of_component
+from .method import Method, Params, Target, from_data_management, required_text
 
 API = "rdk:component:board"
 SERVICE = "viam.component.board.v1.BoardService"
@@ -40,10 +40,8 @@ def _needs_pin(params: Params) -> str:
 
 METHODS: Mapping[str, Method] = {
     # reader_name → {"value", "min_range", "max_range", "step_size"}
-    "Analogs": TabularMethod(
-        f"/{SERVICE}/ReadAnalogReader", _analog, fields_of(ReadAnalogReaderResponse), _needs_reader
-    ),
+    "Analogs": decoded_row(f"/{SERVICE}/ReadAnalogReader", _analog, ReadAnalogReaderResponse, _needs_reader),
     # pin_name → {"high": bool}
-    "Gpios": TabularMethod(f"/{SERVICE}/GetGPIO", _gpio, fields_of(GetGPIOResponse), _needs_pin),
+    "Gpios": decoded_row(f"/{SERVICE}/GetGPIO", _gpio, GetGPIOResponse, _needs_pin),
     **of_component(SERVICE),
 }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from viam.proto.app.data import Annotations, Classification
@@ -10,9 +10,11 @@ from viam.proto.common import ResponseMetadata
 from viam.proto.component.camera import GetImagesRequest, GetPointCloudRequest
 
 from ...base.mime_types import JPEG, PCD, PNG, extension_of
+from ...base.words import shown
 from . import fields
 from .common import of_component
 from .method import (
+    MAX_PAYLOADS,
     Binary,
     BinaryAnswer,
     BinaryMethod,
@@ -20,10 +22,11 @@ from .method import (
     Params,
     Target,
     by_name,
-    decoded,
+    decoded_part,
     from_data_management,
     unusable,
 )
+from .steps import Steps
 
 API = "rdk:component:camera"
 SERVICE = "viam.component.camera.v1.CameraService"
@@ -44,28 +47,31 @@ class Image:
     annotations: bytes
 
     @classmethod
-    def read(cls, message: memoryview) -> Image:
+    def read(cls, message: memoryview, steps: Steps) -> Image:
         """Reads a serialized `viam.component.camera.v1.Image`."""
+        found = dict(fields.each_slice(message, steps))
+        nothing = memoryview(b"")
         return cls(
-            source=fields.last_text(message, _SOURCE_NAME),
-            mime_type=fields.last_text(message, _MIME_TYPE),
-            data=fields.last(message, _IMAGE),
-            annotations=bytes(fields.last(message, _ANNOTATIONS)),
+            source=fields.text(found.get(_SOURCE_NAME, nothing)),
+            mime_type=fields.text(found.get(_MIME_TYPE, nothing)),
+            data=found.get(_IMAGE, nothing),
+            annotations=bytes(found.get(_ANNOTATIONS, nothing)),
         )
 
 
-def _images(answer: memoryview) -> Iterator[Image]:
-    for number, value in fields.each_field(answer):
-        if number == _IMAGES and isinstance(value, memoryview):
-            yield Image.read(value)
+def _images(answer: memoryview, steps: Steps) -> list[Image]:
+    found = [value for number, value in fields.each_slice(answer, steps) if number == _IMAGES]
+    if len(found) > MAX_PAYLOADS:
+        raise unusable(f"the camera returned {len(found)} images; at most {MAX_PAYLOADS} of one answer are taken")
+    return [Image.read(value, steps) for value in found]
 
 
-def _captured_ns(answer: memoryview) -> int:
+def _captured_ns(answer: memoryview, steps: Steps) -> int:
     """Returns when the camera says that it took the images, in ns; 0 if it gives no time or an invalid one.
 
     A time before 1970 is invalid.
     """
-    metadata = decoded(ResponseMetadata, bytes(fields.last(answer, _RESPONSE_METADATA)))
+    metadata = decoded_part(ResponseMetadata, fields.last(answer, _RESPONSE_METADATA, steps), steps)
     try:
         return max(0, metadata.captured_at.ToNanoseconds())
     except ValueError:
@@ -81,13 +87,13 @@ def _images_request(target: Target) -> bytes:
     ).SerializeToString()
 
 
-def _all_images(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+def _all_images(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
     binaries = (
         Binary((image.data,), image.mime_type, image.annotations + _classified(image.source))
-        for image in _images(answer)
+        for image in _images(answer, steps)
     )
-    return BinaryAnswer(tuple(binaries), _captured_ns(answer))
+    return BinaryAnswer(tuple(binaries), _captured_ns(answer, steps))
 
 
 def _classified(label: str) -> bytes:
@@ -95,26 +101,27 @@ def _classified(label: str) -> bytes:
     return Annotations(classifications=[Classification(label=label)]).SerializeToString()
 
 
-def _one_image(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+def _one_image(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
-    images = list(_images(answer))
+    images = _images(answer, steps)
     if not images:
         raise unusable("the camera returned no images")
     wanted = target.params.get("mime_type", JPEG)
     image = next((image for image in images if image.mime_type == wanted), images[0])
-    return BinaryAnswer((Binary((image.data,), image.mime_type, image.annotations),), _captured_ns(answer))
+    return BinaryAnswer((Binary((image.data,), image.mime_type, image.annotations),), _captured_ns(answer, steps))
 
 
 def _cloud_request(target: Target) -> bytes:
     return GetPointCloudRequest(name=target.name, mime_type=PCD, extra=from_data_management()).SerializeToString()
 
 
-def _cloud(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+def _cloud(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
-    mime_type = fields.last_text(answer, _PCD_MIME_TYPE)
+    found = dict(fields.each_slice(answer, steps))
+    mime_type = fields.text(found.get(_PCD_MIME_TYPE, memoryview(b"")))
     if mime_type != PCD:
-        raise unusable(f"the camera returned a point cloud of the unknown type {mime_type!r}")
-    return BinaryAnswer((Binary((fields.last(answer, _POINT_CLOUD),), PCD),))
+        raise unusable(f"the camera returned a point cloud of the unknown type {shown(mime_type)}")
+    return BinaryAnswer((Binary((found.get(_POINT_CLOUD, memoryview(b"")),), PCD),))
 
 
 def _filter_problem(params: Params) -> str:

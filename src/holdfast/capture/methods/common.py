@@ -12,16 +12,20 @@ from viam.proto.robot import GetPoseRequest, GetPoseResponse
 from ...storage.capture_files.frames import varint
 from . import fields
 from .method import (
+    MAX_DECODED_BYTES,
     Method,
     Params,
+    Problem,
     TabularMethod,
     Target,
     by_name,
     decoded,
     fields_of,
     from_data_management,
+    no_problem,
     struct_of,
 )
+from .steps import FEW_STEPS, Steps
 
 _RESULT = 1
 """The number of the field DoCommandResponse.result."""
@@ -29,7 +33,14 @@ _RESULT = 1
 
 def row(service: str, rpc: str, request_type: Callable[..., Message], answer_type: type[Message]) -> TabularMethod:
     """Returns the usual row: the request has the resource's name, and the answer is stored field by field."""
-    return TabularMethod(f"/{service}/{rpc}", by_name(request_type), fields_of(answer_type))
+    return decoded_row(f"/{service}/{rpc}", by_name(request_type), answer_type)
+
+
+def decoded_row(
+    rpc: str, request: Callable[[Target], bytes], answer_type: type[Message], problem: Problem = no_problem
+) -> TabularMethod:
+    """Returns a row whose answer is decoded and stored field by field."""
+    return TabularMethod(rpc, request, fields_of(answer_type), problem, MAX_DECODED_BYTES)
 
 
 def of_component(service: str) -> Mapping[str, Method]:
@@ -53,7 +64,7 @@ def _command_output(answer: bytes) -> bytes:
 
     The result is not decoded, because it may be nested deeper than protobuf allows.
     """
-    result = fields.last(memoryview(answer), _RESULT)
+    result = fields.last(memoryview(answer), _RESULT, Steps(FEW_STEPS))
     value = b"\x2a" + varint(len(result)) + result
     entry = b"\x0a\x10docommand_output\x12" + varint(len(value)) + value
     return b"\x0a" + varint(len(entry)) + entry
@@ -80,5 +91,7 @@ def _pose_payload(answer: bytes) -> bytes:
     return payload.SerializeToString()
 
 
-WORLD_POSE = TabularMethod("/viam.robot.v1.RobotService/GetPose", _pose_request, _pose_payload)
+WORLD_POSE = TabularMethod(
+    "/viam.robot.v1.RobotService/GetPose", _pose_request, _pose_payload, most_bytes=MAX_DECODED_BYTES
+)
 """The row for GetWorldPose; the frame system answers → {"pose": {"x", "y", "z", "o_x", "o_y", "o_z", "theta"}}."""

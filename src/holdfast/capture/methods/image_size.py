@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 
 from .method import unusable
+from .steps import Steps
 
 _PNG, _JPEG, _QOI, _RGBA, _DEPTH = b"\x89PNG\r\n\x1a\n", b"\xff\xd8", b"qoif", b"RGBA", b"DEPTHMAP"
 _JPEG_FRAMES = (0xC0, 0xC1, 0xC2)
@@ -12,13 +13,14 @@ _JPEG_ALONE = (0x01, *range(0xD0, 0xD9))
 """The markers without a length after them."""
 
 
-def image_size(image: memoryview) -> tuple[int, int]:
-    """Returns width and height in pixels. Raises ResourceCallError if they can't be read."""
+def image_size(image: memoryview, steps: Steps) -> tuple[int, int]:
+    """Returns width and height in pixels. Raises ResourceCallError if they can't be read; each
+    marker of a JPEG is a step."""
     start = bytes(image[:24])
     size = (0, 0)
     try:
         if start.startswith(_JPEG):
-            size = _jpeg(image)
+            size = _jpeg(image, steps)
         elif start.startswith(_PNG):
             size = struct.unpack_from(">II", start, 16)
         elif start.startswith((_QOI, _RGBA)):
@@ -32,9 +34,10 @@ def image_size(image: memoryview) -> tuple[int, int]:
     return size
 
 
-def _jpeg(image: memoryview) -> tuple[int, int]:
+def _jpeg(image: memoryview, steps: Steps) -> tuple[int, int]:
     offset = len(_JPEG)
     while image[offset] == 0xFF:
+        steps.take()
         marker = image[offset + 1]
         if marker in _JPEG_FRAMES:
             height, width = struct.unpack_from(">HH", image, offset + 5)

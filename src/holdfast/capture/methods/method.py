@@ -17,10 +17,23 @@ from google.protobuf.struct_pb2 import Struct, Value
 
 from ...base.filesystem import Buffer
 from ...errors import ResourceCallError, ResourceErrorKind
+from .steps import Steps
+
+MAX_DECODED_BYTES = 16 * 1024
+"""The most that is decoded at once. It takes protobuf up to a millisecond, in which no other thread runs Python."""
+MAX_TABULAR_BYTES = 16 * 1024 * 1024
+"""The most that a tabular answer may have. A document of MongoDB has no more, and Viam's cloud takes 4 MB."""
+MAX_BINARY_BYTES = 40 * 1024 * 1024
+"""More than the 32 MiB that viam-server accepts from a module, less than the disk writer keeps in memory."""
+
+MAX_PAYLOADS = 100
+"""The most payloads that one answer may have, since each becomes a file."""
 
 Answer = TypeVar("Answer", bound=Message)
 Params = Mapping[str, Any]
 """The `additional_params` of a configured method."""
+Problem = Callable[[Params], str]
+"""Returns what is wrong with the parameters and how to fix it; empty if nothing is."""
 
 
 @dataclass(frozen=True)
@@ -34,7 +47,8 @@ class Target:
     """Where the previous answer ended (`BinaryAnswer.end_ns`), for streams that continue from there."""
 
 
-def _nothing(params: Params) -> str:
+def no_problem(params: Params) -> str:
+    """Finds nothing wrong with any parameters."""
     return ""
 
 
@@ -48,8 +62,9 @@ class TabularMethod:
     """Returns the serialized request."""
     payload: Callable[[bytes], bytes]
     """Returns the serialized `Struct` to store, from the serialized answer."""
-    problem: Callable[[Params], str] = _nothing
-    """Returns what is wrong with the parameters and how to fix it; empty if nothing is."""
+    problem: Problem = no_problem
+    most_bytes: int = MAX_TABULAR_BYTES
+    """A larger answer is an error."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +75,10 @@ class Binary:
     mime_type: str
     annotations: bytes = b""
     """A serialized `Annotations`."""
+
+    @property
+    def size_bytes(self) -> int:
+        return sum(map(len, self.parts))
 
 
 @dataclass(frozen=True)
@@ -83,15 +102,20 @@ class BinaryMethod:
 
     rpc: str
     request: Callable[[Target], bytes]
-    answer: Callable[[Target, Sequence[bytes]], BinaryAnswer]
-    """Returns the payloads, from the serialized answer, or from all answers if `streamed`."""
+    answer: Callable[[Target, Sequence[bytes], Steps], BinaryAnswer]
+    """Returns the payloads, from the serialized answer, or from all answers if `streamed`.
+
+    It may run on any thread, and again for the same answer. Raises TooManyStepsError, see `steps`.
+    """
     extension: Callable[[Params], str] = _no_extension
     """Returns the file extension for the header, like RDK's getFileExt."""
-    problem: Callable[[Params], str] = _nothing
+    problem: Problem = no_problem
     streamed: bool = False
     """Whether the RPC answers with a stream of messages."""
     gapless: bool = False
     """Whether a call lasts as long as its interval, and the next one continues at once where it ended."""
+    most_bytes: int = MAX_BINARY_BYTES
+    """A larger answer, or all messages of a stream together if they are larger, is an error."""
 
 
 Method = TabularMethod | BinaryMethod
@@ -131,12 +155,21 @@ def fields_of(answer_type: type[Message]) -> Callable[[bytes], bytes]:
     return payload
 
 
-def decoded(answer_type: type[Answer], answer: bytes) -> Answer:
-    """Returns the decoded answer. Raises ResourceCallError if it is not a message of that type."""
+def decoded(answer_type: type[Answer], answer: bytes | memoryview) -> Answer:
+    """Returns the decoded answer. Raises ResourceCallError if it is not a message of that type, or too large."""
+    if len(answer) > MAX_DECODED_BYTES:
+        name = answer_type.DESCRIPTOR.name
+        raise unusable(f"a {name} in the answer has {len(answer)} bytes; at most {MAX_DECODED_BYTES} are decoded")
     try:
-        return answer_type.FromString(answer)
+        return answer_type.FromString(bytes(answer))
     except DecodeError as error:
         raise unusable(f"the answer can't be read as a {answer_type.DESCRIPTOR.name}") from error
+
+
+def decoded_part(answer_type: type[Answer], part: memoryview, steps: Steps) -> Answer:
+    """Returns a decoded part of an answer. Raises what `decoded` and `Steps` raise."""
+    steps.take_bytes(len(part))
+    return decoded(answer_type, part)
 
 
 def struct_of(message: Message) -> Struct:

@@ -8,8 +8,9 @@ from viam.proto.service.slam import GetPointCloudMapRequest, GetPositionRequest,
 
 from ...base.mime_types import PCD
 from . import fields
-from .common import do_command
-from .method import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, Target, fields_of
+from .common import decoded_row, do_command
+from .method import Binary, BinaryAnswer, BinaryMethod, Method, Target
+from .steps import Steps
 
 API = "rdk:service:slam"
 SERVICE = "viam.service.slam.v1.SLAMService"
@@ -25,14 +26,14 @@ def _map_request(target: Target) -> bytes:
     return GetPointCloudMapRequest(name=target.name, return_edited_map=False).SerializeToString()
 
 
-def _map(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
-    chunks = tuple(fields.last(memoryview(answer), _CHUNK) for answer in answers)
+def _map(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
+    chunks = tuple(fields.last(memoryview(answer), _CHUNK, steps) for answer in answers)
     return BinaryAnswer((Binary(chunks, PCD),))
 
 
 METHODS: Mapping[str, Method] = {
     # {"pose": {"x", "y", "z", "o_x", "o_y", "o_z", "theta"}}
-    "Position": TabularMethod(f"/{SERVICE}/GetPosition", _position, fields_of(GetPositionResponse)),
+    "Position": decoded_row(f"/{SERVICE}/GetPosition", _position, GetPositionResponse),
     # the chunks of the stream, joined
     "PointCloudMap": BinaryMethod(f"/{SERVICE}/GetPointCloudMap", _map_request, _map, streamed=True),
     "DoCommand": do_command(SERVICE),

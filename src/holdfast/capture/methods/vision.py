@@ -19,14 +19,17 @@ from .method import (
     Method,
     Params,
     Target,
-    decoded,
+    decoded_part,
     from_data_management,
     required_text,
     unusable,
 )
+from .steps import Steps
 
 API = "rdk:service:vision"
 SERVICE = "viam.service.vision.v1.VisionService"
+MAX_SEEN = 10_000
+"""The most boxes and classifications of one image."""
 _IMAGE, _DETECTIONS, _CLASSIFICATIONS = 1, 2, 3
 
 
@@ -41,31 +44,33 @@ def _request(target: Target) -> bytes:
     ).SerializeToString()
 
 
-def _capture(target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+def _capture(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
-    image = Image.read(fields.last(answer, _IMAGE))
+    image = Image.read(fields.last(answer, _IMAGE, steps), steps)
     if not image.data:
         raise unusable("the vision service returned no image")
-    annotations = _annotations(answer, image.data, _min_confidence(target.params))
+    annotations = _annotations(answer, image.data, _min_confidence(target.params), steps)
     return BinaryAnswer((Binary((image.data,), image.mime_type, annotations.SerializeToString()),))
 
 
-def _annotations(answer: memoryview, image: memoryview, min_confidence: float) -> Annotations:
+def _annotations(answer: memoryview, image: memoryview, min_confidence: float, steps: Steps) -> Annotations:
     """Returns what was seen with at least `min_confidence`.
 
     Boxes are given as fractions of the image's width and height. Raises ResourceCallError if there are boxes and
-    the image's size can't be read.
+    the image's size can't be read, or if there is more than `MAX_SEEN`.
     """
     found = Annotations()
     size: tuple[int, int] | None = None
-    for number, value in fields.each_field(answer):
-        if number == _DETECTIONS and isinstance(value, memoryview):
-            seen = decoded(Detection, bytes(value))
+    for count, (number, value) in enumerate(fields.each_slice(answer, steps)):
+        if count > MAX_SEEN:
+            raise unusable(f"the vision service saw more than {MAX_SEEN} things on the image")
+        if number == _DETECTIONS:
+            seen = decoded_part(Detection, value, steps)
             if seen.confidence >= min_confidence:
-                size = size or image_size(image)
+                size = size or image_size(image, steps)
                 found.bboxes.append(_box(seen, *size))
-        elif number == _CLASSIFICATIONS and isinstance(value, memoryview):
-            label = decoded(Classification, bytes(value))
+        elif number == _CLASSIFICATIONS:
+            label = decoded_part(Classification, value, steps)
             if label.confidence >= min_confidence:
                 found.classifications.append(Label(label=label.class_name, confidence=label.confidence))
     return found

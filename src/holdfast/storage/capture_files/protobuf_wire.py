@@ -9,9 +9,9 @@ from .frames import read_varint
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
     """Yields number and value of the fields of `message`, in order: of varints as integers, of length-delimited
-    fields as slices of `message`. Skips fields of other types.
+    fields as slices of `message`, and of numbers with a fixed size as None.
 
     Raises ValueError where it is not a protobuf message.
     """
@@ -30,6 +30,7 @@ def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview]]:
                     yield number, message[start:offset]
             elif kind in (_FIXED64, _FIXED32):
                 offset += 8 if kind == _FIXED64 else 4
+                yield number, None
             else:
                 raise ValueError(f"unknown wire type {kind}")
     except IndexError as error:
