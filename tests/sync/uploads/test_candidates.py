@@ -7,11 +7,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from holdfast.sync.uploads.open_file import OpenFile
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import CommandError, StorageError
 from holdfast.sync.uploads.candidates import Candidate, Candidates
-from holdfast.sync.uploads.open_file import OpenFile
 
 
 @pytest.fixture

@@ -33,12 +33,12 @@ from ...storage.store import Store, store_of
 from ..cloud.link import Link
 from ..cloud.verdicts import Verdict, verdict
 from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
+from ..delivery.open_file import OpenFile
 from ..delivery.sender import Sender
 from ..delivery.settlement import Settlement, Settlements
 from ..found import Found, Outcome
 from .candidates import Candidate
 from .kept import keep, path_for, remove_unfinished
-from .open_file import OpenFile
 
 AT_ONCE = 4
 _MAX_ID_CHARS = 200

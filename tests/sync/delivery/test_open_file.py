@@ -7,7 +7,7 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
-from holdfast.sync.uploads.open_file import OpenFile
+from holdfast.sync.delivery.open_file import OpenFile
 
 
 def test_an_open_file_knows_whether_it_changed_and_whether_it_has_its_name(tmp_path: Path) -> None:
