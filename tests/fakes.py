@@ -11,6 +11,7 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import Buffer, Entry, FileSystem
 from holdfast.capture.client import StreamedAnswers, Widening
 from holdfast.errors import AnswerTooLargeError, ResourceCallError, StorageError
@@ -163,17 +164,17 @@ class FaultyFileSystem(FileSystem):
         super().close(descriptor, path)  # the kernel frees the descriptor even when close fails
         self._check("close", path)
 
-    def rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
         self._check("rename", source)
-        super().rename(source, target)
+        super().rename(source, target, identity)
 
-    def move(self, source: str, target: str) -> None:
+    def move(self, source: str, target: str, identity: Identity | None = None) -> None:
         self._check("move", source)
-        super().move(source, target)
+        super().move(source, target, identity)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, identity: Identity | None = None) -> None:
         self._check("remove", path)
-        super().remove(path)
+        super().remove(path, identity)
 
     def stat(self, path: str) -> os.stat_result:
         self._check("stat", path)
@@ -183,6 +184,10 @@ class FaultyFileSystem(FileSystem):
         self._check("read", path)
         return super().read(path)
 
+    def read_own(self, path: str) -> bytes:
+        self._check("read", path)
+        return super().read_own(path)
+
     def replace(self, path: str, data: bytes) -> None:
         self._check("replace", path)
         super().replace(path, data)
@@ -191,17 +196,17 @@ class FaultyFileSystem(FileSystem):
         self._check("open_to_append", path)
         return super().open_to_append(path)
 
-    def open(self, path: str) -> int:
+    def open(self, path: str, identity: Identity | None = None) -> int:
         self._check("open", path)
-        return super().open(path)
+        return super().open(path, identity)
 
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
         self._check("read_at", path)
         return super().read_at(descriptor, path, offset, size_bytes)
 
-    def list_folder(self, path: str) -> Iterator[Entry]:
+    def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
         self._check("list_folder", path)
-        yield from super().list_folder(path)
+        yield from super().list_folder(path, with_status=with_status and "stat" not in self._faults)
 
     def _check(self, operation: str, path: str) -> None:
         self.calls.append((operation, path))

@@ -14,6 +14,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import Buffer, FileSystem
 
 Choose = Callable[[int], int]
@@ -60,17 +61,17 @@ class ForgetfulFileSystem(FileSystem):
             if not self._off:
                 super().truncate(path, size_bytes)
 
-    def rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
         with self._lock:
             if not self._off:
                 self._hold(target)
-                super().rename(source, target)
+                super().rename(source, target, identity)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, identity: Identity | None = None) -> None:
         with self._lock:
             if not self._off:
                 self._hold(path)
-                super().remove(path)
+                super().remove(path, identity)
 
     def replace(self, path: str, data: bytes) -> None:
         """The content is safe, since it is synced before the rename; the name is the old or the new file's."""

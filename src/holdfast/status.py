@@ -44,7 +44,12 @@ def status(manager: Manager) -> dict[str, Any]:
         "config_problems": [
             *(config.problems if config else ()),
             *(r.problem for r in manager.resolutions if r.problem),
-            *(store.place_problem for store in (engine.stores.all if engine else ()) if store.place_problem),
+            *(
+                problem
+                for store in (engine.stores.all if engine else ())
+                for problem in (store.place_problem, store.access_problem)
+                if problem
+            ),
             *(engine.uplink.rounds.additional.problems if engine else ()),
             *(engine.uplink.link.problems if engine else ()),
         ],

@@ -176,8 +176,8 @@ def test_a_file_that_is_still_mapped_for_writing_counts_as_open(tmp_path: Path) 
     with path.open("r+b") as file:
         mapped = mmap.mmap(file.fileno(), 0)
     with mapped:
-        assert locks.is_open_for_writing(str(path))
-    assert not locks.is_open_for_writing(str(path))
+        assert FileSystem().is_open_for_writing(str(path))
+    assert not FileSystem().is_open_for_writing(str(path))
 
 
 @needs_root
@@ -188,10 +188,10 @@ def test_the_file_of_another_user_counts_as_closed_where_that_can_not_be_told() 
         for each in (Path(folder), path):
             each.chmod(0o755)
         with path.open("ab"):
-            assert locks.is_open_for_writing(str(path))
+            assert FileSystem().is_open_for_writing(str(path))
             os.seteuid(NOBODY)
             try:
-                assert not locks.is_open_for_writing(str(path))
+                assert not FileSystem().is_open_for_writing(str(path))
             finally:
                 os.seteuid(0)
 
@@ -201,26 +201,26 @@ def test_where_the_server_decides_on_leases_a_refused_one_says_nothing(
 ) -> None:
     path = tmp_path / "log"
     with path.open("ab"):
-        assert locks.is_open_for_writing(str(path))
+        assert FileSystem().is_open_for_writing(str(path))
         monkeypatch.setattr(locks, "file_system_of", lambda device: b"nfs4")
-        assert not locks.is_open_for_writing(str(path))
+        assert not FileSystem().is_open_for_writing(str(path))
 
 
 _LOOKS_WHILE_ANOTHER_OPENS = """
-import fcntl, subprocess, sys
+import fcntl, os, subprocess, sys
 from holdfast.base import locks
 
 path, take = sys.argv[1], fcntl.fcntl
 
 def and_then_another_opens(descriptor, command, argument):
     take(descriptor, command, argument)
-    if command == fcntl.F_SETLEASE:
+    if (command, argument) == (fcntl.F_SETLEASE, fcntl.F_RDLCK):
         opens = "import os, sys; os.open(sys.argv[1], os.O_WRONLY | os.O_NONBLOCK)"
         refused = subprocess.run([sys.executable, "-c", opens, path], stderr=subprocess.PIPE)
         assert b"BlockingIOError" in refused.stderr
 
 fcntl.fcntl = and_then_another_opens
-assert not locks.is_open_for_writing(path)
+assert not locks.is_open_for_writing(os.open(path, os.O_RDONLY))
 """
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import os
 import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -13,6 +12,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import UploadMetadata
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.errors import CommandError, NotConnectedError, NotReadyError
 from tests.steered import Steered, steered
 from tests.waiting import eventually
@@ -56,13 +56,13 @@ async def test_a_file_is_uploaded_with_tags_and_datasets_and_told(
 
 async def test_the_event_loop_waits_for_no_upload_root(world: Steered, monkeypatch: pytest.MonkeyPatch) -> None:
     looking: set[threading.Thread] = set()
-    real = os.path.realpath
+    real = FileSystem.real_path
 
-    def realpath(path: str) -> str:
+    def real_path(files: FileSystem, path: str) -> str:
         looking.add(threading.current_thread())
-        return real(path)
+        return real(files, path)
 
-    monkeypatch.setattr("holdfast.sync.uploads.candidates.os.path.realpath", realpath)
+    monkeypatch.setattr(FileSystem, "real_path", real_path)
     (world.folder / "logs" / "a.log").write_text("1")
     await world.command("upload", path=str(world.folder / "logs"))
     assert looking and threading.main_thread() not in looking

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.base import tasks
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import FileSystem
 from holdfast.steering import settings_file, user_settings
 from holdfast.steering.settings_file import Setting
@@ -130,9 +131,9 @@ async def test_settings_stay_where_the_folder_is_changed_and_changed_back_at_onc
     await user.settings.set(Setting("lidar"), persist=True)
     remove, written = user.files.remove, threading.Event()
 
-    def late(path: str) -> None:
+    def late(path: str, identity: Identity | None = None) -> None:
         written.wait(0.5)
-        remove(path)
+        remove(path, identity)
 
     user.files.remove = late  # type: ignore[method-assign]
     user.settings.place(str(user.folder / "two"))

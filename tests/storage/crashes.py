@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import Buffer, FileSystem
 from holdfast.errors import StorageError
 from holdfast.storage.ledger.ledger import Ledger
@@ -58,17 +59,17 @@ class Mortal(FileSystem):
         self._step()
         super().truncate(path, size_bytes)
 
-    def rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
         self._step()
-        super().rename(source, target)
+        super().rename(source, target, identity)
 
     def replace(self, path: str, data: bytes) -> None:
         self._step()
         super().replace(path, data)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, identity: Identity | None = None) -> None:
         self._step()
-        super().remove(path)
+        super().remove(path, identity)
 
     def sync(self, folder: str) -> None:
         self._step()

@@ -17,6 +17,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from holdfast.base.at import Identity
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Buffer
 from holdfast.storage.layout import capture_file_stem
@@ -83,13 +84,13 @@ class MortalFileSystem(FaultyFileSystem):
         if self._lives():
             super().truncate(path, size_bytes)
 
-    def rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
         if self._lives():
-            super().rename(source, target)
+            super().rename(source, target, identity)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, identity: Identity | None = None) -> None:
         if self._lives():
-            super().remove(path)
+            super().remove(path, identity)
 
     def replace(self, path: str, data: bytes) -> None:
         if not self.dead:

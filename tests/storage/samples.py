@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, SensorMetadata
 from viam.proto.common import GetReadingsResponse
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError
 from holdfast.storage.capture_files import frames
@@ -138,11 +139,11 @@ class InMemory(FileSystem):
     def __init__(self, data: bytes) -> None:
         self._data = data
 
-    def open(self, path: str) -> int:
+    def open(self, path: str, identity: Identity | None = None) -> int:
         return 0
 
-    def size(self, descriptor: int, path: str) -> int:
-        return len(self._data)
+    def status(self, descriptor: int, path: str) -> os.stat_result:
+        return os.stat_result((0o100600, 1, 1, 1, 0, 0, len(self._data), 0, 0, 0))
 
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
         return self._data[offset : offset + size_bytes]

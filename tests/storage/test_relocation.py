@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.base import checked_line
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import FileSystem
 from holdfast.config import FormerFolder
 from holdfast.errors import StorageError
@@ -141,10 +142,10 @@ def test_what_the_cloud_has_is_known_also_where_a_ledger_is_already(places: Plac
 class OtherDisk(FileSystem):
     """A disk to which nothing can be renamed."""
 
-    def rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
         if os.path.dirname(source) != os.path.dirname(target):
             raise StorageError("rename", source, OSError(errno.EXDEV, os.strerror(errno.EXDEV)))
-        super().rename(source, target)
+        super().rename(source, target, identity)
 
 
 def test_to_another_disk_nothing_is_moved_and_the_journal_still_knows_the_files(places: Places) -> None:
@@ -175,13 +176,13 @@ class Mortal(FileSystem):
         if self.left < 0:
             raise Killed
 
-    def rename(self, source: str, target: str) -> None:
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
         self._change()
-        super().rename(source, target)
+        super().rename(source, target, identity)
 
-    def remove(self, path: str) -> None:
+    def remove(self, path: str, identity: Identity | None = None) -> None:
         self._change()
-        super().remove(path)
+        super().remove(path, identity)
 
     def remove_folder(self, path: str) -> None:
         self._change()

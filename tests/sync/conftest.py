@@ -17,6 +17,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData, U
 
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
+from holdfast.base.at import Identity
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.capture_files.frames import FrameEncoder
@@ -234,11 +235,11 @@ def failing_removal() -> Iterator[type[FileSystem]]:
     class CannotDelete(FileSystem):
         broken = True
 
-        def remove(self, path: str) -> None:
+        def remove(self, path: str, identity: Identity | None = None) -> None:
             if self.broken:
                 from holdfast.errors import StorageError
 
                 raise StorageError("delete", path, PermissionError(1, "Operation not permitted"))
-            super().remove(path)
+            super().remove(path, identity)
 
     yield CannotDelete

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from holdfast.base.filesystem import FileSystem, place_of
+from holdfast.base.filesystem import FileSystem
 from holdfast.config import Protected
 from holdfast.sync.path_check import CheckedPath, PathKind, check_path
 
@@ -142,6 +142,6 @@ def test_a_link_to_a_file_keeps_its_own_name_and_a_folder_is_where_it_really_is(
     (tmp_path / "real/a.log").touch()
     (tmp_path / "folder").symlink_to("real")
     (tmp_path / "folder/b.log").symlink_to("a.log")
-    assert place_of(str(tmp_path / "folder")) == str(tmp_path / "real")
-    assert place_of(str(tmp_path / "folder/b.log")) == str(tmp_path / "real/b.log")
-    assert place_of(str(tmp_path / "folder/gone")) == str(tmp_path / "real/gone")
+    assert FileSystem().place_of(str(tmp_path / "folder")) == str(tmp_path / "real")
+    assert FileSystem().place_of(str(tmp_path / "folder/b.log")) == str(tmp_path / "real/b.log")
+    assert FileSystem().place_of(str(tmp_path / "folder/gone")) == str(tmp_path / "real/gone")

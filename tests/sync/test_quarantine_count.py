@@ -21,9 +21,9 @@ class CountingDisk(FileSystem):
 
     listed = 0
 
-    def list_folder(self, path: str) -> Iterator[Entry]:
+    def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
         self.listed += path.endswith("failed")
-        return super().list_folder(path)
+        return super().list_folder(path, with_status=with_status)
 
 
 @pytest.fixture
@@ -71,10 +71,10 @@ async def test_counting_takes_a_small_share_of_the_time(store: Store) -> None:
     clock = FakeClock()
 
     class SlowDisk(CountingDisk):
-        def list_folder(self, path: str) -> Iterator[Entry]:
+        def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
             if path.endswith("failed"):
                 clock._now_ns += 10_000_000_000
-            return super().list_folder(path)
+            return super().list_folder(path, with_status=with_status)
 
     disk = SlowDisk()
     fail(store, "1.bin", 1)

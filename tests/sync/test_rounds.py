@@ -30,8 +30,8 @@ from .conftest import API, World, found_at, make_world, waited, write_old_file
 class Unlisted(FileSystem):
     """A disk on which the folder of `lidar` seems empty, as if it were not listed."""
 
-    def list_folder(self, path: str) -> Iterator[Entry]:
-        return iter(()) if os.path.basename(path) == "lidar" else super().list_folder(path)
+    def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
+        return iter(()) if os.path.basename(path) == "lidar" else super().list_folder(path, with_status=with_status)
 
 
 async def test_a_file_that_we_have_just_completed_is_sent_though_its_folder_is_not_listed(tmp_path: Path) -> None:
@@ -111,8 +111,8 @@ async def test_a_round_does_not_wait_for_a_survey_that_takes_long(
     go_on = threading.Event()
 
     class Slow(FileSystem):
-        def list_folder(self, path: str) -> Iterator[Entry]:
-            for number, entry in enumerate(super().list_folder(path)):
+        def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
+            for number, entry in enumerate(super().list_folder(path, with_status=with_status)):
                 if os.path.basename(path) == "lidar" and number == 9:
                     go_on.wait(20)
                 yield entry

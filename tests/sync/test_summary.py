@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.filesystem import FileSystem
 from holdfast.sync.cloud.bandwidth import Meter
 from holdfast.sync.found import Outcome
 from holdfast.sync.summary import OFTEN_S, SELDOM_S, Summary
@@ -19,7 +20,7 @@ class Rig:
         self.clock = FakeClock()
         self.backlog = Backlog()
         self.paths = paths
-        self.summary = Summary(self.clock, lambda: self.paths, self.backlog, Meter())
+        self.summary = Summary(FileSystem(), self.clock, lambda: self.paths, self.backlog, Meter())
 
     def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
         self.summary.note_attempt(path, outcome, 1, 1024)

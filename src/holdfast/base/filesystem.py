@@ -1,7 +1,11 @@
 """The seam to the disk: everything that the program does to files goes through `FileSystem`.
 
 - Every method raises StorageError in place of OSError.
-- The files and folders that it makes are private to the user (0600, 0700).
+- The files and folders that it makes are private to the user (0600, 0700), and new: nothing is written through a
+  link or over a file that another user put there.
+- Symbolic links are followed by the rule of `openat` alone, and none at the end of a path whose file is made,
+  changed, renamed or deleted.
+- Only regular files are opened, so none blocks like a pipe, or has effects like a device.
 - Every method may block: callers on the event loop use a thread.
 
 Tests subclass it to make a disk fail.
@@ -14,14 +18,14 @@ import errno
 import os
 import shutil
 import stat as status_bits
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from enum import Enum
-from types import TracebackType
 from typing import NamedTuple
 
 from ..errors import StorageError
-from . import locks
+from . import locks, openat
+from .at import FILE_MODE, At, Identity, Translated, replaced
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Linux's function that syncs one file system, which Python does not offer; None on other systems."""
@@ -29,10 +33,13 @@ _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 Buffer = bytes | memoryview
 
 _BLOCK_BYTES = 4096
-FILE_MODE = 0o600
 NEW_EXTENSION = ".new.prog"
 """Ends the name of a file that is about to replace another. A crash may leave such a file."""
 FOLDER_MODE = 0o700
+
+
+_NOT_OURS = frozenset({errno.EACCES, errno.EINVAL, errno.ELOOP, errno.ENXIO})
+"""What `At.open_own` answers for what another may have put there."""
 
 
 class EntryKind(Enum):
@@ -61,6 +68,8 @@ class Entry(NamedTuple):
     path: str
     name: str
     kind: EntryKind
+    status: os.stat_result | None = None
+    """What `FileSystem.stat` returns for it, if `list_folder` was asked for that and knows it."""
 
 
 def is_in(path: str, folder: str) -> bool:
@@ -68,62 +77,57 @@ def is_in(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def place_of(path: str) -> str:
-    """Returns `path` as a walk finds it: a folder where it really is, and anything else, such as a link to a file,
-    under its own name in the folder that it really is in. Blocks on the disk."""
-    real = os.path.realpath(path)
-    if os.path.isdir(real):
-        return real
-    folder, name = os.path.split(path)
-    return os.path.join(os.path.realpath(folder), name)
-
-
-class _Translated:
-    """A context that turns OSError into StorageError. It is a class, since that takes a third of the time of a
-    generator-based context, and each file passes about ten of these."""
-
-    __slots__ = ("_action", "_path")
-
-    def __init__(self, action: str, path: str) -> None:
-        self._action = action
-        self._path = path
-
-    def __enter__(self) -> None:
-        pass
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None
-    ) -> None:
-        if isinstance(error, OSError):
-            raise StorageError(self._action, self._path, error) from error
-
-
 class FileSystem:
     """The files of the operating system. Paths are absolute strings."""
 
     def make_folder(self, path: str) -> None:
-        """Makes the folder `path` and its missing parents, all private. Existing folders are left as they are."""
-        with _Translated("make folder", path):
+        """Makes the folder `path` and its missing parents, all private. Existing folders are left as they are.
+
+        Raises StorageError if another user may have put what is there.
+        """
+        with Translated("make folder", path):
             missing = []
             folder = path
-            while not os.path.isdir(folder):
+            while not self.exists(folder):
                 missing.append(folder)
                 folder = os.path.dirname(folder)
-            for folder in reversed(missing):
-                with suppress(FileExistsError):  # another process was quicker
-                    os.mkdir(folder, FOLDER_MODE)
-            if not os.path.isdir(path):
-                raise NotADirectoryError(errno.ENOTDIR, "there is a file of that name")
+        for folder in reversed(missing):
+            with At("make folder", folder) as at, suppress(FileExistsError):  # another process was quicker
+                os.mkdir(at.name, FOLDER_MODE, dir_fd=at.folder)
+        with At("use folder", path) as at:
+            os.close(openat.open_own_folder(at.folder, at.name, path))
+
+    def make_private_folder(self, path: str) -> None:
+        """Makes the folder `path` as `make_folder` does. One that is there is made private if it is this user's.
+
+        Raises StorageError if it is another user's, or no folder.
+        """
+        self.make_folder(path)
+        with At("use folder", path) as at:
+            descriptor = os.open(
+                at.name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=at.folder
+            )
+            try:
+                status = os.fstat(descriptor)
+                if status.st_uid != os.geteuid():
+                    raise PermissionError(
+                        errno.EACCES,
+                        f"it belongs to the user with the id {status.st_uid}, and what is in it may be forged; "
+                        f"remove it, or give it to the user with the id {os.geteuid()} if you trust it",
+                    )
+                if status_bits.S_IMODE(status.st_mode) != FOLDER_MODE:
+                    os.fchmod(descriptor, FOLDER_MODE)
+            finally:
+                os.close(descriptor)
 
     def create(self, path: str) -> int:
         """Creates a file and opens it for appending; returns its descriptor.
 
-        Raises StorageError with the reason "exists" when there is a file already, which stays untouched. While the
-        file is open, other processes see by `is_being_written` that its writer is alive.
+        Raises StorageError with the reason "exists" when there is anything of that name already, which stays
+        untouched. While the file is open, other processes see by `is_being_written` that its writer is alive.
         """
-        with _Translated("create", path):
-            flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
-            descriptor = os.open(path, flags, FILE_MODE)
+        with At("create", path) as at:
+            descriptor = at.create(os.O_WRONLY | os.O_APPEND)
             with suppress(OSError):  # a file system without locks
                 locks.try_lock(descriptor)
             return descriptor
@@ -133,8 +137,8 @@ class FileSystem:
 
         Where files can't be locked, whether one has it open for writing; see `is_open_for_writing`.
         """
-        with _Translated("read", path):
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        with At("read", path) as at:
+            descriptor = at.open()
         try:
             return not locks.try_lock(descriptor, shared=True)
         except OSError:
@@ -144,25 +148,30 @@ class FileSystem:
 
     def is_open_for_writing(self, path: str) -> bool:
         """Whether a process has `path` open for writing, as far as `locks.is_open_for_writing` can tell."""
-        with _Translated("read", path):
-            return locks.is_open_for_writing(path)
+        with At("read", path) as at:
+            descriptor = at.open()
+            try:
+                return locks.is_open_for_writing(descriptor)
+            finally:
+                os.close(descriptor)
 
     def writer_of(self, path: str) -> str:
         """Returns a process that has `path` open for writing; see `locks.writer_of`."""
-        with _Translated("read", path):
-            return locks.writer_of(path)
+        real = self.real_path(path)
+        with Translated("read", path):
+            return locks.writer_of(real)
 
     def write(self, descriptor: int, path: str, data: Buffer) -> None:
         """Hands all of `data` to the operating system. When it raises, any part of it may have been written."""
         view = memoryview(data)
-        with _Translated("write", path):
+        with Translated("write", path):
             while view:
                 view = view[os.write(descriptor, view) :]
 
     def sync(self, folder: str) -> None:
         """Returns when everything written so far to the file system of `folder`, names included, is on the disk."""
-        with _Translated("sync", folder):
-            descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+        with Translated("sync", folder):
+            descriptor = openat.open_folder(folder, os.O_RDONLY)
             try:
                 if _syncfs is None:
                     os.sync()
@@ -174,55 +183,86 @@ class FileSystem:
 
     def size(self, descriptor: int, path: str) -> int:
         """Returns the size of an open file in bytes."""
-        with _Translated("read", path):
+        with Translated("read", path):
             return os.fstat(descriptor).st_size
 
     def truncate(self, path: str, size_bytes: int) -> None:
         """Cuts a file down to its first `size_bytes` bytes."""
-        with _Translated("truncate", path):
-            os.truncate(path, size_bytes)
+        with At("truncate", path) as at:
+            descriptor = openat.open_file(at.folder, at.name, path, os.O_WRONLY, follow=False)
+            try:
+                os.ftruncate(descriptor, size_bytes)
+            finally:
+                os.close(descriptor)
 
     def close(self, descriptor: int, path: str) -> None:
-        with _Translated("close", path):
+        with Translated("close", path):
             os.close(descriptor)
 
-    def rename(self, source: str, target: str) -> None:
-        """Moves a file within its file system. Replaces `target` if it exists."""
-        with _Translated("rename", source):
-            os.replace(source, target)
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
+        """Moves a file within its file system. Replaces `target` if it exists.
 
-    def move(self, source: str, target: str) -> None:
+        Raises StorageError if another file than that of `identity` has the name `source` by now.
+        """
+        with At("rename", source) as here:
+            self._rename(here, target, identity)
+
+    def move(self, source: str, target: str, identity: Identity | None = None) -> None:
         """Moves a file, also to another file system: `source` is removed only when all of `target` is on the disk.
-        Replaces `target` if it exists."""
-        try:
-            with _Translated("move", source):
-                os.rename(source, target)
-        except StorageError as error:
-            if not (isinstance(error.__cause__, OSError) and error.__cause__.errno == errno.EXDEV):
-                raise
-            self._copy(source, target)
-            self.remove(source)
 
-    def _copy(self, source: str, target: str) -> None:
-        new = target + NEW_EXTENSION
-        with _Translated("copy", source):
+        Replaces `target` if it exists. Raises StorageError as `rename` does.
+        """
+        with At("move", source) as here:
             try:
-                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
-                with open(source, "rb") as content, open(descriptor, "wb") as copy:
+                self._rename(here, target, identity)
+            except OSError as error:
+                if error.errno != errno.EXDEV:
+                    raise
+                copied = self._copy(here, target, identity)
+                here.demand(copied)
+                os.unlink(here.name, dir_fd=here.folder)
+
+    @staticmethod
+    def _rename(here: At, target: str, identity: Identity | None) -> None:
+        folder, name = os.path.split(target)
+        descriptor = openat.open_folder(folder)
+        try:
+            here.demand(identity)
+            os.rename(here.name, name, src_dir_fd=here.folder, dst_dir_fd=descriptor)
+        finally:
+            os.close(descriptor)
+
+    @staticmethod
+    def _copy(here: At, target: str, identity: Identity | None) -> Identity:
+        """Copies a file to another file system; returns which one it was."""
+        with At("copy", target + NEW_EXTENSION) as new, open(here.open(), "rb") as content:
+            status = os.fstat(content.fileno())
+            found = Identity.of(status)
+            if identity not in (None, found):
+                raise replaced()
+            try:
+                with open(new.create_anew(), "wb") as copy:
                     shutil.copyfileobj(content, copy, 1024 * 1024)
                     copy.flush()
+                    os.fchmod(copy.fileno(), status_bits.S_IMODE(status.st_mode))
+                    os.utime(copy.fileno(), ns=(status.st_atime_ns, status.st_mtime_ns))
                     os.fsync(copy.fileno())
-                shutil.copystat(source, new)
-                os.rename(new, target)
+                name = os.path.basename(target)
+                os.rename(new.name, name, src_dir_fd=new.folder, dst_dir_fd=new.folder)
             except OSError:
                 with suppress(OSError):
-                    os.unlink(new)
+                    os.unlink(new.name, dir_fd=new.folder)
                 raise
+            return found
 
     def usage(self, path: str) -> Usage:
-        """Returns how full the file system of `path` is."""
-        with _Translated("read", path):
-            found = os.statvfs(path)
+        """Returns how full the file system of the folder `path` is."""
+        with Translated("read", path):
+            descriptor = openat.open_folder(path)
+            try:
+                found = os.statvfs(descriptor)
+            finally:
+                os.close(descriptor)
         return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def device(self, path: str) -> int:
@@ -231,20 +271,31 @@ class FileSystem:
 
     def is_in_memory(self, path: str) -> bool:
         """Whether the folder `path` is on a file system that keeps its files in memory (Linux's tmpfs)."""
-        with _Translated("read", path):
-            return locks.file_system_of(os.lstat(path).st_dev) == b"tmpfs"
+        with At("read", path) as at:
+            return locks.file_system_of(at.own_status().st_dev) == b"tmpfs"
 
     def is_private(self, path: str) -> bool:
         """Whether `path` is a folder that belongs to this user and that no other user has access to."""
-        with _Translated("read", path):
-            found = os.lstat(path)
+        with At("read", path) as at:
+            found = at.own_status()
         others = found.st_mode & (status_bits.S_IRWXG | status_bits.S_IRWXO)
-        return status_bits.S_ISDIR(found.st_mode) and found.st_uid == os.getuid() and not others
+        return status_bits.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not others
 
-    def remove(self, path: str) -> None:
-        """Deletes a file."""
-        with _Translated("delete", path):
-            os.unlink(path)
+    def who_else_writes(self, path: str) -> str:
+        """Returns who, but root and this user, may make and delete files in the folder `path`, as words such as
+        "all users"; empty if nobody."""
+        with Translated("read", path):
+            descriptor = openat.open_folder(path)
+            try:
+                return openat.who_else_writes(descriptor)
+            finally:
+                os.close(descriptor)
+
+    def remove(self, path: str, identity: Identity | None = None) -> None:
+        """Deletes a file. Raises StorageError if another file than that of `identity` has the name by now."""
+        with At("delete", path) as at:
+            at.demand(identity)
+            os.unlink(at.name, dir_fd=at.folder)
 
     def remove_if_there(self, path: str) -> None:
         """Deletes a file if it exists."""
@@ -256,8 +307,8 @@ class FileSystem:
 
     def remove_folder(self, path: str) -> None:
         """Deletes an empty folder."""
-        with _Translated("delete", path):
-            os.rmdir(path)
+        with At("delete", path) as at:
+            os.rmdir(at.name, dir_fd=at.folder)
 
     def is_readable(self, path: str) -> bool:
         """Whether this user may read a file."""
@@ -265,20 +316,86 @@ class FileSystem:
 
     def exists(self, path: str) -> bool:
         """Whether there is anything at `path`, be it a broken link; False also when that can't be found out."""
-        return os.path.lexists(path)
+        try:
+            with At("read", path) as at:
+                at.own_status()
+        except StorageError:
+            return False
+        return True
+
+    def is_folder(self, path: str) -> bool:
+        """Whether `path` is a folder, or leads to one by the rule of links; False also when that can't be found
+        out."""
+        try:
+            return status_bits.S_ISDIR(self.stat(path).st_mode)
+        except StorageError:
+            return False
+
+    def is_file(self, path: str) -> bool:
+        """Whether `path` is a regular file, or leads to one by the rule of links; False also when that can't be
+        found out."""
+        try:
+            return status_bits.S_ISREG(self.stat(path).st_mode)
+        except StorageError:
+            return False
+
+    def link_target(self, path: str) -> str:
+        """Returns what stands in the symbolic link `path`; empty if it is none, or can't be read."""
+        with suppress(StorageError), At("read", path) as at:
+            if status_bits.S_ISLNK(at.own_status().st_mode):
+                return os.readlink(at.name, dir_fd=at.folder)
+        return ""
+
+    def real_path(self, path: str) -> str:
+        """Returns `path` without symbolic links. What is missing stays as it is named.
+
+        Raises StorageError for a link that is not followed.
+        """
+        missing: list[str] = []
+        head = os.path.normpath(path)
+        with Translated("follow", path):
+            while True:
+                try:
+                    return os.path.join(openat.real_path(head), *reversed(missing))
+                except (FileNotFoundError, NotADirectoryError):
+                    head, name = os.path.split(head)
+                    missing.append(name)
+
+    def place_of(self, path: str) -> str:
+        """Returns `path` as a walk finds it: a folder where it really is, and anything else, such as a link to a
+        file, under its own name in the folder that it really is in. Raises StorageError as `real_path` does."""
+        folder, name = os.path.split(os.path.normpath(path))
+        if not self.link_target(path) or self.is_folder(path):
+            return self.real_path(path)
+        return os.path.join(self.real_path(folder), name)
+
+    def places_of(self, paths: Iterable[str]) -> list[str]:
+        """Returns the places of these paths, each once and in order, but for those with a link that is not
+        followed."""
+        places: dict[str, None] = {}
+        for path in paths:
+            with suppress(StorageError):
+                places[self.place_of(path)] = None
+        return list(places)
 
     def is_writable(self, path: str) -> bool:
         """Whether this user may write to a file, or make and delete files in a folder."""
         return os.access(path, os.W_OK)
 
     def stat(self, path: str) -> os.stat_result:
-        """Returns the attributes of the file at `path`. Follows symbolic links."""
-        with _Translated("read", path):
-            return os.stat(path)
+        """Returns the attributes of the file at `path`, or of what it leads to by the rule of links."""
+        with At("read", path) as at:
+            return at.status()
 
     def read(self, path: str) -> bytes:
         """Returns the whole content of a file."""
-        with _Translated("read", path), open(path, "rb") as file:
+        with At("read", path) as at, open(at.open(), "rb") as file:
+            return file.read()
+
+    def read_own(self, path: str) -> bytes:
+        """Returns the whole content of a file that this user made. Raises StorageError for one that another may
+        have made or changed."""
+        with At("read", path) as at, open(at.open_own(os.O_RDONLY), "rb") as file:
             return file.read()
 
     def replace(self, path: str, data: bytes) -> None:
@@ -286,8 +403,8 @@ class FileSystem:
         after a power cut."""
         new = path + NEW_EXTENSION
         try:
-            with _Translated("write", path):
-                descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, FILE_MODE)
+            with At("write", new) as at:
+                descriptor = at.create_anew()
                 try:
                     self.write(descriptor, new, data)
                     os.fsync(descriptor)
@@ -300,77 +417,117 @@ class FileSystem:
 
     def remove_quietly(self, path: str) -> None:
         """Removes a file that nobody needs, if it is there and if that works."""
-        with suppress(OSError):
-            os.unlink(path)
+        with suppress(StorageError), At("delete", path) as at:
+            os.unlink(at.name, dir_fd=at.folder)
 
     def open_to_append(self, path: str) -> int:
-        """Opens an existing file for appending; returns its descriptor."""
-        with _Translated("write", path):
-            return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC)
+        """Opens an existing file of this user for appending; returns its descriptor."""
+        with At("write", path) as at:
+            return at.open_own(os.O_WRONLY | os.O_APPEND)
 
-    def open(self, path: str) -> int:
-        """Opens a file for `read_at`; returns its descriptor."""
-        with _Translated("read", path):
-            return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    def open_folder(self, path: str) -> int:
+        """Opens a folder, to lock it; returns its descriptor."""
+        with Translated("read folder", path):
+            return openat.open_folder(path, os.O_RDONLY)
+
+    def open_to_lock(self, path: str) -> int:
+        """Opens the file `path` for reading and writing, and makes it if it is missing; returns its descriptor.
+
+        One that is not this user's alone, or that others may read and so lock, is replaced by a new one.
+        """
+        with At("lock", path) as at:
+            try:
+                descriptor = at.open_own(os.O_RDWR)
+            except FileNotFoundError:
+                return at.create(os.O_RDWR)
+            except OSError as error:
+                if error.errno not in _NOT_OURS:
+                    raise
+            else:
+                if status_bits.S_IMODE(os.fstat(descriptor).st_mode) == FILE_MODE:
+                    return descriptor
+                os.close(descriptor)
+            return at.create_anew(os.O_RDWR)
+
+    def open(self, path: str, identity: Identity | None = None) -> int:
+        """Opens a file for `read_at`, or what it leads to by the rule of links; returns its descriptor.
+
+        Raises StorageError if another file than that of `identity` has the name by now.
+        """
+        with At("read", path) as at:
+            descriptor = at.open()
+            if identity is not None and Identity.of(os.fstat(descriptor)) != identity:
+                os.close(descriptor)
+                raise replaced()
+            return descriptor
+
+    def open_own(self, path: str) -> int:
+        """Opens a file that this user made for `read_at`; see `read_own`."""
+        with At("read", path) as at:
+            return at.open_own()
 
     def open_beneath(self, root: str, path: str) -> int:
         """Opens a regular file below the folder `root` for `read_at`; returns its descriptor.
 
-        Follows no symbolic link below `root`, not even one that another process puts there at this moment.
-        Raises StorageError when `path` is not below `root` or is not a regular file.
+        Follows no symbolic link at all, not even one that another process puts there at this moment. Raises
+        StorageError when `path` is not below `root` or is not a regular file.
         """
-        with _Translated("read", path):
-            *folders, name = os.path.relpath(path, root).split(os.sep)
-            if os.pardir in (*folders, name):
+        with Translated("read", path):
+            if os.path.normpath(path) != path or not is_in(path, root):
                 raise PermissionError(errno.EACCES, f"it is not below {root}")
-            here = os.open(root, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            folder, name = os.path.split(path)
+            descriptor = openat.open_without_links(folder, openat.FOLDER)
             try:
-                for folder in folders:
-                    flags = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-                    inner = os.open(folder, flags, dir_fd=here)
-                    os.close(here)
-                    here = inner
-                # without O_NONBLOCK, a pipe without a writer would block
-                flags = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-                descriptor = os.open(name, flags, dir_fd=here)
+                return openat.open_file(descriptor, name, path, follow=False)
             finally:
-                os.close(here)
-            if not status_bits.S_ISREG(os.fstat(descriptor).st_mode):
                 os.close(descriptor)
-                raise OSError(errno.EINVAL, "it is not a regular file")
-            return descriptor
 
     def status(self, descriptor: int, path: str) -> os.stat_result:
         """Returns the attributes of an open file."""
-        with _Translated("read", path):
+        with Translated("read", path):
             return os.fstat(descriptor)
 
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
         """Returns `size_bytes` bytes of an open file from `offset` on; fewer where the file ends."""
-        with _Translated("read", path):
+        with Translated("read", path):
             return os.pread(descriptor, size_bytes, offset)
 
     def shortened(self, path: str) -> StorageError:
         """Returns the error for a file that ends too early."""
         return StorageError("read", path, OSError(errno.EIO, "it has become shorter"))
 
-    def chunks(self, path: str, chunk_bytes: int) -> Iterator[bytes]:
-        """Yields the content of a file in pieces of at most `chunk_bytes`, each read when it is asked for."""
-        with _Translated("read", path), open(path, "rb", buffering=0) as file:
-            while data := file.read(chunk_bytes):
-                yield data
+    def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
+        """Yields the entries of a folder in the order of the file system.
 
-    def list_folder(self, path: str) -> Iterator[Entry]:
-        """Yields the entries of a folder in the order of the file system."""
-        with _Translated("read folder", path), os.scandir(path) as entries:
-            for entry in entries:
-                if entry.is_file(follow_symlinks=False):
-                    kind = EntryKind.FILE
-                elif entry.is_dir(follow_symlinks=False):
-                    kind = EntryKind.FOLDER
-                else:
-                    kind = EntryKind.LINK if entry.is_symlink() else EntryKind.OTHER
-                yield Entry(entry.path, entry.name, kind)
+        `with_status` gives most files their status, which is faster than to ask for each.
+        """
+        with Translated("read folder", path):
+            descriptor = openat.open_folder(path, os.O_RDONLY)
+            try:
+                with os.scandir(descriptor) as entries:
+                    for entry in entries:
+                        kind = _kind_of(entry)
+                        status = _status_of(entry) if with_status and kind is EntryKind.FILE else None
+                        yield Entry(os.path.join(path, entry.name), entry.name, kind, status)
+            finally:
+                os.close(descriptor)
+
+
+def _kind_of(entry: os.DirEntry[str]) -> EntryKind:
+    if entry.is_file(follow_symlinks=False):
+        return EntryKind.FILE
+    if entry.is_dir(follow_symlinks=False):
+        return EntryKind.FOLDER
+    return EntryKind.LINK if entry.is_symlink() else EntryKind.OTHER
+
+
+def _status_of(entry: os.DirEntry[str]) -> os.stat_result | None:
+    """Returns the status of a file; None if only `stat` can tell, or can say why not."""
+    try:
+        status = entry.stat(follow_symlinks=False)
+    except OSError:
+        return None
+    return status if status.st_nlink == 1 and status_bits.S_ISREG(status.st_mode) else None
 
 
 def occupied_bytes(size_bytes: int) -> int:

@@ -76,14 +76,14 @@ def try_lock_here(descriptor: int, opened: ExitStack) -> bool:
     return True
 
 
-def is_open_for_writing(path: str) -> bool:
-    """Whether a process, this one included, has `path` open for writing, or mapped after it had.
+def is_open_for_writing(descriptor: int) -> bool:
+    """Whether a process, this one included, has a file open for writing, or mapped after it had. `descriptor` is of
+    an open of the file for reading that nobody else uses.
 
     False also when that can't be told: on network file systems, and for a file of another user unless this process
     may take leases on all (CAP_LEASE). A writer that opens the file in the middle of this waits for its end, which
     takes microseconds.
     """
-    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     try:
         # such a writer makes the kernel send a signal, SIGIO by default, which would end the process
         fcntl.fcntl(descriptor, fcntl.F_SETSIG, signal.SIGURG)
@@ -92,8 +92,7 @@ def is_open_for_writing(path: str) -> bool:
         return file_system_of(os.fstat(descriptor).st_dev) not in _OWN_LEASES
     except OSError:
         return False
-    finally:
-        os.close(descriptor)
+    fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
     return False
 
 
@@ -102,11 +101,10 @@ def writer_of(path: str) -> str:
 
     Empty if none is seen: what other users and containers have open may be hidden, and so is what is only mapped.
     """
-    real = os.path.realpath(path)
     for process in filter(str.isdecimal, os.listdir("/proc")):
         folder = os.path.join("/proc", process)
         with suppress(OSError):  # it has ended, or is of another user
-            if any(_is_writer(folder, descriptor, real) for descriptor in os.listdir(os.path.join(folder, "fd"))):
+            if any(_is_writer(folder, descriptor, path) for descriptor in os.listdir(os.path.join(folder, "fd"))):
                 return f"{_read(folder, 'comm').strip()} ({process})"
     return ""
 

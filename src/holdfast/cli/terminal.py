@@ -8,7 +8,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from ..base.filesystem import FileSystem
+from ..base.at import Translated
 from ..base.words import escaped, json_escaped
 from ..errors import FileError
 
@@ -25,7 +25,8 @@ def read_input(file: str) -> bytes:
     Raises StorageError, which names the file, and StreamError. Blocks until stdin ends.
     """
     if file != STDIN:
-        return FileSystem().read(file)
+        with Translated("read", file), open(file, "rb") as content:  # a pipe is welcome, as from <(...) in a shell
+            return content.read()
     if sys.stdin is None:
         raise StreamError("stdin is closed: name a file")
     if sys.stdin.isatty():

@@ -248,7 +248,8 @@ class Spool:
         return record + records.encode_reading(origin, number, reading.time_ns, reading.message, self._life)
 
     def _begin(self, time_ns: int) -> Segment:
-        self._files.make_folder(self.folder)
+        self._files.make_private_folder(os.path.dirname(self.folder))
+        self._files.make_private_folder(self.folder)
         if self._place is None:
             places = (place_of(entry.name) for entry in self._files.list_folder(self.folder))
             self._place = max((place for place in places if place is not None), default=0)

@@ -155,7 +155,7 @@ class SpoolReader:
         """
         try:
             size_bytes = self._files.stat(path).st_size
-            descriptor = self._files.open(path)
+            descriptor = self._files.open_own(path)
             try:
                 data = self._files.read_at(descriptor, path, 0, _HEADER_WINDOW_BYTES)
             finally:
@@ -183,7 +183,7 @@ class SpoolReader:
         """Returns the number of the last reading in a file that was open when its life ended."""
         reader, offset, last = RecordReader(segment.header.life), segment.read_bytes, segment.header.first - 1
         try:
-            descriptor = self._files.open(segment.path)
+            descriptor = self._files.open_own(segment.path)
             try:
                 while offset < segment.end_bytes:
                     readings, used = reader.read(self._window(descriptor, segment, offset, _WINDOW_BYTES), _ALL)
@@ -200,7 +200,7 @@ class SpoolReader:
     def _read(self, segment: Segment, most_readings: int, most_bytes: int) -> Batch:
         if self._open is not segment:
             self._close_file()
-            self._descriptor = self._files.open(segment.path)
+            self._descriptor = self._files.open_own(segment.path)
             self._open, self._records = segment, RecordReader(segment.header.life)
             self._pass_over(segment)
         data = self._window(self._descriptor, segment, segment.read_bytes, most_bytes)
@@ -285,7 +285,7 @@ class SpoolReader:
     def _read_acknowledged(self) -> tuple[int, str, int, int]:
         """Returns the place and life of the file that was read last, and how far it is done (bytes, number)."""
         with suppress(StorageError):
-            for line in reversed(self._files.read(self._acknowledged_path).splitlines()):
+            for line in reversed(self._files.read_own(self._acknowledged_path).splitlines()):
                 fields = (checked_line.decode(line) or b"").split()
                 if len(fields) == 4:
                     return int(fields[0]), fields[1].decode(), int(fields[2]), int(fields[3])

@@ -61,7 +61,7 @@ def read(files: FileSystem, capture_dir: str) -> list[Setting]:
     try:
         if files.stat(path).st_size > _MAX_BYTES:
             raise ValueError("it is too large")
-        document = json.loads(files.read(path))
+        document = json.loads(files.read_own(path))
         version, rows = document["version"], document["settings"]
         if not isinstance(version, int) or not isinstance(rows, list):
             raise ValueError("it is no object with a version and settings")
@@ -84,7 +84,7 @@ def write(files: FileSystem, capture_dir: str, settings: Iterable[Setting]) -> N
     path = layout.state_path(capture_dir, "control")
     read(files, capture_dir)  # raises for a newer file, and renames a damaged one
     document = {"version": VERSION, "settings": [vars(setting) for setting in settings]}
-    files.make_folder(os.path.dirname(path))
+    files.make_private_folder(os.path.dirname(path))
     files.replace(path, json.dumps(document, indent=1).encode())
 
 

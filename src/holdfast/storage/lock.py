@@ -12,18 +12,16 @@ Blocks on the disk. Not thread-safe.
 
 from __future__ import annotations
 
-import errno
 import os
 from contextlib import ExitStack, suppress
 
 from ..base import locks
-from ..base.filesystem import FILE_MODE, FOLDER_MODE, FileSystem
+from ..base.filesystem import FileSystem
 from ..errors import StorageError
 from . import layout
 
 MAX_FAILURES = 10
 """How often the disk may fail before the lock is taken without the file system's part in it."""
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT})
 
 
 class FolderLock:
@@ -47,12 +45,9 @@ class FolderLock:
         """
         if self._held is not None:
             return True
-        self._files.make_folder(self._folder)
+        self._files.make_folder(self._files.real_path(self._folder))
         with ExitStack() as opened:
-            try:
-                is_free = self._try_lock_machine(opened) and self._try_lock_file(opened)
-            except OSError as error:
-                raise StorageError("lock", self._path, error) from error
+            is_free = self._try_lock_machine(opened) and self._try_lock_file(opened)
             if is_free:
                 self._held = opened.pop_all()
         return is_free
@@ -60,7 +55,7 @@ class FolderLock:
     def owner(self) -> str:
         """Returns the process id of the last owner, from the file; "unknown" if that can't be read."""
         try:
-            return self._files.read(self._path).decode("ascii", "replace").strip() or "unknown"
+            return self._files.read_own(self._path).decode("ascii", "replace").strip() or "unknown"
         except StorageError:
             return "unknown"
 
@@ -72,7 +67,7 @@ class FolderLock:
 
     def _try_lock_machine(self, opened: ExitStack) -> bool:
         """Locks the folder, which is there also on a disk that has no room for a file."""
-        folder = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        folder = self._files.open_folder(self._folder)
         opened.callback(os.close, folder)
         self._without_machine = ""
         try:
@@ -84,13 +79,12 @@ class FolderLock:
     def _try_lock_file(self, opened: ExitStack) -> bool:
         self.problem = ""
         try:
-            with suppress(FileExistsError):
-                os.mkdir(os.path.dirname(self._path), FOLDER_MODE)
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, FILE_MODE)
-        except OSError as error:
-            if error.errno not in _NO_ROOM:
+            self._files.make_private_folder(os.path.dirname(self._path))
+            descriptor = self._files.open_to_lock(self._path)
+        except StorageError as error:
+            if error.reason != "no_space":
                 raise
-            self._do_without(f"has no room for a lock ({error.strerror})")  # sync is what frees it
+            self._do_without(f"has no room for a lock ({error})")  # sync is what frees it
             return True
         opened.callback(os.close, descriptor)
         try:
@@ -99,7 +93,7 @@ class FolderLock:
         except OSError as error:
             self._failures += 1
             if self._failures < MAX_FAILURES and not locks.has_no_locks(error):
-                raise
+                raise StorageError("lock", self._path, error) from error
             self._do_without(f"has no locks ({error.strerror})")
         with suppress(OSError):
             os.ftruncate(descriptor, 0)

@@ -36,7 +36,7 @@ def move_out(files: FileSystem, found: FormerFolder) -> str:
     """
     if not _was_used(files, found):
         return ""
-    former, now = _places(found)
+    former, now = _places(files, found)
     try:
         why = _move_capture_folder(files, former, now) if found.is_capture_folder else _move(files, former, now)
     except FileError as error:
@@ -55,19 +55,19 @@ def move_out(files: FileSystem, found: FormerFolder) -> str:
 
 def is_left(files: FileSystem, found: FormerFolder) -> bool:
     """Whether an earlier version kept data in a former folder, and some of it is there. Never raises."""
-    return _was_used(files, found) and holds_data(files, _places(found)[0])
+    return _was_used(files, found) and holds_data(files, _places(files, found)[0])
 
 
-def _places(found: FormerFolder) -> tuple[str, str]:
+def _places(files: FileSystem, found: FormerFolder) -> tuple[str, str]:
     """Returns from where to where a former folder is moved; the first is free of symbolic links."""
-    former, now = os.path.realpath(found.former), found.now
+    former, now = files.real_path(found.former), found.now
     return (former, now) if found.is_capture_folder else (folder_in(former), folder_in(now))
 
 
 def _was_used(files: FileSystem, found: FormerFolder) -> bool:
     """Whether an earlier version kept data in a former folder, which is apart from the one where that belongs."""
-    former, now = _places(found)
-    real = os.path.realpath(now)
+    former, now = _places(files, found)
+    real = files.real_path(now)
     marks = (layout.STATE_FOLDER,) if found.is_capture_folder else FOLDERS
     is_ours = any(files.exists(os.path.join(former, mark)) for mark in marks)
     if not is_ours or is_in(former, real) or is_in(real, former):
@@ -118,7 +118,7 @@ def _move_all(files: FileSystem, former: str, now: str) -> bool:
         files.make_folder(os.path.dirname(now))
         files.rename(former, now)
         return True
-    if os.path.islink(former) or not (os.path.isdir(former) and os.path.isdir(now)):
+    if files.link_target(former) or not (files.is_folder(former) and files.is_folder(now)):
         return False
     stays = 0
     state_last = sorted(files.list_folder(former), key=lambda entry: entry.name == layout.STATE_FOLDER)

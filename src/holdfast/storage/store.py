@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterable, Sequence
 
+from ..base.at import Identity
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.tasks import all_done, begin, end, in_thread, supervised
@@ -61,6 +62,8 @@ class Store:
         """Why the folder is not ours, in words; empty when it is."""
         self.place_problem = ""
         """To which protected folder `capture_dir` leads, in words; empty if it leads to none."""
+        self.access_problem = ""
+        """Who else may delete and exchange what is in the folder, in words; empty if nobody, or not known yet."""
         self._protected = protected
         self._files = files
         self._clock = clock
@@ -113,14 +116,15 @@ class Store:
         """Whether `path`, which must be free of symbolic links, lies in the folder."""
         return path.startswith(self.root.rstrip(os.sep) + os.sep)
 
-    def let_go(self, path: str, size_bytes: int) -> None:
+    def let_go(self, path: str, identity: Identity, size_bytes: int) -> None:
         """Removes the file at `path`, all of which the cloud has, or moves it to the local copy.
 
-        Raises StorageError when it can't be removed. Blocks on the disk. Safe to call from any thread.
+        Raises StorageError when it can't be removed, or is not the file with this identity any more. Blocks on the
+        disk. Safe to call from any thread.
         """
         copy = self._surroundings.local_copy()
-        if copy is None or not copy.keep(path, size_bytes, self.root, self._surroundings.roots()):
-            self._files.remove(path)
+        if copy is None or not copy.keep(path, identity, size_bytes, self.root, self._surroundings.roots()):
+            self._files.remove(path, identity)
         if self.holds(path) and layout.kind_of(path) is layout.FileKind.CAPTURE:
             self.space.note_removed(size_bytes)
 
@@ -179,12 +183,21 @@ class Store:
         try:
             if await in_thread(self._lock.try_acquire):
                 await in_thread(self.ledger.attach, self.writer.completion.wrote)
-                self.root = await asyncio.to_thread(os.path.realpath, self.capture_dir)
+                self.root, self.access_problem = await asyncio.to_thread(self._look_at_root)
                 return ""
         except StorageError as error:
             return f"waiting: {error}"
         owner = await asyncio.to_thread(self._lock.owner)
         return f"waiting for process {owner}, which has the lock of {self.capture_dir}"
+
+    def _look_at_root(self) -> tuple[str, str]:
+        """Returns the folder without symbolic links, and who else may write there, as `access_problem`."""
+        root = self._files.real_path(self.capture_dir)
+        who = self._files.who_else_writes(root)
+        return root, who and (
+            f"{root} may be written by {who}, who can delete or exchange what is captured before it is sent; give "
+            "the folder to viam-server's user, and the right to write there to nobody else (chmod 700)"
+        )
 
     def _why_protected(self) -> str:
         where = self._protected.where_it_leads(self.capture_dir) if self._protected is not None else ""

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..base.bounded import Listed
-from ..base.filesystem import EntryKind, FileSystem, is_in, place_of
+from ..base.filesystem import EntryKind, FileSystem, is_in
 from ..base.words import shown
 from ..errors import CommandError, StorageError
 from ..storage import layout
@@ -95,24 +95,27 @@ def select(
     Raises CommandError, which says what can't be sent and why, and StorageError when a capture folder can't be
     listed. Blocks.
     """
-    roots = [place_of(root) for root in (*stores, *others)]
+    roots = files.places_of((*stores, *others))
     folders: list[str] = []
     single: list[str] = []
     for path in paths:
-        real = os.path.realpath(path)
-        why = _why_not(files, path, real, roots)
+        try:
+            real = files.real_path(path) if os.path.isabs(path) else path
+        except StorageError as error:
+            raise CommandError(f"paths: {error}") from error
+        why = _why_not(files, real, roots)
         if why:
             raise CommandError(f"paths: {shown(path)} {why}")
-        (folders if os.path.isdir(real) else single).append(real)
+        (folders if files.is_folder(real) else single).append(real)
     for resource in resources:
-        folders += folders_of(files, resource, roots[: len(stores)])
+        folders += folders_of(files, resource, files.places_of(stores))
     alone = [path for path in dict.fromkeys(single) if not any(is_in(path, folder) for folder in folders)]
     return Selection(tuple(folders), tuple(alone))
 
 
-def _why_not(files: FileSystem, path: str, real: str, roots: Sequence[str]) -> str:
+def _why_not(files: FileSystem, real: str, roots: Sequence[str]) -> str:
     root = next((root for root in roots if is_in(real, root)), None)
-    if not os.path.isabs(path) or root is None:
+    if root is None:
         return f"is not under a sync path; these are: {', '.join(roots)}"
     own = set(os.path.relpath(real, root).split(os.sep)) & layout.SKIPPED_FOLDERS
     if own:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
 
@@ -61,7 +60,7 @@ def check_path(files: FileSystem, path: str, protected: Protected) -> CheckedPat
     except StorageError as error:
         if error.reason != "no_such_file":
             return CheckedPath(path, PathKind.UNKNOWN, f"{error}; {_NOT_SYNCED} until that works", is_synced=False)
-        return _missing(path)
+        return _missing(files, path)
     if stat.S_ISDIR(mode):
         return CheckedPath(path, PathKind.FOLDER, *_folder(files, path))
     if stat.S_ISREG(mode):
@@ -70,9 +69,8 @@ def check_path(files: FileSystem, path: str, protected: Protected) -> CheckedPat
     return CheckedPath(path, PathKind.OTHER, f"{path} is {what}; name a folder or a file", is_synced=False)
 
 
-def _missing(path: str) -> CheckedPath:
-    with suppress(OSError):  # it is no link
-        target = os.readlink(path)
+def _missing(files: FileSystem, path: str) -> CheckedPath:
+    if target := files.link_target(path):
         problem = f"{path} is a link to {target}, which is not there; {_WAITS}"
         return CheckedPath(path, PathKind.MISSING, problem)
     if _PATTERN & set(path):

@@ -110,7 +110,7 @@ class Rounds:
         self.selector = ""
         """What the selective syncer answered last; empty without one."""
         self.backlog = Backlog()
-        self.summary = Summary(clock, self._paths, self.backlog, delivery.meter)
+        self.summary = Summary(files, clock, self._paths, self.backlog, delivery.meter)
         self.last_round_s: float | None = None
         """When the walk of the last scheduled round ended, on the monotonic clock; None before that."""
 

@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..base.clock import Clock
+from ..base.filesystem import FileSystem
 from ..base.words import duration, size
 from .cloud.bandwidth import Meter
 from .found import Outcome
@@ -45,7 +46,15 @@ class _PathTotals:
 class Summary:
     """What became of the files since the last line, by sync path. `paths` returns the sync paths."""
 
-    def __init__(self, clock: Clock, paths: Callable[[], Sequence[str]], backlog: Backlog, meter: Meter) -> None:
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        paths: Callable[[], Sequence[str]],
+        backlog: Backlog,
+        meter: Meter,
+    ) -> None:
+        self._files = files
         self._clock = clock
         self._paths = paths
         self._backlog = backlog
@@ -102,14 +111,14 @@ class Summary:
         `note_attempt`."""
         paths = self._paths()
         if paths != self._known[0]:
-            self._known = (paths, await asyncio.to_thread(_real, paths))
+            self._known = (paths, await asyncio.to_thread(_real, self._files, paths))
 
     def _path_of(self, path: str) -> str:
         """Returns the sync path in which a file lies, as the user configured it."""
         return next((name for real, name in self._known[1] if path.startswith(real)), os.path.dirname(path))
 
 
-def _real(paths: Sequence[str]) -> list[tuple[str, str]]:
+def _real(files: FileSystem, paths: Sequence[str]) -> list[tuple[str, str]]:
     """Returns each path without symbolic links and as it is configured, the deepest first."""
-    real = [(os.path.join(os.path.realpath(each), ""), each) for each in paths]
+    real = [(os.path.join(place, ""), each) for each in paths for place in files.places_of([each])]
     return sorted(real, key=lambda pair: len(pair[0]), reverse=True)

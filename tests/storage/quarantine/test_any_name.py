@@ -159,7 +159,7 @@ def test_a_delivered_file_with_a_long_name_is_copied_to_a_disk_that_takes_shorte
     copy = LocalCopy(FileSystem(), FakeClock(), CopySettings(str(root), most_bytes=2**20))
     for content in (b"first", b"second"):
         path.write_bytes(content)
-        assert copy.keep(str(path), len(content), str(capture), [str(capture)])
+        assert copy.keep(str(path), None, len(content), str(capture), [str(capture)])
     kept = [path for path in (root / "holdfast").rglob("*") if path.is_file()]
     assert sorted(path.read_bytes() for path in kept) == [b"first", b"second"]
     assert all(path.name[:9] == letter * 9 and path.suffix == ".txt" for path in kept)

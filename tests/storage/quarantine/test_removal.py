@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import NEW_EXTENSION, FileSystem
 from holdfast.errors import StorageError
 from holdfast.storage import layout
@@ -128,10 +129,10 @@ def test_a_file_that_could_not_go_back_after_it_was_rewritten_goes_back_the_next
     failed = str(folder.refuse(3, 1))
 
     class Stuck(FileSystem):
-        def rename(self, source: str, target: str) -> None:
+        def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
             if source == failed:
                 raise StorageError("rename", source, OSError(errno.EIO, "the disk failed"))
-            super().rename(source, target)
+            super().rename(source, target, identity)
 
     folder.files = Stuck()
     (stays,) = folder.remove("retry")
@@ -302,9 +303,9 @@ def test_a_collector_of_which_a_file_is_just_going_back_is_known(tmp_path: Path)
     seen: list[set[Any]] = []
 
     class Watching(FileSystem):
-        def rename(self, source: str, target: str) -> None:
+        def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
             seen.append(folder.ledger.returning_collectors())
-            super().rename(source, target)
+            super().rename(source, target, identity)
 
     folder.files = Watching()
     folder.remove("retry")

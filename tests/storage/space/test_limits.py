@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import Usage
 from holdfast.config import CopySettings, SpaceLimits, WhenFull
 from holdfast.storage import layout
@@ -49,9 +50,9 @@ class Disk(FaultyFileSystem):
         self._check("usage", path)
         return Usage(self.total_bytes, round(self.total_bytes * (1 - self.used)))
 
-    def list_folder(self, path: str) -> Any:
+    def list_folder(self, path: str, *, with_status: bool = False) -> Any:
         self.listed += 1
-        return super().list_folder(path)
+        return super().list_folder(path, with_status=with_status)
 
 
 class Folder:
@@ -354,7 +355,7 @@ def test_after_a_crash_before_the_removal_the_file_is_there_to_be_sent(folder: F
     (path,) = folder.fill(1)
     full(folder)
 
-    def crash(path: str) -> None:
+    def crash(path: str, identity: Identity | None = None) -> None:
         raise Crash
 
     folder.disk.remove = crash  # type: ignore[method-assign]
@@ -383,10 +384,10 @@ async def test_after_close_nothing_is_deleted_any_more(folder: Folder) -> None:
     entered, may_go_on = threading.Event(), threading.Event()
     remove = folder.disk.remove
 
-    def slow(path: str) -> None:
+    def slow(path: str, identity: Identity | None = None) -> None:
         entered.set()
         may_go_on.wait()
-        remove(path)
+        remove(path, identity)
 
     folder.disk.remove = slow  # type: ignore[method-assign]
     full(folder, every_nth=1)
@@ -451,7 +452,7 @@ def test_on_a_full_disk_the_local_copy_goes_before_captured_data(
     for number in range(kept):
         path = tmp_path / f"{number}.log"
         path.write_bytes(b"x")
-        assert copy.keep(str(path), 1, str(tmp_path), ())
+        assert copy.keep(str(path), None, 1, str(tmp_path), ())
     full(folder)  # by five blocks of a hundred
     folder.limits.check()
     assert len(folder.left()) == captured_left

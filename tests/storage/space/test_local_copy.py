@@ -33,7 +33,7 @@ class Place:
     def keep(self, path: Path, content: bytes = b"x") -> bool:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-        return self.copy.keep(str(path), len(content), str(self.capture), [str(self.capture)])
+        return self.copy.keep(str(path), None, len(content), str(self.capture), [str(self.capture)])
 
     def kept(self) -> list[str]:
         root = self.delivered / "holdfast"

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.at import Identity
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
@@ -47,8 +48,8 @@ class Watched(FaultyFileSystem):
         self.go_on.wait(20)
         super().sync(folder)
 
-    def rename(self, source: str, target: str) -> None:
-        super().rename(source, target)
+    def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
+        super().rename(source, target, identity)
         self.renamed.set()
 
 

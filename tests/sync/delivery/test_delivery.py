@@ -9,6 +9,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest
 
+from holdfast.base.at import Identity
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
@@ -280,10 +281,10 @@ async def test_a_file_that_is_just_settled_is_nobody_elses_before_that_has_ended
     begun, go_on = threading.Event(), threading.Event()
 
     class SlowToDelete(FileSystem):
-        def remove(self, path: str) -> None:
+        def remove(self, path: str, identity: Identity | None = None) -> None:
             begun.set()
             assert go_on.wait(10)
-            super().remove(path)
+            super().remove(path, identity)
 
     async with make_world(tmp_path, files=SlowToDelete()) as world:
         path = world.capture_file("9999-a", [1])

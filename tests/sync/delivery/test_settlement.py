@@ -12,6 +12,7 @@ from typing import cast
 
 import pytest
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.capture_files.reader import CaptureReader
 from holdfast.storage.layout import FileKind, kind_of
@@ -43,8 +44,8 @@ class Folder:
     def settlement(self, path: Path) -> Settlement:
         return self._settlements.of(cast(Store, self), found_at(path))
 
-    def let_go(self, path: str, size_bytes: int) -> None:
-        self.files.remove(path)
+    def let_go(self, path: str, identity: Identity, size_bytes: int) -> None:
+        self.files.remove(path, identity)
 
     def file(self, content: bytes, *, name: str = "rdk_component_sensor/lidar/Readings/9999-a.capture") -> Path:
         path = Path(self.root, name)
@@ -163,9 +164,9 @@ def test_wherever_the_process_dies_an_arbitrary_file_counts_once(tmp_path: Path,
 
         def settle(folder: Folder = folder, path: Path = path) -> None:
             if fate == "refused":
-                folder.settlement(path).quarantine_refused_file("no")
+                folder.settlement(path).quarantine_refused_file(Identity.of(path.stat()), "no")
             else:
-                folder.settlement(path).settle_file()
+                folder.settlement(path).settle_file(Identity.of(path.stat()))
 
         with mortal.life():
             settle()
@@ -197,7 +198,9 @@ def test_several_threads_settle_more_files_than_are_remembered() -> None:
 
     def settle(first: int) -> None:
         for number in range(first, first + 10_000):
-            settlements.of(store, Found(str(number), FileKind.ARBITRARY, 1, number, number)).settle_file()
+            settlements.of(store, Found(str(number), FileKind.ARBITRARY, 1, number, number)).settle_file(
+                Identity(0, 0)
+            )
 
     with ThreadPoolExecutor(4) as threads:
         list(threads.map(settle, range(0, 80_000, 10_000)))

@@ -7,10 +7,10 @@ import socket
 from pathlib import Path
 
 import pytest
-from holdfast.sync.uploads.open_file import OpenFile
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import CommandError, StorageError
+from holdfast.sync.delivery.open_file import OpenFile
 from holdfast.sync.uploads.candidates import Candidate, Candidates
 
 
@@ -106,13 +106,13 @@ def test_a_link_that_is_put_there_after_the_check_is_not_followed(folder: Path) 
     (root / "deep/a.txt").unlink()
     (root / "deep/a.txt").symlink_to(secret / "shadow")
     with pytest.raises(StorageError):
-        OpenFile(FileSystem(), candidate.root, candidate.path)
+        OpenFile(FileSystem(), candidate.path, candidate.root)
     (root / "deep/a.txt").unlink()
     (root / "deep").rmdir()
     (secret / "a.txt").write_text("a secret")
     (root / "deep").symlink_to(secret)
     with pytest.raises(StorageError):
-        OpenFile(FileSystem(), candidate.root, candidate.path)
+        OpenFile(FileSystem(), candidate.path, candidate.root)
 
 
 @pytest.mark.parametrize("path", ["../secret/shadow", "deep/../../secret/shadow", "."])

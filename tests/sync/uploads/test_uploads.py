@@ -13,6 +13,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import UploadMetadata
 
+from holdfast.base.at import Identity
 from holdfast.base.attachment import Attachment
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
@@ -354,10 +355,10 @@ async def test_what_waits_is_bounded_and_beyond_that_nothing_is_kept(
 
 def test_what_a_crash_left_of_the_writing_goes_and_is_never_found_by_sync(tmp_path: Path) -> None:
     class Dies(FileSystem):
-        def rename(self, source: str, target: str) -> None:
+        def rename(self, source: str, target: str, identity: Identity | None = None) -> None:
             if "uploads" in target:
                 raise KeyboardInterrupt
-            super().rename(source, target)
+            super().rename(source, target, identity)
 
     path = kept.path_for(str(tmp_path), b"image", ".png", ["a"], [])
     with pytest.raises(KeyboardInterrupt):

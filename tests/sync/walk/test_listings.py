@@ -47,9 +47,9 @@ class Disk(FileSystem):
         self.entry_s = 0.0
         self._clock = clock
 
-    def list_folder(self, path: str) -> Iterator[Entry]:
+    def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
         self.listed.append(os.path.basename(path))
-        for entry in super().list_folder(path):
+        for entry in super().list_folder(path, with_status=with_status):
             self._clock.now_s += self.entry_s
             yield entry
 

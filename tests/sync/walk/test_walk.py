@@ -99,12 +99,12 @@ def test_a_missing_root_is_passed_over_until_it_exists(tmp_path: Path) -> None:
 
 def test_an_unreadable_folder_costs_only_itself(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     class Denied(FileSystem):
-        def list_folder(self, path: str):  # type: ignore[no-untyped-def]
+        def list_folder(self, path: str, *, with_status: bool = False):  # type: ignore[no-untyped-def]
             if path.endswith("secret"):
                 from holdfast.errors import StorageError
 
                 raise StorageError("read folder", path, PermissionError(13, "Permission denied"))
-            return super().list_folder(path)
+            return super().list_folder(path, with_status=with_status)
 
     write_old_file(tmp_path / "secret/a.txt", b"x")
     write_old_file(tmp_path / "open/b.txt", b"x")

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import SensorMetadata
 
+from ...base.at import Identity
 from ...base.filesystem import FileSystem
 from ...errors import StorageError
 from .frames import CHECK_SIZE, check_field, read_varint
@@ -32,6 +33,7 @@ class LargePayload:
 
     files: FileSystem
     path: str
+    identity: Identity
     sensor_metadata: bytes
     """The serialized `SensorMetadata`."""
     message_offset: int
@@ -47,7 +49,7 @@ class LargePayload:
         Raises StorageError; if the file was damaged since it was checked, only after the last piece. A caller that
         streams the payload must therefore not end its stream before this iterator ends.
         """
-        descriptor = self.files.open(self.path)
+        descriptor = self.files.open(self.path, self.identity)
         try:
             offset, end = self.offset, self.offset + self.size_bytes
             head = self.files.read_at(descriptor, self.path, self.message_offset, offset - self.message_offset)
@@ -84,7 +86,7 @@ class LargePayload:
 
 
 def large_payload_at(
-    files: FileSystem, path: str, read: Read, offset: int, seed: int | None
+    files: FileSystem, path: str, identity: Identity, read: Read, offset: int, seed: int | None
 ) -> LargePayload | None:
     """Returns the reading whose frame begins at `offset`, not checked yet; None when the frame is not a
     `SensorMetadata` followed by a payload. `seed` is as in `LargePayload`."""
@@ -103,5 +105,5 @@ def large_payload_at(
     except (IndexError, ValueError, DecodeError):
         return None
     return LargePayload(
-        files, path, metadata, offset + message, offset + begin, length, offset + message + size, seed
+        files, path, identity, metadata, offset + message, offset + begin, length, offset + message + size, seed
     )

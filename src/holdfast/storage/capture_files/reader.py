@@ -22,6 +22,7 @@ from collections.abc import Collection, Iterator
 from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
 
+from ...base.at import Identity
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from .frames import CHECK_LAYOUT, CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
@@ -75,6 +76,11 @@ class CaptureReader:
     @property
     def size_bytes(self) -> int:
         return self._source.size_bytes
+
+    @property
+    def identity(self) -> Identity:
+        """Which file was opened, whatever has its name by now."""
+        return self._source.identity
 
     def close(self) -> None:
         self._source.close()
@@ -139,7 +145,7 @@ class CaptureReader:
         None."""
         source = self._source
         seed = self._seed if self.checked else None
-        payload = large_payload_at(source.files, source.path, source.read, offset, seed)
+        payload = large_payload_at(source.files, source.path, source.identity, source.read, offset, seed)
         if payload is None or payload.size_bytes <= payload_bytes or payload.frame_end > self.size_bytes:
             return None
         return payload if payload.is_good(source.read) else None
@@ -344,10 +350,11 @@ class _Source:
         self.files = files
         self._descriptor = files.open(path)
         try:
-            self.size_bytes = files.size(self._descriptor, path)
+            status = files.status(self._descriptor, path)
         except StorageError:
             self.close()
             raise
+        self.size_bytes, self.identity = status.st_size, Identity.of(status)
         self._small: bytes | None = None
         """The whole content of a file that fits into one window, so that it is read only once."""
 

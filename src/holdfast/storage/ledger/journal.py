@@ -54,7 +54,7 @@ class Journal:
         try:
             if self._files.stat(self.path).st_size > _MAX_READ_BYTES:
                 raise ValueError("it is too large")
-            lines = self._files.read(self.path).splitlines()
+            lines = self._files.read_own(self.path).splitlines()
             records = [record for record in map(_parse, lines) if record is not None]
             version = records[0].get("version") if records else None
             if isinstance(version, int) and version > VERSION:
@@ -97,7 +97,7 @@ class Journal:
     def _begin(self) -> None:
         self.close()
         line = _line({"version": VERSION, **self._checkpoint()})
-        self._files.make_folder(os.path.dirname(self.path))
+        self._files.make_private_folder(os.path.dirname(self.path))
         self._files.replace(self.path, line)
         self._descriptor = self._files.open_to_append(self.path)
         self._size_bytes = self._last_checkpoint_bytes = len(line)

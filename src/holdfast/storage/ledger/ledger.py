@@ -19,7 +19,6 @@ to be empty. Invariants:
 from __future__ import annotations
 
 import logging
-import os
 import threading
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -279,9 +278,9 @@ class Ledger:
 
         `before` is what `readings` returned before the walk. `folders` are those in which the walk found capture
         files, or from which some were being sent. Collectors in `waiting` are left out: their files were about to
-        appear. Blocks on the disk.
+        appear. Raises StorageError. Blocks on the disk.
         """
-        root = os.path.realpath(self._capture_dir)
+        root = self._disk.real_path(self._capture_dir)
         now = self.readings()
         for collector, then in before.items():
             gone = now[collector].gone + now[collector].returned - then.gone - then.returned
@@ -302,11 +301,11 @@ class Ledger:
     def collector_in(self, folder: str) -> CollectorId | None:
         """Returns the collector whose files lie in `folder`, or None if no file of that folder was ever counted.
 
-        Blocks on the disk: symbolic links are resolved.
+        Raises StorageError. Blocks on the disk: symbolic links are resolved.
         """
         with self._lock:
             collectors = list(self._tally.readings)
-        root, folder = os.path.realpath(self._capture_dir), os.path.realpath(folder)
+        root, folder = self._disk.real_path(self._capture_dir), self._disk.real_path(folder)
         return next((c for c in collectors if layout.collector_folder(root, *c) == folder), None)
 
     def save(self) -> None:

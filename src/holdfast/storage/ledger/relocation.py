@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-
 from ...base.filesystem import FileSystem
 from .. import layout
 from .journal import Journal, Record
@@ -24,7 +22,7 @@ def note_new_place(files: FileSystem, former: str, now: str) -> None:
     if not own:
         return
     known = KnownFiles.from_records(own)
-    known.add_places((former, os.path.realpath(former)), now, os.path.realpath(now))
+    known.add_places((former, files.real_path(former)), now, files.real_path(now))
     place, records = former, own
     if files.exists(layout.state_path(now, "ledger")):
         place, records = now, Journal(files, now, dict).read()

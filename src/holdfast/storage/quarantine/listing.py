@@ -18,7 +18,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem, is_in, place_of
+from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem, is_in
 from ...base.words import escaped
 from ...errors import DamagedFileError, StorageError
 from .. import layout, names
@@ -57,10 +57,10 @@ def quarantined_files(
 
     A folder that can't be read is logged and left out.
     """
-    kept_whole = {os.path.realpath(root) for root in capture_roots}
-    roots = dict.fromkeys((*kept_whole, *map(place_of, other_roots)))
+    kept_whole = files.places_of(capture_roots)
+    roots = dict.fromkeys((*kept_whole, *files.places_of(other_roots)))
     for root in roots:
-        if os.path.isdir(root):
+        if files.is_folder(root):
             yield from _of_folder(files, root, root, roots, whole=root in kept_whole)
         elif not any(is_in(os.path.dirname(root), other) for other in roots):
             yield from _of_file(files, root)

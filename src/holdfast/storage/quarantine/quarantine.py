@@ -15,6 +15,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict
 
+from ...base.at import Identity
 from ...base.filesystem import NEW_EXTENSION, FileSystem
 from .. import layout, names
 from ..capture_files.reader import count_checks
@@ -40,17 +41,19 @@ def quarantine(
     damaged: Sequence[tuple[int, int]] = (),
     held: QuarantinedReadings | None = None,
     torn: int = 0,
+    identity: Identity | None = None,
 ) -> str:
     """Counts `path` as quarantined, moves it into `failed/`, and writes its cause beside it. Returns the new path.
 
     `damaged` are the byte ranges [from, to) that were not delivered, if the rest was. `held` are the readings that
     were not delivered. `torn` is the number of unfinished readings at the end of the file, which count as dropped.
+    `identity` is the file that is meant; None for whatever has the name.
 
     Raises StorageError; then the file is where it was, and counts as before. Blocks on the disk.
     """
     sidecar = _sidecar(path, cause, tuple(damaged), held)
     with ledger.counting(path, sidecar.counts_as(MoveKind.QUARANTINED, path)._replace(torn=torn)):
-        return _move(files, capture_dir, path, sidecar)
+        return _move(files, capture_dir, path, sidecar, identity)
 
 
 def readings_in_unreadable(files: FileSystem, ledger: Ledger, path: str) -> QuarantinedReadings | None:
@@ -78,12 +81,14 @@ def _sidecar(
     return Sidecar(path, cause, now, damaged, held)
 
 
-def _move(files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar) -> str:
+def _move(
+    files: FileSystem, capture_dir: str, path: str, sidecar: Sidecar, identity: Identity | None = None
+) -> str:
     with NAMES_LOCK:
         wanted = layout.failed_path(path, capture_dir)
         files.make_folder(os.path.dirname(wanted))
         target = names.named_to_fit(lambda most_chars: _write_sidecar(files, wanted, sidecar, most_chars))
-        files.rename(path, target)
+        files.rename(path, target, identity)
     logger.error("%s: %s; kept as %s", path, sidecar.cause, target)
     return target
 

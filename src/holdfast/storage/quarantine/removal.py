@@ -24,6 +24,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from ...base.at import Identity
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
 from .. import layout, names
@@ -63,6 +64,8 @@ class _Removal:
     target: str
     """Where it is put back; empty if it is deleted."""
     counts: Move
+    identity: Identity
+    """Which file it was when this was planned."""
     size_bytes: int
 
 
@@ -133,25 +136,26 @@ class QuarantineRemoval:
                 self._files.make_folder(os.path.dirname(target))
                 if self._files.exists(target):
                     raise StorageError("put back", target, FileExistsError(17, "another file has its name by now"))
-                self._files.rename(failed, target)
+                self._files.rename(failed, target, removal.identity)
             else:
                 self._files.remove_if_there(layout.rewritten_path(failed))
-                self._files.remove(failed)
+                self._files.remove(failed, removal.identity)
             try:
                 self._files.remove_if_there(layout.cause_path(failed))
             except StorageError as error:
                 logger.warning("%s; its file is no longer in quarantine", error)
 
     def _plan_deletion(self, file: QuarantinedFile, kind: MoveKind) -> _Removal:
-        size_bytes = self._files.stat(file.path).st_size
+        status = self._files.stat(file.path)
+        identity, size_bytes = Identity.of(status), status.st_size
         try:
             sidecar = read_sidecar(self._files, file.path)
         except DamagedFileError as error:
             logger.warning("%s; the file is deleted all the same, and what it held stays in the counts", error)
-            return _Removal(file, "", uncounted(kind), size_bytes)
+            return _Removal(file, "", uncounted(kind), identity, size_bytes)
         if layout.kind_of(file.place) in _CAPTURED:
             sidecar = replace(sidecar, held=held_by_size(self._files, file.path, file.place, sidecar))
-        return _Removal(file, "", sidecar.counts_as(kind, file.place), size_bytes)
+        return _Removal(file, "", sidecar.counts_as(kind, file.place), identity, size_bytes)
 
     def _plan_put_back(self, file: QuarantinedFile, taken: set[str]) -> _Removal:
         """Raises _Stays, DamagedFileError or StorageError if the file has to stay. `taken` are the targets of the
@@ -168,8 +172,8 @@ class QuarantineRemoval:
         if kind in _CAPTURED:
             sidecar = replace(sidecar, held=self._drop_what_is_delivered(file.path, sidecar))
         taken.add(target)
-        counts = sidecar.counts_as(MoveKind.PUT_BACK, file.place)
-        return _Removal(file, target, counts, self._files.stat(file.path).st_size)
+        counts, status = sidecar.counts_as(MoveKind.PUT_BACK, file.place), self._files.stat(file.path)
+        return _Removal(file, target, counts, Identity.of(status), status.st_size)
 
     def _drop_what_is_delivered(self, failed: str, sidecar: Sidecar) -> QuarantinedReadings | None:
         """Rewrites a capture file so that it holds only what was not delivered. Returns what of it counts.

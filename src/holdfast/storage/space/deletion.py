@@ -83,6 +83,6 @@ class Deletion:
         with self._ledger.counting(
             file.path, Move(MoveKind.DELETED, collector_of(reader.metadata), lost, reader.checked)
         ):
-            self._files.remove(file.path)
+            self._files.remove(file.path, reader.identity)
         self._ledger.forget_file(file.path)
         return Freed(1, file.size_bytes, lost, 1)

@@ -17,6 +17,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
+from ...base.at import Identity
 from ...base.clock import Clock
 from ...base.filesystem import EntryKind, FileSystem, is_in, occupied_bytes
 from ...base.log_limit import once
@@ -63,18 +64,22 @@ class LocalCopy:
         self._tidy_at_s = 0.0
         self._root = folder_in(settings.folder)
 
-    def keep(self, path: str, size_bytes: int, capture_dir: str, roots: Iterable[str]) -> bool:
+    def keep(
+        self, path: str, identity: Identity | None, size_bytes: int, capture_dir: str, roots: Iterable[str]
+    ) -> bool:
         """Moves the delivered file at `path` into the local copy; returns False when that fails.
+
+        Nothing is moved if another file than that of `identity` has the name by now.
 
         `roots` are the folders that are synced: nothing is kept when a symbolic link makes the local copy overlap
         one of them, since the file would be sent again.
         """
         try:
-            root = os.path.realpath(self._root)
+            root = self._files.real_path(self._root)
             if any(is_in(root, other) or is_in(other, root) for other in roots):
                 raise StorageError("keep", path, OSError(0, f"{self.settings.folder} leads into a sync path"))
             names.named_to_fit(
-                lambda most_chars: self._files.move(path, self._target(path, capture_dir, most_chars))
+                lambda most_chars: self._files.move(path, self._target(path, capture_dir, most_chars), identity)
             )
         except StorageError as error:
             with self._lock:

@@ -33,6 +33,7 @@ from ..found import Found, Outcome
 from ..retries import Retries
 from .bundle import Bundle, bundle
 from .calls import CHUNK_BYTES, file_contents, file_metadata
+from .open_file import OpenFile, opened
 from .progress import Progress
 from .sender import Sender
 from .sequence_delivery import IsOpen, SequenceDelivery
@@ -189,16 +190,17 @@ class Delivery:
 
     async def _send_file(self, settlement: Settlement, wait: bool) -> Outcome:
         found = settlement.found
-        if settlement.acknowledged != WHOLE:
-            if await in_thread(settlement.is_held_open):
-                return Outcome.HELD_OPEN
-            try:
-                await self._sender.send_file(found, partial(self._file_messages, settlement), wait=wait)
-            except CloudError as error:
-                if not self._is_refused(found, error, found.folder):
-                    raise
-                return await in_thread(settlement.quarantine_refused_file, str(error))
-        outcome = await in_thread(settlement.settle_file)
+        async with opened(self._files, found.path) as file:
+            if settlement.acknowledged != WHOLE:
+                if await in_thread(settlement.is_held_open):
+                    return Outcome.HELD_OPEN
+                try:
+                    await self._sender.send_file(found, partial(self._file_messages, settlement, file), wait=wait)
+                except CloudError as error:
+                    if not self._is_refused(found, error, found.folder):
+                        raise
+                    return await in_thread(settlement.quarantine_refused_file, file.identity, str(error))
+            outcome = await in_thread(settlement.settle_file, file.identity)
         if outcome is Outcome.WAITING:
             logger.info("%s changed while it was sent; it is sent again whole", found.path)
         return outcome
@@ -211,10 +213,10 @@ class Delivery:
             logger.info("%s stays as long as %s has it open for writing", found.path, holder)
         self.retries.note_held_open(found.path, holder)
 
-    def _file_messages(self, settlement: Settlement) -> Iterator[bytes]:
+    def _file_messages(self, settlement: Settlement, file: OpenFile) -> Iterator[bytes]:
         found = settlement.found
         yield file_metadata(found, self._sender.part_id, () if settlement.is_kept_upload else self._tags)
-        for chunk in self._files.chunks(found.path, CHUNK_BYTES):
+        for chunk in file.chunks(CHUNK_BYTES):
             yield file_contents(chunk)
 
     def _is_refused(self, found: Found, error: CloudError, collector: str) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Callable
 
 from viam.proto.app.data import CreateSequenceRequest, SequenceResourceFilter
 
+from ...base.at import Identity
 from ...base.bounded import Newest
 from ...base.filesystem import FileSystem
 from ...base.tasks import in_thread
@@ -56,6 +57,7 @@ class SequenceDelivery:
         """
         if self._is_open(found.path):
             return Outcome.WAITING
+        identity = Identity.of(await asyncio.to_thread(self._files.stat, found.path))
         key = (found.path, found.modified_ns)
         if key not in self._delivered:
             try:
@@ -65,7 +67,7 @@ class SequenceDelivery:
             await self._sender.send_sequence(_request(sequence, self._sender.part_id), wait=wait)
             self.delivered += 1
             self._delivered[key] = None
-        await in_thread(self._files.remove, found.path)
+        await in_thread(self._files.remove, found.path, identity)
         self._delivered.pop(key, None)
         return Outcome.DELIVERED
 

@@ -11,6 +11,7 @@ import threading
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from ...base.at import Identity
 from ...base.bounded import Newest
 from ...base.filesystem import FileSystem, is_in
 from ...errors import StorageError
@@ -32,6 +33,8 @@ _MAX_ENDED = 10_000
 class Scanned(NamedTuple):
     """What a pass over a whole capture file has shown."""
 
+    identity: Identity
+    """Which file was read."""
     collector: CollectorId
     checked: bool
     """Whether the file is ours: its header has a check."""
@@ -46,6 +49,7 @@ class Scanned(NamedTuple):
     def of(cls, reader: CaptureReader) -> Scanned:
         """Returns what `reader` has seen, which has read the file to its end."""
         return cls(
+            reader.identity,
             collector_of(reader.metadata),
             reader.checked,
             reader.readings,
@@ -107,11 +111,12 @@ class Settlement:
             places = ", ".join(f"{start} to {end}" for start, end in bad[:_MOST_PLACES])
             cause = f"{'; '.join(causes)} at bytes {places}; the {good} readings around it are delivered"
             held = QuarantinedReadings(scanned.collector, scanned.damaged_readings + len(refused), scanned.checked)
-            quarantine(self._files, store.ledger, store.root, found.path, cause, bad, held, scanned.torn_readings)
+            torn, identity = scanned.torn_readings, scanned.identity
+            quarantine(self._files, store.ledger, store.root, found.path, cause, bad, held, torn, identity)
         else:
             what = Move(MoveKind.DELIVERED, scanned.collector, 0, scanned.checked, scanned.torn_readings)
             with store.ledger.counting(found.path, what):
-                store.let_go(found.path, found.size_bytes)
+                store.let_go(found.path, scanned.identity, found.size_bytes)
         store.ledger.forget_file(found.path)
         return Outcome.QUARANTINED if bad else Outcome.DELIVERED
 
@@ -122,10 +127,10 @@ class Settlement:
         quarantine(self._files, store.ledger, store.root, path, cause, held=held)
         return Outcome.QUARANTINED
 
-    def quarantine_refused_file(self, cause: str) -> Outcome:
+    def quarantine_refused_file(self, identity: Identity, cause: str) -> Outcome:
         """Moves an arbitrary file that the cloud will never take into quarantine."""
-        store, path = self.store, self.found.path
-        quarantine(self._files, store.ledger, store.root, path, f"refused by the cloud: {cause}")
+        store, path, cause = self.store, self.found.path, f"refused by the cloud: {cause}"
+        quarantine(self._files, store.ledger, store.root, path, cause, identity=identity)
         self._ended.add(self.found)
         return Outcome.QUARANTINED
 
@@ -133,8 +138,8 @@ class Settlement:
         """Whether a process has the file open for writing, as far as that can be told."""
         return self._files.is_open_for_writing(self.found.path)
 
-    def settle_file(self) -> Outcome:
-        """Counts and removes an arbitrary file that the cloud has.
+    def settle_file(self, identity: Identity) -> Outcome:
+        """Counts and removes an arbitrary file that the cloud has; `identity` is the one that was opened.
 
         One that has changed since it was found stays, to be sent again. So does one that a process has open for
         writing; that the cloud has it is remembered.
@@ -148,7 +153,7 @@ class Settlement:
             return Outcome.HELD_OPEN
         if self._has_changed():  # since it was found, or by a process that has closed it
             return Outcome.WAITING
-        store.let_go(found.path, found.size_bytes)
+        store.let_go(found.path, identity, found.size_bytes)
         store.ledger.forget_file(found.path)
         self._ended.add(self.found)
         return Outcome.DELIVERED

@@ -40,8 +40,8 @@ class Candidates:
 
     def __init__(self, files: FileSystem, roots: Sequence[str], sync_paths: Sequence[str]) -> None:
         self._files = files
-        self._roots = [os.path.realpath(root) for root in roots]
-        self._sync_paths = [os.path.realpath(path) for path in sync_paths]
+        self._roots = files.places_of(roots)
+        self._sync_paths = files.places_of(sync_paths)
 
     def find(self, path: str) -> Iterator[Candidate]:
         """Yields the file at `path`, or all files in that folder and in the folders inside it.
@@ -49,16 +49,22 @@ class Candidates:
         A folder that can't be read is a candidate with the error as `why`. Raises CommandError at once if `path` is
         not in an upload root, is one of the data manager's own, or does not exist.
         """
-        real = os.path.realpath(path)
+        real = self._real(path) if os.path.isabs(path) else path
         root = self._root_of(real)
-        if not os.path.isabs(path) or root is None:
+        if root is None:
             roots = ", ".join(self._roots)
             raise CommandError(f"path: {shown(path)} is not in one of upload_roots, which are: {roots}")
         if own := self._own(real):
             raise CommandError(f"path: {shown(path)} {own}")
         if not self._files.exists(real):
             raise CommandError(f"path: {shown(path)} is not there")
-        return self._folder(real, real) if os.path.isdir(real) else iter([self._candidate(real)])
+        return self._folder(real, real) if self._files.is_folder(real) else iter([self._candidate(real)])
+
+    def _real(self, path: str) -> str:
+        try:
+            return self._files.real_path(path)
+        except StorageError as error:
+            raise CommandError(f"path: {error}") from error
 
     def _root_of(self, real: str) -> str | None:
         return next((root for root in self._roots if is_in(real, root)), None)
@@ -100,9 +106,9 @@ class Candidates:
             yield Candidate(folder, why=str(error))
 
     def _other(self, entry: Entry, top: str) -> Candidate:
-        real = os.path.realpath(entry.path)
-        if entry.kind is not EntryKind.LINK or not os.path.isfile(real):
+        if entry.kind is not EntryKind.LINK or not self._files.is_file(entry.path):
             return Candidate(entry.path, why="it is not a file")
+        real = self._real(entry.path)
         if is_in(real, top):
             return Candidate(entry.path, why="it is a link to a file in the same folder")
         return self._candidate(real)

@@ -70,7 +70,7 @@ def keep(files: FileSystem, root: str, path: str, data: bytes, most_bytes: int |
                 f"{layout.UPLOADS_FOLDER}: this one is not kept; try again later"
             )
     new = layout.state_path(root, f"{_NEW}-{os.path.basename(path)}")
-    files.make_folder(os.path.dirname(new))
+    files.make_private_folder(os.path.dirname(new))
     files.replace(new, data)
     files.make_folder(os.path.dirname(path))
     files.rename(new, path)

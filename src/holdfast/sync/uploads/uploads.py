@@ -18,7 +18,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -33,7 +33,7 @@ from ...storage.store import Store, store_of
 from ..cloud.link import Link
 from ..cloud.verdicts import Verdict, verdict
 from ..delivery.calls import CHUNK_BYTES, file_contents, file_metadata
-from ..delivery.open_file import OpenFile
+from ..delivery.open_file import OpenFile, opened
 from ..delivery.sender import Sender
 from ..delivery.settlement import Settlement, Settlements
 from ..found import Found, Outcome
@@ -188,7 +188,8 @@ class Uploads:
         except (NotConnectedError, _FailedError) as error:
             raise NotConnectedError(_later(path, str(error))) from error
         except _RefusedError as error:
-            await in_thread(self._settlement_of(error.found).quarantine_refused_file, str(error))
+            refused = self._settlement_of(error.file.found)
+            await in_thread(refused.quarantine_refused_file, error.file.identity, str(error))
             raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
         finally:
             store.claims.release(path)
@@ -219,7 +220,7 @@ class Uploads:
         except CloudError as error:
             self._link.judge_failure(file.found.path, error)
             if verdict(error) is Verdict.QUARANTINE:
-                raise _RefusedError(file.found, str(error)) from error
+                raise _RefusedError(file, str(error)) from error
             raise _FailedError(str(error)) from error
         except StorageError as error:
             raise _FailedError(str(error)) from error
@@ -229,20 +230,12 @@ class Uploads:
 
     @asynccontextmanager
     async def _opened(self, root: str, path: str) -> AsyncIterator[OpenFile]:
-        opened = ExitStack()
-        try:
+        async with AsyncExitStack() as stack:
             try:
-                file = await in_thread(self._open, root, path, opened)
+                file = await stack.enter_async_context(opened(self._files, path, root))
             except StorageError as error:
                 raise _FailedError(str(error)) from error
             yield file
-        finally:
-            await in_thread(opened.close)
-
-    def _open(self, root: str, path: str, opened: ExitStack) -> OpenFile:
-        file = OpenFile(self._files, root, path)
-        opened.callback(file.close)
-        return file
 
 
 class _FailedError(NotUploadedError):
@@ -252,9 +245,9 @@ class _FailedError(NotUploadedError):
 class _RefusedError(NotUploadedError):
     """The cloud will never accept the upload as it was sent."""
 
-    def __init__(self, found: Found, why: str) -> None:
+    def __init__(self, file: OpenFile, why: str) -> None:
         super().__init__(why)
-        self.found = found
+        self.file = file
 
 
 @contextmanager
@@ -273,7 +266,7 @@ def _settle(file: OpenFile, settlement: Settlement) -> None:
     if not file.has_its_name():
         return
     try:
-        if settlement.settle_file() is Outcome.HELD_OPEN:
+        if settlement.settle_file(file.identity) is Outcome.HELD_OPEN:
             logger.info(
                 "%s: it is uploaded, and stays as long as a process has it open for writing",
                 file.found.path,

@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 
 from ...base.bounded import Listed
 from ...base.clock import Clock
-from ...base.filesystem import Entry, EntryKind, FileSystem, is_in, place_of
+from ...base.filesystem import Entry, EntryKind, FileSystem, is_in
 from ...errors import StorageError
 from ...storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from ..found import Found
@@ -116,11 +116,15 @@ class Walk:
 
     def covers(self, path: str) -> bool:
         """Returns whether `path`, which must have no symbolic links in it, lies under a root."""
-        return any(is_in(path, place_of(root)) for root in self.roots)
+        return any(is_in(path, place) for place in self.files.places_of(self.roots))
 
     def look_at(self, path: str) -> Found | None:
         """Returns one file without a walk, or None if it does not exist or is not ready. Blocks on the disk."""
-        return self.look_at_resolved(os.path.realpath(path))
+        try:
+            return self.look_at_resolved(self.files.real_path(path))
+        except StorageError as error:
+            self._unreadable(error)
+            return None
 
     def look_at_resolved(self, path: str) -> Found | None:
         """Like `look_at`, but does not resolve `path`.
@@ -132,9 +136,13 @@ class Walk:
     def _pass(self, window: KeyWindow, visit: Visit, visit_file: VisitFile) -> Iterator[None]:
         seen: list[str] = []
         for root in self.roots:
-            place = place_of(root)
+            try:
+                place = self.files.place_of(root)
+            except StorageError as error:
+                self._unreadable(error)
+                continue
             if not any(is_in(place, other) for other in seen):
-                if os.path.isdir(place):
+                if self.files.is_folder(place):
                     yield from visit(place, place, seen, window)
                 else:
                     visit_file(Entry(place, os.path.basename(place), EntryKind.FILE), window)
@@ -169,7 +177,7 @@ class Walk:
         listing = Listing(stamp, now_s, now_s + RELIST_S, blocked)
         began_s, inner_s = self._spent_s(), 0.0
         try:
-            for entry in self.files.list_folder(folder):
+            for entry in self.files.list_folder(folder, with_status=True):
                 if self._counts_a_step():
                     yield
                 if entry.kind is not EntryKind.FOLDER:
@@ -306,7 +314,7 @@ class Walk:
         if entry.kind is EntryKind.OTHER or kind in (FileKind.IN_PROGRESS, FileKind.SEQUENCE):
             return None
         try:
-            status = self.files.stat(entry.path)
+            status = entry.status or self.files.stat(entry.path)
         except StorageError as error:
             if error.reason != "no_such_file":
                 self.whole = False

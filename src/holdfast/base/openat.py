@@ -1,0 +1,316 @@
+"""Opens what a path names, by descriptors, so that no other user of the computer chooses what that is.
+
+A program that runs as root works in folders that other users may write. One of them could put a symbolic link
+there, at any moment, to a file or folder that is not his. Therefore a path is never handed to the operating system
+whole: its folder is opened first, and then the file by its name in the open folder, which nobody can exchange.
+
+**The rule of links.** A symbolic link is followed only
+
+- in a folder that nobody but root and this user may write, if it belongs to one of these two;
+- or if what it leads to belongs to the owner of the link, who is another user: he could give us the file himself.
+
+The first half is that of the kernel's `protected_symlinks`, taken further; the second is that of systemd's
+`chase()` with its `CHASE_SAFE`.
+
+Everything here raises OSError, and blocks on the disk. Descriptors are the caller's to close.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import stat
+import struct
+from typing import NamedTuple
+
+FOLDER = os.O_PATH | os.O_DIRECTORY
+"""The flags that open a folder as a place for names; it can't be listed or synced."""
+
+_MAX_LINKS = 40
+"""As many as the kernel follows in one path."""
+_OPENAT2 = 437
+_RESOLVE_NO_SYMLINKS = 4
+_NO_OPENAT2 = frozenset({errno.ENOSYS, errno.EPERM})
+"""What kernels before 5.6 answer, and containers that forbid what they do not know."""
+_ACCESS_LIST = "system.posix_acl_access"
+
+_syscall = ctypes.CDLL(None, use_errno=True).syscall
+
+
+class Place(NamedTuple):
+    """What a path leads to: its path without symbolic links, and a descriptor of it (O_PATH)."""
+
+    path: str
+    descriptor: int
+
+
+def open_folder(path: str, flags: int = FOLDER) -> int:
+    """Opens a folder; every symbolic link on the way, and at the end, is followed by the rule of links alone."""
+    try:
+        return open_without_links(path, flags | os.O_DIRECTORY)
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    place = find(path)
+    try:
+        return os.open(".", flags | os.O_DIRECTORY | os.O_CLOEXEC, dir_fd=place.descriptor)
+    finally:
+        os.close(place.descriptor)
+
+
+def open_own_folder(folder: int, name: str, path: str) -> int:
+    """Opens the folder `name` in an open folder, whose path is `path`.
+
+    A link of that name is followed only where no other user can put one. Raises PermissionError if another user may
+    have put the folder there: it belongs to a user to whom the folder above, which others may write, does not.
+    """
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode) and not (_is_ours(status) and is_trusted(folder)):
+        raise PermissionError(errno.EACCES, "it is a symbolic link that another user may have put there; remove it")
+    descriptor = open_folder(path) if stat.S_ISLNK(status.st_mode) else _open_real_folder(folder, name)
+    status, above = os.fstat(descriptor), os.fstat(folder)
+    others = above.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
+    if others and not _is_ours(status) and status.st_uid != above.st_uid:
+        os.close(descriptor)
+        raise PermissionError(
+            errno.EACCES,
+            f"it belongs to the user with the id {status.st_uid}, who may have put it there; remove it",
+        )
+    return descriptor
+
+
+def open_file(folder: int, name: str, path: str, flags: int = os.O_RDONLY, *, follow: bool = True) -> int:
+    """Opens the regular file `name` in an open folder, which is the one of `path`, as `find` finds it.
+
+    With `follow` false, a link of that name is an error.
+    """
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if stat.S_ISLNK(status.st_mode) and follow:
+        place = find(path)
+        try:
+            _demand_file(os.fstat(place.descriptor))
+            return os.open(f"/proc/self/fd/{place.descriptor}", flags | os.O_NONBLOCK | os.O_CLOEXEC)
+        finally:
+            os.close(place.descriptor)
+    _demand_file(status)  # before it is opened: a pipe would block, and to open a device has effects
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    try:
+        status = os.fstat(descriptor)
+        _demand_file(status)
+        _demand_one_name(status, folder)
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def open_own_file(folder: int, name: str, flags: int) -> int:
+    """Opens the regular file `name` in an open folder, if no other user can have made or changed it.
+
+    Raises PermissionError if it belongs to another user, if others may write it, or if it has a second name, and
+    OSError if it is no regular file.
+    """
+    _demand_file(os.stat(name, dir_fd=folder, follow_symlinks=False))
+    descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
+    status = os.fstat(descriptor)
+    if status.st_uid != os.geteuid():
+        why = f"it belongs to the user with the id {status.st_uid}"
+    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
+        why = "other users may write it"
+    elif status.st_nlink > 1:
+        why = "it has a second name (a hard link)"
+    elif not stat.S_ISREG(status.st_mode):
+        why = "it is not a regular file"
+    else:
+        return descriptor
+    os.close(descriptor)
+    raise PermissionError(errno.EACCES, f"{why}, so that another user may have put it there; remove it")
+
+
+def status_of(folder: int, name: str, path: str) -> os.stat_result:
+    """Returns the status of `name` in an open folder, which is the one of `path`, as `find` finds it."""
+    status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    if not stat.S_ISLNK(status.st_mode):
+        _demand_one_name(status, folder)
+        return status
+    place = find(path)
+    try:
+        return os.fstat(place.descriptor)
+    finally:
+        os.close(place.descriptor)
+
+
+def find(path: str) -> Place:
+    """Returns what `path` leads to by the rule of links.
+
+    Raises PermissionError for a link that is not followed, and for a file with a second name (a hard link) in a
+    folder that other users may write, unless both are one other user's: it may be private under the other name.
+    """
+    place, here = "/", os.open("/", FOLDER | os.O_CLOEXEC)
+    names, links = _names(path), 0
+    try:
+        while names:
+            name = names.pop()
+            inner = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+            try:
+                status = os.fstat(inner)
+                inner_place = os.path.normpath(os.path.join(place, name))  # `place` has no links, so ".." is right
+                if stat.S_ISLNK(status.st_mode):
+                    links += 1
+                    if links > _MAX_LINKS:
+                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                    target = os.readlink("", dir_fd=inner)
+                    is_followed = _is_ours(status) and is_trusted(here)
+                    os.close(inner)
+                    inner = -1
+                    if is_followed:
+                        names += _names(target)
+                        inner_place = "/" if os.path.isabs(target) else place
+                        inner = os.open("/", FOLDER | os.O_CLOEXEC) if os.path.isabs(target) else os.dup(here)
+                    else:
+                        inner_place = os.path.realpath(os.path.join(place, target))
+                        inner = _open_of_owner(status.st_uid, inner_place, os.path.join(place, name))
+                else:
+                    _demand_one_name(status, here)
+            except OSError:
+                if inner >= 0:
+                    os.close(inner)
+                raise
+            os.close(here)
+            place, here = inner_place, inner
+    except OSError:
+        os.close(here)
+        raise
+    return Place(place, here)
+
+
+def is_trusted(folder: int) -> bool:
+    """Whether nobody but root and this user may make, rename or delete files in an open folder."""
+    status = os.fstat(folder)
+    if not _is_ours(status) or status.st_mode & stat.S_IWOTH or _is_mounted_by_another(status.st_dev):
+        return False
+    if not status.st_mode & stat.S_IWGRP:
+        return True
+    return status.st_gid in (0, os.getegid()) and not _has_access_list(folder)
+
+
+def who_else_writes(folder: int) -> str:
+    """Returns who but root and this user may make and delete files in an open folder; empty if nobody."""
+    status = os.fstat(folder)
+    if is_trusted(folder):
+        return ""
+    if status.st_mode & stat.S_IWOTH:
+        return "all users"
+    if not _is_ours(status):
+        return f"the user with the id {status.st_uid}"
+    return f"the group with the id {status.st_gid}"
+
+
+def real_path(path: str) -> str:
+    """Returns the path without symbolic links of what `path` leads to by the rule of links, as `find` finds it."""
+    try:
+        os.close(open_without_links(path, os.O_PATH))
+    except OSError as error:
+        if error.errno != errno.ELOOP:
+            raise
+    else:
+        return os.path.normpath(path)
+    place = find(path)
+    os.close(place.descriptor)
+    return place.path
+
+
+def _is_ours(status: os.stat_result) -> bool:
+    return status.st_uid in (0, os.geteuid())
+
+
+def _has_access_list(descriptor: int) -> bool:
+    """Whether a list says who has access. The bits of the group then are those of all whom it names."""
+    try:
+        os.getxattr(f"/proc/self/fd/{descriptor}", _ACCESS_LIST)
+    except OSError:
+        return False
+    return True
+
+
+def _is_mounted_by_another(device: int) -> bool:
+    """Whether a file system in user space (FUSE) says what is on this device, whose program is another user's."""
+    number = f"{os.major(device)}:{os.minor(device)}".encode()
+    with open("/proc/self/mountinfo", "rb") as mounts:
+        options = next((row[-1] for line in mounts if (row := line.split())[2] == number), b"")
+    owner = next((each for each in options.split(b",") if each.startswith(b"user_id=")), b"")
+    return bool(owner) and owner not in (b"user_id=0", f"user_id={os.geteuid()}".encode())
+
+
+def _demand_one_name(status: os.stat_result, folder: int) -> None:
+    if status.st_nlink == 1 or not stat.S_ISREG(status.st_mode) or is_trusted(folder):
+        return
+    if _is_ours(status) or status.st_uid != os.fstat(folder).st_uid:
+        raise PermissionError(
+            errno.EACCES,
+            "it has a second name (a hard link) and lies in a folder that other users may write; it may be private "
+            "elsewhere, and is not read here",
+        )
+
+
+def _open_of_owner(owner: int, real: str, link: str) -> int:
+    """Opens what a link of another user leads to, if it belongs to him."""
+    descriptor = open_without_links(real, os.O_PATH)
+    target = os.fstat(descriptor)
+    if target.st_uid == owner and not _is_ours(target):
+        return descriptor
+    os.close(descriptor)
+    raise PermissionError(
+        errno.EACCES,
+        f"{link} is a symbolic link that another user may have made, and what it leads to belongs to the user with "
+        f"the id {target.st_uid}; it is not followed",
+    )
+
+
+def _open_real_folder(folder: int, name: str) -> int:
+    return os.open(name, FOLDER | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=folder)
+
+
+def open_without_links(path: str, flags: int) -> int:
+    """Opens a file or folder; raises OSError with ELOOP when a symbolic link is on the way or at the end."""
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "a path can't have a NUL in it", path)
+    how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
+    descriptor: int = _syscall(_OPENAT2, -1, os.fsencode(path), how, len(how))
+    if descriptor >= 0:
+        return descriptor
+    code = ctypes.get_errno()
+    if code not in _NO_OPENAT2:
+        raise OSError(code, os.strerror(code), path)
+    return _open_step_by_step(path, flags)
+
+
+def _open_step_by_step(path: str, flags: int) -> int:
+    """Does the same where the kernel can't."""
+    here = os.open("/", FOLDER | os.O_CLOEXEC)
+    for name in reversed(_names(path)):
+        try:
+            inner = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
+        finally:
+            os.close(here)
+        here = inner
+        if stat.S_ISLNK(os.fstat(here).st_mode):
+            os.close(here)
+            raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path)
+    if not flags & os.O_DIRECTORY:
+        return here
+    try:
+        return os.open(".", flags | os.O_CLOEXEC, dir_fd=here)
+    finally:
+        os.close(here)
+
+
+def _names(path: str) -> list[str]:
+    """Returns the names in a path, the last one first."""
+    return [name for name in reversed(path.split("/")) if name not in ("", ".")]
+
+
+def _demand_file(status: os.stat_result) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError(errno.EINVAL, "it is not a regular file")
