@@ -14,6 +14,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import StorageError
 from holdfast.storage.ledger.counts import ReadingCounts
+from holdfast.storage.ledger.known_files import WHOLE, Acknowledged
 from holdfast.sync.delivery.calls import MAX_CALL_BYTES
 from holdfast.sync.delivery.sequence_delivery import no_sequence_is_open
 from holdfast.sync.found import Found, Outcome
@@ -337,3 +338,18 @@ async def test_what_is_delivered_is_taken_off_what_the_folder_holds(world: World
     before = world.store.space.captured_bytes
     assert await attempt(world) is Outcome.DELIVERED
     assert (before, world.store.space.captured_bytes) == (4096, 0)
+
+
+@pytest.mark.parametrize("acknowledged", [4, 10**12, WHOLE])
+async def test_a_file_of_which_the_ledger_knows_more_than_it_holds_is_sent_whole(
+    world: World, acknowledged: int
+) -> None:
+    path = world.capture_file("9999-a", [1, 2, 3])
+    found = only_file(world)
+    known = Acknowledged(acknowledged, found.modified_ns)
+    world.ledger.count_delivered(COLLECTOR, str(path), known, 0, ours=True)
+    outcomes = [await attempt(world, found)]
+    if outcomes == [Outcome.WAITING]:
+        outcomes.append(await attempt(world, found))
+    assert outcomes[-1] is Outcome.DELIVERED and not path.exists()
+    assert world.arrived.of("lidar") == [1, 2, 3] and counts(world).delivered == 3

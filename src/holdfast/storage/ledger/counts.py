@@ -57,6 +57,12 @@ class ReadingCounts:
         """Readings whose fate is known."""
         return self.delivered + self.quarantined + self.vanished + self.deleted + sum(self.dropped.values())
 
+    @property
+    def is_possible(self) -> bool:
+        """Whether no number of readings is negative."""
+        fates = (self.delivered, self.quarantined, self.vanished, self.deleted, *self.dropped.values())
+        return all(number >= 0 for number in (self.captured, self.adopted, self.on_disk, *fates))
+
     def drop(self, reason: str, readings: int) -> None:
         """Counts readings as lost, or takes that back if `readings` is negative."""
         if readings:
@@ -96,6 +102,11 @@ class FileCounts:
     """Files that another program or a person removed between the walk and the upload."""
     discarded: int = 0
     """Files that were deleted from quarantine, by a command or to free space."""
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether no number of files is negative."""
+        return all(number >= 0 for number in vars(self).values())
 
     def add(self, other: FileCounts) -> None:
         self.delivered += other.delivered

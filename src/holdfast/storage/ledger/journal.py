@@ -108,9 +108,12 @@ def _line(record: Record) -> bytes:
 
 
 def _parse(line: bytes) -> Record | None:
-    """Returns the record in a line, or None if its check does not match."""
+    """Returns the record in a line, or None if its check does not match or it is no object."""
     text = checked_line.decode(line)
     if text is None:
         return None
-    record = json.loads(text)
+    try:
+        record = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
     return record if isinstance(record, dict) else None

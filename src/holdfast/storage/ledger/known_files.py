@@ -11,7 +11,9 @@ from typing import Any, NamedTuple
 
 from ...base.bounded import Newest
 from ...base.filesystem import FileSystem, is_in
+from ...errors import StorageError
 from .. import layout
+from . import entries
 from .journal import Record
 from .moves import Move, from_record, to_record
 
@@ -35,6 +37,26 @@ class Acknowledged(NamedTuple):
 _NOTHING = Acknowledged(0, 0)
 
 
+def _acknowledged_from(value: Any) -> Acknowledged:
+    """Returns what the journal says that the cloud has of a file. Raises ValueError or TypeError for what makes no
+    sense."""
+    readings, modified_ns, *rest = value
+    refused = [entries.count(number) for number in rest[0]] if rest else []
+    if any(number >= readings for number in refused):
+        raise ValueError("what was refused was not sent")
+    return Acknowledged(
+        entries.count(readings, WHOLE), entries.count(modified_ns, -entries.MAX_COUNT), tuple(refused)
+    )
+
+
+def _most_of(disk: FileSystem, path: str) -> int:
+    """Returns what counts of a file at most: each reading takes a byte, and an arbitrary file is one file."""
+    try:
+        return max(1, disk.stat(path).st_size)
+    except StorageError:
+        return 1
+
+
 class KnownFiles:
     """Everything known of single files; empty at first. What changes is in the next `take_changes`."""
 
@@ -47,23 +69,21 @@ class KnownFiles:
     @classmethod
     def from_records(cls, records: Iterable[Record]) -> KnownFiles:
         """Returns what an earlier process's records say. Values are absolute: the last one of each path holds."""
-        completing: dict[str, Any] = {}
-        acknowledged: dict[str, Any] = {}
-        moving: dict[str, Any] = {}
-        for record in records:
-            completing.update(record.get("completing", {}))
-            acknowledged.update(record.get("acknowledged", {}))
-            moving.update(record.get("moving", {}))
+        completing: dict[str, int | None] = {}
+        moving: dict[str, Move | None] = {}
         known = cls()
+        for record in records:
+            completing.update(entries.by_path(record.get("completing"), entries.count))
+            moving.update(entries.by_path(record.get("moving"), from_record))
+            for path, acknowledged in entries.by_path(record.get("acknowledged"), _acknowledged_from):
+                known._acknowledged[path] = acknowledged or _NOTHING
         known._completing = {path: readings for path, readings in completing.items() if readings is not None}
-        known._acknowledged.update(
-            (path, Acknowledged(each[0], each[1], tuple(*each[2:3]))) for path, each in acknowledged.items()
-        )
-        known._moving = {path: from_record(move) for path, move in moving.items() if move is not None}
+        known._moving = {path: move for path, move in moving.items() if move is not None}
         return known
 
     def take_undone_moves(self, disk: FileSystem) -> list[Move]:
-        """Forgets files that no longer exist, and all moves. Returns the moves whose file is still where it was.
+        """Forgets files that no longer exist, and all moves. Returns the moves whose file is still where it was, if
+        they can be of that file.
 
         Blocks on the disk.
         """
@@ -72,7 +92,9 @@ class KnownFiles:
             if not disk.exists(path) and not disk.exists(layout.in_progress_path(path)):
                 del self._acknowledged[path]  # a power cut may undo a rename
         moving, self._moving = self._moving, {}
-        return [move for path, move in moving.items() if disk.exists(path)]
+        return [
+            move for path, move in moving.items() if disk.exists(path) and move.readings <= _most_of(disk, path)
+        ]
 
     def add(self, other: KnownFiles, *, moves: bool = True) -> None:
         """Adds all that `other` knows, perhaps without its moves."""

@@ -83,7 +83,7 @@ class Ledger:
             return
         tally, known = Tally.from_records(records), KnownFiles.from_records(records)
         for move in known.take_undone_moves(self._disk):
-            tally.take_back_move(move)
+            tally.take_back_left(move)
         with self._lock:
             self._tally.add(tally)
             self._known.add(known)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
+from . import entries
 from .counts import CollectorId, FileCounts, ReadingCounts
 
 
@@ -93,7 +94,13 @@ def to_record(move: Move) -> list[Any]:
     return [move.kind.value, *move[1:]]
 
 
-def from_record(value: list[Any]) -> Move:
-    """Returns the move of a journal's entry."""
-    kind, collector, *rest = value
-    return Move(MoveKind(kind), None if collector is None else (*collector,), *rest)
+def from_record(value: Any) -> Move:
+    """Returns the move of a journal's entry. Raises ValueError or TypeError if it is none."""
+    kind, collector, readings, ours, torn = value
+    return Move(
+        MoveKind(kind),
+        None if collector is None else entries.collector(collector),
+        entries.count(readings),
+        entries.flag(ours),
+        entries.count(torn),
+    )

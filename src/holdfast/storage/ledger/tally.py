@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from . import entries
 from .counts import CollectorId, FileCounts, ReadingCounts
 from .journal import Record
-from .moves import OUT_OF_QUARANTINE, Move, count_files, count_readings
+from .moves import OUT_OF_QUARANTINE, Move, MoveKind, count_files, count_readings
 
 OTHERS: CollectorId = ("", "others", "")
 """The name under which all collectors beyond `MAX_COLLECTORS` count together."""
@@ -18,6 +19,7 @@ MAX_COLLECTORS = 2_000
 """How many collectors are counted by name. More exist only if another program fills the folder with files."""
 _OF_NOW = ("unfinished", "returned")
 """Fields that are not in the journal: they mean nothing to a later process."""
+_NUMBERS = vars(ReadingCounts()).keys() - {"dropped", *_OF_NOW}
 
 
 class Tally:
@@ -37,10 +39,11 @@ class Tally:
         """Returns what an earlier process's records say. Values are absolute: the last one of each name holds."""
         tally = cls()
         for record in records:
-            for api, resource, method, counts in record.get("collectors", ()):
-                tally.readings[(api, resource, method)] = ReadingCounts(**counts)
-            if "files" in record:
-                tally.files = FileCounts(**record["files"])
+            for collector, counts in entries.in_list(record.get("collectors"), _from_row):
+                if collector in tally.readings or len(tally.readings) <= MAX_COLLECTORS:
+                    tally.readings[collector] = counts
+            for files in entries.in_list([record["files"]] if "files" in record else [], _from_file_counts):
+                tally.files = files
         return tally
 
     def add(self, other: Tally) -> None:
@@ -84,14 +87,35 @@ class Tally:
         if move.collector is not None:
             move = move._replace(collector=self.counted_name(move.collector))
         if move.kind in OUT_OF_QUARANTINE:
-            there = self.files if move.collector is None else self.readings[move.collector]
-            move = move._replace(readings=min(move.readings, there.quarantined))
+            move = move._replace(readings=min(move.readings, self._most_out(move)))
         self._count(move, 1)
         return move
+
+    def _most_out(self, move: Move) -> int:
+        """Returns how many readings, or files, may leave quarantine by the counts."""
+        if move.collector is None:
+            return self.files.quarantined
+        there = self.readings[move.collector]
+        is_adopted = move.kind is MoveKind.PUT_BACK and not move.ours
+        return min(there.quarantined, there.adopted) if is_adopted else there.quarantined
 
     def take_back_move(self, move: Move) -> None:
         """Undoes `count_move`: the file is still where it was."""
         self._count(move, -1)
+
+    def take_back_left(self, move: Move) -> None:
+        """Undoes the `count_move` of an earlier process, unless these counts can't have that in them."""
+        there = self.files if move.collector is None else self.readings.get(move.collector)
+        if isinstance(there, FileCounts):
+            after = FileCounts(**vars(there))
+            count_files(after, move, -1)
+            if after.is_possible:
+                self.take_back_move(move)
+        elif there is not None:
+            left = there.copy()
+            count_readings(left, move, -1)
+            if left.is_possible:
+                self.take_back_move(move)
 
     def _count(self, move: Move, sign: int) -> None:
         if move.collector is None:
@@ -116,6 +140,23 @@ class Tally:
         """Returns all counts, for a new journal."""
         rows = [_row(collector, counts) for collector, counts in self.readings.items()]
         return {"collectors": rows, "files": vars(self.files).copy()}
+
+
+def _from_row(row: Any) -> tuple[CollectorId, ReadingCounts]:
+    """Returns what `_row` made a row of. Raises ValueError or TypeError if it is none."""
+    *name, known = row
+    known = entries.mapping(known)
+    numbers: dict[str, Any] = {field: entries.count(known[field]) for field in _NUMBERS if field in known}
+    dropped = entries.mapping(known.get("dropped", {}))
+    drops = {reason: entries.count(readings) for reason, readings in dropped.items()}
+    counts = ReadingCounts(**numbers, dropped=drops)
+    counts.adopt_what_is_missing()
+    return entries.collector(name), counts
+
+
+def _from_file_counts(known: Any) -> FileCounts:
+    known = entries.mapping(known)
+    return FileCounts(**{field: entries.count(known[field]) for field in vars(FileCounts()) if field in known})
 
 
 def _row(collector: CollectorId, counts: ReadingCounts) -> list[Any]:

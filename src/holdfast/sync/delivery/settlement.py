@@ -6,6 +6,7 @@ anything else happens. Blocks: belongs on a worker thread. Only properties may b
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 from collections.abc import Sequence
@@ -14,6 +15,7 @@ from typing import NamedTuple
 from ...base.at import Identity
 from ...base.bounded import Newest
 from ...base.filesystem import FileSystem, is_in
+from ...base.log_limit import once
 from ...errors import StorageError
 from ...storage import layout
 from ...storage.capture_files.reader import CaptureReader, places_of
@@ -28,6 +30,8 @@ from ..found import Found, Outcome
 
 _MOST_PLACES = 10
 _MAX_ENDED = 10_000
+
+logger = logging.getLogger(__name__)
 
 
 class Scanned(NamedTuple):
@@ -44,6 +48,11 @@ class Scanned(NamedTuple):
     """Where the file is damaged: the first byte of each place, and the one behind it."""
     damaged_readings: int
     torn_readings: int
+
+    @property
+    def most_readings(self) -> int:
+        """How many readings the file holds, with those that can't be read."""
+        return self.readings + self.damaged_readings + self.torn_readings
 
     @classmethod
     def of(cls, reader: CaptureReader) -> Scanned:
@@ -97,9 +106,17 @@ class Settlement:
     def settle_capture_file(self, scanned: Scanned, refused: Sequence[int] = (), why_refused: str = "") -> Outcome:
         """Removes a capture file whose good readings are all delivered, but for those that the cloud `refused`.
 
-        It goes to quarantine instead when some of it is damaged or refused.
+        It goes to quarantine instead when some of it is damaged or refused. It stays, to be sent whole, if the
+        ledger knows more readings of it than it holds.
         """
         store, found = self.store, self.found
+        if self.acknowledged > scanned.most_readings:
+            logger.error(
+                "%s: the ledger says that the cloud has %d readings of it, and it holds %d: it is sent again whole",
+                found.path, self.acknowledged, scanned.most_readings, extra=once(found.folder),
+            )  # fmt: skip
+            store.ledger.forget_file(found.path)
+            return Outcome.WAITING
         bad = (*scanned.damaged, *places_of(self._files, found.path, refused)) if refused else scanned.damaged
         if bad:
             causes = []

@@ -63,7 +63,7 @@ class _Transfer:
         self._sender = sender
         self._reader = CaptureReader(files, settlement.found.path)
         self._collector = collector_of(self._reader.metadata)
-        self._acknowledged = settlement.acknowledged
+        self._acknowledged = max(0, settlement.acknowledged)
         self._refused = list(settlement.refused)
         self._why_refused = "in an earlier attempt"
         rest = itertools.islice(self._reader.contents(MAX_UNARY_BINARY_BYTES), self._acknowledged, None)
