@@ -70,6 +70,7 @@ def test_whatever_goes_to_a_thread_is_seen(source: str) -> None:
 
 BEGINS = {
     "threading.Thread": {"base/threads.py"},
+    "start_new_thread": {"base/threads.py"},
     "create_task": {
         "base/tasks.py",
         "capture/collector.py",  # its call takes every error itself
