@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from ..report import Row
 from .journal import Input
@@ -13,6 +13,7 @@ AIM_MS = 50.0
 _SHOWN = 10
 _MOST_INPUTS = 6
 _MOST_CHARS = 150
+_MOST_LINES = 8
 _BEFORE_NS = 100_000_000
 """An input that ended so shortly before a hold may have caused it."""
 
@@ -23,7 +24,7 @@ def rows(found: Found) -> list[Row]:
     threads = [threads for _, _, _, threads in found.samples]
     return [
         Row("longest hold of the event loop", _longest(each.wall_ms for each in found.holds), " ms", AIM_MS),
-        Row("the same without the time it had no processor", _longest(each.own_ms for each in found.holds), " ms"),
+        Row("the same without what a busy machine took", _longest(each.own_ms for each in found.holds), " ms"),
         Row("longest CPU time of the loop in a hold", _longest(each.cpu_ms for each in found.holds), " ms"),
         Row(f"holds of more than {AIM_MS:g} ms", sum(each.wall_ms > AIM_MS for each in found.holds), ""),
         Row(f"{SENSORS} × {HZ:g} Hz: captured ÷ due", found.captured / found.due * 100, " %"),
@@ -50,8 +51,12 @@ def _hold(hold: Hold, found: Found) -> str:
         f"{hold.cpu_ms:.0f} ms, without a processor {hold.delay_ms:.0f} ms, garbage collection "
         f"{hold.collection_ms:.0f} ms, began {hold.late_ms:.0f} ms late"
     ]
-    lines += [f"  {times} × {' < '.join(stack[:8])}" for times, stack in hold.stacks]
-    lines += [f"  {busy.thread}: {busy.cpu_ms:.0f} ms {' < '.join(busy.stack[:5])}" for busy in hold.others]
+    lines += [f"  {times} × {_short(stack)}" for times, stack in hold.stacks]
+    lines += [
+        f"  {busy.thread}: CPU {busy.cpu_ms:.0f} ms, without a processor {busy.delay_ms:.0f} ms "
+        f"{_short(busy.stack)}"
+        for busy in hold.others
+    ]
     lines += [f"  {each.side}: {each.what[:_MOST_CHARS]}" for each in under_way(hold, found.inputs)]
     return "\n".join(lines)
 
@@ -61,6 +66,10 @@ def under_way(hold: Hold, inputs: Iterable[Input]) -> list[Input]:
     before it."""
     near = [each for each in inputs if each.begin_ns < hold.end_ns and each.end_ns > hold.begin_ns - _BEFORE_NS]
     return sorted(near, key=lambda each: -each.begin_ns)[:_MOST_INPUTS]
+
+
+def _short(stack: Sequence[str]) -> str:
+    return " < ".join(stack[:_MOST_LINES])
 
 
 def _longest(values: Iterable[float]) -> float:

@@ -6,8 +6,8 @@ tells them apart:
 
 - The loop's own thread works: its CPU time is as long as the hold.
 - Another thread keeps Python's lock (GIL), as in a long call of a C function: that thread has the CPU time.
-- The machine is busy with other programs: the loop's thread is ready to run, and has no processor. Linux counts
-  that time as the thread's run delay.
+- The machine is busy with other programs: a thread is ready to run, and has no processor. Linux counts that time as
+  the thread's run delay. The loop's thread may also wait for a lock of another thread that has no processor.
 
 A probe, which is a thread, looks every `TICK_S`. When a turn lasts, it takes the stack of the loop's thread and of
 each thread that had much CPU time since. While another thread keeps Python's lock, the probe waits like the loop.
@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from module.event_loop import FineSelector
 
@@ -40,18 +40,27 @@ _BASELINE_S = 0.05
 _MOST_FRAMES = 12
 _BELOW = ("asyncio/events.py", "asyncio/base_events.py", "threading.py")
 _MOST_THREADS = 3
-_LEAST_CPU_MS = 3.0
+_LEAST_MS = 3.0
 _MS = 1e-6
 """Milliseconds in a nanosecond."""
 _ROOT = str(Path(__file__).parent.parent.parent) + os.sep
 
 
+class Times(NamedTuple):
+    """How long a thread has been running, and how long it has been waiting for a processor, since its start."""
+
+    cpu_ns: int
+    delay_ns: int
+
+
 @dataclass(frozen=True)
 class Busy:
-    """A thread that had CPU time during a hold, and its stack, innermost first; empty if it runs no Python code."""
+    """A thread that had CPU time or a run delay during a hold, and its stack, innermost first; empty if it runs no
+    Python code."""
 
     thread: str
     cpu_ms: float
+    delay_ms: float = 0.0
     stack: Sequence[str] = ()
 
 
@@ -72,7 +81,7 @@ class Hold:
     stacks: Sequence[tuple[int, Sequence[str]]]
     """Where the loop's thread was, innermost first, with how often it was seen there; the most frequent first."""
     others: Sequence[Busy]
-    """The other threads that had the most CPU time."""
+    """The other threads that had the most of either."""
 
     @property
     def wall_ms(self) -> float:
@@ -80,8 +89,15 @@ class Hold:
 
     @property
     def own_ms(self) -> float:
-        """The part of it that no other program can be blamed for: the wall clock less the run delay."""
-        return max(0.0, self.wall_ms - self.delay_ms)
+        """The part of it that no other program can be blamed for.
+
+        That is the loop's CPU time, and the time in which it waited for another thread, unless that thread may have
+        had no processor either.
+        """
+        waited_ms = max(0.0, self.wall_ms - self.delay_ms - self.cpu_ms)
+        others_delay_ms = max((busy.delay_ms for busy in self.others), default=0.0)
+        others_cpu_ms = max((busy.cpu_ms for busy in self.others), default=0.0)
+        return self.cpu_ms + min(waited_ms, max(waited_ms - others_delay_ms, others_cpu_ms))
 
     @classmethod
     def read(cls, line: str) -> Hold:
@@ -166,7 +182,7 @@ class Watch:
 
     def _probe(self, loop_ident: int, loop_native: int) -> None:
         """Runs on a thread of its own for as long as the process."""
-        cpu_ns: dict[int, int] = {}
+        base: dict[int, Times] = {}
         delays: deque[tuple[int, int]] = deque(maxlen=2000)
         based_s = 0.0
         with open(self._path, "w", buffering=1) as file:
@@ -179,27 +195,30 @@ class Watch:
                 if held:
                     self._sample_loop(loop_ident)
                 if held or now_ns - asleep_ns >= LEAST_S * 1e9:
-                    self._sample_others(loop_native, cpu_ns)
+                    self._sample_others(loop_native, base)
                 if not held and self._turns.long:
                     self._write(file, delays)
                 elif not held and now_ns / 1e9 - based_s > _BASELINE_S:
-                    cpu_ns, based_s = cpu_of_threads_ns(), now_ns / 1e9
+                    base, based_s = times_of_threads(), now_ns / 1e9
 
     def _sample_loop(self, loop_ident: int) -> None:
         stack = stack_of(sys._current_frames().get(loop_ident))
         self._samples[stack] += 1
 
-    def _sample_others(self, loop_native: int, before_ns: Mapping[int, int]) -> None:
-        """Notes the threads that had much CPU time since `before_ns`. This is also done when a hold has just ended,
-        since the loop may get the lock before the probe."""
+    def _sample_others(self, loop_native: int, base: Mapping[int, Times]) -> None:
+        """Notes the threads that ran, or could have run, for long since `base` was taken.
+
+        This is also done when a hold has just ended, since the loop may get the lock before the probe.
+        """
         frames = sys._current_frames()
         threads = {each.native_id: each for each in threading.enumerate()}
-        for native, cpu_ns in cpu_of_threads_ns().items():
-            thread, used_ms = threads.get(native), (cpu_ns - before_ns.get(native, 0)) * _MS
-            if native != loop_native and native != threading.get_native_id() and used_ms >= _LEAST_CPU_MS:
+        for native, now in times_of_threads().items():
+            thread, before = threads.get(native), base.get(native, Times(0, 0))
+            used_ms, delayed_ms = (now.cpu_ns - before.cpu_ns) * _MS, (now.delay_ns - before.delay_ns) * _MS
+            if native not in (loop_native, threading.get_native_id()) and used_ms + delayed_ms >= _LEAST_MS:
                 frame = frames.get(thread.ident or 0) if thread is not None else None
                 name = thread.name if thread is not None else name_of_thread(native)
-                self._busy[native] = Busy(name, round(used_ms, 1), stack_of(frame) if frame is not None else ())
+                self._busy[native] = Busy(name, round(used_ms, 1), round(delayed_ms, 1), stack_of(frame))
 
     def _write(self, file: TextIO, delays: Sequence[tuple[int, int]]) -> None:
         """Writes the turns that ended. What the probe saw belongs to the longest of them."""
@@ -212,7 +231,7 @@ class Watch:
                 for since, until in tuple(self._collections)
                 if since < end_ns and until > due_ns
             )
-            busy = sorted(self._busy.values(), key=lambda each: -each.cpu_ms) if seen else []
+            busy = sorted(self._busy.values(), key=lambda each: -max(each.cpu_ms, each.delay_ms)) if seen else []
             hold = Hold(
                 begin_ns=due_ns,
                 end_ns=end_ns,
@@ -253,15 +272,15 @@ def stack_of(frame: FrameType | None) -> tuple[str, ...]:
 
 def run_delay_ns(thread: int) -> int:
     """Returns how long a thread of this process has been waiting for a processor since its start."""
-    return int(_schedule(thread)[1])
+    return _times(thread).delay_ns
 
 
-def cpu_of_threads_ns() -> dict[int, int]:
-    """Returns the CPU time of each thread of this process, by the system's id, of those that run no Python too."""
+def times_of_threads() -> dict[int, Times]:
+    """Returns the times of each thread of this process, by the system's id, of those that run no Python too."""
     found = {}
     for thread in map(int, os.listdir("/proc/self/task")):
         try:
-            found[thread] = int(_schedule(thread)[0])
+            found[thread] = _times(thread)
         except OSError:  # it has just ended
             continue
     return found
@@ -274,6 +293,7 @@ def name_of_thread(thread: int) -> str:
         return "a thread that has ended"
 
 
-def _schedule(thread: int) -> list[bytes]:
+def _times(thread: int) -> Times:
     with open(f"/proc/self/task/{thread}/schedstat", "rb", buffering=0) as file:
-        return file.read().split()
+        cpu_ns, delay_ns, _ = file.read().split()
+    return Times(int(cpu_ns), int(delay_ns))

@@ -87,7 +87,9 @@ async def test_the_inputs_under_way_at_a_hold_are_those_of_its_time(journal: Jou
 
 
 def test_the_report_tells_the_longest_hold_what_held_it_and_what_was_captured() -> None:
-    long = Hold(5 * 10**9, 5 * 10**9 + 80_000_000, 1.0, 60.0, 2.0, 0.0, [(3, ["a.py:7 f"])], [Busy("disk", 9.0)])
+    long = Hold(
+        5 * 10**9, 5 * 10**9 + 80_000_000, 1.0, 60.0, 2.0, 0.0, [(3, ["a.py:7 f"])], [Busy("disk", 9.0, 2.0)]
+    )
     short = Hold(0, 30_000_000, 0.0, 1.0, 0.0, 0.0, [], [])
     found = Found(
         begin_ns=0,
@@ -100,7 +102,7 @@ def test_the_report_tells_the_longest_hold_what_held_it_and_what_was_captured() 
     )
     told = described(found)
     assert told.index("80 ms at 5.0 s") < told.index("30 ms at 0.0 s")
-    for part in ("3 × a.py:7 f", "disk: 9 ms", "caller: a million parameters"):
+    for part in ("3 × a.py:7 f", "disk: CPU 9 ms", "caller: a million parameters"):
         assert part in told
     figures = {row.name: row for row in rows(found)}
     assert (

@@ -9,7 +9,9 @@ from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
-from bench.hostile.watch import LEAST_S, Hold, Watch
+import pytest
+
+from bench.hostile.watch import LEAST_S, Busy, Hold, Watch
 
 LONG_S = 10 * LEAST_S
 PATIENCE_S = 10.0
@@ -94,7 +96,21 @@ def test_a_wait_of_any_length_is_no_hold_and_the_next_hold_begins_after_it(tmp_p
     assert watched(tmp_path, main, is_long).begin_ns >= began_ns[0]
 
 
-def test_what_the_system_took_is_no_hold_of_ours() -> None:
-    hold = Hold(0, 80_000_000, 0.0, 5.0, 70.0, 0.0, (), ())
-    assert (hold.wall_ms, hold.own_ms) == (80.0, 10.0)
-    assert Hold(0, 80_000_000, 0.0, 5.0, 90.0, 0.0, (), ()).own_ms == 0.0
+@pytest.mark.parametrize(
+    ("cpu_ms", "delay_ms", "others", "own_ms"),
+    [
+        (80.0, 0.0, [], 80.0),  # it worked
+        (5.0, 70.0, [], 10.0),  # it had no processor
+        (5.0, 90.0, [], 5.0),
+        (5.0, 0.0, [], 80.0),  # it waited for something unknown, such as a disk
+        (5.0, 0.0, [Busy("disk", 60.0)], 80.0),  # another thread kept Python's lock
+        (5.0, 0.0, [Busy("disk", 1.0, 70.0)], 10.0),  # one that may have kept it had no processor
+        (5.0, 0.0, [Busy("disk", 60.0), Busy("mongo", 0.0, 70.0)], 65.0),
+        (5.0, 0.0, [Busy("disk", 200.0)], 80.0),
+    ],
+)
+def test_what_other_programs_took_is_no_hold_of_ours(
+    cpu_ms: float, delay_ms: float, others: list[Busy], own_ms: float
+) -> None:
+    hold = Hold(0, 80_000_000, 0.0, cpu_ms, delay_ms, 0.0, (), others)
+    assert hold.wall_ms == 80.0 and hold.own_ms == pytest.approx(own_ms)
