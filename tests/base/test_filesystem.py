@@ -59,6 +59,69 @@ def test_a_users_own_folder_in_that_users_folder_is_used(place: Path) -> None:
     FileSystem().make_folder(str(place / "home/failed"))
     with pytest.raises(StorageError, match="belongs to the user with the id 65502"):
         FileSystem().make_private_folder(str(place / "home/failed"))
+    assert stat.S_IMODE((place / "home/failed").stat().st_mode) == 0o755
+    link_of(THEM, place / "home/link", "failed")
+    with pytest.raises(StorageError, match="a symbolic link that another user may have put there"):
+        FileSystem().make_folder(str(place / "home/link"))
+
+
+@pytest.mark.parametrize("owner, mode", [(65534, 0o600), (ROOT, 0o777), (1000, 0o755)])
+def test_a_file_system_that_gives_all_files_one_owner_or_mode_can_hold_our_state(
+    place: Path, monkeypatch: pytest.MonkeyPatch, owner: int, mode: int
+) -> None:
+    """As NFS does for root, and vfat."""
+    status_of = os.fstat
+
+    def said(descriptor: int) -> os.stat_result:
+        status = [int(each) for each in status_of(descriptor)]
+        status[stat.ST_UID] = owner
+        status[stat.ST_MODE] = stat.S_IFMT(status[stat.ST_MODE]) | mode
+        return os.stat_result(status)
+
+    files, state = FileSystem(), place / ".holdfast"
+    monkeypatch.setattr(os, "fstat", said)
+    monkeypatch.setattr(os, "fchmod", refused)
+    files.make_private_folder(str(state))
+    files.replace(str(state / "ledger.prog"), b"counts")
+    assert files.read_own(str(state / "ledger.prog")) == b"counts"
+    first, again = (files.open_to_lock(str(state / "lock.prog")) for _ in range(2))
+    assert status_of(first).st_ino == status_of(again).st_ino
+    for descriptor in (first, again):
+        os.close(descriptor)
+    assert sorted(os.listdir(state)) == ["ledger.prog", "lock.prog"]
+
+
+def refused(descriptor: int, mode: int) -> None:
+    raise PermissionError(errno.EPERM, "this file system keeps no permissions")
+
+
+def test_a_file_that_is_exchanged_while_it_is_copied_is_not_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "log").write_text("sent")
+    (tmp_path / "new").write_text("not sent")
+    rename, path = os.rename, str(tmp_path / "log")
+
+    def to_another_file_system(source: str, target: str, **folders: int) -> None:
+        if target == "kept":
+            os.replace(tmp_path / "new", path)
+            raise OSError(errno.EXDEV, os.strerror(errno.EXDEV))
+        rename(source, target, **folders)
+
+    identity = Identity.of(os.stat(path))
+    monkeypatch.setattr(os, "rename", to_another_file_system)
+    with pytest.raises(StorageError, match="another file has its name"):
+        FileSystem().move(path, str(tmp_path / "kept"), identity)
+    assert Path(path).read_text() == "not sent" and not (tmp_path / "kept").exists()
+
+
+def test_a_path_ends_where_it_ends(tmp_path: Path) -> None:
+    (tmp_path / "folder").mkdir()
+    for action in (FileSystem().stat, FileSystem().read, FileSystem().real_path, FileSystem().make_folder):
+        with pytest.raises(StorageError, match="NUL"):
+            action(str(tmp_path / "folder") + "\0/file")
+        with pytest.raises(StorageError, match="NUL"):
+            action(str(tmp_path / "folder\0file"))
 
 
 def test_a_folder_of_ours_that_others_may_enter_is_made_private(tmp_path: Path) -> None:

@@ -63,6 +63,7 @@ class At(Translated):
         folder, name = os.path.split(self.path)
         self.name = name or os.curdir
         try:
+            openat.demand_no_nul(name)
             self.folder = openat.open_folder(folder)
         except OSError as error:
             raise StorageError(self._action, self.path, error) from error

@@ -25,7 +25,7 @@ from typing import NamedTuple
 
 from ..errors import StorageError
 from . import locks, openat
-from .at import FILE_MODE, At, Identity, Translated, replaced
+from .at import At, Identity, Translated, replaced
 
 _syncfs = getattr(ctypes.CDLL(None, use_errno=True), "syncfs", None)
 """Linux's function that syncs one file system, which Python does not offer; None on other systems."""
@@ -40,6 +40,9 @@ FOLDER_MODE = 0o700
 
 _NOT_OURS = frozenset({errno.EACCES, errno.EINVAL, errno.ELOOP, errno.ENXIO})
 """What `At.open_own` answers for what another may have put there."""
+
+
+_ALL_OTHERS = status_bits.S_IRWXG | status_bits.S_IRWXO
 
 
 class EntryKind(Enum):
@@ -109,14 +112,15 @@ class FileSystem:
             )
             try:
                 status = os.fstat(descriptor)
-                if status.st_uid != os.geteuid():
+                if status.st_uid == os.geteuid() and status_bits.S_IMODE(status.st_mode) != FOLDER_MODE:
+                    with suppress(PermissionError):  # the file system keeps no permissions
+                        os.fchmod(descriptor, FOLDER_MODE)
+                if why := openat.why_not_ours(os.fstat(descriptor), descriptor):
                     raise PermissionError(
                         errno.EACCES,
-                        f"it belongs to the user with the id {status.st_uid}, and what is in it may be forged; "
-                        f"remove it, or give it to the user with the id {os.geteuid()} if you trust it",
+                        f"{why}, so that what is in it may be forged; remove it, or give it to the user with "
+                        f"the id {os.geteuid()} if you trust it",
                     )
-                if status_bits.S_IMODE(status.st_mode) != FOLDER_MODE:
-                    os.fchmod(descriptor, FOLDER_MODE)
             finally:
                 os.close(descriptor)
 
@@ -278,8 +282,8 @@ class FileSystem:
         """Whether `path` is a folder that belongs to this user and that no other user has access to."""
         with At("read", path) as at:
             found = at.own_status()
-        others = found.st_mode & (status_bits.S_IRWXG | status_bits.S_IRWXO)
-        return status_bits.S_ISDIR(found.st_mode) and found.st_uid == os.geteuid() and not others
+        is_ours = found.st_uid == os.geteuid() and not found.st_mode & _ALL_OTHERS
+        return status_bits.S_ISDIR(found.st_mode) and is_ours
 
     def who_else_writes(self, path: str) -> str:
         """Returns who, but root and this user, may make and delete files in the folder `path`, as words such as
@@ -444,7 +448,7 @@ class FileSystem:
                 if error.errno not in _NOT_OURS:
                     raise
             else:
-                if status_bits.S_IMODE(os.fstat(descriptor).st_mode) == FILE_MODE:
+                if not openat.why_not_ours(os.fstat(descriptor), at.folder, _ALL_OTHERS):
                     return descriptor
                 os.close(descriptor)
             return at.create_anew(os.O_RDWR)

@@ -20,6 +20,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import secrets
 import stat
 import struct
 from typing import NamedTuple
@@ -113,19 +114,33 @@ def open_own_file(folder: int, name: str, flags: int) -> int:
     """
     _demand_file(os.stat(name, dir_fd=folder, follow_symlinks=False))
     descriptor = os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=folder)
-    status = os.fstat(descriptor)
-    if status.st_uid != os.geteuid():
-        why = f"it belongs to the user with the id {status.st_uid}"
-    elif status.st_mode & (stat.S_IWGRP | stat.S_IWOTH):
-        why = "other users may write it"
-    elif status.st_nlink > 1:
-        why = "it has a second name (a hard link)"
-    elif not stat.S_ISREG(status.st_mode):
-        why = "it is not a regular file"
-    else:
-        return descriptor
-    os.close(descriptor)
-    raise PermissionError(errno.EACCES, f"{why}, so that another user may have put it there; remove it")
+    try:
+        status = os.fstat(descriptor)
+        _demand_file(status)
+        if why := why_not_ours(status, folder):
+            raise PermissionError(errno.EACCES, f"{why}, so that another user may have put it there; remove it")
+    except OSError:
+        os.close(descriptor)
+        raise
+    return descriptor
+
+
+def why_not_ours(status: os.stat_result, folder: int, bits: int = stat.S_IWGRP | stat.S_IWOTH) -> str:
+    """Returns why another user may have made or changed a file, or what is in a folder; empty if none can have.
+    `bits` of its mode are those that no other user may have.
+
+    `folder` is where it lies, and is open. Some file systems give everything another owner, or keep no permissions
+    (vfat, NFS for root): there, what counts is whether it is as a file would be that this process makes beside it.
+    """
+    user, others = os.geteuid(), status.st_mode & bits
+    if stat.S_ISREG(status.st_mode) and status.st_nlink > 1:
+        return "it has a second name (a hard link)"
+    if status.st_uid != user or others:
+        made = _status_of_new_file(folder)
+        user, others = made.st_uid, others & ~made.st_mode
+    if status.st_uid != user:
+        return f"it belongs to the user with the id {status.st_uid}"
+    return "other users have access to it" if others else ""
 
 
 def status_of(folder: int, name: str, path: str) -> os.stat_result:
@@ -221,6 +236,17 @@ def real_path(path: str) -> str:
     return place.path
 
 
+def _status_of_new_file(folder: int) -> os.stat_result:
+    """Returns the status that a private file has which this process makes in an open folder."""
+    name = f"try-{os.getpid()}-{secrets.token_hex(8)}.prog"
+    descriptor = os.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600, dir_fd=folder)
+    try:
+        os.unlink(name, dir_fd=folder)
+        return os.fstat(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _is_ours(status: os.stat_result) -> bool:
     return status.st_uid in (0, os.geteuid())
 
@@ -274,8 +300,7 @@ def _open_real_folder(folder: int, name: str) -> int:
 
 def open_without_links(path: str, flags: int) -> int:
     """Opens a file or folder; raises OSError with ELOOP when a symbolic link is on the way or at the end."""
-    if "\0" in path:
-        raise OSError(errno.EINVAL, "a path can't have a NUL in it", path)
+    demand_no_nul(path)
     how = struct.pack("QQQ", flags | os.O_CLOEXEC, 0, _RESOLVE_NO_SYMLINKS)
     descriptor: int = _syscall(_OPENAT2, -1, os.fsencode(path), how, len(how))
     if descriptor >= 0:
@@ -284,6 +309,12 @@ def open_without_links(path: str, flags: int) -> int:
     if code not in _NO_OPENAT2:
         raise OSError(code, os.strerror(code), path)
     return _open_step_by_step(path, flags)
+
+
+def demand_no_nul(path: str) -> None:
+    """Raises OSError for a path that the operating system would take to end earlier than it does."""
+    if "\0" in path:
+        raise OSError(errno.EINVAL, "a path can't have a NUL in it")
 
 
 def _open_step_by_step(path: str, flags: int) -> int:
