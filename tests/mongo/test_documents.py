@@ -9,10 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from viam.proto.app.datasync import SensorData
 
+from bench.hostile.components import nested
 from holdfast.mongo import records
 from holdfast.mongo.documents import NoDocumentError, document, object_id
 from holdfast.mongo.records import SpooledReading
-from holdfast.storage.capture_files.frames import tabular_message
+from holdfast.storage.capture_files.frames import readings_payload, tabular_message
 from tests.storage.samples import READINGS, message
 
 ORIGIN = ("rdk:component:sensor", "lidar", "Readings")
@@ -85,6 +86,47 @@ def test_what_can_not_be_a_document_says_why(message: bytes, reason: str) -> Non
     with pytest.raises(NoDocumentError) as caught:
         document(spooled(message))
     assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize(
+    "values",
+    [{"a": [1.0] * 60_000}, {str(number): True for number in range(40_000)}, {"a": [[]] * 60_000}],
+    ids=["numbers", "names", "lists"],
+)
+def test_a_reading_of_more_values_than_are_decoded_at_once_is_counted_and_left_out(
+    values: dict[str, object],
+) -> None:
+    with pytest.raises(NoDocumentError, match="more than 100000 fields") as caught:
+        document(spooled(message(0, values)))
+    assert caught.value.reason == "too_many_values"
+
+
+def test_unknown_fields_count_too() -> None:
+    whole = message(0, {"a": 1.0}) + b"\xf8\x06\x01" * 100_000
+    with pytest.raises(NoDocumentError) as caught:
+        document(spooled(whole))
+    assert caught.value.reason == "too_many_values"
+
+
+def test_a_reading_of_as_many_values_as_are_decoded_is_a_document_and_so_is_a_long_text() -> None:
+    numbers = decoded(spooled(message(0, {"a": [1.0] * 49_990})))
+    assert numbers["data"] == {"readings": {"a": [1.0] * 49_990}}
+    text = decoded(spooled(message(0, {"a": "x" * 5_000_000})))
+    assert text["data"] == {"readings": {"a": "x" * 5_000_000}}
+
+
+def test_a_large_reading_that_is_no_message_says_so() -> None:
+    with pytest.raises(NoDocumentError) as caught:
+        document(spooled(b"\xff" * 100_000))
+    assert caught.value.reason == "unreadable"
+
+
+@pytest.mark.parametrize("depth", [40, 1000, 10_000])
+def test_a_reading_that_is_nested_too_deeply_is_counted_and_left_out(depth: int) -> None:
+    whole = tabular_message(0, 0, readings_payload(nested(depth)))
+    with pytest.raises(NoDocumentError, match="nested too deeply") as caught:
+        document(spooled(whole))
+    assert caught.value.reason == "unreadable"
 
 
 @pytest.mark.parametrize("time_ns", [-1, -286_825_166_691_717_702, (1 << 63) - 1])

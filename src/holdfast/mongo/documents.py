@@ -26,10 +26,15 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from viam.proto.app.datasync import SensorData
 
 from ..errors import HoldfastError
+from .fields import has_more_fields_than
 from .records import SpooledReading
 
 MAX_DOCUMENT_BYTES = 16 * 1024 * 1024
 """MongoDB's limit for a document."""
+MAX_FIELDS = 100_000
+"""The most that is decoded of a reading. A number in a list takes two, one with a name takes four."""
+_SMALL_BYTES = 64 * 1024
+"""A reading that is not larger has no more fields than are decoded in a few milliseconds."""
 _SECOND_NS = 1_000_000_000
 
 
@@ -51,6 +56,8 @@ def document(reading: SpooledReading) -> bytes:
     """Returns the reading's document as BSON. Raises NoDocumentError when it can't become one."""
     api, resource, method = reading.origin
     try:
+        if len(reading.message) > _SMALL_BYTES and has_more_fields_than(MAX_FIELDS, reading.message):
+            raise NoDocumentError("too_many_values", f"it consists of more than {MAX_FIELDS} fields")
         message = SensorData.FromString(reading.message)
         encoded = bson.encode(
             {
@@ -63,8 +70,8 @@ def document(reading: SpooledReading) -> bytes:
                 "data": _plain(message.struct),
             }
         )
-    except DecodeError as error:
-        raise NoDocumentError("unreadable", "it is not a protobuf message") from error
+    except (DecodeError, ValueError) as error:
+        raise NoDocumentError("unreadable", "it is not a protobuf message, or nested too deeply") from error
     except (BSONError, OverflowError, RecursionError) as error:
         raise NoDocumentError("not_bson", str(error) or "it is nested too deeply") from error
     if len(encoded) > MAX_DOCUMENT_BYTES:
