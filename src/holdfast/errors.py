@@ -146,7 +146,7 @@ class AnswerTooLargeError(ResourceCallError):
     """An answer is larger than its call allowed: it has at least `size_bytes`. It was refused unread."""
 
     def __init__(self, size_bytes: int) -> None:
-        super().__init__(ResourceErrorKind.FAILED, f"the answer has {size_bytes} bytes, for which there is no room")
+        super().__init__(ResourceErrorKind.FAILED, f"the answer has {size_bytes} bytes, more than its call allows")
         self.size_bytes = size_bytes
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from holdfast.errors import ResourceCallError, ResourceErrorKind
-from holdfast.steering.control_sensor import Controls, ControlSensor, Override, controls_in
+from holdfast.steering.control_sensor import MAX_ENTRIES, Controls, ControlSensor, Override, controls_in
 from holdfast.steering.open_sequences import SequenceSpec
 from tests.fakes import FakeClock
 
@@ -36,6 +36,15 @@ def test_what_the_control_sensor_says_is_read_as_the_builtin_reads_it(
     entries: Any, expected: Mapping[tuple[str, str], Override]
 ) -> None:
     assert controls_in({"controls": entries}, "controls") == Controls(expected)
+
+
+@pytest.mark.parametrize("key", ["controls", "sequences"])
+def test_a_list_of_more_entries_than_are_read_says_so_and_the_config_applies(key: str) -> None:
+    readings = {"controls": [], key: [{**LIDAR, "resources": [LIDAR]}] * MAX_ENTRIES}
+    assert controls_in(readings, "controls").problem == ""
+    controls = controls_in({"controls": [], key: [None] * (MAX_ENTRIES + 1)}, "controls")
+    assert "it has 1001 entries; at most 1000 are read" in controls.problem
+    assert (controls.overrides, controls.sequences) == ({}, ())
 
 
 @pytest.mark.parametrize(

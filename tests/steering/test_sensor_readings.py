@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from typing import Any
+
 import pytest
 from google.protobuf.struct_pb2 import Struct
 from viam.proto.common import GetReadingsResponse
 
+from holdfast.base import protobuf_values
 from holdfast.errors import ResourceCallError
 from holdfast.steering.sensor_readings import sensor_readings
 from tests.fakes import FakeClient
@@ -33,3 +38,24 @@ async def test_an_answer_that_can_not_be_decoded_is_no_reading() -> None:
     deep.readings["deep"].struct_value.CopyFrom(value)
     with pytest.raises(ResourceCallError, match="gate"):
         await sensor_readings(FakeClient(deep.SerializeToString()), "gate")
+
+
+async def test_a_large_answer_is_decoded_on_a_worker_thread_and_a_small_one_is_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    threads: list[threading.Thread] = []
+    plain = protobuf_values.plain
+
+    def noted(fields: Any) -> dict[str, Any]:
+        threads.append(threading.current_thread())
+        return plain(fields)
+
+    monkeypatch.setattr(sys.modules["holdfast.steering.sensor_readings"], "plain", noted)
+    await sensor_readings(FakeClient(response({"a": [1.0] * 100})), "gate")
+    await sensor_readings(FakeClient(response({"a": [1.0] * 5000})), "gate")
+    assert [thread is threading.main_thread() for thread in threads] == [True, False]
+
+
+async def test_an_answer_that_no_sensor_for_steering_gives_is_not_decoded() -> None:
+    with pytest.raises(ResourceCallError, match="more than its call allows"):
+        await sensor_readings(FakeClient(response({"a": [1.0] * 10_000})), "gate")

@@ -23,6 +23,8 @@ from .sensor_readings import Readings
 
 POLL_HZ = 10.0
 SEQUENCES_KEY = "sequences"
+MAX_ENTRIES = 1000
+"""The most entries of a list in a reading. They are read on the event loop, ten times a second."""
 _MOST_FLOAT32 = 3.4028235677973366e38
 
 logger = logging.getLogger(__name__)
@@ -70,6 +72,8 @@ def _list(value: object) -> list[Mapping[str, Any]]:
         return []
     if not isinstance(value, (list, tuple)):
         raise ValueError(f"it must be a list, not {shown(value)}")
+    if len(value) > MAX_ENTRIES:
+        raise ValueError(f"it has {len(value)} entries; at most {MAX_ENTRIES} are read")
     for each in value:
         if not isinstance(each, (Mapping, type(None))):
             raise ValueError(f"{shown(each)} must be an object")
