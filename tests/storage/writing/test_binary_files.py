@@ -124,7 +124,7 @@ async def test_an_answer_of_32_mib_passes_beside_others(
 async def test_payloads_beyond_the_bound_are_dropped_and_counted_until_the_disk_has_taken_others(
     writer: DiskWriter, files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(disk_writer, "MAX_PENDING_BYTES", 10_000)
+    monkeypatch.setattr(disk_writer, "MAX_PENDING_BYTES", 14_000)  # a reading takes more than its bytes
     appender = open_camera(writer)
     files.stall_writes()
     put(appender, b"0" * 3000)
@@ -132,7 +132,7 @@ async def test_payloads_beyond_the_bound_are_dropped_and_counted_until_the_disk_
     assert await asyncio.to_thread(files.stalled.wait, 30)
     for number in range(1, 20):
         put(appender, str(number).encode() * 3000)
-        assert writer.pending_bytes <= 10_000
+        assert writer.pending_bytes <= 14_000
     # The reading that is being written still counts, since it is in memory.
     assert counts(ledger).dropped == {"disk_too_slow": 17}
     files.resume_writes()
@@ -143,6 +143,23 @@ async def test_payloads_beyond_the_bound_are_dropped_and_counted_until_the_disk_
     assert [payload[:1] for _, payload in stored(tmp_path)] == [b"0", b"1", b"2", b"x"]
     assert counts(ledger).on_disk == 4
     assert writer.pending_bytes == 0
+
+
+async def test_tiny_payloads_are_bounded_by_the_memory_that_they_take(
+    writer: DiskWriter, files: FaultyFileSystem, ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A reading of one byte takes about a kibibyte, and each part of a payload an object."""
+    monkeypatch.setattr(disk_writer, "MAX_PENDING_BYTES", 100_000)
+    appender = open_camera(writer)
+    files.stall_writes()
+    for _ in range(1000):
+        put(appender, b"0")
+    assert counts(ledger).dropped["disk_too_slow"] > 900
+    dropped = sum(counts(ledger).dropped.values())
+    appender.append_binary(b"", [b"0"] * 1000, "image/png")
+    assert sum(counts(ledger).dropped.values()) == dropped + 1
+    files.resume_writes()
+    await writer.complete()
 
 
 @pytest.mark.parametrize("operation", ["create", "write", "make_folder"])

@@ -40,6 +40,8 @@ from .completion import Completion
 MAX_PENDING_BYTES = 48 * 1024 * 1024
 """Room for one answer of 32 MiB, the largest that a module's resource can give, beside the others' answers."""
 _WAKE_EARLY_BYTES = 1024 * 1024
+_READING_BYTES, _PART_BYTES = 1024, 256
+"""What a reading with a payload, and each part of it, takes in memory besides its bytes."""
 DEFAULT_FSYNC_INTERVAL_S = 5.0
 END_TIMEOUT_S = 6.5
 """How long `close` waits for a disk that stalls, in total: viam-server gives a module ten seconds to end."""
@@ -55,7 +57,8 @@ class _BinaryReading:
     mime_type: str
 
     def __len__(self) -> int:
-        return sum(map(len, self.parts))
+        """Returns how much memory the reading takes."""
+        return sum(map(len, self.parts)) + _READING_BYTES + _PART_BYTES * len(self.parts)
 
 
 Reading = TypeVar("Reading", bytes, _BinaryReading)
