@@ -12,8 +12,8 @@ import grpc.aio
 import pytest
 
 from holdfast.capture.answer_memory import SMALL_BYTES, AnswerMemory, Room
-from holdfast.capture.client import GrpcioClient
-from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.capture.client import MAX_ERROR_CHARS, GrpcioClient
+from holdfast.errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
 from tests.waiting import eventually
 
 SERVICE = "test.Echo"
@@ -119,3 +119,57 @@ async def test_a_cancelled_stream_ends_on_the_server_too(client: GrpcioClient, e
     with pytest.raises(asyncio.CancelledError):
         await task
     await asyncio.wait_for(echo.ended.wait(), 10)
+
+
+async def test_an_answer_that_is_larger_than_its_call_allows_is_refused_with_its_size(client: GrpcioClient) -> None:
+    with pytest.raises(AnswerTooLargeError) as caught:
+        await client.call(f"/{SERVICE}/Unary", bytes(3 * MIB), 5.0, SMALL_BYTES)
+    assert caught.value.size_bytes == 3 * MIB
+    assert await client.call(f"/{SERVICE}/Unary", bytes(3 * MIB), 5.0, 4 * MIB) == bytes(3 * MIB)
+    assert await client.call(f"/{SERVICE}/Unary", b"small", 5.0, SMALL_BYTES) == b"small"
+
+
+async def test_a_message_of_a_stream_that_is_larger_than_its_room_is_refused_with_its_size(
+    client: GrpcioClient,
+) -> None:
+    with pytest.raises(AnswerTooLargeError) as caught:
+        await client.stream(f"/{SERVICE}/Stream", bytes(SMALL_BYTES + 1), 5.0, room(MIB))
+    assert caught.value.size_bytes == SMALL_BYTES + 1
+
+
+@pytest.mark.parametrize("limit_bytes", [SMALL_BYTES, 1000])
+async def test_a_component_can_not_pretend_that_this_client_refused_its_answer(
+    client: GrpcioClient, limit_bytes: int
+) -> None:
+    """What this client refuses has its own limit in the text, and is no error of another kind."""
+    text = f"Received message larger than max (9999999 vs. {limit_bytes})"
+    with pytest.raises(ResourceCallError) as caught:
+        await client.stream(f"/{SERVICE}/Fail", text.encode(), 5.0, room(MIB))
+    assert not isinstance(caught.value, AnswerTooLargeError)
+
+
+async def test_a_stream_of_too_many_messages_is_an_error(
+    client: GrpcioClient, echo: Echo, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.capture.client.MAX_STREAM_MESSAGES", 10)
+    assert len(await client.stream(f"/{SERVICE}/Stream", bytes(10), 5.0, room(MIB))) == 10
+    with pytest.raises(ResourceCallError, match="answered with more than 10 messages"):
+        await client.stream(f"/{SERVICE}/Stream", bytes(5_000), 5.0, room(MIB))
+    await asyncio.wait_for(echo.ended.wait(), 10)
+    assert echo.sent < 5_000
+
+
+@pytest.mark.parametrize("size_bytes", [1000, 20_000, 500_000])
+async def test_a_long_text_of_an_error_arrives_and_is_cut(client: GrpcioClient, size_bytes: int) -> None:
+    """gRPC's own limit for it is 8 KiB, beyond which the text would be about that limit."""
+    with pytest.raises(ResourceCallError) as caught:
+        await client.stream(f"/{SERVICE}/Fail", b"broken: " + b"x" * size_bytes, 5.0, room(MIB))
+    assert str(caught.value).startswith("broken: xxx")
+    assert len(str(caught.value)) == MAX_ERROR_CHARS
+
+
+async def test_a_filter_is_known_whatever_else_it_says(client: GrpcioClient) -> None:
+    text = b"x" * 20_000 + b" no capture from filter module"
+    with pytest.raises(ResourceCallError) as caught:
+        await client.stream(f"/{SERVICE}/Fail", text, 5.0, room(MIB))
+    assert caught.value.kind is ResourceErrorKind.FILTERED

@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
@@ -21,6 +21,7 @@ from viam.proto.component.camera import GetImagesResponse, Image
 from bench.hostile import components
 from bench.hostile.components import Hostile, images, length_delimited, seen
 from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import Buffer
 from holdfast.base.tasks import in_thread
 from holdfast.capture.answers import MAX_ANNOTATIONS_BYTES, MAX_MIME_TYPE_CHARS, Answers
 from holdfast.capture.client import MAX_STREAM_MESSAGES
@@ -152,8 +153,8 @@ def camera(*each: Image) -> Hostile:
     return Hostile("", components.CAMERA, "GetImages", lambda: [answer])
 
 
-async def outcome(hostile: Hostile) -> tuple[str, FakeSink]:
-    sink = FakeSink()
+async def outcome(hostile: Hostile, sink: FakeSink | None = None) -> tuple[str, FakeSink]:
+    sink = sink or FakeSink()
     it = collector(hostile, sink)
     await read(it)
     return it.last_error or "", sink
@@ -274,3 +275,19 @@ async def test_a_hostile_component_costs_its_neighbours_no_reading() -> None:
         await asyncio.gather(read(bad), read(good))
     assert (good.errors, good.readings) == (0, len(sink.messages))
     assert len(sink.messages) == len(list(components.many()))
+
+
+@pytest.mark.parametrize("beside", [MIB // 8, MIB], ids=["mostly the image", "mostly something else"])
+async def test_a_payload_keeps_nothing_large_in_memory_beside_itself(beside: int) -> None:
+    image = length_delimited(3, bytes(MIB // 2))
+    answer = length_delimited(1, image) + length_delimited(99, bytes(beside))
+    kept: list[Buffer] = []
+
+    class Keeping(FakeSink):
+        def append_binary(self, head: bytes, payload: Sequence[Buffer], mime_type: str) -> None:
+            kept.extend(payload)
+
+    await outcome(Hostile("", components.CAMERA, "GetImages", lambda: [answer]), Keeping())
+    (payload,) = kept
+    assert len(payload) == MIB // 2
+    assert isinstance(payload, memoryview) == (beside < MIB // 2)

@@ -6,7 +6,7 @@ cancel the call, and nothing is stored.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from ..base.clock import Clock
 from ..config import CaptureMethod
@@ -78,7 +78,7 @@ class Answers:
         answer = await self._decoding.binary(table, question.target, answers)
         received_ns = answer.received_ns or question.clock.time_ns()
         _check(answer.binaries)
-        return BinaryReadings(answer, requested_ns, received_ns)
+        return BinaryReadings(_without_the_rest(answer, room.needed_bytes), requested_ns, received_ns)
 
 
 async def _ask(question: Question, table: Method, room: Room) -> tuple[int, list[bytes]]:
@@ -100,6 +100,17 @@ async def _ask(question: Question, table: Method, room: Room) -> tuple[int, list
         else:
             room.needed_bytes = sum(map(len, answers))
             return requested_ns, answers
+
+
+def _without_the_rest(answer: BinaryAnswer, size_bytes: int) -> BinaryAnswer:
+    """Returns an answer of `size_bytes` that keeps little more in memory than its payloads.
+
+    They are slices of it, and keep all of it. So they are copied if most of it is something else.
+    """
+    if 2 * sum(binary.size_bytes for binary in answer.binaries) >= size_bytes:
+        return answer
+    copies = (replace(binary, parts=(b"".join(binary.parts),)) for binary in answer.binaries)
+    return replace(answer, binaries=tuple(copies))
 
 
 def _check(binaries: tuple[Binary, ...]) -> None:
