@@ -88,12 +88,10 @@ class FileSystem:
 
         Raises StorageError if another user may have put what is there.
         """
+        missing: list[str] = []
         with Translated("make folder", path):
-            missing = []
-            folder = path
-            while not self.exists(folder):
+            while _is_missing(folder := os.path.dirname(missing[-1]) if missing else path):
                 missing.append(folder)
-                folder = os.path.dirname(folder)
         for folder in reversed(missing):
             with At("make folder", folder) as at, suppress(FileExistsError):  # another process was quicker
                 os.mkdir(at.name, FOLDER_MODE, dir_fd=at.folder)
@@ -515,6 +513,15 @@ class FileSystem:
                         yield Entry(os.path.join(path, entry.name), entry.name, kind, status)
             finally:
                 os.close(descriptor)
+
+
+def _is_missing(folder: str) -> bool:
+    """Raises OSError if it can't be found out, or is no folder."""
+    try:
+        os.close(openat.open_folder(folder))
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _kind_of(entry: os.DirEntry[str]) -> EntryKind:
