@@ -22,6 +22,7 @@
                 AnswerTooLargeError
                 TooManyStepsError (capture.methods.steps)
             CloudError
+                LoginError
             MongoError (mongo.target)
         NoDocumentError (mongo.documents)
 
@@ -152,7 +153,7 @@ class AnswerTooLargeError(ResourceCallError):
 
 _CUTS = ("Socket closed", "onnection reset", "Broken pipe", "Stream removed", "GOAWAY", "atchdog")
 """Parts of gRPC's own messages, as opposed to the cloud's, when a connection breaks."""
-_ENDS_OF_ONE_CALL = ("RST_STREAM", "END_STREAM")
+_ENDS_OF_ONE_CALL = ("RST_STREAM", "END_STREAM", "Error parsing")
 """Parts of gRPC's own messages when one call on a connection ends, and the connection stands."""
 
 
@@ -175,3 +176,8 @@ class CloudError(CallError):
         if any(text in self.message for text in _ENDS_OF_ONE_CALL):
             return not self.connected
         return not self.connected or any(text in self.message for text in _CUTS)
+
+
+class LoginError(CloudError):
+    """The cloud's answer to the login can't be used, or a token could not be renewed. What was to be sent is not to
+    blame, whatever the code says."""

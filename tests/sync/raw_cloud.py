@@ -51,12 +51,26 @@ class Call:
             at += 5 + size
         return found
 
-    def answer(self, message: bytes = b"", code: int = 0, why: str = "") -> None:
-        """Answers as gRPC does."""
+    def answer(self, message: bytes | None = b"", code: int = 0, why: str = "") -> None:
+        """Answers as gRPC does; with None, without a message."""
         h2 = self.wire.h2
         h2.send_headers(self.stream, _ANSWER_HEADERS)
-        h2.send_data(self.stream, framed(message))
+        if message is not None:
+            h2.send_data(self.stream, framed(message))
         h2.send_headers(self.stream, [("grpc-status", str(code)), ("grpc-message", why)], end_stream=True)
+        self.wire.flush()
+
+    async def send(self, message: bytes) -> None:
+        """Answers with OK and a message of any size, as fast as the client reads it."""
+        h2, rest = self.wire.h2, framed(message)
+        h2.send_headers(self.stream, _ANSWER_HEADERS)
+        while rest:
+            size = min(h2.local_flow_control_window(self.stream), h2.max_outbound_frame_size)
+            h2.send_data(self.stream, rest[:size])
+            rest = rest[size:]
+            self.wire.flush()
+            await asyncio.sleep(0)
+        h2.send_headers(self.stream, [("grpc-status", "0")], end_stream=True)
         self.wire.flush()
 
     def answer_http(self, status: int, body: bytes = b"<html></html>") -> None:
@@ -97,6 +111,8 @@ class RawCloud:
 
     def __init__(self, behave: Behaviour = accept, *, read_bytes: int = 65_536, read_every_s: float = 0.0) -> None:
         self.behave = behave
+        self.withholds = False
+        """Whether no call may send more than the first 64 KiB."""
         self.log_in: Behaviour = let_in
         self.read_bytes = read_bytes
         self.read_every_s = read_every_s
@@ -232,7 +248,9 @@ class Wire:
             call = self._calls[event.stream_id]
             call.received += event.data
             call.begun.set()
-            if event.flow_controlled_length:
+            if event.flow_controlled_length and self.cloud.withholds:
+                self.h2.increment_flow_control_window(event.flow_controlled_length)
+            elif event.flow_controlled_length:
                 self.h2.acknowledge_received_data(event.flow_controlled_length, event.stream_id)
         elif isinstance(event, StreamEnded):
             self._calls.pop(event.stream_id).ended.set()

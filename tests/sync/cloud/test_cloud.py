@@ -17,6 +17,7 @@ import trustme
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
 from holdfast.errors import CloudError, StorageError
+from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.token import Token
 from holdfast.sync.delivery.calls import file_contents, file_metadata
@@ -79,7 +80,7 @@ async def test_a_stream_is_sent_again_from_its_beginning_after_a_renewal(
         yield file_metadata(found("/x/a.txt"), "part", ())
         yield file_contents(b"hello")
 
-    await cloud.upload_stream("FileUpload", messages)
+    await cloud.upload_stream(FILE_UPLOAD, messages)
     assert server.files_count == 1
 
 
@@ -97,7 +98,7 @@ async def test_an_answer_before_the_end_of_a_stream_is_the_clouds_own(
     for _ in range(10):
         server.fail_next(code, 1)
         with pytest.raises(CloudError) as caught:
-            await cloud.upload_stream("FileUpload", messages)
+            await cloud.upload_stream(FILE_UPLOAD, messages)
         assert (caught.value.code, caught.value.connected) == (code.name, True)
 
 
@@ -117,7 +118,7 @@ async def test_a_file_that_can_not_be_read_while_it_is_sent_is_that_error_and_ar
         raise error
 
     with pytest.raises(type(error)):
-        await cloud.upload_stream("FileUpload", messages)
+        await cloud.upload_stream(FILE_UPLOAD, messages)
     assert server.files_count == 0
 
 
@@ -148,7 +149,7 @@ async def test_a_connection_that_is_cut_during_a_call_is_no_connection(server: L
     server.before_answer = hold
     calls: dict[str, Callable[[], Coroutine[Any, Any, object]]] = {
         "unary": lambda: cloud.upload_capture(b""),
-        "stream": lambda: cloud.upload_stream("FileUpload", messages),
+        "stream": lambda: cloud.upload_stream(FILE_UPLOAD, messages),
     }
     call = asyncio.create_task(calls[kind]())
     await arrived.wait()
@@ -246,6 +247,7 @@ def test_missing_credentials_are_named() -> None:
 _CONNECT = """
 import asyncio, os, sys, module
 from holdfast.errors import CloudError, StorageError
+from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 async def main():
     cloud = Cloud(CloudSettings(sys.argv[1], False, "part", "id", "key", os.environ))

@@ -13,6 +13,7 @@ import pytest
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
 from holdfast.errors import CloudError
+from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud
 from holdfast.sync.cloud.connections import BUSY_BYTES, MAX_CONNECTIONS, Connections
 from holdfast.sync.delivery.calls import file_contents, file_metadata, upload_metadata
@@ -50,7 +51,7 @@ class Rig:
             yield file_metadata(found("/x/a.txt"), "part", ())
             yield file_contents(bytes(size_bytes))
 
-        return self.cloud.upload_stream("FileUpload", messages)
+        return self.cloud.upload_stream(FILE_UPLOAD, messages)
 
     async def together(self, calls: list[Coroutine[Any, Any, object]]) -> int:
         """Returns how many connections all `calls` together open, beside the one of the login."""

@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from holdfast.sync.cloud.token import Token
+from holdfast.sync.cloud.token import MAX_CHARS, Token, why_unusable
 
 
 def jwt(**claims: object) -> str:
@@ -31,6 +31,43 @@ def test_a_token_that_tells_only_its_end_counts_from_now() -> None:
     assert not Token(jwt(exp=time.time() + 1000)).is_old
 
 
-@pytest.mark.parametrize("text", ["", "opaque", "a.b.c", "a.!!!.c", jwt(), jwt(exp="x"), jwt(exp=1), "e30.W10.x"])
+def payload(text: str) -> str:
+    return f"e30.{base64.urlsafe_b64encode(text.encode()).decode().rstrip('=')}.x"
+
+
+NO_LIFE = [
+    "", "opaque", "a.b.c", "a.!!!.c", jwt(), jwt(exp="x"), jwt(exp=1), "e30.W10.x",
+    payload('{"exp": 1' + "0" * 400 + "}"), payload('{"exp": ' + "9" * 5000 + "}"), payload('{"exp": NaN}'),
+    payload('{"exp": -Infinity}'), payload('{"exp": [1]}'), payload('{"exp": null}'), payload('"exp"'),
+    payload("[" * 10_000), payload('{"exp":' * 10_000), payload('{"exp": 1e400, "iat": 1e400}'),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("text", NO_LIFE, ids=range(len(NO_LIFE)))
 def test_a_token_whose_life_is_not_told_is_never_old(text: str) -> None:
     assert not Token(text).is_old
+
+
+def test_a_token_of_a_very_short_life_is_not_renewed_with_each_call() -> None:
+    assert not Token(jwt(iat=0, exp=1e-9)).is_old
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("", "empty"),
+        ("x" * (MAX_CHARS + 1), "characters"),
+        ("a\nb", "header"),
+        ("a\0b", "header"),
+        ("grün", "header"),
+        ("a b", "header"),
+        ("a\x7f", "header"),
+    ],
+)
+def test_a_token_that_no_call_can_carry_is_named_so(text: str, why: str) -> None:
+    assert why in why_unusable(text)
+
+
+@pytest.mark.parametrize("text", ["x", jwt(exp=1), "x" * MAX_CHARS, "!~"])
+def test_every_other_token_is_used(text: str) -> None:
+    assert why_unusable(text) == ""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import logging
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 from h2.errors import ErrorCodes
+from viam.proto.rpc.auth import AuthenticateResponse
 
 from holdfast.errors import NotConnectedError
 from holdfast.storage.ledger.counts import ReadingCounts
@@ -70,7 +72,24 @@ def with_reset(code: ErrorCodes) -> Fault:
     return lambda call: call.reset(code)
 
 
+def with_metadata(call: Call) -> None:
+    """OK, behind more metadata than anybody reads."""
+    h2 = call.wire.h2
+    flood = [(f"x-{number}", "x" * 500) for number in range(1000)]
+    h2.send_headers(
+        call.stream, [(":status", "200"), ("content-type", "application/grpc"), *flood], end_stream=True
+    )
+    call.wire.flush()
+
+
+NO_ANSWER: dict[str, tuple[Fault, str]] = {
+    "OK without a message": (lambda call: call.answer(None), "UNKNOWN"),
+    "OK with another message": (lambda call: call.answer(b"\x0a\x02\xff\xff"), "UNKNOWN"),
+    "a flood of metadata": (with_metadata, "UNKNOWN"),
+}
+"""By name: an OK, or what could be one, in which no cloud says that it has the upload."""
 AGAIN: dict[str, tuple[Fault, str]] = {
+    **NO_ANSWER,
     **{f"code {code} {name}": (with_code(code), name) for code, name in GRPC_CODES.items()},
     **{f"HTTP {status}": (with_status(status), name) for status, name in WEB_SERVER.items()},
     **{f"RST_STREAM {code.name}": (with_reset(code), name) for code, name in RESETS.items()},
@@ -229,6 +248,54 @@ NO_CLOUD: dict[str, tuple[Fault, str]] = {
     "silence": (lambda call: None, "DEADLINE_EXCEEDED"),
 }
 """By name: how a server that is not the cloud, such as a captive portal, answers a login, and the error."""
+
+
+TOKENS = {
+    "empty": "it is empty",
+    "a\nb": "no header",
+    "grün": "no header",
+    "x" * 1_000_000: "it has 1000000 characters",
+}
+
+
+@pytest.mark.parametrize("token", TOKENS, ids=["empty", "line break", "umlaut", "a million characters"])
+async def test_a_token_that_can_not_be_used_is_a_login_that_failed_and_says_why(
+    tmp_path: Path, token: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    async def log_in(call: Call) -> None:
+        await call.ended.wait()
+        await call.send(AuthenticateResponse(access_token="" if token == "empty" else token).SerializeToString())
+
+    async with RawCloud() as cloud:
+        cloud.log_in = log_in
+        async with make_world(tmp_path, address=cloud.address) as world:
+            two_capture_files(world)
+            with pytest.raises(NotConnectedError, match=TOKENS[token]):
+                await world.rounds.sync_now()
+            assert world.link.state is LinkState.LOGIN_REFUSED and TOKENS[token] in world.link.why
+            assert TOKENS[token] in caplog.text and len(world.link.why) < 500
+            await eventually(lambda: cloud.logins >= 2)
+            assert cloud.calls == []
+            cloud.log_in = let_in
+            world.rounds.configure(world.settings())
+            await eventually(lambda: len(cloud.taken) == 2 and not world.rounds.in_flight)
+            the_sum_holds(world, cloud)
+
+
+@pytest.mark.parametrize("exp", ["1" + "0" * 400, "[" * 3000, "1e999", "-1", '"x"'])
+async def test_a_token_of_an_absurd_life_is_used(tmp_path: Path, exp: str) -> None:
+    payload = base64.urlsafe_b64encode(('{"exp": ' + exp + "}").encode()).decode().rstrip("=")
+    token = f"e30.{payload}.x"
+
+    async def log_in(call: Call) -> None:
+        await call.ended.wait()
+        call.answer(AuthenticateResponse(access_token=token).SerializeToString())
+
+    async with RawCloud() as cloud:
+        cloud.log_in = log_in
+        async with make_world(tmp_path, address=cloud.address) as world:
+            two_capture_files(world)
+            assert (await sync(world)).files == 2 and cloud.logins == 1
 
 
 @pytest.mark.parametrize("row", NO_CLOUD)

@@ -18,30 +18,32 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-from google.protobuf.message import DecodeError
 from viam.proto.rpc.auth import AuthenticateRequest, AuthenticateResponse, Credentials
 
 from ...base.threads import in_own_thread
-from ...config import endpoint, joined
-from ...errors import CloudError, ConfigError
+from ...base.words import escaped, shortened
+from ...config import endpoint
+from ...errors import CloudError, ConfigError, LoginError
 from ..way.proxies import Routes
 from ..way.roots import Roots, roots
 from ..way.trust import why_not_trusted
 from ..way.tunnel import Tunnel
 from ..way.way import Doubts, Way, find_way
 from . import patience, streams
+from .answers import AUTHENTICATE, CAPTURE_UPLOAD, CREATE_SEQUENCE, checked, own_words
 from .bandwidth import Bandwidth, Meter
-from .connections import BUSY_BYTES, Connections
+from .channels import Channels
+from .connections import BUSY_BYTES
 from .kernel import Figures
 from .patience import Movement, Patience
-from .token import Token
+from .secrets import Secrets
+from .token import Token, why_unusable
 from .verdicts import Verdict, verdict
 
-_AUTHENTICATE = "/proto.rpc.v1.AuthService/Authenticate"
-_DATA_SYNC = "/viam.app.datasync.v1.DataSyncService/"
-_CREATE_SEQUENCE = "/viam.app.data.v1.DataService/CreateSequence"
 _CONNECT_TIMEOUT_S = 10.0
 _READY = grpc.ChannelConnectivity.READY
+MAX_TEXT_CHARS = 300
+"""What is kept of the text of an error that the cloud sends."""
 _LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 
 Reply = TypeVar("Reply")
@@ -86,8 +88,7 @@ class Cloud:
 
     def __init__(self, settings: CloudSettings) -> None:
         self._settings = settings
-        self._calls: Connections[grpc.aio.Channel] | None = None
-        self._streams: Connections[grpc.Channel] | None = None
+        self._channels: Channels | None = None
         self._way: Way | None = None
         self._tunnel: Tunnel | None = None
         self._doubts = Doubts()
@@ -96,7 +97,7 @@ class Cloud:
         self._seen = Figures()
         self._explanation = ("", "")
         """The last error of TLS, with the way, and why it came."""
-        self._token = Token("")
+        self._use(Token(""))
         self._login = asyncio.Lock()
         self._under_way = 0
         self.problems: tuple[str, ...] = ()
@@ -128,7 +129,10 @@ class Cloud:
         trusted = None if cloud.is_plaintext else await asyncio.to_thread(roots, settings.environment)
         self.problems += trusted.problems if trusted else ()
         self._movement = Movement(way.port)
-        self._open_channels(way, trusted)
+        if way.proxy is not None:
+            self._tunnel = Tunnel(way)
+            self._tunnel.open()
+        self._channels = Channels(way, trusted, self._tunnel)
         try:
             await self._authenticate()
         except CloudError as error:
@@ -142,38 +146,12 @@ class Cloud:
                 raise CloudError(error.code, await self._explained(error, way, trusted), connected=True) from error
             raise
 
-    def _open_channels(self, way: Way, trusted: Roots | None) -> None:
-        host = way.endpoint.host
-        options = [
-            ("grpc.enable_http_proxy", 0),
-            ("grpc.enable_retries", 0),
-            ("grpc.use_local_subchannel_pool", 1),
-            # gRPC measures connections by pings. Behind what a slow link has to send they would be given up after
-            # a minute, and the connection with them.
-            ("grpc.http2.bdp_probe", 0),
-            ("grpc.default_authority", str(way.endpoint)),
-            ("grpc.ssl_target_name_override", host),
-        ]
-        if way.proxy is None:
-            target = f"{'ipv6' if ':' in way.address else 'ipv4'}:{joined(way.address, way.port)}"
-        else:
-            self._tunnel = Tunnel(way)
-            self._tunnel.open()
-            target = self._tunnel.target
-        if trusted is None:
-            self._calls = Connections(lambda: grpc.aio.insecure_channel(target, options=options))
-            self._streams = Connections(lambda: grpc.insecure_channel(target, options=options))
-        else:
-            credentials = grpc.ssl_channel_credentials(trusted.pem)
-            self._calls = Connections(lambda: grpc.aio.secure_channel(target, credentials, options=options))
-            self._streams = Connections(lambda: grpc.secure_channel(target, credentials, options=options))
-
     async def until_lost(self) -> None:
         """Returns when the connection breaks: at once if either side ends it.
 
         Raises CloudError without a connection.
         """
-        channel, before = self._connections().channels[0], None
+        channel, before = self._open_channels().calls.channels[0], None
         while True:
             state = channel.get_state()
             if before is _READY and state is not _READY:
@@ -208,34 +186,34 @@ class Cloud:
 
     async def close(self) -> None:
         """Closes all connections. Calls that are under way raise CloudError."""
-        calls, self._calls, self._token = self._calls, None, Token("")
+        channels, self._channels = self._channels, None
         tunnel, self._tunnel, self._way = self._tunnel, None, None
-        streams, self._streams = self._streams, None
-        for stream in streams.channels if streams is not None else ():
-            _end(stream)
-        if calls is not None:
-            await asyncio.gather(*(channel.close() for channel in calls.channels))
+        self._use(Token(""))
+        if channels is not None:
+            for stream in channels.streams.channels:
+                _end(stream)
+            await asyncio.gather(*(channel.close() for channel in channels.calls.channels))
         if tunnel is not None:
             await tunnel.close()
 
     async def upload_capture(self, request: bytes) -> None:
         """Sends a serialized DataCaptureUploadRequest. Returns when the cloud has acknowledged it."""
         await self.bandwidth.take(len(request))
-        await self._logged_in(lambda: self._unary(_DATA_SYNC + "DataCaptureUpload", request))
+        await self._logged_in(lambda: self._unary(CAPTURE_UPLOAD, request))
         self.meter.add(len(request))
 
     async def create_sequence(self, request: bytes) -> None:
         """Sends a serialized CreateSequenceRequest. Returns when the cloud has acknowledged it."""
-        await self._logged_in(lambda: self._unary(_CREATE_SEQUENCE, request))
+        await self._logged_in(lambda: self._unary(CREATE_SEQUENCE, request))
 
     async def upload_stream(self, method: str, messages: streams.Messages) -> bytes:
-        """Sends a stream by `method`: FileUpload or StreamingDataCaptureUpload.
+        """Sends a stream by `method`: `FILE_UPLOAD` or `STREAMED_UPLOAD`.
 
         Returns the cloud's serialized answer when the cloud has all of the stream. `messages` is called again if
         the login has to be renewed. It is iterated on another thread and may block. If it raises, the call is
         cancelled and this raises the same.
         """
-        return await self._logged_in(lambda: self._stream(_DATA_SYNC + method, self._metered(messages)))
+        return await self._logged_in(lambda: self._stream(method, self._metered(messages)))
 
     def _metered(self, messages: streams.Messages) -> streams.Messages:
         """Returns the same messages, slowed down to the limit and counted."""
@@ -272,21 +250,29 @@ class Cloud:
         return await call()
 
     async def _renew(self, token: Token) -> None:
-        """Logs in again, unless another call has replaced `token` already."""
+        """Logs in again, unless another call has replaced `token` already. Raises LoginError."""
         async with self._login:
             if token is self._token:
-                await self._authenticate()
+                try:
+                    await self._authenticate()
+                except CloudError as error:
+                    raise LoginError(error.code, error.message, connected=error.connected) from error
 
     async def _authenticate(self) -> None:
         settings = self._settings
         request = AuthenticateRequest(
             entity=settings.api_key_id, credentials=Credentials(type="api-key", payload=settings.api_key)
         )
-        answer = await self._unary(_AUTHENTICATE, request.SerializeToString(), Token(""), _CONNECT_TIMEOUT_S)
-        try:
-            self._token = Token(AuthenticateResponse.FromString(answer).access_token)
-        except DecodeError as error:
-            raise CloudError("UNKNOWN", "the answer to the login can't be understood", connected=True) from error
+        answer = await self._unary(AUTHENTICATE, request.SerializeToString(), Token(""), _CONNECT_TIMEOUT_S)
+        token = AuthenticateResponse.FromString(answer).access_token
+        if why := why_unusable(token):
+            raise LoginError("UNKNOWN", f"the token that the cloud gave can't be used: {why}", connected=True)
+        self._use(Token(token))
+
+    def _use(self, token: Token) -> None:
+        """Makes calls with this token from now on."""
+        self._token = token
+        self._secrets = Secrets(self._settings.api_key, token.text)
 
     async def _explained(self, error: CloudError, way: Way, trusted: Roots) -> str:
         """Returns what is wrong with TLS, or else the error's own text. It is found out once for each error."""
@@ -300,50 +286,49 @@ class Cloud:
             raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
         return self._way
 
-    def _connections(self) -> Connections[grpc.aio.Channel]:
-        if self._calls is None:
+    def _open_channels(self) -> Channels:
+        if self._channels is None:
             raise CloudError("UNAVAILABLE", "the connection is closed", connected=False)
-        return self._calls
+        return self._channels
 
     async def _unary(
         self, method: str, request: bytes, token: Token | None = None, timeout_s: float | None = None
     ) -> bytes:
         """Makes a unary call. Without `timeout_s` it may last as long as its bytes move."""
-        connections, token, way = self._connections(), token or self._token, self._way
-        with connections.one_for(len(request)) as channel:
+        channels, token, way, secrets = self._open_channels(), token or self._token, self._way, self._secrets
+        with channels.calls.one_for(len(request)) as channel:
             stub: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = channel.unary_unary(method)
             call = stub(request, timeout=timeout_s, metadata=token.metadata)
             waiting = Patience(self._movement, len(request))
             timer = _StallTimer(call, waiting)
             try:
-                return await call
+                return checked(method, await call)
             except grpc.aio.AioRpcError as error:
                 raise await self._translated(
-                    error.code().name, error.details() or "no details", token, way
+                    error.code().name, error.details() or "no details", secrets, way
                 ) from error
             except asyncio.CancelledError:
                 if waiting.is_over:
-                    raise await self._stalled(waiting, token, way) from None
-                raise self._cancelled(connections) from None
+                    raise await self._stalled(waiting, secrets, way) from None
+                raise self._cancelled(channels) from None
             finally:
                 timer.stop()
 
     async def _stream(self, method: str, messages: streams.Messages) -> bytes:
-        self._connections()
-        assert self._streams is not None
-        token, way, waiting = self._token, self._way, Patience(self._movement)
-        with self._streams.one_for(BUSY_BYTES) as channel:
+        channels, token, way, secrets = self._open_channels(), self._token, self._way, self._secrets
+        waiting = Patience(self._movement)
+        with channels.streams.one_for(BUSY_BYTES) as channel:
             try:
-                return await streams.upload(channel, method, messages, token.metadata, waiting)
+                return checked(method, await streams.upload(channel, method, messages, token.metadata, waiting))
             except CloudError as error:
                 if waiting.is_over:
-                    raise await self._stalled(waiting, token, way) from error
-                raise await self._translated(error.code, error.message, token, way) from error
+                    raise await self._stalled(waiting, secrets, way) from error
+                raise await self._translated(error.code, error.message, secrets, way) from error
 
     async def _translated(
-        self, code: str, message: str, token: Token, way: Way | None, *, anew: bool = False
+        self, code: str, message: str, secrets: Secrets, way: Way | None, *, anew: bool = False
     ) -> CloudError:
-        """Returns the error of a call that was made with `token` over `way`, without secrets in its text.
+        """Returns the error of a call over `way`, with a short text of one line and without `secrets` in it.
 
         gRPC does not say whether the cloud answered UNAVAILABLE or the connection broke, so this tries whether the
         cloud can be reached, with `anew` only by a new connection. An error of an earlier connection tells nothing
@@ -357,13 +342,13 @@ class Cloud:
                 connected, message = False, error.message
         if self._way is not None and self._way is not way:
             return CloudError("CANCELLED", "the connection was closed", connected=True)
-        if key := self._settings.api_key:
-            message = message.replace(key, "…")  # the server may repeat what it got
-        return CloudError(code, token.hidden_in(message), connected=connected)
+        code, message = own_words(code, message)
+        text = escaped(secrets.hidden_in(shortened(message, MAX_TEXT_CHARS)))
+        return CloudError(code, shortened(text, MAX_TEXT_CHARS), connected=connected)
 
-    async def _stalled(self, waiting: Patience, token: Token, way: Way | None) -> CloudError:
+    async def _stalled(self, waiting: Patience, secrets: Secrets, way: Way | None) -> CloudError:
         """Returns the error of a call that stalled. If what was sent does not arrive, the way is to blame."""
-        error = await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", token, way, anew=True)
+        error = await self._translated("DEADLINE_EXCEEDED", "the cloud does not answer", secrets, way, anew=True)
         if error.connected and waiting.is_lost and way is not None and way is self._way:
             self._doubts.note(way)
             message = (
@@ -373,9 +358,9 @@ class Cloud:
             return CloudError("UNAVAILABLE", message, connected=False)
         return error
 
-    def _cancelled(self, connections: Connections[grpc.aio.Channel]) -> BaseException:
+    def _cancelled(self, channels: Channels) -> BaseException:
         """Returns what a cancelled call raises: its caller cancelled it, or its channel was closed."""
-        if connections is self._calls:
+        if channels is self._channels:
             return asyncio.CancelledError()
         return CloudError("UNAVAILABLE", "the connection was closed", connected=False)
 

@@ -26,13 +26,15 @@ class _CountedMessages:
     """The messages of one stream, as gRPC takes them.
 
     `asked` counts how often gRPC asked for a message, `answered` how often it got one, the end or an error. `error`
-    is what reading them raised.
+    is what reading them raised. `are_sent` says that gRPC came to their end, which it asks for only when it has
+    sent the last one.
     """
 
     def __init__(self, messages: Iterator[bytes]) -> None:
         self._messages = messages
         self.asked = self.answered = 0
         self.error: Exception | None = None
+        self.are_sent = False
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -42,6 +44,7 @@ class _CountedMessages:
         try:
             return next(self._messages)
         except StopIteration:
+            self.are_sent = True
             raise
         except Exception as error:
             self.error = error
@@ -52,12 +55,13 @@ class _CountedMessages:
 
 async def upload(
     channel: grpc.Channel, method: str, messages: Messages, metadata: Metadata, waiting: Patience
-) -> bytes:
-    """Sends a stream. Returns the cloud's answer when the cloud has all of it.
+) -> bytes | None:
+    """Sends a stream. Returns the cloud's answer to all of it; None if that has no message.
 
     Raises CloudError, or what `messages` raised. Such a CloudError says `connected=True` although the connection
-    may be lost: only the caller can find out. When cancelled, the call is cancelled too; the cloud keeps
-    nothing of it, unless it had taken all of it and was just answering.
+    may be lost: only the caller can find out. An OK that comes before all messages are sent is an error too, since
+    the cloud can't have them. When cancelled, the call is cancelled too; the cloud keeps nothing of it, unless it
+    had taken all of it and was just answering.
     """
     source = _CountedMessages(messages())
     loop = asyncio.get_running_loop()
@@ -86,4 +90,6 @@ async def upload(
         raise source.error
     if call.code() is not grpc.StatusCode.OK:
         raise CloudError(call.code().name, call.details() or "no details", connected=True)
+    if not source.are_sent:
+        raise CloudError("UNKNOWN", "the cloud answered OK before it had all of the upload", connected=True)
     return call.result()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from ...errors import CloudError
+from ...errors import CloudError, LoginError
 
 
 class Verdict(Enum):
@@ -39,6 +39,8 @@ def verdict(error: CloudError) -> Verdict:
     """Returns what `error` means by itself, without the state of the link."""
     if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED") and not error.connected:
         return Verdict.LINK
+    if isinstance(error, LoginError):
+        return Verdict.LOGIN
     if error.code == "RESOURCE_EXHAUSTED" and _TOO_LARGE in error.message.lower():
         return Verdict.TOO_LARGE
     return _BY_CODE.get(error.code, Verdict.RETRY)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from ...base.clock import Clock
 from ...errors import CloudError
+from ..cloud.answers import FILE_UPLOAD, STREAMED_UPLOAD
 from ..cloud.cloud import Cloud
 from ..cloud.link import Link
 from ..cloud.streams import Messages
@@ -40,7 +41,7 @@ class Sender:
                 await self._cloud.upload_capture(each.request)
                 progress.note_accepted(len(each.request))
             else:
-                await self._cloud.upload_stream("StreamingDataCaptureUpload", progress.counted(each.messages))
+                await self._cloud.upload_stream(STREAMED_UPLOAD, progress.counted(each.messages))
                 progress.note_accepted()
             self._link.note_success()
 
@@ -48,7 +49,7 @@ class Sender:
         """Sends a file and returns the cloud's serialized answer. gRPC's threads read the `messages`."""
         await self._link.admit_call(wait=wait)
         progress = Progress(self._clock, found.path, found.size_bytes)
-        answer = await self._cloud.upload_stream("FileUpload", progress.counted(messages))
+        answer = await self._cloud.upload_stream(FILE_UPLOAD, progress.counted(messages))
         self._link.note_success()
         progress.note_end()
         return answer

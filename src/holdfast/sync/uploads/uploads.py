@@ -21,7 +21,6 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 
-from google.protobuf.message import DecodeError
 from viam.proto.app.datasync import FileUploadResponse
 
 from ...base.attachment import Attachment
@@ -280,8 +279,5 @@ def _later(path: str, why: str) -> str:
 
 
 def _identity(answer: bytes) -> str:
-    try:
-        response = FileUploadResponse.FromString(answer)
-    except DecodeError:
-        return ""
+    response = FileUploadResponse.FromString(answer)
     return shortened(response.binary_data_id or response.file_id, _MAX_ID_CHARS)
