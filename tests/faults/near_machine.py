@@ -26,6 +26,7 @@ from viam.proto.app.datasync import (
 from holdfast.base.clock import SystemClock
 from holdfast.base.tasks import begin, end
 from holdfast.errors import CloudError
+from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link
 from module import event_loop
@@ -64,7 +65,7 @@ async def upload(cloud: Cloud, link: Link, unit: str, size_bytes: int, *, is_str
         say(f"begins {unit}")
         try:
             if is_stream:
-                await cloud.upload_stream("FileUpload", messages)
+                await cloud.upload_stream(FILE_UPLOAD, messages)
             else:
                 await cloud.upload_capture(request)
         except CloudError as error:
