@@ -26,9 +26,9 @@ from viam.proto.app.datasync import (
 from holdfast.base.clock import SystemClock
 from holdfast.base.tasks import begin, end
 from holdfast.errors import CloudError
-from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link
+from holdfast.sync.cloud.replies import FILE_UPLOAD
 from module import event_loop
 
 CHUNK_BYTES = 10_000

@@ -17,8 +17,8 @@ import trustme
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
 from holdfast.errors import CloudError, StorageError
-from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
+from holdfast.sync.cloud.replies import FILE_UPLOAD
 from holdfast.sync.cloud.token import Token
 from holdfast.sync.delivery.calls import file_contents, file_metadata
 from holdfast.sync.way import tcp
@@ -247,7 +247,7 @@ def test_missing_credentials_are_named() -> None:
 _CONNECT = """
 import asyncio, os, sys, module
 from holdfast.errors import CloudError, StorageError
-from holdfast.sync.cloud.answers import FILE_UPLOAD
+from holdfast.sync.cloud.replies import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 async def main():
     cloud = Cloud(CloudSettings(sys.argv[1], False, "part", "id", "key", os.environ))

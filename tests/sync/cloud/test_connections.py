@@ -13,9 +13,9 @@ import pytest
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
 from holdfast.errors import CloudError
-from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud
 from holdfast.sync.cloud.connections import BUSY_BYTES, MAX_CONNECTIONS, Connections
+from holdfast.sync.cloud.replies import FILE_UPLOAD
 from holdfast.sync.delivery.calls import file_contents, file_metadata, upload_metadata
 from tests.waiting import eventually
 

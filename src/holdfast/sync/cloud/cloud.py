@@ -30,12 +30,12 @@ from ..way.trust import why_not_trusted
 from ..way.tunnel import Tunnel
 from ..way.way import Doubts, Way, find_way
 from . import patience, streams
-from .answers import AUTHENTICATE, CAPTURE_UPLOAD, CREATE_SEQUENCE, checked, own_words
 from .bandwidth import Bandwidth, Meter
 from .channels import Channels
 from .connections import BUSY_BYTES
 from .kernel import Figures
 from .patience import Movement, Patience
+from .replies import AUTHENTICATE, CAPTURE_UPLOAD, CREATE_SEQUENCE, checked, own_words
 from .secrets import Secrets
 from .token import Token, why_unusable
 from .verdicts import Verdict, verdict

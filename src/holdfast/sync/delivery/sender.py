@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from ...base.clock import Clock
 from ...errors import CloudError
-from ..cloud.answers import FILE_UPLOAD, STREAMED_UPLOAD
 from ..cloud.cloud import Cloud
 from ..cloud.link import Link
+from ..cloud.replies import FILE_UPLOAD, STREAMED_UPLOAD
 from ..cloud.streams import Messages
 from ..found import Found
 from .calls import Call, ImagesCalls, UnaryCall

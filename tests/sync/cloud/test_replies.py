@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.errors import CloudError
-from holdfast.sync.cloud.answers import FILE_UPLOAD
 from holdfast.sync.cloud.channels import MAX_MESSAGE_BYTES, MAX_METADATA_BYTES
 from holdfast.sync.cloud.cloud import MAX_TEXT_CHARS, Cloud, CloudSettings
+from holdfast.sync.cloud.replies import FILE_UPLOAD
 from holdfast.sync.cloud.verdicts import Verdict, verdict
 from holdfast.sync.delivery.calls import MAX_UNARY_BINARY_BYTES, file_contents, file_metadata
 from tests.waiting import eventually
