@@ -28,7 +28,7 @@ from . import components
 from .callers import Callers
 from .cloud import HOSTILE
 from .journal import Input, Journal, read
-from .source import GOOD, SERVED
+from .source import GOOD, SERVED, STEERING
 from .watch import Hold
 
 ROOT = Path(__file__).parent.parent.parent
@@ -90,7 +90,12 @@ class Source:
         self._folder, self._seed = folder, seed
         self._process: asyncio.subprocess.Process | None = None
         good = [f"{_SENSOR}/{GOOD}{number}" for number in range(SENSORS)]
-        self.full_names: Sequence[str] = [*good, f"{_SENSOR}/a", *(name for name, _, _ in _hostile())]
+        self.full_names: Sequence[str] = [
+            *good,
+            f"{_SENSOR}/a",
+            f"{_SENSOR}/{STEERING}",
+            *(name for name, _, _ in _hostile()),
+        ]
 
     async def start(self, socket_path: Path) -> None:
         program = ("bench.hostile.source", str(socket_path), str(self._folder), self._seed, *self.full_names)
@@ -175,6 +180,7 @@ class Rig:
             "allow_plaintext": True,
             "sync_interval_mins": 0.05,
             "capture_methods": [*good, *bad],
+            "capture_control_sensor": {"name": STEERING, "key": "overrides"} if bad else {},
         }
 
     async def _watched(self, module: LocalMachine, seconds: float) -> Found:

@@ -37,6 +37,9 @@ from viam.utils import sensor_readings_native_to_value
 from .answers import MAX_MESSAGE_BYTES, NEXT, Answer
 
 GOOD = "good-"
+STEERING = "steering"
+_STEERS_EVERY_S = 1.0
+"""The control sensor is asked ten times a second, which is more answers than can be made."""
 SERVED = "served.json"
 _SERVED_EVERY_S = 0.5
 _ROBOT = "/viam.robot.v1.RobotService/"
@@ -77,6 +80,8 @@ class Source(grpc.GenericRpcHandler):
                 return self._reading
             if method.startswith(_ROBOT):
                 return await self._robot_answer(method.removeprefix(_ROBOT), request, context)
+            if STEERING.encode() in request[:40]:
+                await asyncio.sleep(_STEERS_EVERY_S)
             answer = await self._hostile(method, context)
             return answer.messages[-1] if answer.messages else b""
 

@@ -53,6 +53,14 @@ class Times(NamedTuple):
     delay_ns: int
 
 
+class Delay(NamedTuple):
+    """The run delay of a thread since its start, and when the look at it began and ended."""
+
+    begin_ns: int
+    delay_ns: int
+    end_ns: int
+
+
 @dataclass(frozen=True)
 class Busy:
     """A thread that had CPU time or a run delay during a hold, and its stack, innermost first; empty if it runs no
@@ -182,24 +190,24 @@ class Watch:
 
     def _probe(self, loop_ident: int, loop_native: int) -> None:
         """Runs on a thread of its own for as long as the process."""
-        base: dict[int, Times] = {}
-        delays: deque[tuple[int, int]] = deque(maxlen=2000)
-        based_s = 0.0
+        bases: deque[dict[int, Times]] = deque([{}], maxlen=2)
+        delays: deque[Delay] = deque(maxlen=2000)
+        based_ns = looked_ns = time.monotonic_ns()
         with open(self._path, "w", buffering=1) as file:
             while True:
-                asleep_ns = time.monotonic_ns()
                 time.sleep(TICK_S)
-                now_ns = time.monotonic_ns()
-                delays.append((now_ns, run_delay_ns(loop_native)))
-                held = now_ns - self._turns.due_ns >= LEAST_S * 1e9
+                before_ns, looked_ns = looked_ns, time.monotonic_ns()
+                delays.append(Delay(looked_ns, run_delay_ns(loop_native), time.monotonic_ns()))
+                held = looked_ns - self._turns.due_ns >= LEAST_S * 1e9
                 if held:
                     self._sample_loop(loop_ident)
-                if held or now_ns - asleep_ns >= LEAST_S * 1e9:
-                    self._sample_others(loop_native, base)
+                if held or looked_ns - before_ns >= LEAST_S * 1e9:  # the probe was held up too
+                    self._sample_others(loop_native, bases[0])
                 if not held and self._turns.long:
                     self._write(file, delays)
-                elif not held and now_ns / 1e9 - based_s > _BASELINE_S:
-                    base, based_s = times_of_threads(), now_ns / 1e9
+                elif not held and looked_ns - based_ns > _BASELINE_S * 1e9:
+                    bases.append(times_of_threads())
+                    based_ns = looked_ns
 
     def _sample_loop(self, loop_ident: int) -> None:
         stack = stack_of(sys._current_frames().get(loop_ident))
@@ -220,7 +228,7 @@ class Watch:
                 name = thread.name if thread is not None else name_of_thread(native)
                 self._busy[native] = Busy(name, round(used_ms, 1), round(delayed_ms, 1), stack_of(frame))
 
-    def _write(self, file: TextIO, delays: Sequence[tuple[int, int]]) -> None:
+    def _write(self, file: TextIO, delays: Sequence[Delay]) -> None:
         """Writes the turns that ended. What the probe saw belongs to the longest of them."""
         longest = max(each[2] - each[0] for each in self._turns.long)
         while self._turns.long:
@@ -247,12 +255,12 @@ class Watch:
         self._busy.clear()
 
 
-def _delay_ns(delays: Sequence[tuple[int, int]], begin_ns: int, end_ns: int) -> int:
+def _delay_ns(delays: Sequence[Delay], begin_ns: int, end_ns: int) -> int:
     """Returns the run delay from the last look before `begin_ns` to the first one after `end_ns`: a little more
     than that of the hold, but never more than its length."""
-    before = next((delay for at_ns, delay in reversed(delays) if at_ns <= begin_ns), delays[0][1])
-    after = next((delay for at_ns, delay in delays if at_ns >= end_ns), delays[-1][1])
-    return min(after - before, end_ns - begin_ns)
+    before = next((look for look in reversed(delays) if look.end_ns <= begin_ns), delays[0])
+    after = next((look for look in delays if look.begin_ns >= end_ns), delays[-1])
+    return min(after.delay_ns - before.delay_ns, end_ns - begin_ns)
 
 
 def stack_of(frame: FrameType | None) -> tuple[str, ...]:
