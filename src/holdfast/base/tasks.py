@@ -71,7 +71,10 @@ async def end(tasks: Iterable[asyncio.Task[Any]]) -> None:
 
 async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
     """Runs a function on a worker thread and returns its result. When cancelled, waits for the function to end
-    first; when cancelled again, does not wait, since a stalled disk may hold the function up without limit."""
+    first; when cancelled again, does not wait, since a stalled disk may hold the function up without limit.
+
+    What an error of the function holds in memory is gone with the error: no garbage collection has to find it.
+    """
     work = asyncio.ensure_future(asyncio.to_thread(function, *arguments))
     try:
         return await asyncio.shield(work)
@@ -79,6 +82,8 @@ async def in_thread(function: Callable[..., Result], *arguments: Any) -> Result:
         await asyncio.wait([work])
         unheard(work)
         raise
+    finally:
+        del work  # it has the error, whose traceback has this frame
 
 
 def unheard(work: asyncio.Future[Any]) -> None:
