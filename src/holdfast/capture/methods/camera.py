@@ -60,10 +60,16 @@ class Image:
 
 
 def _images(answer: memoryview, steps: Steps) -> list[Image]:
-    found = [value for number, value in fields.each_slice(answer, steps) if number == _IMAGES]
-    if len(found) > MAX_PAYLOADS:
-        raise unusable(f"the camera returned {len(found)} images; at most {MAX_PAYLOADS} of one answer are taken")
-    return [Image.read(value, steps) for value in found]
+    """Reads the images, but not all where there are too many: garbage collection would look through them."""
+    found: list[Image] = []
+    for number, value in fields.each_slice(answer, steps):
+        if number == _IMAGES:
+            if len(found) == MAX_PAYLOADS:
+                raise unusable(
+                    f"the camera returned more than {MAX_PAYLOADS} images; no more are taken of one answer"
+                )
+            found.append(Image.read(value, steps))
+    return found
 
 
 def _captured_ns(answer: memoryview, steps: Steps) -> int:
