@@ -224,3 +224,18 @@ def test_the_contents_of_a_file_are_messages_as_protobuf_makes_them() -> None:
     for chunk in (b"x", bytes(127), bytes(128), bytes(65_536)):
         expected = FileUploadRequest(file_contents=FileData(data=chunk)).SerializeToString()
         assert file_contents(chunk) == expected
+
+
+FORGED = [b"", b"\xff" * 40, b"\x0a\x06\x0a\x04\x08" + b"\xff" * 30, b"\x0a\x20\x0a\x10\x08", b"\x12\x05ab"]
+
+
+@pytest.mark.parametrize("kind", ["DATA_TYPE_TABULAR_SENSOR", "DATA_TYPE_BINARY_SENSOR"])
+@pytest.mark.parametrize("message", [*FORGED, b"\x12\x80\x89\x7a" + b"\x0a\x00" * 1_000_000], ids=range(6))
+def test_what_is_no_reading_and_has_the_right_check_goes_to_the_cloud_as_it_is(
+    tmp_path: Path, message: bytes, kind: Any
+) -> None:
+    """A check is no signature: another user of the computer can make such a file. The cloud refuses it."""
+    calls = calls_of(tmp_path, [message], type=kind)
+    assert len(calls) == 1 and isinstance(calls[0], UnaryCall)
+    assert calls[0].request.endswith(message) and calls[0].readings == 1
+    assert calls[0].as_stream() is None

@@ -17,6 +17,8 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorMetadat
 from .protobuf_wire import fields, last
 
 GET_IMAGES = "GetImages"
+MAX_ENTRIES = 1_000
+"""How many images an answer may have, and how many entries each part of it; one with more is none of these."""
 _METADATA, _STRUCT, _BINARY = 1, 2, 3  # fields of SensorData
 _OBJECT, _LIST = 5, 6  # fields of Value
 _NUMBER_HEAD = b"\x0a\x09\x11"  # an element of a ListValue: a Value of 9 bytes that holds a double
@@ -40,7 +42,7 @@ def old_images(reading: bytes) -> tuple[SensorMetadata, list[bytes]] | None:
         if images is None:
             return None
         listed = last(images, _LIST) or memoryview(b"")  # none at all is null
-        found = [_image(value) for _, value in fields(listed) if isinstance(value, memoryview)]
+        found = [_image(value) for _, value in _few(listed) if isinstance(value, memoryview)]
         return SensorMetadata.FromString(bytes(last(message, _METADATA) or b"")), found
     except (ValueError, OverflowError, DecodeError):
         return None
@@ -57,10 +59,18 @@ def _image(value: memoryview) -> bytes:
 def _under(entries: memoryview, key: bytes) -> memoryview | None:
     """Returns the `Value` under a key of a `Struct`; None when there is none."""
     found = None
-    for _, entry in fields(entries):
+    for _, entry in _few(entries):
         if isinstance(entry, memoryview) and bytes(last(entry, 1) or b"") == key:
             found = last(entry, 2)
     return found
+
+
+def _few(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
+    """Yields the fields of a message. Raises ValueError if these are more than `MAX_ENTRIES`."""
+    for count, field in enumerate(fields(message), start=1):
+        if count > MAX_ENTRIES:
+            raise ValueError("it has too many parts")
+        yield field
 
 
 def _numbers(listed: memoryview | None) -> Iterator[int]:

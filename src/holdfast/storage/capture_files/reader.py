@@ -7,6 +7,8 @@ A file is read one window at a time, so memory does not grow with it. Invariants
   tested for being readings of the kind that the header names.
 - Damage after the header never raises an error: the reader continues after it if it can, and reports the byte
   ranges.
+- The search for good frames after damage ends, whatever a file was made to look like: after `MAX_DAMAGED` places,
+  and when as much was read for it as `_MOST_PASSES` times the file. What is left of the file is damage then.
 
 Blocks: belongs on a worker thread.
 """
@@ -20,14 +22,25 @@ import zlib
 from collections.abc import Collection, Iterator
 
 from google.protobuf.message import DecodeError
-from viam.proto.app.datasync import DataCaptureMetadata, DataType, SensorData
+from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
 from ...base.at import Identity
 from ...base.filesystem import FileSystem
 from ...errors import DamagedFileError, StorageError
-from .frames import CHECK_LAYOUT, CHECK_SIZE, CHECK_TAG, has_check, read_varint, seed_of, split_check, varint
+from .frames import (
+    CHECK_LAYOUT,
+    CHECK_SIZE,
+    CHECK_TAG,
+    check_field,
+    has_check,
+    read_varint,
+    seed_of,
+    split_check,
+    varint,
+)
 from .large_payload import LargePayload, large_payload_at
 from .old_images import may_hold_old_images, old_images
+from .shallow import kind_of
 
 WINDOW_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 128 * 1024 * 1024
@@ -36,7 +49,17 @@ LEAST_READING_BYTES = 3
 """No file has more readings than its size divided by this, and one: no frame and nothing like a check is shorter,
 and there is at most one stretch of damage more than there are frames."""
 _ZEROS = bytes(WINDOW_BYTES)
-_MAX_HEADER_BYTES = 64 * 1024
+MAX_HEADER_BYTES = 256 * 1024
+MAX_NAME_CHARS = 1024
+"""The longest name of an API, a resource or a method in a header. The counts are kept by these."""
+MAX_DAMAGED = 10_000
+_MOST_PASSES = 8
+_PASS_BYTES = 4 * 1024 * 1024
+"""A smaller file counts as one of this size."""
+_READ_COST_BYTES = 2048
+"""A smaller read counts as one of this size."""
+_FIRST_SEARCHED_BYTES = 4096
+_MOST_SEARCHED_HEADER_BYTES = 64 * 1024
 _MAX_VARINT_BYTES = 10
 _MOST_UNFINISHED_BYTES = 4096  # what the builtin's buffers hold
 _KINDS = {DataType.DATA_TYPE_TABULAR_SENSOR: "struct", DataType.DATA_TYPE_BINARY_SENSOR: "binary"}
@@ -133,7 +156,7 @@ class CaptureReader:
                 yield [reading]
                 offset = end
             elif offset < self.size_bytes:
-                resume = self._next_good_frame(offset, end) if self.checked else None
+                resume = self._next_good_frame(offset, end) if self.checked and self._may_search else None
                 if resume is None:
                     self._end_of_file(offset, end if message is not None else None)
                     return
@@ -152,7 +175,7 @@ class CaptureReader:
 
     def _run_of_good_frames(self, offset: int) -> list[bytes]:
         """Returns the readings of the good frames from `offset` on that lie in one window."""
-        window = self._source.read(offset, WINDOW_BYTES)
+        window = self._source.window(offset)
         readings, end, longest = (
             _checked_frames(window, self._seed) if self.checked else _unchecked_frames(window, self.metadata)
         )
@@ -167,9 +190,9 @@ class CaptureReader:
 
     def _read_header(self) -> None:
         source = self._source
-        message, end = source.frame_at(0)
+        message, end = source.frame_at(0, MAX_HEADER_BYTES)
         if not message:
-            raise DamagedFileError("its header is missing or cut off")
+            raise DamagedFileError("its header is missing, cut off or too long")
         body = split_check(message, 0)
         self.checked = body is not None
         if not self.checked and has_check(message):
@@ -183,6 +206,9 @@ class CaptureReader:
             raise DamagedFileError("its header is not readable") from error
         if not self.metadata.component_type and not self.metadata.method_name:
             raise DamagedFileError("its header names no resource and no method")
+        names = (self.metadata.component_type, self.metadata.component_name, self.metadata.method_name)
+        if max(map(len, names)) > MAX_NAME_CHARS:
+            raise DamagedFileError(f"its header has a name of more than {MAX_NAME_CHARS} characters")
         if self.metadata.type not in _KINDS:
             raise DamagedFileError("its header does not say what kind of readings it holds")
         if not self.checked and self._begins_with_checks(end):
@@ -200,7 +226,7 @@ class CaptureReader:
 
     def _lost_its_length(self) -> bool:
         """Whether the file begins with a header of ours whose length is wrong."""
-        head = self._source.read(0, _MAX_HEADER_BYTES)
+        head = self._source.read(0, _MOST_SEARCHED_HEADER_BYTES)
         ends = itertools.islice(self._source.ends_of_checks(0, len(head)), 3)
         return any(split_check(head[start:end], 0) is not None for end in ends for start in (1, 2, 3))
 
@@ -218,14 +244,20 @@ class CaptureReader:
         source = self._source
         claimed = [claimed_end] if claimed_end > offset else []
         for start in heapq.merge(claimed, source.ends_of_checks(offset, self.size_bytes)):
-            if self._good(source.frame_at(start)[0]) is not None:
+            if source.has_good_check(start, self._seed):
                 return start
+            if not self._may_search:
+                break
         return None
+
+    @property
+    def _may_search(self) -> bool:
+        most_bytes = _MOST_PASSES * max(_PASS_BYTES, self.size_bytes)
+        return len(self.damaged) < MAX_DAMAGED and self._source.searched_bytes < most_bytes
 
     def _damage(self, offset: int, end: int) -> None:
         self.damaged.append((offset, end))
-        ends = self._source.ends_of_checks(offset, end) if self.checked else ()
-        self.damaged_readings += max(1, sum(1 for _ in ends))
+        self.damaged_readings += max(1, self._source.count_checks(offset, end) if self.checked else 0)
 
     def _end_of_file(self, offset: int, frame_end: int | None) -> None:
         """Decides what the bytes after the last good frame are: zeros and an unfinished frame are torn, anything
@@ -281,7 +313,7 @@ def count_checks(files: FileSystem, path: str) -> int:
     """Returns an estimate of the readings in a file of ours whose header is damaged."""
     source = _Source(files, path)
     try:
-        return max(0, sum(1 for _ in source.ends_of_checks(0, source.size_bytes)) - 1)
+        return max(0, source.count_checks(0, source.size_bytes) - 1)
     finally:
         source.close()
 
@@ -355,6 +387,8 @@ class _Source:
             self.close()
             raise
         self.size_bytes, self.identity = status.st_size, Identity.of(status)
+        self.searched_bytes = 0
+        """How much was read beside windows, what was read twice counted twice."""
         self._small: bytes | None = None
         """The whole content of a file that fits into one window, so that it is read only once."""
 
@@ -363,30 +397,40 @@ class _Source:
 
     def read(self, offset: int, size_bytes: int) -> bytes:
         """Returns the bytes from `offset` on; fewer than `size_bytes` at the end of the file."""
+        self.searched_bytes += max(_READ_COST_BYTES, min(size_bytes, self.size_bytes - offset))
+        return self._read(offset, size_bytes)
+
+    def window(self, offset: int) -> bytes:
+        """Returns the bytes from `offset` on, for a run of good frames."""
+        return self._read(offset, WINDOW_BYTES)
+
+    def _read(self, offset: int, size_bytes: int) -> bytes:
         if self.size_bytes > WINDOW_BYTES:
             return self.files.read_at(self._descriptor, self.path, offset, size_bytes)
         if self._small is None:
             self._small = self.files.read_at(self._descriptor, self.path, 0, WINDOW_BYTES)
         return self._small[offset : offset + size_bytes]
 
-    def frame_at(self, offset: int) -> tuple[bytes | None, int]:
+    def frame_at(self, offset: int, most_bytes: int | None = None) -> tuple[bytes | None, int]:
         """Returns the message whose frame begins at `offset`, and the end of the frame; None and `offset` when the
-        frame is not all there."""
+        frame is not all there, or its message is too long."""
         head = self.read(offset, _MAX_VARINT_BYTES)
         try:
             size, begin = read_varint(head, 0)
         except (IndexError, ValueError):
             return None, offset
         end = offset + begin + size
-        if end > self.size_bytes or size > MAX_FRAME_BYTES:
+        if end > self.size_bytes or size > (most_bytes or MAX_FRAME_BYTES):
             return None, offset
         message = self.read(offset + begin, size)
         return (message, end) if len(message) == size else (None, offset)
 
     def ends_of_checks(self, offset: int, end: int) -> Iterator[int]:
         """Yields the ends of everything that looks like a check between `offset` and `end`."""
+        size_bytes = _FIRST_SEARCHED_BYTES  # the next one is most often near
         while offset < end:
-            window = self.read(offset, min(WINDOW_BYTES, end - offset))
+            window = self.read(offset, min(size_bytes, end - offset))
+            size_bytes = WINDOW_BYTES
             position = window.find(CHECK_TAG)
             while position >= 0:
                 if offset + position + CHECK_SIZE <= end:
@@ -395,6 +439,37 @@ class _Source:
             if len(window) <= len(CHECK_TAG):
                 return
             offset += len(window) - len(CHECK_TAG) + 1
+
+    def count_checks(self, offset: int, end: int) -> int:
+        """Returns how many ends `ends_of_checks` yields, much faster."""
+        count, last = 0, end - CHECK_SIZE + len(CHECK_TAG)
+        while offset < last:
+            window = self.read(offset, min(WINDOW_BYTES, last - offset))
+            count += window.count(CHECK_TAG)
+            if len(window) < len(CHECK_TAG):
+                break
+            offset += len(window) - len(CHECK_TAG) + 1
+        return count
+
+    def has_good_check(self, offset: int, seed: int) -> bool:
+        """Whether the frame that begins at `offset` ends with the right check. It is not all in memory at once."""
+        try:
+            size, begin = read_varint(self.read(offset, _MAX_VARINT_BYTES), 0)
+        except (IndexError, ValueError):
+            return False
+        position, end = offset + begin, offset + begin + size - CHECK_SIZE
+        if not CHECK_SIZE <= size <= MAX_FRAME_BYTES or end + CHECK_SIZE > self.size_bytes:
+            return False
+        stored_check = self.read(end, CHECK_SIZE)
+        if not stored_check.startswith(CHECK_TAG):
+            return False
+        while position < end:
+            window = self.read(position, min(WINDOW_BYTES, end - position))
+            if not window:
+                return False
+            seed = zlib.crc32(window, seed)
+            position += len(window)
+        return stored_check == check_field(seed)
 
     def content_end(self, offset: int) -> int:
         """Returns where the zeros at the end of the file begin, but no less than `offset`."""
@@ -410,10 +485,7 @@ class _Source:
 
 def _is_reading(message: bytes, header: DataCaptureMetadata) -> bool:
     """Whether `message` is a reading that a file with this header holds, as far as can be known without a check."""
-    try:
-        kind = SensorData.FromString(message).WhichOneof("data")
-    except DecodeError:
-        return False
+    kind = kind_of(message)
     if kind == "struct" and may_hold_old_images(header):
         return old_images(message) is not None
-    return bool(kind == _KINDS[header.type])
+    return kind == _KINDS[header.type]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -28,6 +29,7 @@ from ...base.mime_types import extension_of
 from ...storage.capture_files.frames import read_varint, varint
 from ...storage.capture_files.large_payload import LargePayload
 from ...storage.capture_files.old_images import may_hold_old_images, old_images
+from ...storage.capture_files.shallow import binary_of, metadata_of
 from ..found import Found
 
 MAX_CALL_BYTES = 1024 * 1024
@@ -68,12 +70,11 @@ class UnaryCall:
 
     def as_stream(self) -> StreamCall | None:
         """Returns the same as a stream; None unless the call is one binary reading."""
-        request = DataCaptureUploadRequest.FromString(self.request)
-        if self.readings != 1 or request.sensor_contents[0].WhichOneof("data") != "binary":
+        if self.readings != 1:
             return None
-        (data,) = request.sensor_contents
-        head = DataCaptureUploadMetadata(upload_metadata=request.metadata, sensor_metadata=data.metadata)
-        return StreamCall(StreamingDataCaptureUploadRequest(metadata=head).SerializeToString(), data.binary)
+        _, begin = read_varint(self.request, self.head_bytes + len(_CONTENTS_TAG))
+        metadata = DataCaptureUploadRequest.FromString(self.request[: self.head_bytes]).metadata
+        return _stream_call(metadata, self.request[begin:])
 
 
 @dataclass(frozen=True)
@@ -143,11 +144,19 @@ def _binary_calls(
 
 
 def _binary_call(metadata: UploadMetadata, reading: bytes) -> UnaryCall | StreamCall:
-    if len(reading) > MAX_UNARY_BINARY_BYTES:
-        data = SensorData.FromString(reading)
-        return StreamCall(_stream_head(metadata, data.metadata), data.binary)
+    stream = _stream_call(metadata, reading) if len(reading) > MAX_UNARY_BINARY_BYTES else None
+    if stream is not None:
+        return stream
     head = _field(_METADATA_TAG, metadata.SerializeToString())
     return UnaryCall(head + _field(_CONTENTS_TAG, reading), 1, len(head))
+
+
+def _stream_call(metadata: UploadMetadata, reading: bytes) -> StreamCall | None:
+    """Returns a stream with a reading; None when that is no binary reading."""
+    sensor, payload = metadata_of(reading), binary_of(reading)
+    if sensor is None or payload is None:
+        return None
+    return StreamCall(_stream_head(metadata, sensor), bytes(payload))
 
 
 def _images_calls(metadata: UploadMetadata, times: SensorMetadata, images: Iterable[bytes]) -> ImagesCalls:
@@ -201,10 +210,13 @@ class CallBuilder:
 
 
 def day_of(reading: bytes) -> int:
-    """Returns the UTC day on which a serialized `SensorData` was requested, counted from the epoch."""
+    """Returns the UTC day on which a serialized `SensorData` was requested, counted from the epoch. What can't be
+    understood, as only a forger writes it, is of the first day: the cloud will refuse it."""
     if reading[:1] == b"\x0a" and reading[2:3] == b"\x0a" and reading[4:5] == b"\x08":
-        return read_varint(reading, 5)[0] // _DAY_S  # as RDK's writers lay it out, and ours
-    return int(SensorData.FromString(reading).metadata.time_requested.seconds // _DAY_S)
+        with suppress(IndexError, ValueError):
+            return read_varint(reading, 5)[0] // _DAY_S  # as RDK's writers lay it out, and ours
+    metadata = metadata_of(reading)
+    return 0 if metadata is None else int(metadata.time_requested.seconds // _DAY_S)
 
 
 def upload_metadata(captured: DataCaptureMetadata, part_id: str) -> UploadMetadata:
