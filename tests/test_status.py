@@ -1,4 +1,4 @@
-"""What the status says of sync while files wait, move and are refused."""
+"""What the status says of sync while files wait, move and are refused, and what it leaves out of long lists."""
 
 from __future__ import annotations
 
@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 
 from demo.cloud import LocalCloud
+from holdfast import status as status_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 
+from .steered import steered
 from .waiting import eventually
 
 
@@ -82,3 +85,24 @@ async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_
     await eventually(lambda: sync()["pending_files"] == 0)
     await manager.stop()
     await cloud.stop()
+
+
+async def test_of_too_many_collectors_the_status_shows_those_with_problems_first_and_counts_all(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(status_module, "MOST_COLLECTORS", 3)
+    async with steered(tmp_path) as world:
+        names = [f"sensor-{number}" for number in range(8)]
+        world.client.broken.add("sensor-6")
+        methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 100} for name in names]
+        world.apply(*names, capture_methods=methods)
+
+        def found() -> dict[str, Any]:
+            return status(world.manager)
+
+        await eventually(lambda: any(each["last_error"] for each in found()["capture"]["collectors"]))
+        await eventually(lambda: len(found()["ledger"]["collectors"]) == 3)
+        await eventually(lambda: found()["not_shown"] == {"capture.collectors": 5, "ledger.collectors": 4})
+        shown = [each["resource"] for each in found()["capture"]["collectors"]]
+        assert shown == ["sensor-6", "sensor-0", "sensor-1"]
+        await eventually(lambda: found()["readings"]["captured"] >= 7)

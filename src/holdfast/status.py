@@ -8,7 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import psutil
@@ -16,6 +16,7 @@ import psutil
 from . import __version__
 from .base import unforeseen
 from .base.clock import Clock
+from .base.fitting import NOT_SHOWN
 from .capture.engine import RunningCollector
 from .config import WhenFull
 from .manager import Engine, Manager
@@ -25,6 +26,8 @@ from .storage.sequence_files import rfc3339
 from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
 
+MOST_COLLECTORS = 500
+"""So many collectors are told of, which takes some 20 ms of the event loop. Their sums are of all."""
 _MOST_HELD_OPEN = 10
 
 
@@ -63,6 +66,7 @@ def status(manager: Manager) -> dict[str, Any]:
             for each in unforeseen.all_found()
         ],
     }
+    found[NOT_SHOWN] = {}
     if config is None or engine is None:
         return found
     readings = _readings(engine)
@@ -73,14 +77,24 @@ def status(manager: Manager) -> dict[str, Any]:
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
         "last_disk_error": next((e for s in engine.stores.all if (e := s.writer.last_error)), ""),
         "cpu_share": round(engine.capture.load.process, 3),
-        "collectors": [_collector(manager, readings, running) for running in engine.capture.running],
+        "collectors": [_collector(manager, readings, each) for each in _shown_of(engine.capture.running)],
     }
     found["mongo"] = _mongo(manager, engine)
     found["steering"] = _steering(manager)
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
     found["space"] = _space(manager.clock, engine.stores.all, engine.stores.local_copy)
+    for part, count in (("capture", len(engine.capture.running)), ("ledger", len(readings))):
+        if count > MOST_COLLECTORS:
+            found[NOT_SHOWN][f"{part}.collectors"] = count - MOST_COLLECTORS
     return found
+
+
+def _shown_of(running: Sequence[RunningCollector]) -> Sequence[RunningCollector]:
+    """Returns the first collectors, or those with problems and then the first, when there are too many."""
+    if len(running) <= MOST_COLLECTORS:
+        return running
+    return sorted(running, key=lambda each: not (each.collector.last_error or each.slow))[:MOST_COLLECTORS]
 
 
 def _rss_bytes() -> int | None:
@@ -261,7 +275,7 @@ def _ledger(engine: Engine, readings: Mapping[CollectorId, ReadingCounts]) -> di
             "state": engine.store.ledger.state,
             "collectors": [
                 {"api": api, "resource": resource, "method": method, **_counts(counts)}
-                for (api, resource, method), counts in sorted(readings.items())
+                for (api, resource, method), counts in sorted(readings.items())[:MOST_COLLECTORS]
             ],
         },
     }

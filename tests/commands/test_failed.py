@@ -12,6 +12,7 @@ import grpc
 import pytest
 from viam.proto.app.datasync import DataCaptureUploadRequest, SensorData, UploadMetadata
 
+from holdfast.base.fitting import size_bytes
 from holdfast.errors import CommandError, NotReadyError
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.quarantine import listing
@@ -283,3 +284,22 @@ async def test_a_sync_path_that_is_a_file_is_listed_and_sent_again_alone(world: 
     await left_alone(file)
     assert (await world.command("sync"))["files"] == 1
     assert (await world.command("failed", action="list"))["files"] == 1
+
+
+async def test_a_page_of_the_list_ends_where_it_is_large_and_the_next_one_begins_there(
+    world: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("holdfast.storage.quarantine.listing.MAX_PAGE_BYTES", 3_000)
+    failed = world.folder / "logs" / "failed"
+    failed.mkdir()
+    names = [f"{number:03}{'x' * 200}.log" for number in range(12)]
+    for name in names:
+        (failed / name).write_text("x")
+    pages: list[list[str]] = []
+    after = ""
+    while not pages or after:
+        page = await world.command("failed", action="list", after=after)
+        assert page["files"] == 12 and page["rows"] and size_bytes(page["rows"]) < 4_000
+        pages.append([Path(row["path"]).name for row in page["rows"]])
+        after = page["next"]
+    assert [name for page in pages for name in page] == names and len(pages) > 3

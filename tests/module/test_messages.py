@@ -16,11 +16,14 @@ from grpclib import GRPCError, Status
 from grpclib.client import Channel, UnaryUnaryMethod
 from grpclib.testing import ChannelFor
 from viam.proto.app.datasync import MimeType
+from viam.proto.common import DoCommandResponse
 from viam.resource.manager import ResourceManager
 
-from bench.hostile.arguments import SHAPES, entry, field, request, requests, text, upload_of
+from bench.hostile.arguments import PAIR, SHAPES, entry, field, request, requests, text, upload_of
 from demo.cloud import LocalCloud
 from holdfast.base.attachment import Attachment
+from holdfast.base.fitting import MAX_BYTES
+from holdfast.base.protobuf_values import plain
 from module import durable
 from module.data_manager import DataManagerClient
 from module.data_manager import messages as messages_module
@@ -260,6 +263,24 @@ async def test_a_thousand_commands_at_once_are_all_answered(channel: Channel) ->
     )
     assert [isinstance(each, dict) for each in answers] == [number % 4 < 2 for number in range(1_000)]
     assert {each.status for each in answers if isinstance(each, GRPCError)} == {Status.INVALID_ARGUMENT}
+
+
+async def test_no_answer_is_larger_than_a_client_takes_and_what_is_left_out_is_said(channel: Channel) -> None:
+    client = DataManagerClient("data", channel)
+    tags = ["\u202e" * 1_000] * 80
+    for _ in range(12):
+        await client.do_command({"command": "start_sequence", "resources": [PAIR], "tags": tags})
+    for message, rpc in (
+        (request("data", entry("command", text("status"))), "DoCommand"),
+        (field(1, b"data"), "GetStatus"),
+    ):
+        answer = await send(channel, message, rpc)
+        assert len(answer) <= MAX_BYTES
+        found = plain(DoCommandResponse.FromString(answer).result.fields)
+        shown, not_shown = found["steering"]["sequences"], found["not_shown"]
+        assert shown and all(len(each["tags"]) > 5 for each in shown) and found["running"] is True
+        assert len(shown) + not_shown.get("steering.sequences", 0) == 12
+        assert sum(len(each["tags"]) for each in shown) + not_shown["steering.sequences[].tags"] == len(shown) * 80
 
 
 async def test_a_name_that_no_data_manager_has_is_an_error_that_fits_into_an_answer(channel: Channel) -> None:

@@ -9,7 +9,10 @@ from collections import OrderedDict
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
+from .fitting import size_bytes
+
 MAX_LISTED = 100
+MAX_LISTED_BYTES = 64 * 1024
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -32,12 +35,17 @@ class Newest(OrderedDict[K, V]):
 
 @dataclass(eq=False)
 class Listed(Generic[T]):
-    """The number of things that were added, and the first `MAX_LISTED` of them: what a report names of many."""
+    """The number of things that were added, and the first of them, which are what a report names of many: at most
+    `MAX_LISTED` plain values of `MAX_LISTED_BYTES` together."""
 
     count: int = 0
     first: list[T] = field(default_factory=list)
+    _left_bytes: int = field(default=MAX_LISTED_BYTES, repr=False)
 
     def add(self, item: T) -> None:
         self.count += 1
-        if len(self.first) < MAX_LISTED:
+        if self.count > len(self.first) + 1:
+            return  # one was left out already, so `first` would not be the first ones
+        self._left_bytes -= size_bytes(item)
+        if len(self.first) < MAX_LISTED and self._left_bytes >= 0:
             self.first.append(item)

@@ -19,12 +19,15 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...base.filesystem import NEW_EXTENSION, Entry, EntryKind, FileSystem, is_in
-from ...base.words import escaped
+from ...base.fitting import size_bytes
+from ...base.words import all_escaped, escaped
 from ...errors import DamagedFileError, StorageError
 from .. import layout, names
 from .sidecar import Sidecar, read_sidecar
 
 MAX_ROWS = 1_000
+MAX_PAGE_BYTES = 500_000
+"""Of the rows of a page, as they are shown."""
 
 logger = logging.getLogger(__name__)
 
@@ -150,8 +153,8 @@ def list_page(
     after: str,
     limit: int,
 ) -> Page:
-    """Returns the first `limit` of the files that `is_meant` accepts and whose paths, as they are shown, come after
-    `after`."""
+    """Returns the first of the files that `is_meant` accepts and whose paths, as they are shown, come after
+    `after`: `limit` of them, or as many as fit into `MAX_PAGE_BYTES`."""
     count = 0
 
     def behind() -> Iterator[QuarantinedFile]:
@@ -163,8 +166,17 @@ def list_page(
                     yield file
 
     first = heapq.nsmallest(limit + 1, behind(), key=lambda file: escaped(file.path))
-    rows = [row for file in first[:limit] if (row := _row(files, file)) is not None]
-    return Page(rows, count, escaped(first[limit - 1].path) if len(first) > limit else "")
+    rows: list[dict[str, Any]] = []
+    left_bytes = MAX_PAGE_BYTES
+    last = ""
+    for file in first[:limit]:
+        row = _row(files, file) or {}
+        left_bytes -= size_bytes(all_escaped(row))
+        if left_bytes < 0 and rows:
+            return Page(rows, count, last)
+        last = escaped(file.path)
+        rows += [row] if row else []
+    return Page(rows, count, last if len(first) > limit else "")
 
 
 def _row(files: FileSystem, file: QuarantinedFile) -> dict[str, Any] | None:
