@@ -10,7 +10,9 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.filesystem import FileSystem
+from holdfast.errors import BusyError, CommandError
 from holdfast.steering import open_sequences as module
+from holdfast.steering import sequence_limits
 from holdfast.steering.open_sequences import OpenSequences, SequenceSpec
 from holdfast.storage.sequence_files import Sequence, SequenceFiles, read
 from tests.fakes import FakeClock, FaultyFileSystem
@@ -49,7 +51,7 @@ async def test_a_sequence_is_on_the_disk_from_its_beginning_to_its_end(book: Boo
     assert book.names() == [f"one/sequences/{identity}.progseq"]
     start_ns = book.clock.time_ns()
     book.clock.step_wall(2.0)
-    assert identity is not None and book.sequences.end(identity) is not None
+    assert book.sequences.end(identity) is not None
     await book.sequences.settled()
     assert book.names() == [f"one/sequences/{identity}.seq"]
     found = read(FileSystem(), str(book.folder / book.names()[0]))
@@ -148,7 +150,7 @@ async def test_a_sequence_whose_end_the_disk_did_not_take_goes_on_with_the_next_
     await book.sequences.settled()
     assert [each.identity for each in book.sequences.open] == [identity]
     assert book.names() == [f"one/sequences/{identity}.progseq"]
-    assert identity is not None and book.sequences.end(identity) is not None
+    assert book.sequences.end(identity) is not None
     await book.sequences.settled()
     assert book.names() == [f"one/sequences/{identity}.seq"]
 
@@ -250,9 +252,43 @@ async def test_a_disk_that_refuses_gets_the_sequence_later(book: Book) -> None:
     await eventually(lambda: book.names("*.seq") == [f"one/sequences/{identity}.seq"])
 
 
-async def test_no_more_sequences_are_open_than_the_bound(book: Book, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_OPEN", 3)
-    assert all(book.sequences.start(LIDAR) for _ in range(3))
-    assert book.sequences.start(LIDAR) is None
+@pytest.mark.parametrize(("bound", "most"), [("MAX_OPEN", 3), ("MAX_OPEN_BYTES", 800)])
+async def test_no_more_sequences_are_open_than_the_bounds_of_their_number_and_size(
+    book: Book, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+) -> None:
+    monkeypatch.setattr(sequence_limits, bound, most)
+    first, *_ = [book.sequences.start(LIDAR) for _ in range(3)]
+    with pytest.raises(BusyError, match=r"3 sequences of .* are open, and there may be .*: stop one first"):
+        book.sequences.start(LIDAR)
     book.sequences.follow([RADAR])
-    assert len(book.sequences.open) == 3
+    assert len(book.sequences.open) == 3, "nor does the control sensor start one"
+    book.sequences.end(first)
+    await book.sequences.settled()
+    assert book.sequences.start(LIDAR)
+
+
+@pytest.mark.parametrize(("bound", "most"), [("MAX_FILES", 3), ("MAX_FILES_BYTES", 800)])
+async def test_sequences_that_nobody_fetches_from_the_disk_are_bounded_in_number_and_size(
+    book: Book, monkeypatch: pytest.MonkeyPatch, bound: str, most: int
+) -> None:
+    monkeypatch.setattr(sequence_limits, bound, most)
+    for _ in range(3):
+        book.sequences.end(book.sequences.start(LIDAR))
+    with pytest.raises(BusyError, match=r"3 sequences of .* lie on the disk"):
+        book.sequences.start(LIDAR)
+    await book.sequences.settled()
+    with pytest.raises(BusyError, match=r"3 sequences of .* lie on the disk"):
+        book.sequences.start(LIDAR)
+    (book.folder / book.names()[0]).unlink()
+    await book.sequences.settled()
+    assert book.sequences.start(LIDAR)
+
+
+async def test_a_sequence_that_is_too_large_does_not_start(book: Book) -> None:
+    tags = tuple("\0" * 4_000 for _ in range(11))
+    with pytest.raises(CommandError, match=r"may have 256 KiB as JSON, and these have 258 KiB"):
+        book.sequences.start(SequenceSpec(LIDAR.resources, tags))
+    identity = book.sequences.start(SequenceSpec(LIDAR.resources, tags[1:]))
+    await book.sequences.settled()
+    assert read(FileSystem(), str(book.folder / book.names()[0])).tags == tags[1:], "what starts can be read"
+    assert book.sequences.end(identity) is not None

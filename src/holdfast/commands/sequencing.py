@@ -9,7 +9,7 @@ from ..base.words import shown
 from ..config import short_name
 from ..errors import CommandError
 from ..manager import Manager
-from ..steering import MAX_OPEN, SequenceSpec
+from ..steering import SequenceSpec
 from ..storage.sequence_files import rfc3339
 from .command import Argument, Arguments, Command, items, text, texts
 from .resources import known_resources
@@ -40,9 +40,8 @@ async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     known = await known_resources(manager, *(name for name, _ in given))
     pairs = tuple((short_name(known.resource_with_method(name, method)), method) for name, method in given)
     sequences = manager.steering.sequences
+    await sequences.settled()  # since then sync may have delivered some, which counts
     identity = sequences.start(SequenceSpec(pairs, arguments["tags"]))
-    if identity is None:
-        raise CommandError(f"{MAX_OPEN} sequences are open: stop one first")
     await sequences.settled()
     return {"id": identity}
 

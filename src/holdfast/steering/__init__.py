@@ -14,7 +14,7 @@ something changed. Others import what this file lists, and nothing from the modu
 """
 
 from .effective import Orders, Wanted, effective
-from .open_sequences import MAX_OPEN, SequenceSpec
+from .open_sequences import SequenceSpec
 from .pair import names_of
 from .selective_syncer import reason_to_wait
 from .sensor_readings import sensor_readings
@@ -24,7 +24,6 @@ from .user_settings import CAPTURE, SYNC, ActiveSetting
 
 __all__ = [
     "CAPTURE",
-    "MAX_OPEN",
     "MAX_SETTINGS",
     "SYNC",
     "ActiveSetting",

@@ -7,7 +7,7 @@ open sequences every `ALIVE_S` that they are still open. Invariants:
   its file notes (`finish_left`).
 - When the service goes away (`suspend`), each sequence is on the disk as ended, since no successor may come. It
   continues when one comes (`resume`) before its file was delivered.
-- At most `MAX_OPEN` sequences are open or wait for the disk. No further one starts.
+- Open sequences, and those on the disk, are bounded in number and size (`sequence_limits`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.log_limit import once
 from ..base.tasks import begin, supervised, unheard
-from ..errors import StorageError
+from ..errors import RequestError, StorageError
 from ..storage.sequence_files import Sequence, SequenceFiles
 from .pair import Pair
+from .sequence_limits import SequenceLimits
 
-MAX_OPEN = 1_000
 ALIVE_S = 5.0
 _RETRY_S = 1.0
 _OWNED_POLL_S = 0.5
@@ -77,6 +77,7 @@ class OpenSequence:
     """The folder of its file; None before the first write."""
     says_ended: bool = field(default=False, repr=False)
     """Whether its file was last written as ended."""
+    size_bytes: int = field(default=0, repr=False)
 
 
 class OpenSequences:
@@ -89,6 +90,9 @@ class OpenSequences:
         self._files: SequenceFiles | None = None
         self._owned: Callable[[], bool] = lambda: False
         self._finished_left = False
+        self._limits = SequenceLimits()
+        self._recount = True
+        """Whether the next pass counts what is on the disk."""
         self._changed = asyncio.Event()
         self._saved = asyncio.Condition()
         self._passes = 0
@@ -122,14 +126,16 @@ class OpenSequences:
             self._task = begin(supervised("sequences", self._run), "holdfast-sequences")
         self._changed.set()
 
-    def start(self, spec: SequenceSpec, *, by_sensor: bool = False) -> str | None:
-        """Starts a sequence now and returns its id; None when `MAX_OPEN` are open."""
-        if len(self._known) >= MAX_OPEN:
-            logger.error("%d sequences are open: no new one starts until one ends", len(self._known), extra=once())
-            return None
+    def start(self, spec: SequenceSpec, *, by_sensor: bool = False) -> str:
+        """Starts a sequence now and returns its id.
+
+        Raises CommandError when it is too large, and BusyError when there are too many already.
+        """
         identity = str(uuid.uuid4())
         sequence = Sequence(spec.resources, spec.tags, self._clock.time_ns())
-        self._known[identity] = OpenSequence(identity, sequence, by_sensor)
+        open_bytes = sum(known.size_bytes for known in self._known.values())
+        size_bytes = self._limits.admit(sequence, len(self._known), open_bytes)
+        self._known[identity] = OpenSequence(identity, sequence, by_sensor, size_bytes=size_bytes)
         self._changed.set()
         logger.info("the sequence %s of %s starts", identity, _in_words(sequence))
         return identity
@@ -156,7 +162,10 @@ class OpenSequences:
                 if wanted.pop(key, None) is None:
                     self.end(known.identity)
         for spec in wanted.values():
-            self.start(spec, by_sensor=True)
+            try:
+                self.start(spec, by_sensor=True)
+            except RequestError as error:
+                logger.error("a sequence of the capture control sensor does not start: %s", error, extra=once())
 
     def end_all(self) -> None:
         for known in self.open:
@@ -182,6 +191,7 @@ class OpenSequences:
         if self._task is None:
             return
         passes = self._passes + (2 if self._writing else 1)
+        self._recount = True
         self._changed.set()
         await first_done(self._passed(passes), asyncio.wait([self._task]))
 
@@ -243,13 +253,24 @@ class OpenSequences:
         if not self._finished_left and self._owned():
             await self._on_disk(files.finish_left, self._known.__contains__)
             self._finished_left = files is self._files
+        good = await self._count(files) if self._recount else True
         now_ns, now_s = self._clock.time_ns(), self._clock.monotonic()
-        good = True
         for known in list(self._known.values()):
             alive_due = known.phase is _Phase.OPEN and now_s - known.saved_s >= ALIVE_S
             if not known.saved or alive_due:
                 good &= await self._save(files, known, now_ns, now_s)
         return good
+
+    async def _count(self, files: SequenceFiles) -> bool:
+        """Counts what is on the disk. Returns False when the disk does not say it."""
+        try:
+            self._recount = False
+            self._limits.note_count(await self._on_disk(files.kept))
+        except StorageError as error:
+            logger.warning("%s; the sequences there are not counted", error, extra=once(error.reason))
+            self._recount = True
+            return False
+        return True
 
     async def _on_disk(self, function: Callable[..., Result], *arguments: Any) -> Result:
         """Calls `function` on a worker thread, after the call before it has ended.

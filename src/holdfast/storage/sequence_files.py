@@ -25,6 +25,9 @@ from .quarantine.quarantine import quarantine_sequence
 
 MAX_FILE_BYTES = 1024 * 1024
 """The largest file that is read as a sequence."""
+MAX_FILES = 10_000
+MAX_FILES_BYTES = 64 * 1024 * 1024
+"""So much is counted of the sequences in a folder; what starts sequences stops there."""
 _TEMPORARY_EXTENSION = ".tmp"
 _LEFT = (layout.OPEN_SEQUENCE_EXTENSION, _TEMPORARY_EXTENSION)
 _NS = 1_000_000_000
@@ -42,6 +45,14 @@ class Sequence:
     start_ns: int
     end_ns: int = 0
     """0 if it is not known."""
+
+
+@dataclass(frozen=True)
+class FilesKept:
+    """How many files there are in the folder of the sequences, and how large they are together."""
+
+    files: int = 0
+    bytes: int = 0
 
 
 class SequenceFiles:
@@ -73,6 +84,19 @@ class SequenceFiles:
         """Removes both files of the sequence, if they exist. Raises StorageError."""
         self._files.remove_if_there(self._open_path(identity))
         self.forget_end(identity)
+
+    def kept(self) -> FilesKept:
+        """Counts the files, up to `MAX_FILES` and `MAX_FILES_BYTES`. Raises StorageError."""
+        files = found_bytes = 0
+        try:
+            for entry in self._files.list_folder(self._folder):
+                if files >= MAX_FILES or found_bytes >= MAX_FILES_BYTES:
+                    break
+                files, found_bytes = files + 1, found_bytes + _size_bytes(self._files, entry.path)
+        except StorageError as error:
+            if error.reason != "no_such_file":
+                raise
+        return FilesKept(files, found_bytes)
 
     def finish_left(self, is_open: Callable[[str], bool]) -> int:
         """Ends each open sequence that an earlier process left, or moves it into quarantine if its end is not
@@ -127,7 +151,7 @@ class SequenceFiles:
         self._files.remove_if_there(temporary)
         descriptor = self._files.create(temporary)
         try:
-            self._files.write(descriptor, temporary, json.dumps(_document(sequence), indent=2).encode())
+            self._files.write(descriptor, temporary, _encoded(sequence))
         finally:
             self._files.close(descriptor, temporary)
         self._files.sync(self._folder)
@@ -149,6 +173,22 @@ def read(files: FileSystem, path: str) -> Sequence:
         return _sequence(json.loads(files.read(path)))
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedFileError(f"{path} is no sequence: {error or type(error).__name__}") from error
+
+
+def document_bytes(sequence: Sequence) -> int:
+    """Returns the size of the sequence's file, once it has an end."""
+    return len(_encoded(sequence))
+
+
+def _encoded(sequence: Sequence) -> bytes:
+    return json.dumps(_document(sequence), indent=2).encode()
+
+
+def _size_bytes(files: FileSystem, path: str) -> int:
+    try:
+        return files.stat(path).st_size
+    except StorageError:  # it has just gone
+        return 0
 
 
 def _document(sequence: Sequence) -> dict[str, Any]:
