@@ -26,7 +26,7 @@ from ..base.filesystem import FileSystem
 from ..base.log_limit import once
 from ..base.tasks import begin, supervised, unheard
 from ..errors import RequestError, StorageError
-from ..storage.sequence_files import Sequence, SequenceFiles
+from ..storage.sequence_files import FilesKept, Sequence, SequenceFiles
 from .pair import Pair
 from .sequence_limits import SequenceLimits
 
@@ -253,19 +253,21 @@ class OpenSequences:
         if not self._finished_left and self._owned():
             await self._on_disk(files.finish_left, self._known.__contains__)
             self._finished_left = files is self._files
-        good = await self._count(files) if self._recount else True
+        good = True
         now_ns, now_s = self._clock.time_ns(), self._clock.monotonic()
         for known in list(self._known.values()):
             alive_due = known.phase is _Phase.OPEN and now_s - known.saved_s >= ALIVE_S
             if not known.saved or alive_due:
                 good &= await self._save(files, known, now_ns, now_s)
-        return good
+        return await self._count(files) and good if self._recount else good
 
     async def _count(self, files: SequenceFiles) -> bool:
         """Counts what is on the disk. Returns False when the disk does not say it."""
         try:
             self._recount = False
-            self._limits.note_count(await self._on_disk(files.kept))
+            kept = await self._on_disk(files.kept)
+            unwritten = [known.size_bytes for known in self._known.values() if known.at is None]
+            self._limits.note_count(kept, FilesKept(len(unwritten), sum(unwritten)))
         except StorageError as error:
             logger.warning("%s; the sequences there are not counted", error, extra=once(error.reason))
             self._recount = True

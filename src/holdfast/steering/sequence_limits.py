@@ -24,9 +24,9 @@ class SequenceLimits:
         self._kept = FilesKept()
         self._started = FilesKept()
 
-    def note_count(self, kept: FilesKept) -> None:
-        """Takes over what a look at the disk found."""
-        self._kept, self._started = kept, FilesKept()
+    def note_count(self, kept: FilesKept, unwritten: FilesKept) -> None:
+        """Takes over what a look at the disk found, and what has started and is not there yet."""
+        self._kept, self._started = kept, unwritten
 
     def admit(self, sequence: Sequence, open_count: int, open_bytes: int) -> int:
         """Counts a sequence that is to start, and returns the size of its file.
