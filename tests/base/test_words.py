@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import unicodedata
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -84,8 +86,24 @@ def test_the_closest_name_is_found_and_what_is_like_none_has_none() -> None:
 
 def test_a_name_that_is_endless_is_compared_with_nothing() -> None:
     """Comparing it would take seconds, on the event loop."""
-    assert closest("status" * 30, ["status" * 31]) is not None
-    assert closest("status" * 40, ["status" * 41]) is None
+    assert closest("status" * 15, ["status" * 16]) == "status" * 16
+    assert closest("status" * 17, ["status" * 16]) is None
+    assert closest("status" * 16, ["status" * 17]) is None
+
+
+def test_of_many_names_few_are_compared_closely(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Comparing a name with a thousand others takes a second, on the event loop."""
+    compared: list[str] = []
+    original = difflib.get_close_matches
+
+    def noted(name: str, possibilities: list[str], **more: Any) -> list[str]:
+        compared.extend(possibilities)
+        return original(name, possibilities, **more)
+
+    monkeypatch.setattr(difflib, "get_close_matches", noted)
+    names = [f"{number:03}-{'ab' * 20}" for number in range(1_000)]
+    assert closest(f"0123-{'ab' * 20}", names) in names and len(compared) < 10
+    assert closest("aa", ["b", "a", *names]) == "a"
 
 
 @pytest.mark.parametrize(

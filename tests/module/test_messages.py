@@ -24,6 +24,7 @@ from demo.cloud import LocalCloud
 from holdfast.base.attachment import Attachment
 from holdfast.base.fitting import MAX_BYTES
 from holdfast.base.protobuf_values import plain
+from holdfast.steering import sequence_limits
 from module import durable
 from module.data_manager import DataManagerClient
 from module.data_manager import messages as messages_module
@@ -265,7 +266,11 @@ async def test_a_thousand_commands_at_once_are_all_answered(channel: Channel) ->
     assert {each.status for each in answers if isinstance(each, GRPCError)} == {Status.INVALID_ARGUMENT}
 
 
-async def test_no_answer_is_larger_than_a_client_takes_and_what_is_left_out_is_said(channel: Channel) -> None:
+async def test_no_answer_is_larger_than_a_client_takes_and_what_is_left_out_is_said(
+    channel: Channel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("MAX_SEQUENCE_BYTES", "MAX_OPEN_BYTES"):
+        monkeypatch.setattr(sequence_limits, name, 100 * MiB)
     client = DataManagerClient("data", channel)
     tags = ["\u202e" * 1_000] * 80
     for _ in range(12):

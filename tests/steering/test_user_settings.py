@@ -270,3 +270,16 @@ async def test_capture_begins_though_reading_the_settings_fails_in_a_way_that_no
     await user.begin()
     assert (user.settings.problem, user.changes) == ("RecursionError", 1)
     await user.settings.stop()
+
+
+async def test_the_names_in_settings_are_bounded_so_that_the_file_can_be_read_again(user: User) -> None:
+    """With more, the next process would take the file for a damaged one, and lose all of them."""
+    long = [str(number) + chr(1) * 4_000 for number in range(16)]
+    for name in long:
+        assert await user.settings.set(Setting(name), persist=True)
+    assert not await user.settings.set(Setting("x" * 4_000), persist=True)
+    assert await user.settings.set(Setting(long[0], for_s=5.0), persist=True), "one that holds may be set anew"
+    next_one = User(user.folder, user.clock)
+    await next_one.begin()
+    assert len(next_one.settings.active) == len(long)
+    await next_one.settings.stop()

@@ -7,7 +7,7 @@ a long value, since it has to fit into the trailers of an answer.
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +22,7 @@ Check = Callable[[str, Any], Any]
 MAX_TEXT_CHARS = 4096
 MAX_ITEMS = 1_000
 """The most paths, resources and the like in one argument."""
+MIN_SECONDS = 0.001
 MAX_SECONDS = 100 * 365 * 86_400.0
 _MAX_HINTED = 20
 
@@ -129,14 +130,15 @@ def mapping(name: str, value: Any) -> dict[str, Any]:
 
 def number(name: str, value: Any) -> float:
     """Checks that the value is a finite number, 0 or more."""
-    if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value) or value < 0:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not is_number or not 0 <= value <= sys.float_info.max:
         raise CommandError(f"{name} must be a number, 0 or more, not {shown(value)}")
     return float(value)
 
 
 def seconds(name: str, value: Any) -> float:
-    """Checks that the value is a duration above 0 and at most `MAX_SECONDS`."""
+    """Checks that the value is a duration from `MIN_SECONDS` to `MAX_SECONDS`."""
     found = number(name, value)
-    if not 0 < found <= MAX_SECONDS:
-        raise CommandError(f"{name} must be more than 0 and at most {MAX_SECONDS:g} seconds, not {value!r}")
+    if not MIN_SECONDS <= found <= MAX_SECONDS:
+        raise CommandError(f"{name} must be from {MIN_SECONDS:g} to {MAX_SECONDS:g} seconds, not {found:g}")
     return found

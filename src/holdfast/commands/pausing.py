@@ -67,12 +67,14 @@ async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, An
 
 async def _set(manager: Manager, setting: Setting, *, persist: bool) -> None:
     if not await manager.steering.settings.set(setting, persist=persist):
-        raise CommandError(f"{MAX_SETTINGS} pauses and frequencies are set already: undo some first")
+        raise CommandError(
+            f"{MAX_SETTINGS} pauses and frequencies are set already, or their names are too long: undo some first"
+        )
 
 
 def _hz(name: str, value: Any) -> float:
     found = number(name, value)
-    if not is_off(found) and not LEAST_HZ <= found <= MOST_HZ:
+    if found and not LEAST_HZ <= found <= MOST_HZ:
         raise CommandError(f"{name} must be 0, or from {LEAST_HZ:g} to {MOST_HZ:g}, not {value:g}")
     return found
 
@@ -97,7 +99,7 @@ SET_FREQUENCY = Command(
     (
         Argument("resource", text, "the resource's name", required=True),
         Argument("method", text, "the method's name", required=True),
-        Argument("hz", _hz, "the frequency; 0 is off, null undoes an earlier set_frequency"),
+        Argument("hz", _hz, f"from {LEAST_HZ:g} to {MOST_HZ:g}; 0 is off, null undoes an earlier set_frequency"),
         _FOR,
         _PERSIST,
     ),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from ..base.words import shown
 from ..capture.methods import methods_of
@@ -28,7 +29,7 @@ class KnownResources:
     configured: tuple[CaptureMethod, ...]
     """The entries of `capture_methods`, with those that are switched off."""
 
-    @property
+    @cached_property
     def names(self) -> list[str]:
         return sorted({*self.apis, *(short_name(method.name) for method in self.configured)})
 

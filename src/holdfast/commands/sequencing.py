@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from typing import Any
 
@@ -36,12 +37,15 @@ def _pairs(name: str, value: Any) -> tuple[tuple[str, str], ...]:
 async def _start(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     if manager.config is not None and manager.config.capture_disabled:
         raise CommandError("capture is disabled, so a sequence would have no data")
-    given = arguments["resources"]
+    given = dict.fromkeys(arguments["resources"])
     known = await known_resources(manager, *(name for name, _ in given))
-    pairs = tuple((short_name(known.resource_with_method(name, method)), method) for name, method in given)
+    pairs = []
+    for name, method in given:
+        pairs.append((short_name(known.resource_with_method(name, method)), method))
+        await asyncio.sleep(0)  # with a thousand of them, and as many that are captured, this takes long
     sequences = manager.steering.sequences
     await sequences.settled()  # since then sync may have delivered some, which counts
-    identity = sequences.start(SequenceSpec(pairs, arguments["tags"]))
+    identity = sequences.start(SequenceSpec(tuple(pairs), arguments["tags"]))
     await sequences.settled()
     return {"id": identity}
 

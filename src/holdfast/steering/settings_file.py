@@ -22,6 +22,8 @@ from ..storage import layout
 
 VERSION = 1
 MAX_SETTINGS = 1_000
+MAX_SETTINGS_CHARS = 64 * 1024
+"""Of the names in all settings. With the most settings, the file is then smaller than what is read."""
 _MAX_BYTES = 1024 * 1024
 
 logger = logging.getLogger(__name__)

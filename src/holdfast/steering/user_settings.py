@@ -1,8 +1,8 @@
 """The settings that users make by command: pauses and frequencies, some until a time, some across restarts.
 
 Settings hold as long as the process lives, through every change of the config. Those that persist are in
-`.holdfast/control.prog` too, and move with the capture folder. At most `MAX_SETTINGS` hold at once. Belongs to the
-event loop; files are read and written on worker threads, one at a time.
+`.holdfast/control.prog` too, and move with the capture folder. At most `MAX_SETTINGS` hold at once, with names of
+`MAX_SETTINGS_CHARS`. Belongs to the event loop; files are read and written on worker threads, one at a time.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ..base.tasks import begin, in_thread, supervised
 from ..errors import HoldfastError
 from . import settings_file
 from .pair import Pair
-from .settings_file import MAX_SETTINGS, Setting, SettingKey
+from .settings_file import MAX_SETTINGS, MAX_SETTINGS_CHARS, Setting, SettingKey
 
 SYNC, CAPTURE = "sync", "capture"
 LOAD_TIMEOUT_S = 1.0
@@ -91,11 +91,11 @@ class UserSettings:
     async def set(self, setting: Setting, *, persist: bool) -> bool:
         """Makes `setting` hold from now on, in place of the one with the same key.
 
-        Returns False, and changes nothing, when `MAX_SETTINGS` hold already. Returns when the file is written, or
-        `problem` says why it is not, if the setting persists or the one before did. When cancelled, the file is
-        written all the same.
+        Returns False, and changes nothing, when `MAX_SETTINGS` hold already, or names of `MAX_SETTINGS_CHARS`.
+        Returns when the file is written, or `problem` says why it is not, if the setting persists or the one before
+        did. When cancelled, the file is written all the same.
         """
-        if setting.key not in self._active and len(self._active) >= MAX_SETTINGS:
+        if setting.key not in self._active and not self._has_room_for(setting):
             return False
         before = self._active.get(setting.key)
         until_s = None if setting.for_s is None else self._clock.monotonic() + setting.for_s
@@ -106,6 +106,10 @@ class UserSettings:
         if persist or (before is not None and before.persist):
             await asyncio.shield(self._spawn(self._save()))
         return True
+
+    def _has_room_for(self, setting: Setting) -> bool:
+        chars = sum(len(what) + len(method) for what, method in (*self._active, setting.key))
+        return len(self._active) < MAX_SETTINGS and chars <= MAX_SETTINGS_CHARS
 
     async def clear(self, key: SettingKey) -> bool:
         """Ends the setting with this key; returns False when there is none.
