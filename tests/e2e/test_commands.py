@@ -16,6 +16,9 @@ import pytest
 from grpclib.const import Status as Code
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from viam.proto.app.datasync import DataCaptureUploadRequest, MimeType
+from viam.utils import dict_to_struct
+
+from bench.hostile.arguments import nested
 
 from .machines import Servers, a_machine, readings_of, sensor, until
 
@@ -216,3 +219,80 @@ async def test_data_that_was_handed_over_outlives_a_sigkill_with_its_labels(
             assert (list(about.tags), list(about.dataset_ids)) == (["t"], ["set-1"])
         uploads = machine.capture_dir / "uploads"
         await until(lambda: not any(path.is_file() for path in uploads.rglob("*")), "it is deleted then")
+
+
+async def test_a_hostile_caller_gets_errors_and_answers_that_fit_and_capture_goes_on(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    async with a_machine(viam_server, tmp_path) as machine:
+        source = machine.source("left")
+        names = [f"absent-{number}-{'x' * 1_500}" for number in range(700)]
+        await machine.start(
+            components=[source.component],
+            capture_methods=[readings_of(source.name, 50), *(readings_of(name, 1) for name in names)],
+        )
+        await machine.until_captured(source.name, 20)
+        pair = {"resource": source.name, "method": "Readings"}
+        params = {"command": "capture_now", **pair}
+        for hostile, told in (
+            ({**params, "params": {f"{number:x}": 1.0 for number in range(100_000)}}, "more than 5000 values"),
+            ({**params, "params": {"x": nested(30)}}, "more than 16 lists and objects in each other"),
+            (
+                {"command": "start_sequence", "resources": [pair], "tags": ["t" * 4_000] * 1_000},
+                "and may have 262144",
+            ),
+            ({"command": "set_frequency", **pair, "hz": 1e308}, "hz must be 0, or from 1e-05 to 5000"),
+            ({"command": "set_frequency", **pair, "hz": 5e-324}, "hz must be 0, or from 1e-05 to 5000"),
+            ({"command": "pause", "what": "x" * 1_000_000}, "what must be a string"),
+            ({"command": "upload", "path": "/" + "x" * 1_000_000}, "path must be a string"),
+        ):
+            with pytest.raises(GRPCError) as refused:
+                await machine.command(**hostile)
+            assert refused.value.status is Code.INVALID_ARGUMENT and told in str(refused.value.message)
+        for _ in range(12):
+            await machine.command(command="start_sequence", resources=[pair], tags=["t" * 1_000] * 70)
+        status = await machine.status()
+        waiting = status["capture"]["waiting_for"]
+        assert len(waiting) + status["not_shown"]["capture.waiting_for"] == len(names)
+        assert len(dict_to_struct(status).SerializeToString()) <= 1_000_000
+        sequences = status["steering"]["sequences"]
+        assert sequences and len(sequences) + status["not_shown"].get("steering.sequences", 0) == 12
+        assert status["readings"]["captured"] > 20
+        await machine.until_captured(source.name, source.seqs[-1] + 20)
+
+
+async def test_uploads_that_hang_are_cancelled_and_keep_out_no_sync(viam_server: Servers, tmp_path: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(6):
+        with (photos / f"{number}.raw").open("wb") as file:
+            file.truncate(4 << 40)  # a hole: it takes no room on the disk, and days to send
+    async with a_machine(viam_server, tmp_path) as machine:
+        source = machine.source("left")
+        await machine.start(
+            components=[source.component],
+            capture_methods=[readings_of(source.name, 50)],
+            upload_roots=[str(photos)],
+            sync_bandwidth_limit_bytes_per_sec=200_000,
+        )
+        begun = [
+            await machine.command(command="upload", path=str(photos / f"{number}.raw"), wait=False)
+            for number in range(6)
+        ]
+
+        async def is_sending() -> bool:
+            jobs: list[dict[str, Any]] = (await machine.command(command="job"))["jobs"]
+            return len([job for job in jobs if job["sent_bytes"]]) == 3
+
+        await until(is_sending, "as many as may are being sent")
+        data = base64.b64encode(b"csv").decode()
+        assert (await machine.command(command="upload", data=data, mime_type="text/csv"))["files"] == 1
+        for each in begun:
+            told = await machine.command(command="job", id=each["job"], cancel=True)
+            assert (told["done"], told["cancelled"], told["files"]) == (True, True, 0)
+            assert told == await machine.command(command="job", id=each["job"], cancel=True)
+        assert (await machine.command(command="sync"))["done"]
+        assert len(list(photos.iterdir())) == 6
+        with pytest.raises(GRPCError) as refused:
+            await machine.command(command="job", cancel=True)
+        assert refused.value.status is Code.INVALID_ARGUMENT
