@@ -6,9 +6,11 @@ cancel the call, and nothing is stored.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from ..base.clock import Clock
+from ..base.filesystem import Buffer
 from ..config import CaptureMethod
 from ..errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
 from ..storage.capture_files.frames import binary_head, tabular_message
@@ -64,8 +66,8 @@ class Answers:
         requested_ns, (answer,) = await _ask(question, table, room)
         received_ns = question.clock.time_ns()
 
-        def reading(answer: bytes) -> bytes:
-            return tabular_message(requested_ns, received_ns, table.payload(answer))
+        def reading(answer: Buffer) -> bytes:
+            return tabular_message(requested_ns, received_ns, table.payload(bytes(answer)))
 
         return await self._decoding.tabular(reading, answer)
 
@@ -81,7 +83,7 @@ class Answers:
         return BinaryReadings(_without_the_rest(answer, room.needed_bytes), requested_ns, received_ns)
 
 
-async def _ask(question: Question, table: Method, room: Room) -> tuple[int, list[bytes]]:
+async def _ask(question: Question, table: Method, room: Room) -> tuple[int, Sequence[Buffer]]:
     """Returns when the call left, and its answer: one message, or all of a stream.
 
     An answer that is larger than its room is refused, and asked for again if there is more room.
@@ -92,7 +94,9 @@ async def _ask(question: Question, table: Method, room: Room) -> tuple[int, list
         try:
             if isinstance(table, BinaryMethod) and table.streamed:
                 lasts_s = question.method.interval_s if table.gapless else 0.0
-                answers = await client.stream(table.rpc, question.request, lasts_s + timeout_s, room)
+                answers: Sequence[Buffer] = await client.stream(
+                    table.rpc, question.request, lasts_s + timeout_s, room
+                )
             else:
                 answers = [await client.call(table.rpc, question.request, timeout_s, room.size_bytes)]
         except AnswerTooLargeError as error:

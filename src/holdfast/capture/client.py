@@ -6,15 +6,19 @@ decoded here. gRPC's errors become `ResourceCallError` here and nowhere else; th
 
 from __future__ import annotations
 
+import asyncio
 import os
 import re
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import grpc
 import grpc.aio
 
+from ..base.filesystem import Buffer
 from ..base.words import shortened
 from ..errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
+from .large_call import MAX_REQUEST_BYTES, CallFailedError, large_call
 
 NO_CAPTURE = "no capture from filter module"
 MAX_STREAM_MESSAGES = 20_000
@@ -22,6 +26,9 @@ MAX_STREAM_MESSAGES = 20_000
 MAX_ERROR_CHARS = 300
 _MAX_METADATA_BYTES = 1024 * 1024
 """A longer text of an error is lost; with gRPC's own limit of 8 KiB that would be the traceback of a module."""
+_LARGE_BYTES = 2 * 1024 * 1024
+"""From this size on an answer has a connection of its own, see `large_call`."""
+_CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _TOO_LARGE = re.compile(r"Received message larger than max \((\d+) vs\. (\d+)\)")
 
 
@@ -37,14 +44,14 @@ class Widening(Protocol):
 class UnaryClient(Protocol):
     """Calls gRPC methods, with one answer or a stream of them."""
 
-    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> Buffer:
         """Returns the serialized answer of `method` ("/package.Service/Method").
 
         Raises ResourceCallError; AnswerTooLargeError if the answer has more than `most_bytes`, which it then never
         takes in memory. When cancelled, the call is cancelled and its answer is lost.
         """
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> Sequence[Buffer]:
         """Returns all answers of a method that answers with a stream, when the stream has ended.
 
         Raises ResourceCallError, also when they are more than `MAX_STREAM_MESSAGES`, or together too large for
@@ -59,16 +66,20 @@ class UnaryClient(Protocol):
 class GrpcioClient:
     """Calls over the socket of viam-server: a path, or host:port if it uses TCP.
 
-    gRPC refuses large messages by connection. So there is one for each limit that is asked for, which are few.
+    gRPC refuses large messages by connection. So there is one for each limit that is asked for, which are few, and
+    one for each call whose answer may be very large.
     """
 
     def __init__(self, address: str) -> None:
+        self._address = address
         self._target = f"unix:{address}" if os.path.isabs(address) else address
         self._channels: dict[int, grpc.aio.Channel] = {}
         self._methods: dict[tuple[str, int], grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._streams: dict[tuple[str, int], grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {}
 
-    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> Buffer:
+        if most_bytes >= _LARGE_BYTES and len(request) <= MAX_REQUEST_BYTES:
+            return await self._large_call(method, request, timeout_s, most_bytes)
         callable_ = self._methods.get((method, most_bytes))
         if callable_ is None:
             callable_ = self._methods[method, most_bytes] = self._channel(most_bytes).unary_unary(method)
@@ -96,6 +107,16 @@ class GrpcioClient:
     async def close(self) -> None:
         for channel in self._channels.values():
             await channel.close()
+
+    async def _large_call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> Buffer:
+        try:
+            return await large_call(self._address, method, request, timeout_s, most_bytes)
+        except CallFailedError as error:
+            raise _error(_CODES.get(error.code, grpc.StatusCode.UNKNOWN), error.details) from error
+        except asyncio.TimeoutError as error:
+            raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from error
+        except OSError as error:
+            raise _error(grpc.StatusCode.UNAVAILABLE, f"no connection: {error}") from error
 
     def _channel(self, most_bytes: int) -> grpc.aio.Channel:
         channel = self._channels.get(most_bytes)
@@ -134,12 +155,16 @@ class StreamedAnswers:
 
 def _translate(error: grpc.aio.AioRpcError, most_bytes: int) -> ResourceCallError:
     code, details = error.code(), error.details() or ""
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED and (refused := _refused_bytes(details, most_bytes)):
+        return AnswerTooLargeError(refused)
+    return _error(code, details)
+
+
+def _error(code: grpc.StatusCode, details: str) -> ResourceCallError:
     if code is grpc.StatusCode.FAILED_PRECONDITION and NO_CAPTURE in details:
         kind = ResourceErrorKind.FILTERED
     elif code is grpc.StatusCode.DEADLINE_EXCEEDED:
         kind = ResourceErrorKind.TIMEOUT
-    elif code is grpc.StatusCode.RESOURCE_EXHAUSTED and (refused := _refused_bytes(details, most_bytes)):
-        return AnswerTooLargeError(refused)
     else:
         kind = ResourceErrorKind.FAILED
     return ResourceCallError(kind, shortened(details, MAX_ERROR_CHARS) or code.name)

@@ -174,7 +174,8 @@ class Collector:
         self.max_in_flight = 1 if gapless else spec.method.max_in_flight or _usual_in_flight(spec)
         self._gapless = gapless
         self._waiting_s: float | None = None
-        """The newest deadline that came while all calls were in flight; used when one of them ends."""
+        """The newest deadline that came while all calls were in flight; used when one of them ends, if there is
+        memory for its answer then."""
 
     @property
     def in_flight(self) -> int:
@@ -192,14 +193,20 @@ class Collector:
         if len(self._calls) >= self.max_in_flight:
             is_first, self._waiting_s = self._waiting_s is None, due_s
             return is_first
-        if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
-            return False
-        if not self._answers.memory.has_room_for(self._expected.size_bytes):
+        waited, self._waiting_s = self._waiting_s is not None, None
+        if not self._may_leave():
+            self._waiting_s = due_s if waited else None
             return False
         now_s = self._clock.monotonic()
         self.loop_lateness.add(now_s - due_s)
         self._start(due_s, now_s)
-        return True
+        return not waited
+
+    def _may_leave(self) -> bool:
+        """Returns whether there is a place at the resource for one more call, and memory for its answer."""
+        if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
+            return False
+        return self._answers.memory.has_room_for(self._expected.size_bytes)
 
     def _start(self, due_s: float, now_s: float) -> None:
         self.lateness.add(now_s - due_s)
@@ -246,8 +253,8 @@ class Collector:
         self._occupancy.give_back()
         del self._calls[turn]
         self._turns.end(turn, now_s)
-        due_s, self._waiting_s = self._waiting_s, None
-        if due_s is not None:
+        if self._waiting_s is not None and self._may_leave():
+            due_s, self._waiting_s = self._waiting_s, None
             self._start(now_s if self._gapless else due_s, now_s)
 
     async def _read_tabular(self, table: TabularMethod, turn: Turn, room: Room) -> None:

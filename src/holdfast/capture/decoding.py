@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Sequence
 
+from ..base.filesystem import Buffer
 from ..base.tasks import in_thread
 from .methods import BinaryAnswer, BinaryMethod, Target
 from .methods.steps import FEW_STEPS, MAX_STEPS, Steps, TooManyStepsError
@@ -23,14 +24,14 @@ class Decoding:
     def __init__(self) -> None:
         self._place = asyncio.Semaphore(1)
 
-    async def tabular(self, reading: Callable[[bytes], bytes], answer: bytes) -> bytes:
+    async def tabular(self, reading: Callable[[Buffer], bytes], answer: Buffer) -> bytes:
         """Returns what `reading` makes of an answer. Raises what it raises."""
         if len(answer) <= MAX_ON_LOOP_BYTES:
             return reading(answer)
         async with self._place:
             return await in_thread(reading, answer)
 
-    async def binary(self, table: BinaryMethod, target: Target, answers: Sequence[bytes]) -> BinaryAnswer:
+    async def binary(self, table: BinaryMethod, target: Target, answers: Sequence[Buffer]) -> BinaryAnswer:
         """Returns the payloads in the answers to `table`. Raises ResourceCallError.
 
         What takes more than a few steps is begun anew on the thread, since only the attempt shows it.

@@ -120,7 +120,7 @@ async def _listed_by(client: UnaryClient) -> dict[str, frozenset[str]]:
         answer = await client.call(
             _RESOURCE_NAMES, ResourceNamesRequest().SerializeToString(), _TIMEOUT_S, _MOST_BYTES
         )
-        names = ResourceNamesResponse.FromString(answer).resources
+        names = ResourceNamesResponse.FromString(bytes(answer)).resources
     except (ResourceCallError, DecodeError):
         return {}
     found: dict[str, frozenset[str]] = {}

@@ -32,8 +32,8 @@ async def sensor_readings(client: UnaryClient, name: str) -> dict[str, Any]:
     answer = await client.call(sensor.METHODS["Readings"].rpc, request, TIMEOUT_S, SMALL_BYTES)
     try:
         if len(answer) <= _MOST_ON_LOOP_BYTES:
-            return _decoded(answer)
-        return await in_thread(_decoded, answer)
+            return _decoded(bytes(answer))
+        return await in_thread(_decoded, bytes(answer))
     except DecodeError as error:
         raise ResourceCallError(ResourceErrorKind.FAILED, f"the answer of {name!r} is not readable") from error
 

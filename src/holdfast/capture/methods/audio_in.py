@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from viam.proto.common import AudioInfo
 from viam.proto.component.audioin import GetAudioRequest
 
+from ...base.filesystem import Buffer
 from ...base.mime_types import MPEG, UNKNOWN, WAV
 from . import fields
 from .common import of_component
@@ -50,7 +51,7 @@ class _Chunk:
     end_ns: int
 
     @classmethod
-    def read(cls, answer: bytes, steps: Steps) -> _Chunk:
+    def read(cls, answer: Buffer, steps: Steps) -> _Chunk:
         data, info, end_ns = memoryview(b""), None, 0
         for number, value in fields.each_field(fields.last(memoryview(answer), _AUDIO, steps), steps):
             if number == _AUDIO_DATA and isinstance(value, memoryview):
@@ -80,7 +81,7 @@ def _request(target: Target) -> bytes:
     ).SerializeToString()
 
 
-def _audio(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
+def _audio(target: Target, answers: Sequence[Buffer], steps: Steps) -> BinaryAnswer:
     """Returns a file for each run of chunks that have the same format.
 
     An empty chunk of another format ends a run too.

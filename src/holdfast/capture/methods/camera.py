@@ -9,6 +9,7 @@ from viam.proto.app.data import Annotations, Classification
 from viam.proto.common import ResponseMetadata
 from viam.proto.component.camera import GetImagesRequest, GetPointCloudRequest
 
+from ...base.filesystem import Buffer
 from ...base.mime_types import JPEG, PCD, PNG, extension_of
 from ...base.words import shown
 from . import fields
@@ -93,7 +94,7 @@ def _images_request(target: Target) -> bytes:
     ).SerializeToString()
 
 
-def _all_images(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
+def _all_images(target: Target, answers: Sequence[Buffer], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
     binaries = (
         Binary((image.data,), image.mime_type, image.annotations + _classified(image.source))
@@ -107,7 +108,7 @@ def _classified(label: str) -> bytes:
     return Annotations(classifications=[Classification(label=label)]).SerializeToString()
 
 
-def _one_image(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
+def _one_image(target: Target, answers: Sequence[Buffer], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
     images = _images(answer, steps)
     if not images:
@@ -121,7 +122,7 @@ def _cloud_request(target: Target) -> bytes:
     return GetPointCloudRequest(name=target.name, mime_type=PCD, extra=from_data_management()).SerializeToString()
 
 
-def _cloud(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
+def _cloud(target: Target, answers: Sequence[Buffer], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
     found = dict(fields.each_slice(answer, steps))
     mime_type = fields.text(found.get(_PCD_MIME_TYPE, memoryview(b"")))

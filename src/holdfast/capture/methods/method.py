@@ -102,7 +102,7 @@ class BinaryMethod:
 
     rpc: str
     request: Callable[[Target], bytes]
-    answer: Callable[[Target, Sequence[bytes], Steps], BinaryAnswer]
+    answer: Callable[[Target, Sequence[Buffer], Steps], BinaryAnswer]
     """Returns the payloads, from the serialized answer, or from all answers if `streamed`.
 
     It may run on any thread, and again for the same answer. Raises TooManyStepsError, see `steps`.

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from viam.proto.service.slam import GetPointCloudMapRequest, GetPositionRequest, GetPositionResponse
 
+from ...base.filesystem import Buffer
 from ...base.mime_types import PCD
 from . import fields
 from .common import decoded_row, do_command
@@ -26,7 +27,7 @@ def _map_request(target: Target) -> bytes:
     return GetPointCloudMapRequest(name=target.name, return_edited_map=False).SerializeToString()
 
 
-def _map(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
+def _map(target: Target, answers: Sequence[Buffer], steps: Steps) -> BinaryAnswer:
     chunks = tuple(fields.last(memoryview(answer), _CHUNK, steps) for answer in answers)
     return BinaryAnswer((Binary(chunks, PCD),))
 

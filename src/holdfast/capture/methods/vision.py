@@ -8,6 +8,7 @@ from viam.proto.app.data import Annotations, BoundingBox
 from viam.proto.app.data import Classification as Label
 from viam.proto.service.vision import CaptureAllFromCameraRequest, Classification, Detection
 
+from ...base.filesystem import Buffer
 from . import fields
 from .camera import Image
 from .common import do_command
@@ -44,7 +45,7 @@ def _request(target: Target) -> bytes:
     ).SerializeToString()
 
 
-def _capture(target: Target, answers: Sequence[bytes], steps: Steps) -> BinaryAnswer:
+def _capture(target: Target, answers: Sequence[Buffer], steps: Steps) -> BinaryAnswer:
     answer = memoryview(answers[0])
     image = Image.read(fields.last(answer, _IMAGE, steps), steps)
     if not image.data:

@@ -1,0 +1,277 @@
+"""The connection of one call with a large answer: what it receives, and what the other side can do to it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import struct
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import grpc
+import grpc.aio
+import hpack
+import pytest
+
+from holdfast.capture import large_call as large_call_module
+from holdfast.capture.client import MAX_ERROR_CHARS, GrpcioClient
+from holdfast.capture.large_call import CallFailedError, large_call
+from holdfast.errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
+from tests.waiting import eventually
+
+METHOD = "/test.Large/Call"
+MIB = 1024 * 1024
+MOST_BYTES = 4 * MIB
+DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
+END_STREAM, END_HEADERS, PADDED, PRIORITY = 1, 4, 8, 0x20
+
+
+def frame(kind: int, payload: bytes = b"", flags: int = 0, stream: int = 1) -> bytes:
+    return len(payload).to_bytes(3, "big") + bytes((kind, flags)) + stream.to_bytes(4, "big") + payload
+
+
+def encoded(*headers: tuple[str, str]) -> bytes:
+    return hpack.Encoder().encode(headers)
+
+
+def message(content: bytes, size_bytes: int | None = None, compressed: int = 0) -> bytes:
+    return struct.pack(">BI", compressed, len(content) if size_bytes is None else size_bytes) + content
+
+
+HEAD = frame(SETTINGS, stream=0) + frame(HEADERS, encoded((":status", "200")), END_HEADERS)
+OK = frame(HEADERS, encoded(("grpc-status", "0")), END_HEADERS | END_STREAM)
+WHOLE = HEAD + frame(DATA, message(b"answer")) + OK
+
+
+class Scripted:
+    """A server that sends `pieces` to whoever calls, and keeps what it was sent."""
+
+    def __init__(self, pieces: Sequence[bytes], *, ends: bool) -> None:
+        self.received = bytearray()
+        self.connections = 0
+        self._pieces = pieces
+        self._ends = ends
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        try:
+            self.received += await reader.read(100_000)
+            for piece in self._pieces:
+                writer.write(piece)
+                await writer.drain()
+                await asyncio.sleep(0)
+            while not self._ends and (more := await reader.read(100_000)):
+                self.received += more
+        except ConnectionError:
+            pass
+        finally:
+            self.connections -= 1
+            writer.close()
+
+
+@asynccontextmanager
+async def scripted(*pieces: bytes, ends: bool = False) -> AsyncIterator[tuple[Scripted, str]]:
+    server = Scripted(pieces, ends=ends)
+    with tempfile.TemporaryDirectory(prefix="hf-") as folder:
+        address = os.path.join(folder, "socket")
+        listening = await asyncio.start_unix_server(server.serve, address)
+        try:
+            yield server, address
+        finally:
+            listening.close()
+            await listening.wait_closed()
+
+
+async def answer_to(*pieces: bytes, ends: bool = False, timeout_s: float = 20.0) -> bytes:
+    async with scripted(*pieces, ends=ends) as (server, address):
+        try:
+            return bytes(await large_call(address, METHOD, b"request", timeout_s, MOST_BYTES))
+        finally:
+            await eventually(lambda: not server.connections)
+
+
+@pytest.mark.parametrize("step", [1, 2, 7, 100])
+async def test_an_answer_is_whole_however_its_bytes_are_cut(step: int) -> None:
+    assert await answer_to(*(WHOLE[at : at + step] for at in range(0, len(WHOLE), step))) == b"answer"
+
+
+@pytest.mark.parametrize(
+    "sent",
+    [
+        HEAD + frame(DATA, message(b"")) + OK,
+        HEAD + b"".join(frame(DATA, message(b"answer")[at : at + 1]) for at in range(11)) + OK,
+        HEAD + frame(DATA, b"\2" + message(b"answer") + b"\0\0", PADDED) + OK,
+        HEAD + frame(HEADERS, b"", END_HEADERS) + frame(DATA, message(b"answer")) + OK,
+        frame(HEADERS, b"\1" + bytes(5) + encoded((":status", "200")) + b"\0", END_HEADERS | PADDED | PRIORITY)
+        + frame(DATA, message(b"answer"))
+        + OK,
+        HEAD
+        + frame(0x42, b"what is this")
+        + frame(DATA, b"another's", stream=3)
+        + frame(DATA, message(b"answer"))
+        + OK,
+        HEAD + frame(GOAWAY, struct.pack(">II", 1, 0), stream=0) + frame(DATA, message(b"answer")) + OK,
+        HEAD
+        + frame(DATA, message(b"answer"))
+        + frame(HEADERS, encoded(("grpc-status", "0"))[:3], END_STREAM)
+        + frame(CONTINUATION, encoded(("grpc-status", "0"))[3:], END_HEADERS),
+    ],
+    ids=["empty", "byte by byte", "padded", "no headers", "priority", "unknown", "goaway", "continuation"],
+)
+async def test_frames_are_read_as_http_2_has_them(sent: bytes) -> None:
+    assert await answer_to(sent) in (b"answer", b"")
+
+
+async def test_pings_and_settings_are_answered() -> None:
+    before, after = HEAD + frame(PING, b"12345678", stream=0), frame(DATA, message(b"answer")) + OK
+    async with scripted(before, *[b""] * 50, after) as (server, address):
+        assert bytes(await large_call(address, METHOD, b"request", 20.0, MOST_BYTES)) == b"answer"
+        await eventually(lambda: not server.connections)
+        assert frame(PING, b"12345678", 1, stream=0) in server.received
+        assert frame(SETTINGS, b"", 1, stream=0) in server.received
+
+
+ENDLESS = b"".join(frame(CONTINUATION, bytes(16_000)) for _ in range(10))
+
+
+@pytest.mark.parametrize(
+    ("sent", "why"),
+    [
+        (b"", "connection lost"),
+        (b"HTTP/1.1 400 Bad Request\r\n\r\n", "a frame is larger than was agreed on"),
+        (HEAD, "connection lost"),
+        (HEAD + frame(DATA, message(b"answer")), "connection lost"),
+        (HEAD + frame(DATA, message(b"answer"), END_STREAM), "without a status"),
+        (HEAD + frame(DATA, message(b"ans", 6)) + OK, "ended before its answer"),
+        (HEAD + OK, "ended before its answer"),
+        (HEAD + frame(DATA, message(b"answer") + b"more") + OK, "more than one answer"),
+        (HEAD + frame(DATA, message(b"answer", compressed=1)) + OK, "compressed"),
+        (HEAD + frame(RST_STREAM, struct.pack(">I", 8)), "reset with error 8"),
+        (frame(GOAWAY, struct.pack(">II", 0, 0), stream=0), "takes no more calls"),
+        (frame(HEADERS, encoded((":status", "404")), END_HEADERS | END_STREAM), "HTTP status 404"),
+        (frame(HEADERS, b"\xff\xff\xff\xff\xff\xff", END_HEADERS), "not understood"),
+        (frame(HEADERS, encoded(("grpc-status", "what")), END_HEADERS | END_STREAM), "not understood"),
+        (frame(HEADERS, b"", PADDED | END_HEADERS), "not understood"),
+        (frame(HEADERS, b"", 0) + ENDLESS, "more than 65536 bytes"),
+        (frame(DATA, bytes(20_000)), "larger than was agreed on"),
+    ],
+)
+async def test_what_makes_no_sense_is_an_error_that_says_why(sent: bytes, why: str) -> None:
+    with pytest.raises(CallFailedError, match=why):
+        await answer_to(sent, ends=True)
+
+
+async def test_an_answer_that_is_too_large_is_refused_by_its_first_bytes() -> None:
+    with pytest.raises(AnswerTooLargeError) as caught:
+        await answer_to(HEAD + frame(DATA, message(b"", MOST_BYTES + 1)))
+    assert caught.value.size_bytes == MOST_BYTES + 1
+
+
+async def test_a_call_without_an_answer_ends_in_time_and_so_does_its_connection() -> None:
+    with pytest.raises(asyncio.TimeoutError):
+        await answer_to(HEAD, timeout_s=0.05)
+
+
+async def test_a_cancelled_call_closes_its_connection() -> None:
+    async with scripted(HEAD) as (server, address):
+        call = asyncio.ensure_future(large_call(address, METHOD, b"", 60.0, MOST_BYTES))
+        await eventually(lambda: server.received)
+        call.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await call
+        await eventually(lambda: not server.connections)
+
+
+async def test_an_answer_is_received_in_steps_and_copied_nowhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No step of the event loop takes more of it than the receiver's buffer holds."""
+    taken: list[int] = []
+    updated = large_call_module._Receiver.buffer_updated
+
+    def noted(receiver: large_call_module._Receiver, nbytes: int) -> None:
+        taken.append(nbytes)
+        updated(receiver, nbytes)
+
+    monkeypatch.setattr(large_call_module._Receiver, "buffer_updated", noted)
+    content = os.urandom(MOST_BYTES)
+    pieces = [content[at : at + 16_000] for at in range(0, len(content), 16_000)]
+    sent = [HEAD, frame(DATA, message(b"", len(content))), *(frame(DATA, piece) for piece in pieces), OK]
+    async with scripted(b"".join(sent)) as (_, address):
+        answer = await large_call(address, METHOD, b"", 20.0, MOST_BYTES)
+    assert answer == content
+    assert isinstance(answer, memoryview)
+    assert max(taken) <= 256 * 1024
+
+
+Serve = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[bytes]]
+
+
+@asynccontextmanager
+async def real(serve: Serve) -> AsyncIterator[GrpcioClient]:
+    server = grpc.aio.server(options=[("grpc.max_send_message_length", -1)])
+    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Call": grpc.unary_unary_rpc_method_handler(serve)}
+    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Large", handlers),))
+    with tempfile.TemporaryDirectory(prefix="hf-") as folder:
+        address = str(Path(folder) / "socket")
+        server.add_insecure_port(f"unix:{address}")
+        await server.start()
+        client = GrpcioClient(address)
+        yield client
+        await client.close()
+        await server.stop(None)
+
+
+async def test_a_large_answer_of_a_grpc_server_comes_as_it_is() -> None:
+    content = os.urandom(20 * MIB)
+
+    async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        assert request == bytes(30_000)
+        return content
+
+    async with real(serve) as client:
+        assert await client.call(METHOD, bytes(30_000), 20.0, 40 * MIB) == content
+        with pytest.raises(AnswerTooLargeError) as caught:
+            await client.call(METHOD, bytes(30_000), 20.0, 16 * MIB)
+        assert caught.value.size_bytes == 20 * MIB
+
+
+@pytest.mark.parametrize(
+    ("code", "text", "kind"),
+    [
+        (grpc.StatusCode.FAILED_PRECONDITION, "no capture from filter module", ResourceErrorKind.FILTERED),
+        (grpc.StatusCode.UNKNOWN, "broken: ä\n 100 %", ResourceErrorKind.FAILED),
+        (grpc.StatusCode.DEADLINE_EXCEEDED, "slow", ResourceErrorKind.TIMEOUT),
+        (
+            grpc.StatusCode.RESOURCE_EXHAUSTED,
+            "received message larger than max",
+            ResourceErrorKind.FAILED,
+        ),
+        (grpc.StatusCode.INTERNAL, "x" * 20_000, ResourceErrorKind.FAILED),
+    ],
+)
+async def test_the_errors_of_a_large_call_are_those_of_any_other(
+    code: grpc.StatusCode, text: str, kind: ResourceErrorKind
+) -> None:
+    async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        await context.abort(code, text)
+
+    async with real(serve) as client:
+        errors = []
+        for most_bytes in (MIB, 40 * MIB):
+            with pytest.raises(ResourceCallError) as caught:
+                await client.call(METHOD, b"", 20.0, most_bytes)
+            errors.append((type(caught.value), caught.value.kind, str(caught.value)))
+    assert errors[0] == errors[1]
+    assert errors[0][1] is kind
+    assert len(errors[0][2]) <= MAX_ERROR_CHARS
+
+
+async def test_a_large_call_to_nobody_is_an_error_and_one_without_an_answer_a_timeout(tmp_path: Path) -> None:
+    with pytest.raises(ResourceCallError, match="no connection") as caught:
+        await GrpcioClient(str(tmp_path / "nobody")).call(METHOD, b"", 5.0, 40 * MIB)
+    assert caught.value.kind is ResourceErrorKind.FAILED
+    async with scripted(HEAD) as (_, address):
+        with pytest.raises(ResourceCallError) as caught:
+            await GrpcioClient(address).call(METHOD, b"", 0.05, 40 * MIB)
+    assert caught.value.kind is ResourceErrorKind.TIMEOUT
