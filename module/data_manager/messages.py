@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+import grpclib.protocol
 from google.protobuf.message import Message
 from grpclib.server import Stream
 from viam.proto.app.datasync import MimeType
@@ -29,6 +30,8 @@ MAX_REQUEST_BYTES = 48 * 1024 * 1024
 """More than viam-server passes on (32 MiB), and enough for 32 MiB of data in base64."""
 MAX_SMALL_BYTES = 256 * 1024
 """A request may have so many bytes beside its attachments. One that is smaller needs no room in the budget."""
+PIECE_BYTES = 256 * 1024
+"""What is read at once of a request. What has come of it and waits to be read is bounded by its window, 4 MiB."""
 BUDGET_BYTES = 64 * 1024 * 1024
 """What the attachments of all requests may take together."""
 
@@ -77,7 +80,7 @@ async def send_result(stream: Stream[Any, Any], result: Mapping[str, Any]) -> No
     await stream.send_message(await off_loop(_with_result, result))
 
 
-async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[bytes, Reservation | None]:
+async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[memoryview, Reservation | None]:
     """Reads a request if its size, which comes first, is within the bounds.
 
     Raises CommandError, and BusyError when there is no room for it now. grpclib throws away what of it has come.
@@ -93,12 +96,27 @@ async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[bytes, Re
         raise CommandError(f"the request has {size_bytes} bytes, and may have {most_bytes}")
     reservation = ATTACHMENTS.reserve(size_bytes) if size_bytes > MAX_SMALL_BYTES else None
     try:
-        return await connection.recv_data(size_bytes), reservation
+        return await _content(connection, size_bytes), reservation
     except BaseException:  # the caller is gone
         connection.buffer._acked.clear()  # grpclib keeps the stream, and what has come, until ten others have ended
         if reservation is not None:
             reservation.end()
         raise
+
+
+async def _content(connection: grpclib.protocol.Stream, size_bytes: int) -> memoryview:
+    """Reads the content of a request in small pieces.
+
+    grpclib puts together what it reads in one go, which would keep the event loop for a millisecond for each MB.
+    """
+    content, count = bytearray(size_bytes), 0
+    while count < size_bytes:
+        piece = await connection.recv_data(min(PIECE_BYTES, size_bytes - count))
+        if not piece:
+            raise CommandError(f"the request ends after {count} of {size_bytes} bytes")
+        content[count : count + len(piece)] = piece
+        count += len(piece)
+    return memoryview(content).toreadonly()
 
 
 def _number(message: type[Message], name: str) -> int:
@@ -122,17 +140,17 @@ def _with_result(result: Mapping[str, Any]) -> Raw:
     return Raw(encoded_field(_RESULT, encoded_struct(result)))
 
 
-def _name(message: bytes) -> str:
+def _name(message: memoryview) -> str:
     reader, name = Reader(), ""
-    for number, _, content in reader.fields(memoryview(message)):
+    for number, _, content in reader.fields(message):
         if number == _NAME and isinstance(content, memoryview):
             name = _resource_name(reader, content)
     return name
 
 
-def _command(message: bytes, reservation: Reservation | None) -> tuple[str, dict[str, Any]]:
+def _command(message: memoryview, reservation: Reservation | None) -> tuple[str, dict[str, Any]]:
     reader, name, command = Reader(reservation), "", memoryview(b"")
-    for number, _, content in reader.fields(memoryview(message)):
+    for number, _, content in reader.fields(message):
         if number == _NAME and isinstance(content, memoryview):
             name = _resource_name(reader, content)
         elif number == _COMMAND and isinstance(content, memoryview):
@@ -142,9 +160,9 @@ def _command(message: bytes, reservation: Reservation | None) -> tuple[str, dict
     return name, arguments
 
 
-def _upload(message: bytes, reservation: Reservation | None) -> Upload:
+def _upload(message: memoryview, reservation: Reservation | None) -> Upload:
     reader, found, size_bytes = Reader(), Upload(), 0
-    for number, _, content in reader.fields(memoryview(message)):
+    for number, _, content in reader.fields(message):
         if isinstance(content, int):
             if number == _MIME_TYPE:
                 found.mime_type = MimeType.ValueType(content)

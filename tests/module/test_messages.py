@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from grpclib import GRPCError, Status
 from grpclib.client import Channel, UnaryUnaryMethod
+from grpclib.protocol import Buffer
 from grpclib.testing import ChannelFor
 from viam.proto.app.datasync import MimeType
 from viam.proto.common import DoCommandResponse
@@ -152,6 +153,25 @@ async def test_the_event_loop_decodes_no_request_and_encodes_no_answer(
     await client.upload_binary_data_to_datasets(b"x", [], [], MimeType.MIME_TYPE_IMAGE_PNG)
     await client.sync()
     assert all(name.startswith("holdfast-off-loop") for name in threads) and threads
+
+
+async def test_the_event_loop_puts_no_large_request_together_in_one_go(
+    channel: Channel, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sizes_bytes: list[int] = []
+    read = Buffer.read
+
+    async def noting(self: Buffer, size: int) -> bytes:
+        sizes_bytes.append(size)
+        return await read(self, size)
+
+    monkeypatch.setattr(Buffer, "read", noting)
+    data = random.Random(1).randbytes(8 * MiB + 7)
+    await DataManagerClient("data", channel).upload_binary_data_to_datasets(
+        data, [], [], MimeType.MIME_TYPE_IMAGE_PNG
+    )
+    assert max(sizes_bytes) <= MiB and sum(sizes_bytes) > len(data)
+    assert data in [path.read_bytes() for path in (tmp_path / "cloud").rglob("*") if path.is_file()]
 
 
 async def test_the_status_is_told_while_every_worker_thread_waits_for_a_disk(channel: Channel) -> None:
