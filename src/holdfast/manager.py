@@ -21,6 +21,7 @@ from typing import Any
 from .base.clock import Clock
 from .base.filesystem import FileSystem
 from .base.jobs import Jobs
+from .base.places import Places
 from .base.tasks import all_done, begin, end
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
@@ -42,6 +43,8 @@ from .sync.uplink import Uplink
 from .sync.way import VARIABLES
 
 HAND_OVER_S = 10.0
+MAX_CAPTURES_NOW = 16
+MAX_QUARANTINE_LISTS = 8
 _FLUSH_TIMEOUT_S = 0.8
 _END_S = 1.0
 """How long `stop` waits for capture and steering, which take less unless a disk stalls."""
@@ -112,6 +115,10 @@ class Manager:
         self.jobs = Jobs(clock)
         self.emptying_quarantine = asyncio.Lock()
         """Held by the command that takes files out of quarantine."""
+        self.listing_quarantine = asyncio.Lock()
+        """Held by a command that lists quarantine: it takes a worker thread, which others need too."""
+        self.quarantine_lists = Places("lists of what failed", MAX_QUARANTINE_LISTS)
+        self.captures_now = Places("captures by command", MAX_CAPTURES_NOW)
 
     def apply(self, config: Config, resources: Resources) -> None:
         """Makes `config` hold. Returns at once; whatever did not change runs on undisturbed."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import pytest
 from bench.hostile.arguments import ANYTHING, LONG, PAIR, USUAL
 from holdfast.commands import COMMANDS, run_command
 from holdfast.commands.command import did_you_mean
-from holdfast.errors import CommandError, HoldfastError, ResourceCallError
+from holdfast.errors import BusyError, CommandError, HoldfastError, ResourceCallError
+from holdfast.manager import MAX_CAPTURES_NOW, MAX_QUARANTINE_LISTS
 from tests.steered import BOARD, SENSOR, Resourceful, Steered, steered
-from tests.waiting import eventually
+from tests.waiting import as_long_as_others_take, eventually
 
 
 @pytest.fixture
@@ -177,3 +180,35 @@ async def test_the_machine_is_asked_once_for_all_the_resources_of_a_sequence(
     assert asked == 1
     (opened,) = world.manager.steering.sequences.open
     assert [name for name, _ in opened.sequence.resources] == names
+
+
+async def test_captures_and_lists_that_do_not_end_keep_out_no_other_command(
+    world: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on, listing = asyncio.Event(), threading.Event()
+    call = world.client.call
+
+    async def held(*arguments: Any) -> bytes:
+        await go_on.wait()
+        return await call(*arguments)
+
+    monkeypatch.setattr(world.client, "call", held)
+    monkeypatch.setattr("holdfast.commands.failed.list_page", lambda *_: listing.wait(30))
+    begun = [
+        asyncio.create_task(world.command(name, **arguments))
+        for name, arguments, most in (
+            ("capture_now", {**PAIR, "sync": False}, MAX_CAPTURES_NOW),
+            ("failed", {"action": "list"}, MAX_QUARANTINE_LISTS),
+        )
+        for _ in range(most)
+    ]
+    await as_long_as_others_take()
+    with pytest.raises(BusyError, match=f"{MAX_CAPTURES_NOW} captures by command are under way already"):
+        await world.command("capture_now", **PAIR)
+    with pytest.raises(BusyError, match=f"{MAX_QUARANTINE_LISTS} lists of what failed are under way already"):
+        await world.command("failed", action="list")
+    assert len((await world.command("job"))["jobs"]) == 0 and (await world.command("status"))["running"]
+    go_on.set()
+    listing.set()
+    await asyncio.gather(*begun, return_exceptions=True)
+    assert (await world.command("capture_now", **{**PAIR, "sync": False}))["readings"] == 1

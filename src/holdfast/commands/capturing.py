@@ -19,6 +19,11 @@ _DEFAULT_HZ = 1.0
 
 
 async def _capture_now(manager: Manager, arguments: Arguments) -> dict[str, Any]:
+    with manager.captures_now.taken():
+        return await _captured(manager, arguments)
+
+
+async def _captured(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     known, resource = await known_method(manager, arguments["resource"], arguments["method"])
     wanted = _wanted(manager, known, resource, arguments["method"], arguments["params"])
     found = known.resolved(wanted.method)

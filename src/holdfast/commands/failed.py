@@ -99,7 +99,9 @@ async def _failed(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 
 async def _list(manager: Manager, meant: _NamedFiles, after: str, limit: int) -> dict[str, Any]:
     found = quarantined_files(manager.files, manager.capture_roots, manager.other_roots)
-    page = await asyncio.to_thread(list_page, manager.files, found, meant, escaped(after), limit)
+    with manager.quarantine_lists.taken():
+        async with manager.listing_quarantine:
+            page = await asyncio.to_thread(list_page, manager.files, found, meant, escaped(after), limit)
     return {"files": page.files, "rows": page.rows, "next": page.next, "not_found": meant.not_found}
 
 

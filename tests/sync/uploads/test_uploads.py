@@ -329,6 +329,7 @@ async def test_a_stop_leaves_data_for_the_next_sync(world: World, uploads: Uploa
         Labels(tags=("a" * 252,)),
         Labels(dataset_ids=("../../etc",)),
         Labels(tags=tuple(f"{number:0200}" for number in range(20))),
+        Labels(tags=tuple(f"{number}" for number in range(101))),
     ],
 )
 async def test_labels_that_can_not_be_kept_are_an_error_and_nothing_is_sent(
@@ -351,6 +352,21 @@ async def test_what_waits_is_bounded_and_beyond_that_nothing_is_kept(
     with pytest.raises(BusyError, match=r"2 uploads with 10 bytes already wait .* not kept"):
         await uploads.upload_data(world.store, Attachment(b"third"), ".png", Labels())
     assert len(kept_files(world)) == 2
+
+
+async def test_folders_of_labels_whose_data_was_delivered_do_not_stay_for_ever(
+    world: World, uploads: Uploads
+) -> None:
+    for number in range(5):
+        labels = Labels(tags=(f"{number}", "deep"), dataset_ids=(f"set-{number}",))
+        await uploads.upload_data(world.store, Attachment(b"image"), ".png", labels)
+    folders = [path.name for path in (world.folder / "uploads").rglob("*") if path.is_dir()]
+    assert sorted(folders) == ["dataset=set-4", "tag=4", "tag=deep"]
+    await world.cable.cut()
+    for tags in (("stays",), ("other",)):
+        with pytest.raises(NotConnectedError):
+            await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels(tags=tags))
+    assert [path.parent.name for path in sorted(kept_files(world))] == ["tag=other", "tag=stays"]
 
 
 def test_what_a_crash_left_of_the_writing_goes_and_is_never_found_by_sync(tmp_path: Path) -> None:

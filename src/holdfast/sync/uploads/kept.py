@@ -13,6 +13,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 
 from ...base.filesystem import EntryKind, FileSystem
 from ...base.words import shown
@@ -20,6 +21,7 @@ from ...errors import BusyError, CommandError, StorageError
 from ...storage import layout
 from ..delivery.calls import labels_in
 
+MAX_LABELS = 100
 MAX_FILES = 1_000
 MAX_BYTES = 1024 * 1024 * 1024
 _MAX_NAME_BYTES = 255
@@ -39,7 +41,8 @@ def path_for(root: str, data: bytes, extension: str, tags: Iterable[str], datase
     folder = os.path.join(layout.UPLOADS_FOLDER, *labels)
     read_back = labels_in(folder)
     fits = (
-        (set(read_back[0]), set(read_back[1])) == (tags, dataset_ids)
+        len(labels) <= MAX_LABELS
+        and (set(read_back[0]), set(read_back[1])) == (tags, dataset_ids)
         and "\0" not in folder
         and all(len(os.fsencode(label)) <= _MAX_NAME_BYTES for label in labels)
         and len(os.fsencode(root)) + len(os.fsencode(folder)) <= _MAX_PATH_BYTES
@@ -47,7 +50,8 @@ def path_for(root: str, data: bytes, extension: str, tags: Iterable[str], datase
     if not fits:
         raise CommandError(
             "tags and dataset_ids must be strings without '/' and without blanks at their ends, each of at most "
-            f"240 bytes, all together about 2,000 bytes: {shown(sorted(tags))}, {shown(sorted(dataset_ids))}"
+            f"240 bytes, all together at most {MAX_LABELS} and about 2,000 bytes: {shown(sorted(tags))}, "
+            f"{shown(sorted(dataset_ids))}"
         )
     return os.path.join(root, folder, hashlib.sha256(data).hexdigest()[:40] + extension)
 
@@ -88,12 +92,21 @@ def remove_unfinished(files: FileSystem, root: str) -> None:
 
 
 def _sizes(files: FileSystem, folder: str) -> Iterator[int]:
+    """Yields the sizes of the files in `folder`, and removes folders that hold none: those of labels whose data was
+    delivered."""
+    is_empty = True
     try:
         for entry in files.list_folder(folder):
             if entry.kind is EntryKind.FOLDER:
-                yield from _sizes(files, entry.path)
+                for size_bytes in _sizes(files, entry.path):
+                    is_empty = False
+                    yield size_bytes
             elif entry.kind is EntryKind.FILE:
+                is_empty = False
                 yield files.stat(entry.path).st_size
     except StorageError as error:
         if error.reason != "no_such_file":
             raise
+    if is_empty:
+        with suppress(StorageError):
+            files.remove_folder(folder)
