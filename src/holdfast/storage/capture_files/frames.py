@@ -67,7 +67,8 @@ def read_varint(data: Buffer, offset: int) -> tuple[int, int]:
 
 
 def _with_check(message: bytes, seed: int) -> bytes:
-    return varint(len(message) + CHECK_SIZE) + message + check_field(zlib.crc32(message, seed))
+    check = check_field(zlib.crc32(message, seed))
+    return b"".join((varint(len(message) + CHECK_SIZE), message, check))  # copied once
 
 
 def check_field(check: int) -> bytes:
