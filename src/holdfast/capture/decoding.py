@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 from ..base.filesystem import Buffer
 from ..base.tasks import in_thread
 from .methods import BinaryAnswer, BinaryMethod, Target
-from .methods.steps import FEW_STEPS, MAX_STEPS, Steps, TooManyStepsError
+from .methods.steps import FEW_STEPS, MAX_STEPS, STEPS_OF_A_MESSAGE, Steps, TooManyStepsError
 
 MAX_ON_LOOP_BYTES = 256 * 1024
 """The most that is copied on the event loop."""
@@ -40,4 +40,5 @@ class Decoding:
             return table.answer(target, answers, Steps(FEW_STEPS))
         except TooManyStepsError:
             async with self._place:
-                return await in_thread(table.answer, target, answers, Steps(MAX_STEPS))
+                steps = Steps(MAX_STEPS + STEPS_OF_A_MESSAGE * len(answers))
+                return await in_thread(table.answer, target, answers, steps)

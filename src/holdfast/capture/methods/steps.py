@@ -10,8 +10,11 @@ from ...errors import ResourceCallError, ResourceErrorKind
 
 FEW_STEPS = 1000
 """What is done on the event loop; an answer that takes more is decoded on a worker thread."""
-MAX_STEPS = 300_000
-"""Enough for 20,000 pieces of audio, or 10,000 boxes on an image."""
+MAX_STEPS, STEPS_OF_A_MESSAGE = 80_000, 15
+"""What is done on the worker thread, and so much more for each message of a stream.
+
+It is enough for 10,000 boxes on an image, and for any number of pieces of audio.
+"""
 _BYTES_OF_A_STEP = 64
 
 
@@ -22,17 +25,16 @@ class TooManyStepsError(ResourceCallError):
 class Steps:
     """The steps that are left for one answer."""
 
-    __slots__ = ("_left", "_most")
+    __slots__ = ("_left",)
 
     def __init__(self, most: int) -> None:
-        self._most = self._left = most
+        self._left = most
 
     def take(self, steps: int = 1) -> None:
         """Counts steps. Raises TooManyStepsError when there are not so many left."""
         self._left -= steps
         if self._left < 0:
-            why = f"the answer consists of too many parts: it takes more than {self._most} steps to read"
-            raise TooManyStepsError(ResourceErrorKind.FAILED, why)
+            raise TooManyStepsError(ResourceErrorKind.FAILED, "the answer consists of too many parts")
 
     def take_bytes(self, size_bytes: int) -> None:
         """Counts bytes that are decoded."""
