@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
+import os
 import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,6 +21,7 @@ from viam.proto.rpc.auth import AuthenticateResponse
 
 from tests.sync.raw_cloud import Call, RawCloud
 
+from .answers import LOWEST_PRIORITY
 from .journal import Journal
 
 Behaviour = Callable[[Call, random.Random], Awaitable[None]]
@@ -149,4 +151,5 @@ async def main(folder: Path, seed: str, kind: str) -> None:
 
 
 if __name__ == "__main__":
+    os.nice(LOWEST_PRIORITY)
     asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

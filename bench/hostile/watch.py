@@ -28,37 +28,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import FrameType
-from typing import Any, NamedTuple, TextIO
+from typing import Any, TextIO
 
 from module.event_loop import FineSelector
+
+from .thread_times import ThreadTimes, Times, name_of_thread
 
 LEAST_S = 0.02
 TICK_S = 0.005
 _BEAT_S = 0.005
 """The longest wait of a selector: a longer one would hide how late it returns."""
-_BASELINE_S = 0.05
+_LOOK_AT_ALL_S = 0.05
+"""A look at all threads costs a fraction of a millisecond."""
 _MOST_FRAMES = 12
 _BELOW = ("asyncio/events.py", "asyncio/base_events.py", "threading.py")
 _MOST_THREADS = 3
 _LEAST_MS = 3.0
 _MS = 1e-6
 """Milliseconds in a nanosecond."""
+Stack = tuple[str, ...]
 _ROOT = str(Path(__file__).parent.parent.parent) + os.sep
-
-
-class Times(NamedTuple):
-    """How long a thread has been running, and how long it has been waiting for a processor, since its start."""
-
-    cpu_ns: int
-    delay_ns: int
-
-
-class Delay(NamedTuple):
-    """The run delay of a thread since its start, and when the look at it began and ended."""
-
-    begin_ns: int
-    delay_ns: int
-    end_ns: int
 
 
 @dataclass(frozen=True)
@@ -165,8 +154,9 @@ class Watch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._collections: deque[tuple[int, int]] = deque(maxlen=1000)
         self._collection_began_ns = 0
-        self._samples: Counter[tuple[str, ...]] = Counter()
-        self._busy: dict[int, Busy] = {}
+        self._samples: Counter[Stack] = Counter()
+        self._stacks: dict[int, tuple[str, Stack]] = {}
+        """The names of Python's threads, and their stacks when the loop was held, by the system's id."""
 
     def new_event_loop(self) -> asyncio.AbstractEventLoop:
         """Returns the loop to watch, which must run on the calling thread, and begins to watch it."""
@@ -190,80 +180,72 @@ class Watch:
 
     def _probe(self, loop_ident: int, loop_native: int) -> None:
         """Runs on a thread of its own for as long as the process."""
-        bases: deque[dict[int, Times]] = deque([{}], maxlen=2)
-        delays: deque[Delay] = deque(maxlen=2000)
-        based_ns = looked_ns = time.monotonic_ns()
+        loop_times, all_times = ThreadTimes(), ThreadTimes()
+        looked_ns = all_looked_ns = 0
         with open(self._path, "w", buffering=1) as file:
             while True:
                 time.sleep(TICK_S)
                 before_ns, looked_ns = looked_ns, time.monotonic_ns()
-                delays.append(Delay(looked_ns, run_delay_ns(loop_native), time.monotonic_ns()))
                 held = looked_ns - self._turns.due_ns >= LEAST_S * 1e9
-                if held:
-                    self._sample_loop(loop_ident)
-                if held or looked_ns - before_ns >= LEAST_S * 1e9:  # the probe was held up too
-                    self._sample_others(loop_native, bases[0])
-                if not held and self._turns.long:
-                    self._write(file, delays)
-                elif not held and looked_ns - based_ns > _BASELINE_S * 1e9:
-                    bases.append(times_of_threads())
-                    based_ns = looked_ns
+                writes = bool(self._turns.long) and not held
+                if held or writes or looked_ns - before_ns >= LEAST_S * 1e9:  # or the probe was held up too
+                    self._take_stacks(loop_ident if held else None)
+                loop_times.look((loop_native,))
+                if writes or looked_ns - all_looked_ns > _LOOK_AT_ALL_S * 1e9:
+                    all_times.look()
+                    all_looked_ns = looked_ns
+                if writes:
+                    self._write(file, loop_native, loop_times, all_times)
 
-    def _sample_loop(self, loop_ident: int) -> None:
-        stack = stack_of(sys._current_frames().get(loop_ident))
-        self._samples[stack] += 1
-
-    def _sample_others(self, loop_native: int, base: Mapping[int, Times]) -> None:
-        """Notes the threads that ran, or could have run, for long since `base` was taken.
-
-        This is also done when a hold has just ended, since the loop may get the lock before the probe.
-        """
+    def _take_stacks(self, loop_ident: int | None) -> None:
+        """Notes where each thread is, the first time in a hold; the loop's each time, while it is held."""
         frames = sys._current_frames()
-        threads = {each.native_id: each for each in threading.enumerate()}
-        for native, now in times_of_threads().items():
-            thread, before = threads.get(native), base.get(native, Times(0, 0))
-            used_ms, delayed_ms = (now.cpu_ns - before.cpu_ns) * _MS, (now.delay_ns - before.delay_ns) * _MS
-            if native not in (loop_native, threading.get_native_id()) and used_ms + delayed_ms >= _LEAST_MS:
-                frame = frames.get(thread.ident or 0) if thread is not None else None
-                name = thread.name if thread is not None else name_of_thread(native)
-                self._busy[native] = Busy(name, round(used_ms, 1), round(delayed_ms, 1), stack_of(frame))
+        if loop_ident is not None:
+            self._samples[stack_of(frames.get(loop_ident))] += 1
+        for thread in threading.enumerate():
+            if thread.native_id is not None and thread.ident is not None:
+                self._stacks.setdefault(thread.native_id, (thread.name, stack_of(frames.get(thread.ident))))
 
-    def _write(self, file: TextIO, delays: Sequence[Delay]) -> None:
-        """Writes the turns that ended. What the probe saw belongs to the longest of them."""
+    def _write(self, file: TextIO, loop_native: int, loop_times: ThreadTimes, all_times: ThreadTimes) -> None:
+        """Writes the turns that ended. The stacks of the loop belong to the longest of them."""
         longest = max(each[2] - each[0] for each in self._turns.long)
         while self._turns.long:
             due_ns, began_ns, end_ns, cpu_ns = self._turns.long.popleft()
-            seen = end_ns - due_ns == longest
             collected_ns = sum(
                 min(until, end_ns) - max(since, due_ns)
                 for since, until in tuple(self._collections)
                 if since < end_ns and until > due_ns
             )
-            busy = sorted(self._busy.values(), key=lambda each: -max(each.cpu_ms, each.delay_ms)) if seen else []
+            others = all_times.between(due_ns, end_ns)
+            for ours in (loop_native, threading.get_native_id()):
+                others.pop(ours, None)
             hold = Hold(
                 begin_ns=due_ns,
                 end_ns=end_ns,
                 late_ms=round((began_ns - due_ns) * _MS, 1),
                 cpu_ms=round(cpu_ns * _MS, 1),
-                delay_ms=round(_delay_ns(delays, due_ns, end_ns) * _MS, 1),
+                delay_ms=round(loop_times.between(due_ns, end_ns)[loop_native].delay_ns * _MS, 1),
                 collection_ms=round(collected_ns * _MS, 1),
-                stacks=[(times, each) for each, times in self._samples.most_common(3)] if seen else [],
-                others=busy[:_MOST_THREADS],
+                stacks=[(count, each) for each, count in self._samples.most_common(3)]
+                if end_ns - due_ns == longest
+                else [],
+                others=self._busiest(others),
             )
             file.write(json.dumps(asdict(hold)) + "\n")
         self._samples.clear()
-        self._busy.clear()
+        self._stacks.clear()
+
+    def _busiest(self, others: Mapping[int, Times]) -> list[Busy]:
+        found = []
+        for native, times in sorted(others.items(), key=lambda each: -max(each[1]))[:_MOST_THREADS]:
+            name, stack = self._stacks.get(native, ("", ()))
+            cpu_ms, delay_ms = round(times.cpu_ns * _MS, 1), round(times.delay_ns * _MS, 1)
+            if cpu_ms + delay_ms >= _LEAST_MS:
+                found.append(Busy(name or name_of_thread(native), cpu_ms, delay_ms, stack))
+        return found
 
 
-def _delay_ns(delays: Sequence[Delay], begin_ns: int, end_ns: int) -> int:
-    """Returns the run delay from the last look before `begin_ns` to the first one after `end_ns`: a little more
-    than that of the hold, but never more than its length."""
-    before = next((look for look in reversed(delays) if look.end_ns <= begin_ns), delays[0])
-    after = next((look for look in delays if look.begin_ns >= end_ns), delays[-1])
-    return min(after.delay_ns - before.delay_ns, end_ns - begin_ns)
-
-
-def stack_of(frame: FrameType | None) -> tuple[str, ...]:
+def stack_of(frame: FrameType | None) -> Stack:
     """Returns the lines of a stack, innermost first, without the event loop's own and what is below it."""
     found: list[str] = []
     while frame is not None and len(found) < _MOST_FRAMES:
@@ -276,32 +258,3 @@ def stack_of(frame: FrameType | None) -> tuple[str, ...]:
         found.append(f"{file}:{frame.f_lineno} {code.co_name}")
         frame = frame.f_back
     return tuple(found)
-
-
-def run_delay_ns(thread: int) -> int:
-    """Returns how long a thread of this process has been waiting for a processor since its start."""
-    return _times(thread).delay_ns
-
-
-def times_of_threads() -> dict[int, Times]:
-    """Returns the times of each thread of this process, by the system's id, of those that run no Python too."""
-    found = {}
-    for thread in map(int, os.listdir("/proc/self/task")):
-        try:
-            found[thread] = _times(thread)
-        except OSError:  # it has just ended
-            continue
-    return found
-
-
-def name_of_thread(thread: int) -> str:
-    try:
-        return Path(f"/proc/self/task/{thread}/comm").read_text().strip()
-    except OSError:
-        return "a thread that has ended"
-
-
-def _times(thread: int) -> Times:
-    with open(f"/proc/self/task/{thread}/schedstat", "rb", buffering=0) as file:
-        cpu_ns, delay_ns, _ = file.read().split()
-    return Times(int(cpu_ns), int(delay_ns))
