@@ -24,16 +24,16 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.fixture(scope="session")
 def needs_strace() -> None:
     """Skips the test where strace is missing or may not attach; in CI the test fails."""
-    _skip_for(strace.problem())
+    skip_for(strace.problem())
 
 
 @pytest.fixture(scope="session")
 def needs_faked_clock() -> None:
     """Skips the test where libfaketime is missing; in CI the test fails."""
-    _skip_for(faked_clock.problem())
+    skip_for(faked_clock.problem())
 
 
-def _skip_for(reason: str | None) -> None:
+def skip_for(reason: str | None) -> None:
     if reason and strace.IS_CI:
         pytest.fail(reason)
     if reason:
@@ -43,22 +43,22 @@ def _skip_for(reason: str | None) -> None:
 @pytest.fixture(scope="session")
 def needs_stalled_disk() -> None:
     """Skips the test where no file system that stalls can be mounted; in CI the test fails."""
-    _skip_for(disks.why_none_stalls())
+    skip_for(disks.why_none_stalls())
 
 
 @pytest.fixture(scope="session")
 def needs_disks() -> None:
     """Skips the test where no disk can be mounted; in CI the test fails."""
-    _skip_for(disks.problem())
+    skip_for(disks.problem())
 
 
 @pytest.fixture(scope="session")
 def needs_fuse() -> None:
     """Skips the test where no file system in user space can be mounted; in CI the test fails."""
-    _skip_for(fuse_disk.problem())
+    skip_for(fuse_disk.problem())
 
 
 @pytest.fixture(scope="session")
 def needs_networks() -> None:
     """Skips the test where no network can be made; in CI the test fails."""
-    _skip_for(networks.problem())
+    skip_for(networks.problem())
