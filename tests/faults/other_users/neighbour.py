@@ -7,6 +7,8 @@ with a line: `[true, result]`, or `[false, errno]` when the operating system ref
 
 from __future__ import annotations
 
+import asyncio
+import concurrent.futures.thread  # noqa: F401 - before the rights to read it are given up
 import ctypes
 import fcntl
 import json
@@ -19,6 +21,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.storage.store import Store
+from tests.storage import samples
 
 UID = 64_133
 """A user that no computer is likely to have."""
@@ -73,6 +80,7 @@ def a_neighbour() -> Iterator[Neighbour]:
     process = subprocess.Popen(
         [sys.executable, "-m", __spec__.name, str(UID)],
         cwd=_ROOT,
+        env={**os.environ, "PYTHONPATH": f"{_ROOT / 'src'}{os.pathsep}{_ROOT}"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,
@@ -144,6 +152,19 @@ def _socket(path: str) -> None:
         made.bind(path)
 
 
+async def _capture(folder: str) -> dict[str, Any]:
+    """Captures a reading, as a module without the rights of root does. Returns what is said, and the files."""
+    store = Store(FileSystem(), SystemClock(), folder, 0.01, 0.01)
+    try:
+        await store.tried()
+        store.writer.open(samples.metadata(), 1 << 20).append(samples.message(0))
+        await store.writer.flush()
+        said = {"waiting_for": store.waiting_for, "problem": store.access_problem}
+    finally:
+        await store.close()
+    return {**said, "files": sorted(str(path) for path in Path(folder).rglob("*.capture"))}
+
+
 def _commands() -> dict[str, Callable[..., Any]]:
     swapper = _Swapper()
     return {
@@ -159,6 +180,7 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "chmod": os.chmod,
         "flock": _flock,
         "unlink": os.unlink,
+        "capture": lambda folder: asyncio.run(_capture(folder)),
         "begin_swapping": swapper.begin,
         "end_swapping": swapper.end,
     }
