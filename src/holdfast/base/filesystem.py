@@ -93,8 +93,10 @@ class FileSystem:
             while _is_missing(folder := os.path.dirname(missing[-1]) if missing else path):
                 missing.append(folder)
         for folder in reversed(missing):
-            with At("make folder", folder) as at, suppress(FileExistsError):  # another process was quicker
-                os.mkdir(at.name, FOLDER_MODE, dir_fd=at.folder)
+            with At("make folder", folder) as at:
+                with suppress(FileExistsError):  # another process was quicker, or it is no folder
+                    os.mkdir(at.name, FOLDER_MODE, dir_fd=at.folder)
+                openat.demand_folder_or_link(at.own_status())
         with At("use folder", path) as at:
             os.close(openat.open_own_folder(at.folder, at.name, path))
 
@@ -516,10 +518,10 @@ class FileSystem:
 
 
 def _is_missing(folder: str) -> bool:
-    """Raises OSError if it can't be found out, or is no folder."""
+    """Whether there is no folder of that name. Raises OSError if that can't be found out."""
     try:
         os.close(openat.open_folder(folder))
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         return True
     return False
 

@@ -65,8 +65,10 @@ def open_own_folder(folder: int, name: str, path: str) -> int:
 
     A link of that name is followed only where no other user can put one. Raises PermissionError if another user may
     have put the folder there: it belongs to a user to whom the folder above, which others may write, does not.
+    Raises OSError if it is no folder.
     """
     status = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    demand_folder_or_link(status)
     if stat.S_ISLNK(status.st_mode) and not (_is_ours(status) and is_trusted(folder)):
         raise PermissionError(errno.EACCES, "it is a symbolic link that another user may have put there; remove it")
     descriptor = open_folder(path) if stat.S_ISLNK(status.st_mode) else _open_real_folder(folder, name)
@@ -198,6 +200,13 @@ def find(path: str) -> Place:
         os.close(here)
         raise
     return Place(place, here)
+
+
+def demand_folder_or_link(status: os.stat_result) -> None:
+    """Raises OSError for what keeps a folder from being made under its name. The error is not NotADirectoryError,
+    which stands for a path that leads to nothing."""
+    if not (stat.S_ISDIR(status.st_mode) or stat.S_ISLNK(status.st_mode)):
+        raise OSError(errno.EINVAL, "it is no folder, and in the place of one; remove it")
 
 
 def is_trusted(folder: int) -> bool:

@@ -4,12 +4,14 @@ read or deleted through that, and no file is lost."""
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import grpc
 import pytest
 
+from holdfast.base.at import Identity
 from holdfast.base.clock import SystemClock
 from holdfast.config import CopySettings
 from holdfast.storage.space.limits import Surroundings
@@ -65,7 +67,7 @@ async def test_no_refused_file_is_kept_where_a_planted_failed_leads(
     before = place.untouchable()
     await through_some_rounds(world, place.logs)
     assert place.untouchable() == before
-    assert refused.read_bytes() == REFUSED
+    assert refused.read_bytes() == REFUSED and world.ledger.files.vanished == 0
     assert any(str(place.logs / "failed") in line for line in caplog.messages)
 
 
@@ -108,6 +110,25 @@ async def test_a_name_that_quarantine_uses_is_no_way_to_what_is_planted_there(
     await through_some_rounds(world, place.logs)
     assert place.untouchable() == before
     assert contents_below(place.logs).count(REFUSED) == 1
+
+
+async def test_a_file_has_not_vanished_when_failed_is_removed_under_it(
+    place: Place, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    refused = place.neighbour.file(place.logs / "refused.txt", REFUSED.decode())
+    rename, removed = world.files.rename, list[str]()
+
+    def without_failed(source: str, target: str, identity: Identity | None = None) -> None:
+        if source == str(refused) and not removed:
+            removed.append(target)
+            shutil.rmtree(place.logs / "failed")
+        rename(source, target, identity)
+
+    monkeypatch.setattr(world.files, "rename", without_failed)
+    await through_some_rounds(world, place.logs)
+    await eventually(lambda: not refused.exists())
+    assert removed and world.ledger.files.vanished == 0
+    assert (place.logs / "failed" / "refused.txt").read_bytes() == REFUSED
 
 
 async def test_a_failed_of_the_neighbour_in_his_own_folder_is_used(place: Place, world: World) -> None:

@@ -248,7 +248,7 @@ class Delivery:
     async def _unusable(self, settlement: Settlement, error: StorageError) -> Outcome:
         """Notes that a file can't be read or removed, or is not there any more."""
         path = settlement.found.path
-        if error.reason == "no_such_file":
+        if error.reason == "no_such_file" and not await in_thread(self._files.exists, path):
             self.retries.forget([path])
             if settlement.found.kind is FileKind.ARBITRARY:
                 await in_thread(settlement.note_vanished)
