@@ -398,7 +398,7 @@ def test_the_architectures_map_names_files_that_exist() -> None:
 
 def test_the_map_of_the_fault_tests_names_each_of_their_files_and_no_other() -> None:
     section = (FAULTS / "README.md").read_text().partition("\n## The map\n")[2].partition("\n## ")[0]
-    files = {path.name for path in FAULTS.glob("*.py")} - {"__init__.py", "conftest.py"}
+    files = {path.name for path in FAULTS.rglob("*.py")} - {"__init__.py", "conftest.py"}
     assert set(re.findall(r"`(\w+\.py)`", section)) == {name for name in files if not name.startswith("test_")}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from pathlib import Path
@@ -319,3 +320,24 @@ async def test_a_capture_folder_of_root_in_the_home_of_another_user_works(place:
     await eventually(lambda: world.manager.engine and world.manager.engine.store.owned)
     await asyncio.wait_for(world.manager.stop(), BOUND_S)
     assert (place.home / "viam" / "capture").stat().st_uid == 0
+
+
+@pytest.mark.parametrize("plant", [*FOR_A_FOLDER, a_folder_of_the_neighbour], ids=name_of)
+async def test_a_folder_in_memory_that_is_not_ours_is_not_used(plant: Plant, place: Place, world: World) -> None:
+    """Anybody may make folders in /dev/shm."""
+    memory = Path(world.config().memory_dir)
+    plant(place, memory)
+    before = place.untouchable()
+    try:
+        world.apply("a", capture_store="memory", capture_flush_interval_ms=20)
+        await world.served(READINGS)
+        said = "\n".join(status(world.manager)["config_problems"])
+        await asyncio.wait_for(world.manager.stop(), BOUND_S)
+        assert place.untouchable() == before
+        assert str(memory) in said and f"captured data is kept on the disk, in {capture_dir(world)}" in said
+        assert world.stored()["a"]
+    finally:
+        if memory.is_dir() and not memory.is_symlink():
+            shutil.rmtree(memory)
+        else:
+            memory.unlink()
