@@ -89,9 +89,8 @@ class FileSystem:
         Raises StorageError if another user may have put what is there.
         """
         missing: list[str] = []
-        with Translated("make folder", path):
-            while _is_missing(folder := os.path.dirname(missing[-1]) if missing else path):
-                missing.append(folder)
+        while _is_missing(folder := os.path.dirname(missing[-1]) if missing else path):
+            missing.append(folder)
         for folder in reversed(missing):
             with At("make folder", folder) as at:
                 with suppress(FileExistsError):  # another process was quicker, or it is no folder
@@ -518,10 +517,13 @@ class FileSystem:
 
 
 def _is_missing(folder: str) -> bool:
-    """Whether there is no folder of that name. Raises OSError if that can't be found out."""
+    """Whether there is nothing of that name. Raises StorageError if that can't be found out."""
     try:
-        os.close(openat.open_folder(folder))
-    except (FileNotFoundError, NotADirectoryError):
+        with At("make folder", folder) as at:
+            at.own_status()
+    except StorageError as error:
+        if error.reason != "no_such_file":
+            raise
         return True
     return False
 

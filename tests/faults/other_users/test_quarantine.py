@@ -25,7 +25,7 @@ from .place import Place, remove_pipes
 from .plants import FOR_A_FILE, FOR_A_FOLDER, Plant, name_of
 
 REFUSED = b"what the cloud refuses"
-BOUND_S = 10.0
+BOUND_S = 60.0
 
 
 @pytest.fixture

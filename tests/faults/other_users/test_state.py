@@ -25,7 +25,7 @@ from .neighbour import UID
 from .place import Place, remove_pipes
 from .plants import FOR_A_FILE, FOR_A_FOLDER, Plant, name_of
 
-BOUND_S = 10.0
+BOUND_S = 30.0
 READINGS = 5
 EVERYTHING = {
     "sync_disabled": False,
