@@ -12,7 +12,7 @@ import pytest
 from viam.proto.app.datasync import DataCaptureMetadata
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage.capture_files import frames, reader
+from holdfast.storage.capture_files import frames, reader, source
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import RecoveryReport
 
@@ -128,9 +128,9 @@ class TestLarge:
     def test_a_frame_that_claims_to_be_longer_than_any_is_not_read(
         self, tmp_path: Path, folder: Path, ledger: Ledger
     ) -> None:
-        data = samples.our_file(samples.metadata(), samples.messages(2)) + frames.varint(reader.MAX_FRAME_BYTES + 1)
+        data = samples.our_file(samples.metadata(), samples.messages(2)) + frames.varint(source.MAX_FRAME_BYTES + 1)
         path = leave(folder / f"{STEM}.prog", data + b"x")
-        os.truncate(path, 2 * reader.MAX_FRAME_BYTES)
+        os.truncate(path, 2 * source.MAX_FRAME_BYTES)
         os.utime(path, (1, 1))
         with memory_below(8 * MIB):
             assert run(tmp_path, ledger) == RecoveryReport(files=1, readings=2, torn_readings=1)

@@ -17,11 +17,11 @@ from holdfast.storage.capture_files.reader import (
     LEAST_READING_BYTES,
     MAX_HEADER_BYTES,
     MAX_NAME_CHARS,
-    WINDOW_BYTES,
     CaptureReader,
     count_checks,
 )
 from holdfast.storage.capture_files.shallow import MOST_DECODED_BYTES, binary_of, kind_of, metadata_of
+from holdfast.storage.capture_files.source import WINDOW_BYTES
 
 from ..samples import (
     InMemory,

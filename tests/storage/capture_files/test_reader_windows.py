@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from viam.proto.app.datasync import SensorData, SensorMetadata
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.storage.capture_files import frames
-from holdfast.storage.capture_files import reader as scanning
+from holdfast.storage.capture_files import frames, reader, source
 from holdfast.storage.capture_files.reader import count_checks, is_blank
 
 from .. import samples
@@ -23,14 +22,15 @@ WINDOWS = (8, 64, 65, 127, 1000)
 @contextmanager
 def window_of(size_bytes: int) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(scanning, "WINDOW_BYTES", size_bytes)
+        patch.setattr(source, "WINDOW_BYTES", size_bytes)
         yield
 
 
 @samples.BOTH
 def test_a_longer_frame_than_any_reading_is_damage(checked: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(scanning, "MAX_FRAME_BYTES", 600)
-    monkeypatch.setattr(scanning, "WINDOW_BYTES", 64)
+    monkeypatch.setattr(reader, "MAX_FRAME_BYTES", 600)
+    monkeypatch.setattr(source, "MAX_FRAME_BYTES", 600)
+    monkeypatch.setattr(source, "WINDOW_BYTES", 64)
     check = frames.CHECK_SIZE if checked else 0
     payload = b"x" * (600 - check - len(samples.picture(b"x" * 500)) + 500)
     written = [samples.picture(each) for each in (b"a", payload, payload + b"x", b"b")]
@@ -118,9 +118,9 @@ def test_the_longest_frame_may_lie_far_before_the_torn_one() -> None:
 def test_a_scan_that_is_not_finished_can_be_closed(tmp_path_factory: pytest.TempPathFactory) -> None:
     path = tmp_path_factory.mktemp("closed") / "x.prog"
     path.write_bytes(samples.our_file(samples.metadata(), samples.messages(3)))
-    reader = scanning.CaptureReader(FileSystem(), str(path))
-    assert next(iter(reader)) == samples.message(0)
-    reader.close()
+    opened = reader.CaptureReader(FileSystem(), str(path))
+    assert next(iter(opened)) == samples.message(0)
+    opened.close()
 
 
 @pytest.mark.parametrize("window", [16, 1 << 18])
