@@ -114,6 +114,13 @@ def _make_folder(path: Path) -> None:
     path.mkdir()
 
 
+def _make_link(path: Path) -> None:
+    """Makes a link to a sidecar that is ours, somewhere else."""
+    elsewhere = path.parents[4] / "private"
+    path.rename(elsewhere)
+    path.symlink_to(elsewhere)
+
+
 FORGERIES: dict[str, Callable[[Path], None]] = {
     "of another user": _give_away,
     "writable by all": lambda path: path.chmod(0o666),
@@ -121,6 +128,7 @@ FORGERIES: dict[str, Callable[[Path], None]] = {
     "a hard link": lambda path: os.link(path, path.parents[4] / "other"),
     "a pipe": _make_pipe,
     "a folder": _make_folder,
+    "a link": _make_link,
 }
 
 
@@ -135,7 +143,7 @@ def test_a_sidecar_that_another_user_may_have_made_is_not_believed(
     FORGERIES[forgery](refused.cause)
     with caplog.at_level(logging.WARNING):
         row = refused.row
-    assert "forged" not in row["cause"] and "another user" in row["cause"] and row["readings"] is None
+    assert "forged" not in row["cause"] and "cannot read" in row["cause"] and row["readings"] is None
     assert "is not believed" in caplog.text
     result = refused.remove(what)
     assert (result.why, result.readings) == ("", 0)

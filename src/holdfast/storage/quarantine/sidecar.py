@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import logging
 import os
-import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -28,7 +27,6 @@ from ..ledger.moves import Move, MoveKind, uncounted
 
 MAX_SIDECAR_BYTES = 16 * 1024 * 1024
 MAX_CAUSE_CHARS = 2_000
-_WRITTEN_BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 _MAX_TIME_CHARS = 40
 _MAX_WHY_CHARS = 300
 
@@ -82,13 +80,12 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
     """
     path = layout.cause_path(failed)
     try:
-        why_not, content = _read_own(files, path)
-        return _foreign(path, why_not) if why_not else _parsed(json.loads(content))
+        return _parsed(json.loads(_content(files, path)))
     except StorageError as error:
         if error.reason == "no_such_file":
             return Sidecar(foreign=True)
-        if error.reason == "no_permission":
-            return _foreign(path, str(error))
+        if error.reason == "no_permission" or files.link_target(path) or not files.is_file(path):
+            return _foreign(path, error)
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise misunderstood(failed, shortened(str(error) or type(error).__name__, _MAX_WHY_CHARS)) from error
@@ -100,44 +97,23 @@ def misunderstood(failed: str, why: str) -> DamagedFileError:
     return DamagedFileError(f"{path} can't be understood: {why}; without it the file would be sent again whole")
 
 
-def _read_own(files: FileSystem, path: str) -> tuple[str, bytes]:
-    """Returns why another user may have made the sidecar, empty if none can; and its content, if it is ours."""
-    folder = files.stat(os.path.dirname(path))
-    if why_not := _why_not_ours(files.stat(path), folder):  # before it is opened: a pipe would block
-        return why_not, b""
-    descriptor = files.open(path)
+def _content(files: FileSystem, path: str) -> bytes:
+    """Returns the content of a sidecar. Raises StorageError if another user may have made it."""
+    descriptor = files.open_own(path)
     try:
-        status = files.status(descriptor, path)
-        if why_not := _why_not_ours(status, folder):
-            return why_not, b""
-        if status.st_size > MAX_SIDECAR_BYTES:
-            raise ValueError("it is too large")
-        return "", files.read_at(descriptor, path, 0, status.st_size)
+        content = files.read_at(descriptor, path, 0, MAX_SIDECAR_BYTES + 1)
     finally:
         files.close(descriptor, path)
+    if len(content) > MAX_SIDECAR_BYTES:
+        raise ValueError("it is too large")
+    return content
 
 
-def _why_not_ours(status: os.stat_result, folder: os.stat_result) -> str:
-    """Returns why another user may have made a file in this folder; empty if none can."""
-    user = os.geteuid()
-    if not stat.S_ISREG(status.st_mode):
-        return "it is not a regular file"
-    if status.st_nlink > 1:
-        return "it has a second name (a hard link)"
-    if status.st_uid != user:
-        return f"it belongs to the user with the id {status.st_uid}"
-    others = status.st_mode & _WRITTEN_BY_OTHERS
-    if others and (folder.st_uid, folder.st_mode & _WRITTEN_BY_OTHERS) != (user, others):
-        return "other users may write it"
-    return ""  # where our private folders look as open as this, the file system keeps no permissions
-
-
-def _foreign(path: str, why: str) -> Sidecar:
-    cause = f"another user may have made {path}: {why}"
+def _foreign(path: str, error: StorageError) -> Sidecar:
     logger.warning(
-        "%s; it is not believed, and the file beside it is in no count", cause, extra=once(os.path.dirname(path))
+        "%s; it is not believed, and the file beside it is in no count", error, extra=once(os.path.dirname(path))
     )
-    return Sidecar(cause=cause, foreign=True)
+    return Sidecar(cause=str(error), foreign=True)
 
 
 def _parsed(note: dict[str, Any]) -> Sidecar:
