@@ -34,6 +34,7 @@ FRAME = struct.Struct("<II")
 _READING = struct.Struct("<cHQq")
 READING_OVERHEAD_BYTES = FRAME.size + _READING.size
 _HEADER, _ORIGIN, _READING_KIND = b"H", b"O", b"R"
+_MAX_NUMBER = 1 << 63
 MAX_RECORD_BYTES = 32 * 1024 * 1024
 
 
@@ -87,12 +88,21 @@ def decode_header(data: bytes, path: str) -> tuple[Header, int]:
         raise DamagedFileError(f"{path}: its header is not readable")
     try:
         about: dict[str, Any] = json.loads(body[1:])
-        if about["version"] > VERSION:
-            raise NewerStateError(path, about["version"], VERSION)
-        header = Header(bytes.fromhex(about["life"]), int(about["first"]), int(about["time_ns"]))
-    except (ValueError, KeyError, TypeError) as error:
+        version = about["version"]
+        if type(version) is not int:
+            raise ValueError("it has no version")
+        if version > VERSION:
+            raise NewerStateError(path, version, VERSION)
+        header = Header(bytes.fromhex(about["life"]), about["first"], about["time_ns"])
+        if len(header.life) != LIFE_BYTES or not (_is_number(header.first) and _is_number(abs(header.time_ns))):
+            raise ValueError("its values are out of range")
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise DamagedFileError(f"{path}: its header is not understood") from error
     return header, FRAME.size + len(body)
+
+
+def _is_number(value: object) -> bool:
+    return type(value) is int and 0 <= value < _MAX_NUMBER
 
 
 def _body(data: Buffer, offset: int, seed: int) -> bytes | None:
@@ -125,15 +135,23 @@ class RecordReader:
                 break
             body = _body(data, offset, self._seed) or b""
             offset = end
-            if body[:1] == _READING_KIND:
+            if body[:1] == _READING_KIND and len(body) >= _READING.size:
                 _, origin, number, time_ns = _READING.unpack_from(body)
                 about = self._origins.get(origin)
                 if about is not None:
                     readings.append(SpooledReading(about, self._life, number, time_ns, body[_READING.size :]))
             elif body[:1] == _ORIGIN:
-                place, api, resource, method = json.loads(body[1:])
-                self._origins[place] = (api, resource, method)
+                self._note_origin(body[1:])
         return readings, offset
+
+    def _note_origin(self, content: bytes) -> None:
+        """Notes an origin. What is none is left out, and so are the readings that refer to it."""
+        try:
+            place, api, resource, method = json.loads(content)
+        except (ValueError, TypeError, RecursionError):
+            return
+        if _is_number(place) and all(isinstance(name, str) for name in (api, resource, method)):
+            self._origins[place] = (api, resource, method)
 
 
 def record_end(data: Buffer, offset: int) -> int | None:

@@ -14,12 +14,14 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from ..storage import layout
-from .records import Header
+from .records import READING_OVERHEAD_BYTES, Header
 
 MAX_BYTES = 64 * 1024 * 1024
 MAX_FILES = 256
+MAX_READINGS = MAX_BYTES // READING_OVERHEAD_BYTES
+"""No file has more."""
 SPOOL_FULL = "spool_full"
-_NAME = re.compile(r"(\d{10,})-[0-9a-f]+\.prog")
+_NAME = re.compile(r"([0-9]{10,18})-[0-9a-f]+\.prog")
 
 
 def folder_of(capture_dir: str) -> str:

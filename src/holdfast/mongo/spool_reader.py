@@ -19,7 +19,7 @@ from ..errors import DamagedFileError, NewerStateError, StorageError
 from ..storage import layout
 from . import records
 from .records import FRAME, MAX_RECORD_BYTES, RecordReader, SpooledReading
-from .segments import Segment, Segments, place_of
+from .segments import MAX_READINGS, Segment, Segments, place_of
 
 _WINDOW_BYTES = 1024 * 1024
 _HEADER_WINDOW_BYTES = 4096
@@ -135,14 +135,15 @@ class SpoolReader:
         found = [each for place, path in sorted(entries) if (each := self._look_at(place, path)) is not None]
         for segment, after in zip(found, [*found[1:], None], strict=False):
             follows = after is not None and after.header.life == segment.header.life
+            first = segment.header.first
+            follows = follows and after is not None and 0 <= after.header.first - first <= MAX_READINGS
             if after is not None and follows and after.place == segment.place + 1:
                 segment.next_number = after.header.first
             else:
                 segment.next_number = self._last_number(segment) + 1
             place, life, read_bytes, done_number = done
             if (segment.place, segment.header.life.hex()) == (place, life):
-                segment.read_bytes = min(max(read_bytes, segment.read_bytes), segment.end_bytes)
-                segment.done_number = max(done_number, segment.done_number)
+                self._continue_at(segment, read_bytes, done_number)
         self._segments.put_first(found)
         waiting = sum(segment.waiting for segment in found)
         if waiting:
@@ -179,9 +180,35 @@ class SpoolReader:
         first = header.first
         return Segment(path, place, header, start, size_bytes, start, first, first, header.time_ns, complete=True)
 
+    def _continue_at(self, segment: Segment, read_bytes: int, done_number: int) -> None:
+        """Notes how far a file is done, if that can be: readings before `done_number` are not given again.
+
+        They are read again if `read_bytes` is not the end of a record.
+        """
+        if not 0 <= done_number - segment.header.first <= MAX_READINGS:
+            return
+        segment.done_number = done_number
+        if read_bytes == segment.end_bytes or self._is_end_of_record(segment, read_bytes):
+            segment.read_bytes = read_bytes
+
+    def _is_end_of_record(self, segment: Segment, place: int) -> bool:
+        offset: int | None = segment.header_bytes
+        try:
+            descriptor = self._files.open_own(segment.path)
+            try:
+                while offset is not None and offset < place <= segment.end_bytes:
+                    end = records.record_end(self._files.read_at(descriptor, segment.path, offset, FRAME.size), 0)
+                    offset = None if end is None else offset + end
+            finally:
+                self._files.close(descriptor, segment.path)
+        except StorageError:
+            return False
+        return offset == place
+
     def _last_number(self, segment: Segment) -> int:
         """Returns the number of the last reading in a file that was open when its life ended."""
-        reader, offset, last = RecordReader(segment.header.life), segment.read_bytes, segment.header.first - 1
+        first = segment.header.first
+        reader, offset, last = RecordReader(segment.header.life), segment.read_bytes, first - 1
         try:
             descriptor = self._files.open_own(segment.path)
             try:
@@ -190,7 +217,7 @@ class SpoolReader:
                     if not used:
                         break
                     offset += used
-                    last = max([last, *(reading.number for reading in readings)])
+                    last = max([last, *(each.number for each in readings if each.number - first < MAX_READINGS)])
             finally:
                 self._files.close(descriptor, segment.path)
         except StorageError as error:
@@ -207,6 +234,7 @@ class SpoolReader:
         readings, used = self._records.read(data, most_readings)
         if not used:
             return self._rest_of(segment, DAMAGED)
+        readings = _in_order(readings, segment)
         end_number = readings[-1].number + 1 if readings else segment.done_number
         lost = end_number - segment.done_number - len(readings)
         end_bytes = segment.read_bytes + used
@@ -287,6 +315,17 @@ class SpoolReader:
         with suppress(StorageError):
             for line in reversed(self._files.read_own(self._acknowledged_path).splitlines()):
                 fields = (checked_line.decode(line) or b"").split()
-                if len(fields) == 4:
-                    return int(fields[0]), fields[1].decode(), int(fields[2]), int(fields[3])
+                if len(fields) == 4 and all(fields[place].isdigit() for place in (0, 2, 3)):
+                    with suppress(ValueError):  # a number of thousands of digits
+                        return int(fields[0]), fields[1].decode("ascii", "replace"), int(fields[2]), int(fields[3])
         return 0, "", 0, 0
+
+
+def _in_order(readings: list[SpooledReading], segment: Segment) -> list[SpooledReading]:
+    """Returns the readings whose numbers rise, and are those of readings in this file that are not done."""
+    in_order, next_number = [], segment.done_number
+    for reading in readings:
+        if next_number <= reading.number < segment.next_number:
+            in_order.append(reading)
+            next_number = reading.number + 1
+    return in_order
