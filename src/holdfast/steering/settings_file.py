@@ -17,6 +17,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..base.filesystem import FileSystem
+from ..base.log_limit import once
+from ..base.words import shown
+from ..config import MOST_HZ
 from ..errors import NewerStateError, StorageError
 from ..storage import layout
 
@@ -25,6 +28,7 @@ MAX_SETTINGS = 1_000
 MAX_SETTINGS_CHARS = 64 * 1024
 """Of the names in all settings. With the most settings, the file is then smaller than what is read."""
 _MAX_BYTES = 1024 * 1024
+_MAX_NS = 1 << 63
 
 logger = logging.getLogger(__name__)
 
@@ -109,14 +113,16 @@ def _setting(row: Any) -> Setting | None:
         isinstance(setting.what, str)
         and bool(setting.what)
         and isinstance(setting.method, str)
-        and _is_number(setting.hz)
-        and (setting.until_ns is None or type(setting.until_ns) is int)
-        and (setting.for_s is None or _is_number(setting.for_s))
+        and _is_number(setting.hz, MOST_HZ)
+        and (setting.until_ns is None or (type(setting.until_ns) is int and 0 <= setting.until_ns < _MAX_NS))
+        and (setting.for_s is None or _is_number(setting.for_s, sys.float_info.max))
     )
     if not good:
-        logger.error("a setting in %s can't be understood and is ignored: %r", "control.prog", row)
+        logger.error(
+            "a setting in %s can't be understood and is ignored: %s", "control.prog", shown(row), extra=once()
+        )
     return setting if good else None
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= sys.float_info.max
+def _is_number(value: object, most: float) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 <= value <= most
