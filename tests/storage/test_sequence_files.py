@@ -5,12 +5,17 @@ from __future__ import annotations
 import errno
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from viam.proto.app.data import CreateSequenceRequest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError, StorageError
 from holdfast.storage.sequence_files import MAX_FILE_BYTES, Sequence, SequenceFiles, read, rfc3339
+from holdfast.sync.delivery.sequence_delivery import request_of
 from tests.fakes import FaultyFileSystem
 
 START = 1_700_000_000_123_456_789
@@ -136,6 +141,22 @@ def test_an_end_is_there_until_it_is_taken_back(tmp_path: Path) -> None:
         '{"start_time": 5}',
         '{"resources": [{"resource_name": 5}]}',
         "[" * 9999,
+        '{"resources": {"a": 1}}',
+        '{"resources": "ab"}',
+        '{"resources": [null]}',
+        '{"sequence_tags": "abc"}',
+        '{"sequence_tags": [["t"]]}',
+        '{"sequence_tags": ["\\ud800"]}',
+        '{"resources": [{"resource_name": "\\udfff"}]}',
+        '{"start_time": "2023-11-14T22:13:20.-5Z"}',
+        '{"start_time": "2023-11-14T22:13:20.\u0663Z"}',
+        '{"start_time": "2023-11-14"}',
+        '{"start_time": "2023-11-14T22:13:20"}',
+        '{"end_time": "9999-12-31T23:59:59-01:00"}',
+        '{"end_time": "0001-01-01T00:00:00+01:00"}',
+        '{"end_time": "2023-13-14T22:13:20Z"}',
+        '{"start_time": 1e999}',
+        '{"start_time": ' + "9" * 9999 + "}",
     ],
 )
 def test_what_is_no_sequence_is_damaged(tmp_path: Path, content: str) -> None:
@@ -146,3 +167,61 @@ def test_what_is_no_sequence_is_damaged(tmp_path: Path, content: str) -> None:
     path.write_text(" " * (MAX_FILE_BYTES + 1))
     with pytest.raises(DamagedFileError, match="too large"):
         read(FileSystem(), str(path))
+
+
+@pytest.mark.parametrize("end", ["9999-12-31T23:59:59.9Z", "9999-12-31T23:59:59-01:00", "9998-01-01T00:00:00Z"])
+def test_an_end_beyond_all_calendars_stops_no_other_sequence(tmp_path: Path, end: str) -> None:
+    """The builtin, or another user, wrote it."""
+    (tmp_path / "sequences").mkdir()
+    document = {"start_time": "2023-11-14T22:13:20Z", "end_time": end, "resources": []}
+    for name in ("a", "c"):
+        (tmp_path / "sequences" / f"{name}.progseq").write_text(json.dumps(document))
+    sequences(tmp_path).write_open("b", SEQUENCE)
+    assert sequences(tmp_path).finish_left(lambda identity: False) >= 1
+    assert sequences(tmp_path).has_ended("b")
+    assert not list((tmp_path / "sequences").glob("*.progseq"))
+
+
+def test_the_cause_of_what_is_no_sequence_is_short(tmp_path: Path) -> None:
+    path = tmp_path / "x.seq"
+    path.write_text(json.dumps({"sequence_tags": [{"a": "x" * 900_000}], "start_time": "y" * 1000}))
+    with pytest.raises(DamagedFileError) as raised:
+        read(FileSystem(), str(path))
+    assert len(str(raised.value)) < 1_000
+
+
+ANY_JSON: st.SearchStrategy[Any] = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=9) | st.datetimes().map(str),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=8,
+)
+TIMES = st.from_regex(
+    r"[0-9]{4}-[01][0-9]-[0-3][0-9]T[0-2][0-9]:[0-5][0-9]:[0-5][0-9](\.[0-9]{1,12})?(Z|[+-][0-2][0-9]:[0-5][0-9])",
+    fullmatch=True,
+)
+RESOURCE = st.fixed_dictionaries({}, optional={"resource_name": ANY_JSON, "method_name": ANY_JSON})
+SEQUENCES = ANY_JSON | st.fixed_dictionaries(
+    {},
+    optional={
+        "start_time": TIMES | ANY_JSON,
+        "end_time": TIMES | ANY_JSON,
+        "resources": st.lists(RESOURCE | ANY_JSON, max_size=3) | ANY_JSON,
+        "sequence_tags": st.lists(st.text(max_size=3), max_size=3) | ANY_JSON,
+    },
+)
+
+
+@given(document=SEQUENCES)
+def test_whatever_a_file_says_it_is_a_sequence_that_can_be_sent_or_damaged(
+    tmp_path_factory: pytest.TempPathFactory, document: Any
+) -> None:
+    folder = tmp_path_factory.mktemp("any")
+    path = folder / "x.seq"
+    path.write_text(json.dumps(document))
+    try:
+        sequence = read(FileSystem(), str(path))
+    except DamagedFileError:
+        return
+    CreateSequenceRequest.FromString(request_of(sequence, "part"))
+    sequences(folder).write_ended("y", sequence)
+    assert read(FileSystem(), str(folder / "sequences" / "y.seq")) == sequence

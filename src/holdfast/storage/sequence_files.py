@@ -13,12 +13,14 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import datetime, timedelta, timezone
 from typing import Any
 
 from ..base.filesystem import EntryKind, FileSystem
+from ..base.words import shown
 from ..errors import DamagedFileError, StorageError
 from . import layout
 from .quarantine.quarantine import quarantine_sequence
@@ -31,6 +33,7 @@ MAX_FILES_BYTES = 64 * 1024 * 1024
 _TEMPORARY_EXTENSION = ".tmp"
 _LEFT = (layout.OPEN_SEQUENCE_EXTENSION, _TEMPORARY_EXTENSION)
 _NS = 1_000_000_000
+_TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 logger = logging.getLogger(__name__)
 
@@ -167,11 +170,16 @@ class SequenceFiles:
 def read(files: FileSystem, path: str) -> Sequence:
     """Returns the sequence in a file, of ours or the builtin's. Raises StorageError, or DamagedFileError if the
     file holds no sequence."""
+    descriptor = files.open(path)
     try:
-        if files.stat(path).st_size > MAX_FILE_BYTES:
+        content = files.read_at(descriptor, path, 0, MAX_FILE_BYTES + 1)
+    finally:
+        files.close(descriptor, path)
+    try:
+        if len(content) > MAX_FILE_BYTES:
             raise ValueError("it is too large")
-        return _sequence(json.loads(files.read(path)))
-    except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
+        return _sequence(json.loads(content))
+    except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedFileError(f"{path} is no sequence: {error or type(error).__name__}") from error
 
 
@@ -205,15 +213,22 @@ def _document(sequence: Sequence) -> dict[str, Any]:
 def _sequence(document: Any) -> Sequence:
     resources = tuple(
         (_text(each.get("resource_name")), _text(each.get("method_name")))
-        for each in document.get("resources") or ()
+        for each in _list(document.get("resources"))
     )
-    tags = tuple(_text(tag) for tag in document.get("sequence_tags") or ())
+    tags = tuple(_text(tag) for tag in _list(document.get("sequence_tags")))
     return Sequence(resources, tags, _time_ns(document.get("start_time")), _time_ns(document.get("end_time")))
+
+
+def _list(value: object) -> list[Any]:
+    if not isinstance(value, (list, type(None))):
+        raise ValueError(f"{shown(value)} must be a list")
+    return value or []
 
 
 def _text(value: object) -> str:
     if not isinstance(value, (str, type(None))):
-        raise ValueError(f"{value!r} must be a string")
+        raise ValueError(f"{shown(value)} must be a string")
+    (value or "").encode()  # raises ValueError for what no text can hold
     return value or ""
 
 
@@ -222,7 +237,7 @@ def rfc3339(time_ns: int) -> str:
     if time_ns == 0:
         return "0001-01-01T00:00:00Z"
     seconds, nanoseconds = divmod(time_ns, _NS)
-    moment = datetime.fromtimestamp(seconds, timezone.utc).strftime("%Y-%m-%dT%H:%M:%S")
+    moment = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
     fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
     return f"{moment}{fraction}Z"
 
@@ -230,17 +245,16 @@ def rfc3339(time_ns: int) -> str:
 def _time_ns(text: object) -> int:
     """Returns a time that Go wrote, to the nanosecond. Go's zero time, and None, become 0.
 
-    Raises ValueError.
+    Raises ValueError, and OverflowError for what is no time in UTC.
     """
     if text is None:
         return 0
-    if not isinstance(text, str):
-        raise ValueError(f"{text!r} is no time")
-    body, zone = (text[:-1], "+00:00") if text.endswith("Z") else (text[:-6], text[-6:])
-    whole, _, fraction = body.partition(".")
-    nanoseconds = int(fraction[:9].ljust(9, "0")) if fraction else 0
-    moment = datetime.fromisoformat(whole + zone)
+    found = _TIME.fullmatch(text) if isinstance(text, str) else None
+    if found is None:
+        raise ValueError(f"{shown(text)} is no time")
+    whole, fraction, zone = found.groups()
+    moment = datetime.fromisoformat(whole + zone.replace("Z", "+00:00")).astimezone(timezone.utc)
     if moment.year <= 1:
         return 0
-    seconds = (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)).total_seconds()
-    return int(seconds) * _NS + nanoseconds
+    seconds = (moment - datetime(1970, 1, 1, tzinfo=timezone.utc)) // timedelta(seconds=1)
+    return seconds * _NS + int((fraction or "")[:9].ljust(9, "0"))

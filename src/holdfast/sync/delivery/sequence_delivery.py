@@ -64,7 +64,7 @@ class SequenceDelivery:
                 sequence = await asyncio.to_thread(read, self._files, found.path)
             except DamagedFileError as error:
                 return await in_thread(self._quarantine, found, root, str(error))
-            await self._sender.send_sequence(_request(sequence, self._sender.part_id), wait=wait)
+            await self._sender.send_sequence(request_of(sequence, self._sender.part_id), wait=wait)
             self.delivered += 1
             self._delivered[key] = None
         await in_thread(self._files.remove, found.path, identity)
@@ -81,7 +81,8 @@ class SequenceDelivery:
         return Outcome.QUARANTINED
 
 
-def _request(sequence: Sequence, part_id: str) -> bytes:
+def request_of(sequence: Sequence, part_id: str) -> bytes:
+    """Returns the serialized `CreateSequenceRequest` for a sequence."""
     request = CreateSequenceRequest(
         part_id=part_id,
         resources=[SequenceResourceFilter(resource_name=r, method_name=m) for r, m in sequence.resources],
