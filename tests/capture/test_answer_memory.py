@@ -15,10 +15,11 @@ from holdfast.capture import answer_memory
 from holdfast.capture.answer_memory import SIZES_BYTES, SMALL_BYTES, AnswerMemory, ExpectedSize, Room
 from holdfast.capture.client import Widening
 from holdfast.capture.engine import Capture
-from holdfast.errors import ResourceCallError
+from holdfast.errors import AnswerTooLargeError, ResourceCallError
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import FakeClient, FakeClock
+from tests.waiting import eventually
 
 from .specs import no_tee, spec
 
@@ -117,7 +118,7 @@ async def test_the_first_burst_of_large_answers_is_bounded(
     many.client.answer()
     await many.clock.advance(10.0)
     assert 2 * MIB < many.client.most_allowed_bytes <= MAX_BYTES
-    assert sum(many.readings) > 0
+    await eventually(lambda: sum(many.readings) > 0)  # a large reading is decoded on a thread
 
 
 async def test_answers_that_grow_all_at_once_are_bounded(many: Many) -> None:
@@ -159,6 +160,19 @@ async def test_a_deadline_that_waits_for_a_call_leaves_only_if_there_is_room(man
     await many.clock.advance(7.0)
     due = sum(r.collector.readings + r.collector.errors + r.ticker.missed for r in many.capture.running)
     assert due == pytest.approx(10.5 * COUNT, abs=COUNT / 2)
+
+
+async def test_a_resource_that_always_answers_with_more_than_is_allowed_is_not_asked_for_ever(many: Many) -> None:
+    class Growing(Measured):
+        async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
+            self.outcome = AnswerTooLargeError(most_bytes + 1)
+            return await super().call(method, request, timeout_s, most_bytes)
+
+    many.client = Growing(b"")
+    many.start(count=1)
+    await many.clock.advance(1.0)
+    assert 1 < len(many.client.calls) <= len(SIZES_BYTES)
+    assert len(many.errors) == 1
 
 
 async def test_room_is_free_again_when_calls_end_and_none_is_missed_then(many: Many) -> None:

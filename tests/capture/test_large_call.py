@@ -236,6 +236,16 @@ async def test_a_large_answer_of_a_grpc_server_comes_as_it_is() -> None:
         assert caught.value.size_bytes == 20 * MIB
 
 
+async def test_a_large_answer_comes_over_tcp_too() -> None:
+    """With VIAM_TCP_SOCKETS viam-server has a port in place of a socket."""
+    server = Scripted([WHOLE], ends=False)
+    listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
+    port = listening.sockets[0].getsockname()[1]
+    assert await GrpcioClient(f"127.0.0.1:{port}").call(METHOD, b"", 20.0, 40 * MIB) == b"answer"
+    await eventually(lambda: not server.connections)
+    listening.close()
+
+
 @pytest.mark.parametrize(
     ("code", "text", "kind"),
     [
