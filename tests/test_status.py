@@ -18,6 +18,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
+from tests.acceptance import accept_something
 
 from .steered import steered
 from .waiting import eventually
@@ -60,6 +61,9 @@ async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_
         found: dict[str, Any] = status(manager)["sync"]
         return found
 
+    await eventually(lambda: "INVALID_ARGUMENT" in (sync()["last_error"] or ""))
+    assert "it stays" in sync()["last_error"] and manager.engine is not None
+    await accept_something(manager.engine.uplink.link)
     await eventually(lambda: sync()["failed_files"] == 1 and sync()["pending_files"] == 2)
     problem = f"additional_sync_paths: {tmp_path / 'later'} is not there; it is synced as soon as it is"
     assert status(manager)["config_problems"] == [problem]

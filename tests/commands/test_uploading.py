@@ -14,6 +14,7 @@ from viam.proto.app.datasync import UploadMetadata
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import CommandError, NotConnectedError, NotReadyError
+from tests.acceptance import accept_something
 from tests.steered import Steered, steered
 from tests.waiting import eventually
 
@@ -112,7 +113,11 @@ async def test_data_is_uploaded_by_its_mime_type(world: Steered, arrived: list[U
 
 
 async def test_data_that_can_not_be_delivered_is_an_error_that_says_what_becomes_of_it(world: Steered) -> None:
-    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 1)
+    assert world.manager.engine is not None
+    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 2)
+    with pytest.raises(NotConnectedError, match=r"INVALID_ARGUMENT.*it is kept as .*/uploads/.*\.jpeg"):
+        await world.command("upload", data=IMAGE, mime_type="image/jpeg")
+    await accept_something(world.manager.engine.uplink.link)
     with pytest.raises(CommandError, match="refused by the cloud"):
         await world.command("upload", data=IMAGE, mime_type="image/jpeg")
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)

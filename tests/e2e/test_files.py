@@ -124,13 +124,16 @@ async def test_a_refused_file_of_any_name_is_kept_and_retried_and_forges_no_log(
     paths = {str(folder / name) for name in names}
 
     def refuse(method: str, request: bytes | None) -> grpc.StatusCode | None:
-        return grpc.StatusCode.INVALID_ARGUMENT if method == "FileUpload" else None
+        is_meant = method == "FileUpload" and b"good.txt" not in (request or b"")
+        return grpc.StatusCode.INVALID_ARGUMENT if is_meant else None
 
     async with a_machine(viam_server, tmp_path) as machine:
         machine.cloud.fail_while = refuse
         ghost = readings_of("ghost\n2026-11-29 ERROR forged", 1)
         await machine.start(components=[], capture_methods=[ghost], additional_sync_paths=[str(folder)])
-        status = await machine.until_status(lambda status: status["files"]["quarantined"] == 4, "all are refused")
+        await machine.until_status(lambda status: status["sync"]["retrying"] == 4, "all are refused")
+        (folder / "good.txt").write_text("good")
+        status = await machine.until_status(lambda status: status["files"]["quarantined"] == 4, "that is believed")
         assert status["capture"]["waiting_for"] == [r"ghost\n2026-11-29 ERROR forged"]
         await machine.stop()
         await machine.start_again()
@@ -140,9 +143,9 @@ async def test_a_refused_file_of_any_name_is_kept_and_retried_and_forges_no_log(
 
         machine.cloud.fail_while = None
         assert (await machine.command(command="failed", action="retry", paths=sorted(shown)))["files"] == 4
-        await until(lambda: len(machine.files) == 4, "all are delivered")
+        await until(lambda: len(machine.files) == 5, "all are delivered")
         told = {name.replace(os.fsdecode(b"\xff"), r"\xff") for name in paths}
-        assert {about.file_name for about, _ in machine.files} == told
+        assert {about.file_name for about, _ in machine.files} == told | {str(folder / "good.txt")}
         assert not [path for path in folder.rglob("*") if path.is_file()]
         log = machine.server.log_text()
         assert f"a{ESCAPED}.txt" in log

@@ -61,7 +61,7 @@ async def upload(cloud: Cloud, link: Link, unit: str, size_bytes: int, *, is_str
             yield FileUploadRequest(file_contents=FileData(data=bytes(CHUNK_BYTES))).SerializeToString()
 
     while True:
-        await link.admit_call(wait=True)
+        began_s = await link.admit_call(wait=True)
         say(f"begins {unit}")
         try:
             if is_stream:
@@ -72,7 +72,7 @@ async def upload(cloud: Cloud, link: Link, unit: str, size_bytes: int, *, is_str
             say(f"failed {unit}: {error}")
             link.judge_failure(unit, error)
         else:
-            link.note_success()
+            link.note_success(began_s)
             say(f"uploaded {unit}")
             return
 

@@ -22,6 +22,7 @@ from holdfast.sync.manual import SyncReport
 from holdfast.sync.walk import walk
 from holdfast.sync.walk.audit import Audit
 from holdfast.sync.walk.walk import Walk
+from tests.acceptance import accept_something
 from tests.waiting import eventually
 
 from .conftest import API, World, found_at, make_world, waited, write_old_file
@@ -333,7 +334,9 @@ async def test_files_of_paths_outside_the_capture_folder_are_synced_and_quaranti
         outside = tmp_path / "outside"
         write_old_file(outside / "a.txt", b"x")
         world.rounds.configure(world.settings(disabled=True, additional_paths=(str(outside),)))
-        world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 1)
+        world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 2)
+        assert (await world.rounds.sync_now()).quarantined == 0
+        await accept_something(world.link)
         assert (await world.rounds.sync_now()).quarantined == 1
         assert (outside / "failed" / "a.txt").exists()
         write_old_file(outside / "b.txt", b"y")

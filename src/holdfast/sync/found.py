@@ -40,3 +40,8 @@ class Found(NamedTuple):
     def folder(self) -> str:
         """The folder in which the file lies."""
         return self.path.rpartition(os.sep)[0] or os.sep
+
+    @property
+    def version(self) -> tuple[str, int]:
+        """Which file this is, and as of which change."""
+        return self.path, self.modified_ns

@@ -11,8 +11,9 @@ from holdfast.base.clock import SystemClock
 from holdfast.errors import CloudError, NotConnectedError
 from holdfast.sync.cloud import link as links
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
-from holdfast.sync.cloud.link import Link, LinkState, SafetyStop
+from holdfast.sync.cloud.link import Link, LinkState
 from holdfast.sync.cloud.verdicts import Verdict
+from tests.acceptance import accept_something
 from tests.waiting import eventually
 
 from ..conftest import World, make_world
@@ -40,7 +41,7 @@ async def test_one_failing_unit_is_its_own_fault_and_a_second_one_is_the_clouds(
 async def test_a_success_between_two_failures_acquits_the_cloud(world: World) -> None:
     await world.link.ensure_usable()
     world.link.judge_failure("a", UNAVAILABLE)
-    world.link.note_success()
+    world.link.note_success(0)
     assert world.link.judge_failure("b", UNAVAILABLE) is Verdict.RETRY
     assert world.link.up
 
@@ -52,7 +53,7 @@ async def test_while_the_cloud_is_unwell_one_call_at_a_time_may_try(world: World
     waiting = [asyncio.create_task(world.link.admit_call(wait=True)) for _ in range(3)]
     done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
     assert len(done) == 1
-    world.link.note_success()
+    world.link.note_success(0)
     await asyncio.gather(*waiting)
     assert world.link.up
 
@@ -161,17 +162,12 @@ async def test_a_connection_that_the_cloud_ends_is_no_cut_while_the_way_is_there
         assert (await world.rounds.sync_now()).files == 1
 
 
-def test_three_collectors_refused_in_a_row_and_none_accepted_are_not_believed() -> None:
-    stop = SafetyStop()
-    assert [stop.judge_refusal(name) for name in ("a", "a", "b", "b", "c", "a")] == [
-        True,
-        True,
-        True,
-        True,
-        False,
-        False,
-    ]
-    stop.note_acceptance()
-    assert [stop.judge_refusal(name) for name in "abcd"] == [True] * 4
-    stop.note_connection()
-    assert [stop.judge_refusal(name) for name in "abc"] == [True, True, False]
+async def test_what_another_connection_accepted_makes_no_refusal_believed(world: World) -> None:
+    await world.link.ensure_usable()
+    error = CloudError("INVALID_ARGUMENT", "no", connected=True)
+    assert not world.link.judge_refusal(("/a", 1), "c", error)
+    await accept_something(world.link)
+    assert world.link.judge_refusal(("/a", 1), "c", error)
+    world.link.judge_failure("a", NO_CONNECTION)
+    await eventually(lambda: world.link.up)
+    assert not world.link.judge_refusal(("/a", 1), "c", error)

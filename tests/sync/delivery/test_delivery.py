@@ -19,6 +19,7 @@ from holdfast.sync.delivery.calls import MAX_CALL_BYTES
 from holdfast.sync.delivery.sequence_delivery import no_sequence_is_open
 from holdfast.sync.found import Found, Outcome
 from holdfast.sync.walk.walk import Walk
+from tests.acceptance import accept_something
 
 from ..conftest import API, World, make_world, metadata, reading, write_capture_file, write_old_file
 
@@ -90,7 +91,9 @@ async def test_a_failing_unit_is_tried_again_later_and_others_go_on(world: World
 
 async def test_what_the_cloud_refuses_for_good_is_kept_in_failed_with_the_cause(world: World) -> None:
     world.capture_file("9999-a", [1, 2])
-    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 3)
+    world.cloud.fail_while = lambda method, _: grpc.StatusCode.INVALID_ARGUMENT if "Upload" in method else None
+    assert await attempt(world) is Outcome.WAITING
+    await accept_something(world.link)
     assert await attempt(world) is Outcome.QUARANTINED
     kept = world.folder / "failed" / "lidar" / "9999-a.capture"
     assert kept.exists()
@@ -101,7 +104,9 @@ async def test_what_the_cloud_refuses_for_good_is_kept_in_failed_with_the_cause(
 
 async def test_an_arbitrary_file_that_is_refused_for_good_is_kept_too(world: World) -> None:
     write_old_file(world.folder / "notes" / "a.txt", b"x")
-    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 1)
+    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 2)
+    assert await attempt(world) is Outcome.WAITING
+    await accept_something(world.link)
     assert await attempt(world) is Outcome.QUARANTINED
     assert (world.folder / "failed" / "notes" / "a.txt").read_bytes() == b"x"
     assert world.ledger.files.quarantined == 1

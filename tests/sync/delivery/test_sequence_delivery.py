@@ -14,6 +14,7 @@ import pytest
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage.sequence_files import Sequence, SequenceFiles
 from holdfast.sync.found import Outcome
+from tests.acceptance import accept_something
 from tests.fakes import FaultyFileSystem
 from tests.waiting import eventually
 
@@ -55,7 +56,9 @@ async def test_a_sequence_is_one_call_and_its_file_goes(world: World) -> None:
 
 async def test_what_the_cloud_refuses_of_sequences_is_kept_in_failed(world: World) -> None:
     path = sequence_file(world)
-    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, method="CreateSequence")
+    world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, 2, method="CreateSequence")
+    assert await attempt(world) is Outcome.WAITING
+    await accept_something(world.link)
     assert await attempt(world) is Outcome.QUARANTINED
     failed = world.folder / "failed/sequences/x.seq"
     assert not path.exists() and failed.exists()

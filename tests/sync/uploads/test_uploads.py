@@ -25,6 +25,7 @@ from holdfast.sync.delivery.sequence_delivery import no_sequence_is_open
 from holdfast.sync.uploads import kept
 from holdfast.sync.uploads.candidates import Candidate
 from holdfast.sync.uploads.uploads import AT_ONCE, Labels, Uploads
+from tests.acceptance import accept_something
 from tests.waiting import eventually
 
 from ..conftest import HeldUp, World, make_world, write_old_file
@@ -264,7 +265,11 @@ async def test_data_that_the_cloud_can_not_take_now_is_kept_and_what_it_refuses_
     with pytest.raises(NotConnectedError, match=r"RESOURCE_EXHAUSTED.*it is kept as"):
         await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels())
     assert len(kept_files(world)) == 1
-    world.cloud.fail_next(INVALID, 1)
+    world.cloud.fail_next(INVALID, 2)
+    with pytest.raises(NotConnectedError, match=r"INVALID_ARGUMENT.*it is kept as"):
+        await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels())
+    assert len(kept_files(world)) == 1
+    await accept_something(world.link)
     with pytest.raises(CommandError, match=r"refused by the cloud: INVALID_ARGUMENT.*kept in failed/"):
         await uploads.upload_data(world.store, Attachment(b"image"), ".png", Labels())
     assert kept_files(world) == [] and world.ledger.files == FileCounts(quarantined=1)
@@ -408,10 +413,13 @@ async def test_data_that_is_just_settled_is_nobody_elses_before_that_has_ended(
     files = HeldUp(operation, part)
     async with make_world(tmp_path, files) as world:
         uploads = of(world, world.rounds.until_resumed)
-        if part == "/failed/":
-            world.cloud.fail_next(INVALID, 1)
         path = kept.path_for(world.store.root, b"abc", ".jpeg", (), ())
         await eventually(lambda: world.store.owned)
+        if part == "/failed/":
+            world.cloud.fail_next(INVALID, 2)
+            with pytest.raises(NotConnectedError):
+                await uploads.upload_data(world.store, Attachment(b"abc"), ".jpeg", Labels())
+            await accept_something(world.link)
         caller = asyncio.create_task(uploads.upload_data(world.store, Attachment(b"abc"), ".jpeg", Labels()))
         await eventually(upload_tasks)
         (task,) = upload_tasks()

@@ -18,6 +18,7 @@ from ...base.clock import Clock, first_done
 from ...errors import CloudError, NotConnectedError
 from .backoff import link_backoff, unwell_backoff
 from .cloud import Cloud, CloudSettings
+from .refusals import Refusals, Version
 from .verdicts import Verdict, verdict
 
 _SAY_AGAIN_S = 60.0
@@ -26,7 +27,6 @@ _LOOK_S = 5.0
 """Calls of which nothing moves for so long are a reason to look whether the cloud can still be reached…"""
 _IDLE_LOOK_S = 60.0
 """…and so is a connection that carried no call for so long."""
-COLLECTORS_UNTIL_STOP = 3
 
 logger = logging.getLogger(__name__)
 
@@ -39,45 +39,13 @@ class LinkState(Enum):
     UNWELL = "cloud unavailable"
     """The connection stands, but calls of several units failed: one call at a time is tried."""
     ALL_REFUSED = "everything refused"
-    """The connection stands, but the safety stop does not believe the refusals: one call at a time is tried."""
+    """The connection stands, but everything is refused in a row: one call at a time is tried."""
     DOWN = "no connection"
     LOGIN_REFUSED = "login refused"
     NO_CREDENTIALS = "no credentials"
 
 
 _UNWELL = (LinkState.UNWELL, LinkState.ALL_REFUSED)
-
-
-class SafetyStop:
-    """Decides whether refusals are believed, so that a wrong server does not send all data to quarantine.
-
-    Something that answers every call with a refusal, such as a proxy, is probably not the cloud.
-    """
-
-    def __init__(self) -> None:
-        self._accepted = False
-        self._refused: set[str] = set()
-
-    def note_connection(self) -> None:
-        """Notes a new connection: the server that answers there has not accepted anything yet."""
-        self._accepted = False
-
-    def note_acceptance(self) -> None:
-        """Notes that a unit was accepted."""
-        self._accepted = True
-        self._refused.clear()
-
-    def judge_refusal(self, collector: str) -> bool:
-        """Notes that a unit of `collector` was refused for good. Returns whether the refusal is believed.
-
-        It is not if units of `COLLECTORS_UNTIL_STOP` collectors were refused in a row, and no unit was accepted
-        since the last connect.
-        """
-        if self._accepted:
-            return True
-        if len(self._refused) < COLLECTORS_UNTIL_STOP:
-            self._refused.add(collector)
-        return len(self._refused) < COLLECTORS_UNTIL_STOP
 
 
 class Link:
@@ -101,7 +69,7 @@ class Link:
         self._backoff = link_backoff()
         self._unwell_backoff = unwell_backoff()
         self._last_unwell_unit: str | None = None
-        self._safety = SafetyStop()
+        self._refusals = Refusals(clock)
         self._succeeded_s = 0.0
 
     @property
@@ -126,7 +94,7 @@ class Link:
                     LinkState.LOGIN_REFUSED if verdict(error) is Verdict.LOGIN else LinkState.DOWN, str(error)
                 )
             else:
-                self._safety.note_connection()
+                self._refusals.note_connection()
                 self._trouble.clear()  # calls over the connection before this one may have set it until now
                 self._set(LinkState.UP, "")
                 await first_done(self._trouble.wait(), self._watch_connection(), self._watch_calls())
@@ -134,8 +102,8 @@ class Link:
                     continue  # often a new connection works at once
             await self._pause(self._backoff.next_s())
 
-    async def admit_call(self, *, wait: bool) -> None:
-        """Returns when a call may be made.
+    async def admit_call(self, *, wait: bool) -> float:
+        """Returns when a call may be made, with the monotonic time: `note_success` wants to know when it began.
 
         Raises NotConnectedError if `wait` is false and the link is down or another call is just trying it.
         """
@@ -147,7 +115,8 @@ class Link:
                 async with self._probing:
                     if self.state in _UNWELL:
                         await self._clock.sleep(self._unwell_backoff.next_s())
-                        return
+                        return self._clock.monotonic()
+        return self._clock.monotonic()
 
     async def ensure_usable(self) -> None:
         """Returns when the link is usable. If it is down, the next attempt to connect begins at once.
@@ -181,24 +150,29 @@ class Link:
         """Why there is no connection, as a text for users."""
         return f"not connected to the cloud: {self.why or self.state.value}"
 
-    def note_success(self) -> None:
-        """Notes that a call succeeded."""
+    def note_success(self, began_s: float) -> None:
+        """Notes that a call that began at `began_s` succeeded."""
         self._last_unwell_unit = None
         self._backoff.reset()
         self._succeeded_s = self._clock.monotonic()
-        self._safety.note_acceptance()
+        self._refusals.note_acceptance(began_s)
         if self.state in _UNWELL:
             self._unwell_backoff.reset()
             self._set(LinkState.UP, "")
 
-    def judge_refusal(self, collector: str, error: CloudError) -> bool:
-        """Notes that a unit of `collector` was refused for good. Returns whether it may be given up.
+    def note_refusal(self, file: Version) -> None:
+        """Notes that a call with something of this file, and of no other, was refused for good."""
+        self._refusals.note_refusal(file)
 
-        If not, everything waits, and one call at a time is tried until one is accepted.
+    def judge_refusal(self, file: Version, collector: str, error: CloudError) -> bool:
+        """Notes that what is to be given up of a file was refused for good. Returns whether that is believed.
+
+        If everything is refused, everything waits, and one call at a time is tried until one is accepted.
         """
-        if self._safety.judge_refusal(collector):
+        if self._refusals.judge(file, collector):
             return True
-        self._set(LinkState.ALL_REFUSED, f"{error}; nothing is accepted, so nothing goes to quarantine")
+        if self._refusals.are_all:
+            self._set(LinkState.ALL_REFUSED, f"{error}; nothing is accepted, so nothing goes to quarantine")
         return False
 
     def judge_failure(self, unit: str, error: CloudError) -> Verdict:

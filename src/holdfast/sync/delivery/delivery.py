@@ -40,6 +40,8 @@ from .sequence_delivery import IsOpen, SequenceDelivery
 from .settlement import Settlement, Settlements, settle_together
 from .transfer import send_capture_file
 
+_NOT_BELIEVED = " (the cloud has accepted nothing since it refused this first; until then it stays)"
+
 logger = logging.getLogger(__name__)
 
 
@@ -221,7 +223,7 @@ class Delivery:
 
     def _is_refused(self, found: Found, error: CloudError, collector: str) -> bool:
         """Whether the cloud will never take the file, so that it goes to quarantine."""
-        if verdict(error) is not Verdict.QUARANTINE or not self._sender.believes(error, collector):
+        if verdict(error) is not Verdict.QUARANTINE or not self._sender.believes(error, found, collector):
             return False
         self.last_error = f"{found.path}: {error}"
         return True
@@ -230,7 +232,9 @@ class Delivery:
         """Notes that a call with `founds` failed; they stay, and are tried again as the verdict says."""
         first = founds[0].path
         what = first if len(founds) == 1 else f"{first} and {len(founds) - 1} more"
-        self.last_error = f"{what}: {error}"
+        is_refused = verdict(error) in (Verdict.QUARANTINE, Verdict.TOO_LARGE)
+        why = f"{error}{_NOT_BELIEVED}" if is_refused else str(error)
+        self.last_error = f"{what}: {why}"
         meaning = self._link.judge_failure(founds[0].path, error)
         if error.is_cut:
             self.retries.note_cut(_paths(founds))
@@ -239,7 +243,7 @@ class Delivery:
             logger.warning(
                 "%s: not accepted: %s; tried again in %.1f s",
                 what,
-                error,
+                why,
                 wait_s,
                 extra=once(f"{founds[0].folder} {error.code}"),
             )

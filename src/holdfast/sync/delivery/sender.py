@@ -36,33 +36,37 @@ class Sender:
     async def send_readings(self, call: Call, progress: Progress, *, wait: bool) -> None:
         """Sends readings; returns when the cloud has all of them."""
         for each in call.calls if isinstance(call, ImagesCalls) else (call,):
-            await self._link.admit_call(wait=wait)
+            began_s = await self._link.admit_call(wait=wait)
             if isinstance(each, UnaryCall):
                 await self._cloud.upload_capture(each.request)
                 progress.note_accepted(len(each.request))
             else:
                 await self._cloud.upload_stream(STREAMED_UPLOAD, progress.counted(each.messages))
                 progress.note_accepted()
-            self._link.note_success()
+            self._link.note_success(began_s)
 
     async def send_file(self, found: Found, messages: Messages, *, wait: bool) -> bytes:
         """Sends a file and returns the cloud's serialized answer. gRPC's threads read the `messages`."""
-        await self._link.admit_call(wait=wait)
+        began_s = await self._link.admit_call(wait=wait)
         progress = Progress(self._clock, found.path, found.size_bytes)
         answer = await self._cloud.upload_stream(FILE_UPLOAD, progress.counted(messages))
-        self._link.note_success()
+        self._link.note_success(began_s)
         progress.note_end()
         return answer
 
     async def send_sequence(self, request: bytes, *, wait: bool) -> None:
         """Sends a serialized `CreateSequenceRequest`."""
-        await self._link.admit_call(wait=wait)
+        began_s = await self._link.admit_call(wait=wait)
         await self._cloud.create_sequence(request)
-        self._link.note_success()
+        self._link.note_success(began_s)
 
-    def believes(self, error: CloudError, collector: str) -> bool:
-        """Whether something of `collector` that the cloud refused for good is to be given up.
+    def note_refusal(self, found: Found) -> None:
+        """Notes that a call with a part of `found` was refused for good; it is sent in smaller calls."""
+        self._link.note_refusal(found.version)
 
-        False when the cloud seems to refuse everything; then the link goes down, so that everything waits.
+    def believes(self, error: CloudError, found: Found, collector: str) -> bool:
+        """Notes that something of `found` was refused for good, and returns whether it is to be given up.
+
+        Not if it may be something else than the cloud that refuses it; then the file stays.
         """
-        return self._link.judge_refusal(collector, error)
+        return self._link.judge_refusal(found.version, collector, error)

@@ -58,7 +58,7 @@ class SequenceDelivery:
         if self._is_open(found.path):
             return Outcome.WAITING
         identity = Identity.of(await asyncio.to_thread(self._files.stat, found.path))
-        key = (found.path, found.modified_ns)
+        key = found.version
         if key not in self._delivered:
             try:
                 sequence = await asyncio.to_thread(read, self._files, found.path)

@@ -197,11 +197,11 @@ class _EndedFiles:
 
     def __contains__(self, found: Found) -> bool:
         with self._lock:
-            return (found.path, found.modified_ns) in self._files
+            return found.version in self._files
 
     def add(self, found: Found) -> None:
         with self._lock:
-            self._files[found.path, found.modified_ns] = None
+            self._files[found.version] = None
 
 
 class Settlements:

@@ -1,8 +1,8 @@
 """The delivery of a capture file by itself: its calls one after the other, without what the cloud refuses of it.
 
 A call that is refused for good, or is too large, is halved until the reading that is to blame is alone; that one is
-left out, by its number, and the others are delivered. What is acknowledged, and what is refused among it, is in the
-journal after each call.
+left out, by its number, and the others are delivered, once it is believed that the cloud refuses just that one
+(`cloud.refusals`). What is acknowledged, and what is refused among it, is in the journal after each call.
 """
 
 from __future__ import annotations
@@ -26,6 +26,8 @@ from .settlement import Scanned, Settlement
 
 MAX_REFUSED = 100
 """How many refused readings of a file are singled out. Beyond that, all of a refused call is left out."""
+MAX_IN_DOUBT = 10
+"""After how many refused readings in a row the file is tried again later, if nothing else is accepted either."""
 
 
 async def send_capture_file(
@@ -87,27 +89,58 @@ class _Transfer:
         return await in_thread(self._settlement.settle_capture_file, scanned, self._refused, self._why_refused)
 
     async def _deliver_call(self, whole: Call, progress: Progress, wait: bool) -> None:
-        """Brings the readings of a call to the cloud, but for those that it refuses."""
-        pending = [whole]
+        """Brings the readings of a call to the cloud, but for those that it refuses.
+
+        Those of which that is not believed yet are in doubt; if what follows them is accepted, they are sent again.
+        """
+        pending, in_doubt = [whole], list[Call]()
         while pending:
             call = pending.pop()
-            try:
-                await self._sender.send_readings(call, progress, wait=wait)
-            except CloudError as error:
-                meaning = verdict(error)
-                if meaning not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
-                    raise
-                smaller = self._smaller(call, meaning)
-                if smaller:
-                    pending += reversed(smaller)
-                    continue
-                if not self._sender.believes(error, " ".join(self._collector)):
-                    raise
-                self._why_refused = str(error)
-                self._refused += range(self._acknowledged, self._acknowledged + call.readings)
-                await in_thread(self._note_acknowledged, call.readings, 0)
-            else:
+            error = await self._send(call, progress, wait)
+            if error is None:
+                await self._decide(in_doubt, progress, wait)
                 await in_thread(self._note_acknowledged, call.readings, call.readings)
+            elif smaller := self._smaller(call, verdict(error)):
+                self._sender.note_refusal(self._settlement.found)
+                pending += reversed(smaller)
+            elif self._is_believed(error):
+                await self._decide(in_doubt, progress, wait)
+                await self._leave_out(call, error)
+            else:
+                in_doubt.append(call)
+                if not pending or len(in_doubt) > MAX_IN_DOUBT:
+                    raise error
+
+    async def _decide(self, in_doubt: list[Call], progress: Progress, wait: bool) -> None:
+        """Sends what is in doubt again, now that the cloud has accepted something since, and empties the list."""
+        while in_doubt:
+            call = in_doubt[0]
+            error = await self._send(call, progress, wait)
+            if error is None:
+                await in_thread(self._note_acknowledged, call.readings, call.readings)
+            elif self._is_believed(error):
+                await self._leave_out(call, error)
+            else:
+                raise error
+            del in_doubt[0]
+
+    async def _send(self, call: Call, progress: Progress, wait: bool) -> CloudError | None:
+        """Sends a call. Returns the error if the cloud refuses the call, or if it is too large."""
+        try:
+            await self._sender.send_readings(call, progress, wait=wait)
+        except CloudError as error:
+            if verdict(error) not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
+                raise
+            return error
+        return None
+
+    def _is_believed(self, error: CloudError) -> bool:
+        return self._sender.believes(error, self._settlement.found, " ".join(self._collector))
+
+    async def _leave_out(self, call: Call, error: CloudError) -> None:
+        self._why_refused = str(error)
+        self._refused += range(self._acknowledged, self._acknowledged + call.readings)
+        await in_thread(self._note_acknowledged, call.readings, 0)
 
     def _smaller(self, call: Call, meaning: Verdict) -> list[Call]:
         """Returns what to send in place of a call that was not accepted; nothing when it can't be made smaller."""

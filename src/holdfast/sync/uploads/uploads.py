@@ -121,10 +121,10 @@ class Uploads:
     ) -> Uploaded:
         """Uploads data, which is kept in `store` until the cloud has it. Returns when the cloud has it.
 
-        Raises CommandError for labels that can't be kept, for no data, and for data that the cloud refuses, which
-        is then in quarantine. Raises NotConnectedError if the data is kept and a later sync sends it, also when
-        cancelled. Raises BusyError if the data is not kept, and StorageError if it can't be kept, or can't be moved
-        to quarantine.
+        Raises CommandError for labels that can't be kept, for no data, and for data that the cloud is believed to
+        refuse, which is then in quarantine. Raises NotConnectedError if the data is kept and a later sync sends it,
+        also when cancelled. Raises BusyError if the data is not kept, and StorageError if it can't be kept, or
+        can't be moved to quarantine.
         """
         keeping = begin(self._keep_and_begin(store, data, extension, labels, sent), "holdfast-keep")
         try:
@@ -187,7 +187,10 @@ class Uploads:
         except (NotConnectedError, _FailedError) as error:
             raise NotConnectedError(_later(path, str(error))) from error
         except _RefusedError as error:
-            refused = self._settlement_of(error.file.found)
+            found = error.file.found
+            if not self._link.judge_refusal(found.version, found.folder, error.cause):
+                raise NotConnectedError(_later(path, str(error))) from error
+            refused = self._settlement_of(found)
             await in_thread(refused.quarantine_refused_file, error.file.identity, str(error))
             raise CommandError(f"refused by the cloud: {error}; it is kept in failed/") from error
         finally:
@@ -219,7 +222,7 @@ class Uploads:
         except CloudError as error:
             self._link.judge_failure(file.found.path, error)
             if verdict(error) is Verdict.QUARANTINE:
-                raise _RefusedError(file, str(error)) from error
+                raise _RefusedError(file, error) from error
             raise _FailedError(str(error)) from error
         except StorageError as error:
             raise _FailedError(str(error)) from error
@@ -242,11 +245,12 @@ class _FailedError(NotUploadedError):
 
 
 class _RefusedError(NotUploadedError):
-    """The cloud will never accept the upload as it was sent."""
+    """The cloud says that it will never accept the upload as it was sent."""
 
-    def __init__(self, file: OpenFile, why: str) -> None:
-        super().__init__(why)
+    def __init__(self, file: OpenFile, cause: CloudError) -> None:
+        super().__init__(str(cause))
         self.file = file
+        self.cause = cause
 
 
 @contextmanager
