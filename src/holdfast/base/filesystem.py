@@ -38,6 +38,8 @@ NEW_EXTENSION = ".new.prog"
 FOLDER_MODE = 0o700
 
 
+MAX_DEPTH = 200
+"""How many folders lead to one whose entries are read."""
 _NOT_OURS = frozenset({errno.EACCES, errno.EINVAL, errno.ELOOP, errno.ENXIO})
 """What `At.open_own` answers for what another may have put there."""
 
@@ -502,9 +504,13 @@ class FileSystem:
     def list_folder(self, path: str, *, with_status: bool = False) -> Iterator[Entry]:
         """Yields the entries of a folder in the order of the file system.
 
+        Raises StorageError for one that lies deeper than `MAX_DEPTH`: who walks through folders needs a descriptor
+        and a part of the stack for each on the way, and another user can make as many as there are.
         `with_status` gives most files their status, which is faster than to ask for each.
         """
         with Translated("read folder", path):
+            if path.count(os.sep) > MAX_DEPTH:
+                raise OSError(errno.EINVAL, f"it is more than {MAX_DEPTH} folders deep")
             descriptor = openat.open_folder(path, os.O_RDONLY)
             try:
                 with os.scandir(descriptor) as entries:
