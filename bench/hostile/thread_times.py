@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 _THREADS = "/proc/self/task"
-_MOST_LOOKS = 2000
 
 
 class Times(NamedTuple):
@@ -32,10 +31,11 @@ class _Look(NamedTuple):
 
 
 class ThreadTimes:
-    """Remembers the last looks at the times of threads."""
+    """Remembers the last `most_looks` looks at the times of threads: not more than it needs, since the garbage
+    collection of the process that is measured looks through them."""
 
-    def __init__(self) -> None:
-        self._looks: deque[_Look] = deque(maxlen=_MOST_LOOKS)
+    def __init__(self, most_looks: int) -> None:
+        self._looks: deque[_Look] = deque(maxlen=most_looks)
 
     def look(self, threads: Iterable[int] | None = None) -> None:
         """Notes the times of these threads, by the system's ids, as of now; None for all threads."""

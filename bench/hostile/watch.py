@@ -40,6 +40,8 @@ _BEAT_S = 0.005
 """The longest wait of a selector: a longer one would hide how late it returns."""
 _LOOK_AT_ALL_S = 0.05
 """A look at all threads costs a fraction of a millisecond."""
+_MOST_LOOKS = 200
+"""Of the loop's thread, for a second; of all threads a quarter, for two and a half."""
 _MOST_FRAMES = 12
 _BELOW = ("asyncio/events.py", "asyncio/base_events.py", "threading.py")
 _MOST_THREADS = 3
@@ -180,7 +182,7 @@ class Watch:
 
     def _probe(self, loop_ident: int, loop_native: int) -> None:
         """Runs on a thread of its own for as long as the process."""
-        loop_times, all_times = ThreadTimes(), ThreadTimes()
+        loop_times, all_times = ThreadTimes(_MOST_LOOKS), ThreadTimes(_MOST_LOOKS // 4)
         looked_ns = all_looked_ns = 0
         with open(self._path, "w", buffering=1) as file:
             while True:
