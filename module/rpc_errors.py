@@ -30,24 +30,16 @@ _STATUS: Mapping[type[HoldfastError], Status] = {
 async def translated(work: Awaitable[Result]) -> Result:
     """Returns what `work` returns. An error of ours becomes the GRPCError that a client gets.
 
-    What the work had in hand is free then, such as the data of a request. Otherwise the traceback would hold it for
-    as long as anybody holds the error, which may be until the next collection of garbage.
+    What the work had in hand is free then, such as the data of a request: the new error knows nothing of the old
+    one, whose traceback would hold it for as long as anybody holds the error.
     """
     try:
         return await work
     except GRPCError as error:
-        told = error
-        _drop_tracebacks(error)
+        told = rpc_error(error.status, error.message or "")
     except HoldfastError as error:
         told = rpc_error(_STATUS.get(type(error), Status.ABORTED), str(error))
-        _drop_tracebacks(error)
     raise told
-
-
-def _drop_tracebacks(error: BaseException | None) -> None:
-    while error is not None:
-        error.__traceback__ = None
-        error = error.__cause__ or error.__context__
 
 
 def rpc_error(status: Status, message: str) -> GRPCError:

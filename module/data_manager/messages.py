@@ -95,13 +95,7 @@ async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[memoryvie
     if size_bytes > most_bytes:
         raise CommandError(f"the request has {size_bytes} bytes, and may have {most_bytes}")
     reservation = ATTACHMENTS.reserve(size_bytes) if size_bytes > MAX_SMALL_BYTES else None
-    try:
-        return await _content(connection, size_bytes), reservation
-    except BaseException:  # the caller is gone
-        connection.buffer._acked.clear()  # grpclib keeps the stream, and what has come, until ten others have ended
-        if reservation is not None:
-            reservation.end()
-        raise
+    return await _content(connection, size_bytes), reservation
 
 
 async def _content(connection: grpclib.protocol.Stream, size_bytes: int) -> memoryview:

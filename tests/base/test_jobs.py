@@ -153,15 +153,15 @@ class Large:
     """Something that a job works with."""
 
 
-@pytest.mark.parametrize("error", [None, NotConnectedError("no way")])
-async def test_of_a_job_that_ended_nothing_is_left_that_it_worked_with(error: Exception | None) -> None:
+@pytest.mark.parametrize("fails", [False, True])
+async def test_of_a_job_that_ended_nothing_is_left_that_it_worked_with(fails: bool) -> None:
     large = Large()
     gone = weakref.ref(large)
 
     async def run(held: Large = large) -> None:
         inner = held
-        if error is not None:
-            raise error.with_traceback(None)
+        if fails:
+            raise NotConnectedError("no way")
         del inner
 
     def figures(held: Large = large) -> dict[str, Any]:
@@ -170,10 +170,9 @@ async def test_of_a_job_that_ended_nothing_is_left_that_it_worked_with(error: Ex
     job = await Jobs(SystemClock()).start("upload", run, figures)
     del run, figures, large
     await job.wait(None)
-    if error is not None:
-        with pytest.raises(type(error)):
+    if fails:
+        with pytest.raises(NotConnectedError):
             job.check()
-        error.__traceback__ = None
     await asyncio.sleep(0)
     gc.collect()
     assert gone() is None

@@ -133,6 +133,20 @@ async def test_whatever_comes_the_service_answers_and_keeps_no_memory_of_it(chan
     assert (await DataManagerClient("data", channel).get_status())["running"] is True
 
 
+@pytest.mark.parametrize("shape", ["one_large_text", "many_large_texts", "a_million_parameters", "cut_off"])
+async def test_a_refused_request_is_gone_from_memory_at_once(channel: Channel, shape: str) -> None:
+    """And not only when Python collects garbage, before which others would find no room."""
+    messages = [SHAPES[shape](random.Random(1), name) for name in ("data", "no such data manager")]
+    gc.collect()
+    gc.disable()
+    try:
+        for message in messages:
+            await refused(channel, message)
+            await nothing_reserved()
+    finally:
+        gc.enable()
+
+
 async def test_the_event_loop_decodes_no_request_and_encodes_no_answer(
     channel: Channel, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -267,6 +281,8 @@ async def test_a_caller_that_goes_in_the_middle_leaves_nothing_behind(channel: C
             await stream._stream.send_data((prefix + whole)[:part] if part else b"")
             await stream.cancel()
     await nothing_reserved()
+    buffers = [each for each in gc.get_objects() if isinstance(each, Buffer)]
+    assert sum(len(part.data) for buffer in buffers for part in buffer._acked) < 10_000
     assert process.manager.jobs.all() == []
     assert (await DataManagerClient("data", channel).get_status())["running"] is True
 

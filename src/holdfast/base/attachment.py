@@ -51,11 +51,10 @@ class Budget:
 
 
 class Reservation:
-    """A part of a budget, until `end`, or for as long as somebody holds this object."""
+    """A part of a budget, for as long as somebody holds this object."""
 
     def __init__(self, budget: Budget, size_bytes: int) -> None:
-        self.end = weakref.finalize(self, budget._give_back, size_bytes)
-        """Gives it back. Safe to call twice."""
+        weakref.finalize(self, budget._give_back, size_bytes)
 
 
 class Attachment:
