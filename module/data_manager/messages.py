@@ -95,7 +95,11 @@ async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[memoryvie
     if size_bytes > most_bytes:
         raise CommandError(f"the request has {size_bytes} bytes, and may have {most_bytes}")
     reservation = ATTACHMENTS.reserve(size_bytes) if size_bytes > MAX_SMALL_BYTES else None
-    return await _content(connection, size_bytes), reservation
+    try:
+        return await _content(connection, size_bytes), reservation
+    except BaseException:  # the caller is gone
+        connection.buffer._acked.clear()  # grpclib keeps the stream, and what has come, until ten others have ended
+        raise
 
 
 async def _content(connection: grpclib.protocol.Stream, size_bytes: int) -> memoryview:
