@@ -18,9 +18,9 @@ import time
 from viam.proto.common import GetReadingsResponse
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture.client import Widening
 from holdfast.capture.collector import CollectorSpec
 from holdfast.capture.engine import Capture
+from holdfast.capture.large_call import RoomForAnswer
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
 from holdfast.storage.ledger.ledger import Ledger
@@ -58,7 +58,10 @@ class InstantClient:
     async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         return self._answer
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
+        raise AssertionError("no method here answers with a payload")
+
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> list[bytes]:
         return [self._answer]
 
     async def close(self) -> None:

@@ -21,7 +21,8 @@ from viam.resource.registry import Registry, ResourceRegistration
 from viam.resource.types import API
 
 from holdfast.base.words import shortened
-from holdfast.capture.client import MAX_ERROR_CHARS, NO_CAPTURE, StreamedAnswers, Widening
+from holdfast.capture.client import MAX_ERROR_CHARS, NO_CAPTURE, StreamedAnswers
+from holdfast.capture.large_call import RoomForAnswer
 from holdfast.errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
 
 
@@ -39,12 +40,15 @@ class DirectClient:
             self._handlers.update(api.rpc_service(manager).__mapping__())
 
     async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
-        answers = await self.stream(method, request, timeout_s, _Fixed(most_bytes))
+        return await self.large_call(method, request, timeout_s, _Fixed(most_bytes))
+
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
+        answers = await self.stream(method, request, timeout_s, room)
         if not answers:
             raise ResourceCallError(ResourceErrorKind.FAILED, f"{method} ended without an answer")
         return answers[-1]
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> list[bytes]:
         handler = self._handlers.get(method)
         if handler is None:
             raise ResourceCallError(ResourceErrorKind.FAILED, f"no resource here serves {method}")
@@ -57,20 +61,34 @@ class DirectClient:
             raise stream.refusal or _translate(error) from error
         if stream.refusal is not None:  # the SDK has caught what the stream raised
             raise stream.refusal
-        return stream.answers.all
+        return stream.answers.taken()
 
     async def close(self) -> None:
         """Does nothing, since no connection is open."""
 
 
 class _Fixed:
-    """A room that is never widened: for one answer."""
+    """Room for so many bytes, which nobody else takes."""
+
+    is_waiting = False
 
     def __init__(self, most_bytes: int) -> None:
-        self.size_bytes = most_bytes
+        self._most_bytes = most_bytes
+        self._size_bytes = 0
 
-    def widen(self, needed_bytes: int) -> None:
-        raise AnswerTooLargeError(needed_bytes)
+    async def take(self, size_bytes: int) -> None:
+        self.take_now(size_bytes)
+
+    def take_now(self, size_bytes: int) -> None:
+        self._size_bytes += size_bytes
+        self.demand(self._size_bytes)
+
+    def demand(self, size_bytes: int) -> None:
+        if size_bytes > self._most_bytes:
+            raise self.no_memory()
+
+    def no_memory(self) -> ResourceCallError:
+        return AnswerTooLargeError(self._size_bytes)
 
 
 class _Stream:

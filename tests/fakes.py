@@ -13,7 +13,8 @@ from contextlib import contextmanager
 
 from holdfast.base.at import Identity
 from holdfast.base.filesystem import Buffer, Entry, FileSystem
-from holdfast.capture.client import StreamedAnswers, Widening
+from holdfast.capture.client import StreamedAnswers
+from holdfast.capture.large_call import RoomForAnswer
 from holdfast.errors import AnswerTooLargeError, ResourceCallError, StorageError
 
 _NS = 1_000_000_000
@@ -238,13 +239,19 @@ class FakeClient:
             raise AnswerTooLargeError(len(outcome))
         return outcome
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
+        outcome = await self._outcome(method, request, timeout_s)
+        assert isinstance(outcome, bytes), "this method does not answer with a stream"
+        await room.take(len(outcome))
+        return outcome
+
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> list[bytes]:
         outcome = await self._outcome(method, request, timeout_s)
         assert isinstance(outcome, list), "this method answers with a stream"
         answers = StreamedAnswers(method, room)
         for each in outcome:
             answers.add(each)
-        return answers.all
+        return answers.taken()
 
     async def _outcome(self, method: str, request: bytes, timeout_s: float) -> bytes | list[bytes]:
         self.calls.append((method, request, timeout_s))

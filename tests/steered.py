@@ -16,7 +16,7 @@ from viam.proto.robot import ResourceNamesResponse
 from demo.cloud import LocalCloud
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture.client import Widening
+from holdfast.capture.large_call import RoomForAnswer
 from holdfast.commands import run_command
 from holdfast.config import Host, parse
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -62,7 +62,10 @@ class Resourceful:
             response.readings["seq"].number_value = self.served[name]
         return response.SerializeToString()
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
+        raise AssertionError("no method here answers with a payload")
+
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> list[bytes]:
         raise AssertionError("no method here answers with a stream")
 
     async def close(self) -> None:

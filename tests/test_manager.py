@@ -20,7 +20,7 @@ from demo.cloud import LocalCloud
 from holdfast import manager as manager_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.capture.client import Widening
+from holdfast.capture.large_call import RoomForAnswer
 from holdfast.commands import COMMANDS, run_command
 from holdfast.config import Config, Host, parse
 from holdfast.errors import CommandError, NotReadyError
@@ -51,7 +51,10 @@ class CountingClient:
         response.readings["seq"].number_value = self.served[name]
         return response.SerializeToString()
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
+        raise AssertionError("no method here answers with a payload")
+
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> list[bytes]:
         raise AssertionError("no method here answers with a stream")
 
     async def close(self) -> None:

@@ -19,6 +19,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.answers import Answers
 from holdfast.capture.collector import Collector, Occupancy
+from holdfast.capture.large_call import RoomForAnswer
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
@@ -201,7 +202,7 @@ class LargeImages(FakeClient):
         super().__init__()
         self._answer = images(bytes(MIB))
 
-    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
         return bytes(memoryview(self._answer))
 
 

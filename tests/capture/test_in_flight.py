@@ -8,8 +8,8 @@ from functools import partial
 import pytest
 
 from holdfast.capture.answers import Answers
-from holdfast.capture.client import Widening
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, TWO_IN_FLIGHT_HZ, Collector, Occupancy
+from holdfast.capture.large_call import RoomForAnswer
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import FakeClock
@@ -28,7 +28,10 @@ class Resource:
         self.calls.append(asyncio.get_running_loop().create_future())
         return await self.calls[-1]
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
+        raise AssertionError("no method here answers with a payload")
+
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> list[bytes]:
         raise AssertionError("no method here answers with a stream")
 
     async def close(self) -> None:

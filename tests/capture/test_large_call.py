@@ -15,15 +15,23 @@ import grpc.aio
 import hpack
 import pytest
 
+from holdfast.capture import answer_memory
 from holdfast.capture import large_call as large_call_module
+from holdfast.capture.answer_memory import AnswerMemory, Room
 from holdfast.capture.client import MAX_ERROR_CHARS, GrpcioClient
 from holdfast.capture.large_call import CallFailedError, large_call
-from holdfast.errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
+from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.waiting import eventually
 
 METHOD = "/test.Large/Call"
 MIB = 1024 * 1024
 MOST_BYTES = 4 * MIB
+
+
+def room(most_bytes: int = MOST_BYTES) -> Room:
+    return Room(AnswerMemory(), most_bytes)
+
+
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, GOAWAY, CONTINUATION = 0, 1, 3, 4, 6, 7, 9
 END_STREAM, END_HEADERS, PADDED, PRIORITY = 1, 4, 8, 0x20
 
@@ -87,7 +95,7 @@ async def scripted(*pieces: bytes, ends: bool = False) -> AsyncIterator[tuple[Sc
 async def answer_to(*pieces: bytes, ends: bool = False, timeout_s: float = 20.0) -> bytes:
     async with scripted(*pieces, ends=ends) as (server, address):
         try:
-            return bytes(await large_call(address, METHOD, b"request", timeout_s, MOST_BYTES))
+            return bytes(await large_call(address, METHOD, b"request", timeout_s, room()))
         finally:
             await eventually(lambda: not server.connections)
 
@@ -127,7 +135,7 @@ async def test_frames_are_read_as_http_2_has_them(sent: bytes) -> None:
 async def test_pings_and_settings_are_answered() -> None:
     before, after = HEAD + frame(PING, b"12345678", stream=0), frame(DATA, message(b"answer")) + OK
     async with scripted(before, *[b""] * 50, after) as (server, address):
-        assert bytes(await large_call(address, METHOD, b"request", 20.0, MOST_BYTES)) == b"answer"
+        assert bytes(await large_call(address, METHOD, b"request", 20.0, room())) == b"answer"
         await eventually(lambda: not server.connections)
         assert frame(PING, b"12345678", 1, stream=0) in server.received
         assert frame(SETTINGS, b"", 1, stream=0) in server.received
@@ -164,9 +172,8 @@ async def test_what_makes_no_sense_is_an_error_that_says_why(sent: bytes, why: s
 
 
 async def test_an_answer_that_is_too_large_is_refused_by_its_first_bytes() -> None:
-    with pytest.raises(AnswerTooLargeError) as caught:
+    with pytest.raises(ResourceCallError, match=r"larger than 4.0 MiB"):
         await answer_to(HEAD + frame(DATA, message(b"", MOST_BYTES + 1)))
-    assert caught.value.size_bytes == MOST_BYTES + 1
 
 
 async def test_a_call_without_an_answer_ends_in_time_and_so_does_its_connection() -> None:
@@ -176,7 +183,7 @@ async def test_a_call_without_an_answer_ends_in_time_and_so_does_its_connection(
 
 async def test_a_cancelled_call_closes_its_connection() -> None:
     async with scripted(HEAD) as (server, address):
-        call = asyncio.ensure_future(large_call(address, METHOD, b"", 60.0, MOST_BYTES))
+        call = asyncio.ensure_future(large_call(address, METHOD, b"", 60.0, room()))
         await eventually(lambda: server.received)
         call.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -195,10 +202,12 @@ async def test_an_answer_is_received_in_steps_and_copied_nowhere(monkeypatch: py
 
     monkeypatch.setattr(large_call_module._Receiver, "buffer_updated", noted)
     content = os.urandom(MOST_BYTES)
-    pieces = [content[at : at + 16_000] for at in range(0, len(content), 16_000)]
-    sent = [HEAD, frame(DATA, message(b"", len(content))), *(frame(DATA, piece) for piece in pieces), OK]
-    async with scripted(b"".join(sent)) as (_, address):
-        answer = await large_call(address, METHOD, b"", 20.0, MOST_BYTES)
+
+    async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        return content
+
+    async with real(serve) as client:
+        answer = await client.large_call(METHOD, b"", 20.0, room())
     assert answer == content
     assert isinstance(answer, memoryview)
     assert max(taken) <= 256 * 1024
@@ -230,10 +239,47 @@ async def test_a_large_answer_of_a_grpc_server_comes_as_it_is() -> None:
         return content
 
     async with real(serve) as client:
-        assert await client.call(METHOD, bytes(30_000), 20.0, 40 * MIB) == content
-        with pytest.raises(AnswerTooLargeError) as caught:
-            await client.call(METHOD, bytes(30_000), 20.0, 16 * MIB)
-        assert caught.value.size_bytes == 20 * MIB
+        assert await client.large_call(METHOD, bytes(30_000), 20.0, room(40 * MIB)) == content
+        with pytest.raises(ResourceCallError, match=r"larger than 16.0 MiB"):
+            await client.large_call(METHOD, bytes(30_000), 20.0, room(16 * MIB))
+
+
+async def test_an_answer_waits_at_the_server_until_there_is_memory_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many come at once: none is refused, and all together never take more than there is."""
+    monkeypatch.setattr(answer_memory, "MAX_BYTES", 10 * MIB)
+    memory, most_bytes = AnswerMemory(), 0
+    content = os.urandom(3 * MIB)
+
+    async def serve(request: bytes, context: grpc.aio.ServicerContext[bytes, bytes]) -> bytes:
+        return content
+
+    async def call(client: GrpcioClient) -> bool:
+        nonlocal most_bytes
+        mine = Room(memory, 40 * MIB)
+        try:
+            answer = await client.large_call(METHOD, b"", 60.0, mine)
+            most_bytes = max(most_bytes, memory.taken_bytes)
+            return bytes(answer) == content
+        finally:
+            mine.end()
+
+    async with real(serve) as client:
+        assert all(await asyncio.gather(*(call(client) for _ in range(12))))
+    assert 6 * MIB < most_bytes <= 10 * MIB
+    assert memory.taken_bytes == 0
+
+
+async def test_before_there_is_memory_the_other_side_may_send_only_a_little() -> None:
+    memory = AnswerMemory()
+    await memory.take(answer_memory.MAX_BYTES)
+    mine = Room(memory, MOST_BYTES)
+    sent = [HEAD, frame(DATA, message(b"", MOST_BYTES)), *[frame(DATA, bytes(16_000)) for _ in range(5)]]
+    async with scripted(b"".join(sent)) as (_, address):
+        with pytest.raises(CallFailedError, match="more was sent than was allowed"):
+            await large_call(address, METHOD, b"", 20.0, mine)
+    async with scripted(b"".join(sent[:3])) as (_, address):
+        with pytest.raises(ResourceCallError, match=r"no memory for an answer of 4.0 MiB"):
+            await GrpcioClient(address).large_call(METHOD, b"", 0.05, Room(memory, MOST_BYTES))
 
 
 async def test_a_large_answer_comes_over_tcp_too() -> None:
@@ -241,7 +287,7 @@ async def test_a_large_answer_comes_over_tcp_too() -> None:
     server = Scripted([WHOLE], ends=False)
     listening = await asyncio.start_server(server.serve, "127.0.0.1", 0)
     port = listening.sockets[0].getsockname()[1]
-    assert await GrpcioClient(f"127.0.0.1:{port}").call(METHOD, b"", 20.0, 40 * MIB) == b"answer"
+    assert await GrpcioClient(f"127.0.0.1:{port}").large_call(METHOD, b"", 20.0, room()) == b"answer"
     await eventually(lambda: not server.connections)
     listening.close()
 
@@ -268,9 +314,13 @@ async def test_the_errors_of_a_large_call_are_those_of_any_other(
 
     async with real(serve) as client:
         errors = []
-        for most_bytes in (MIB, 40 * MIB):
+        calls: list[Callable[[], Awaitable[object]]] = [
+            lambda: client.call(METHOD, b"", 20.0, MIB),
+            lambda: client.large_call(METHOD, b"", 20.0, room()),
+        ]
+        for call in calls:
             with pytest.raises(ResourceCallError) as caught:
-                await client.call(METHOD, b"", 20.0, most_bytes)
+                await call()
             errors.append((type(caught.value), caught.value.kind, str(caught.value)))
     assert errors[0] == errors[1]
     assert errors[0][1] is kind
@@ -279,9 +329,9 @@ async def test_the_errors_of_a_large_call_are_those_of_any_other(
 
 async def test_a_large_call_to_nobody_is_an_error_and_one_without_an_answer_a_timeout(tmp_path: Path) -> None:
     with pytest.raises(ResourceCallError, match="no connection") as caught:
-        await GrpcioClient(str(tmp_path / "nobody")).call(METHOD, b"", 5.0, 40 * MIB)
+        await GrpcioClient(str(tmp_path / "nobody")).large_call(METHOD, b"", 5.0, room())
     assert caught.value.kind is ResourceErrorKind.FAILED
     async with scripted(HEAD) as (_, address):
         with pytest.raises(ResourceCallError) as caught:
-            await GrpcioClient(address).call(METHOD, b"", 0.05, 40 * MIB)
+            await GrpcioClient(address).large_call(METHOD, b"", 0.05, room())
     assert caught.value.kind is ResourceErrorKind.TIMEOUT

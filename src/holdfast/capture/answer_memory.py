@@ -1,110 +1,129 @@
 """The bound on the memory that large answers on their way take together, such as images.
 
-gRPC holds a whole answer before this process sees any of it. So each call says beforehand how large its answer may
-be, and a larger one is refused before it is in memory. That much is counted while the call lasts, so the sum is
-bounded whatever the answers are. Runs on the event loop.
+The size of an answer is known when its first bytes have come (`large_call`). The rest waits at viam-server until
+there is memory for it, so the sum is bounded whatever the answers are, and none has to be refused for it. A
+collector whose last answer was large lets no further call leave while there is no memory for another one like it.
 
-- `AnswerMemory` is the sum. Answers of up to `SMALL_BYTES` are not counted: each collector has only a few of them.
-- `Room` is what one call has. If its answer turns out to be larger, it is widened, if there is room, and the call
-  is made again.
-- `ExpectedSize` is what a collector asks for beforehand: it follows the answers that came.
+Runs on the event loop.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left
+import asyncio
+from collections import deque
+from contextlib import suppress
 
 from ..base.words import size
 from ..errors import ResourceCallError, ResourceErrorKind
-from .methods.method import MAX_BINARY_BYTES
 
-_MIB = 1024 * 1024
-MAX_BYTES = 128 * _MIB
+MAX_BYTES = 128 * 1024 * 1024
 SMALL_BYTES = 64 * 1024
-SIZES_BYTES = (SMALL_BYTES, 8 * SMALL_BYTES, _MIB, 2 * _MIB, 4 * _MIB, 8 * _MIB, 16 * _MIB, MAX_BINARY_BYTES)
-"""The sizes that a room may have. There are few, since the client keeps a connection for each."""
+"""Answers of up to this size are not counted: each collector has only a few of them."""
 
 
 class AnswerMemory:
-    """What all answers on their way may have together. Shared by all collectors."""
-
-    __slots__ = ("_taken_bytes",)
+    """What all answers on their way take together. Shared by all collectors."""
 
     def __init__(self) -> None:
-        self._taken_bytes = 0
+        self.taken_bytes = 0
+        self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
 
     def has_room_for(self, size_bytes: int) -> bool:
-        """Returns whether one more call may leave whose answer may have `size_bytes`.
+        """Returns whether an answer of `size_bytes` has not to wait. One that is alone never has."""
+        return size_bytes <= SMALL_BYTES or (not self._waiting and self._fits(size_bytes))
 
-        One that is alone always may.
-        """
-        return not self._taken_bytes or self._taken_bytes + _counted(size_bytes) <= MAX_BYTES
+    def take_now(self, size_bytes: int) -> bool:
+        """Counts an answer if there is memory for it, and returns whether there is."""
+        if self._waiting or not self._fits(size_bytes):
+            return False
+        self.taken_bytes += size_bytes
+        return True
 
-    def take(self, size_bytes: int) -> None:
-        """Counts the answer of a call that leaves."""
-        self._taken_bytes += _counted(size_bytes)
+    async def take(self, size_bytes: int) -> None:
+        """Counts an answer, as soon as there is memory for it; who came first is first. When cancelled, it is not
+        counted."""
+        if self.take_now(size_bytes):
+            return
+        turn = (size_bytes, asyncio.get_running_loop().create_future())
+        self._waiting.append(turn)
+        try:
+            await turn[1]
+        except asyncio.CancelledError:
+            with suppress(ValueError):
+                self._waiting.remove(turn)
+            if turn[1].done() and not turn[1].cancelled():
+                self.give_back(size_bytes)
+            else:
+                self._admit()
+            raise
 
     def give_back(self, size_bytes: int) -> None:
-        """Ends what `take` began, with the same size, when the answer has been stored or given up."""
-        self._taken_bytes -= _counted(size_bytes)
+        """Ends what `take` began, when the answer has been stored or given up."""
+        self.taken_bytes -= size_bytes
+        self._admit()
+
+    def _admit(self) -> None:
+        while self._waiting and self._fits(self._waiting[0][0]):
+            size_bytes, admitted = self._waiting.popleft()
+            if not admitted.done():
+                self.taken_bytes += size_bytes
+                admitted.set_result(None)
+
+    def _fits(self, size_bytes: int) -> bool:
+        return not self.taken_bytes or self.taken_bytes + size_bytes <= MAX_BYTES
 
 
 class Room:
-    """How large the answer of one call may be: `size_bytes`. `end` must be called.
+    """The memory of the answer to one call, which may have up to `most_bytes`. `end` must be called.
 
-    It is never widened beyond `most_bytes`. `needed_bytes` is what the answer has or would have had; 0 if unknown.
+    `expected_bytes` is what the answer will have, as far as can be said beforehand.
     """
 
-    __slots__ = ("_memory", "_most_bytes", "needed_bytes", "size_bytes")
-
-    def __init__(self, memory: AnswerMemory, size_bytes: int, most_bytes: int) -> None:
-        self.size_bytes = size_bytes
-        self.needed_bytes = 0
+    def __init__(self, memory: AnswerMemory, most_bytes: int, expected_bytes: int = 0) -> None:
+        self.most_bytes = most_bytes
+        self.expected_bytes = expected_bytes
+        self.size_bytes = 0
+        """The size of the answer as far as it is known."""
+        self.is_waiting = False
         self._memory = memory
-        self._most_bytes = most_bytes
-        memory.take(size_bytes)
+        self._counted_bytes = 0
 
-    def widen(self, needed_bytes: int) -> None:
-        """Makes room for an answer of `needed_bytes`. Raises ResourceCallError when there is none."""
-        if needed_bytes > self._most_bytes:
-            raise _refused(f"the answer is larger than {size(self._most_bytes)}, the most that is taken of one")
-        self.needed_bytes = needed_bytes
-        self._memory.give_back(self.size_bytes)
-        wider_bytes = _size_for(_with_room_to_grow(needed_bytes))
-        if not self._memory.has_room_for(wider_bytes):
-            self._memory.take(self.size_bytes)
-            raise _refused(f"there is no memory for an answer of {size(needed_bytes)} beside those on their way")
-        self.size_bytes = wider_bytes
-        self._memory.take(wider_bytes)
+    async def take(self, size_bytes: int) -> None:
+        """Returns when there is memory for `size_bytes` more. Raises ResourceCallError if the answer may not have
+        that much."""
+        more_bytes = self._more_bytes(size_bytes)
+        if more_bytes:
+            self.is_waiting = True
+            await self._memory.take(more_bytes)
+            self._counted_bytes += more_bytes
+        self.is_waiting = False
+
+    def take_now(self, size_bytes: int) -> None:
+        """Does the same for what has come already, and raises ResourceCallError too if there is no memory now."""
+        more_bytes = self._more_bytes(size_bytes)
+        if more_bytes:
+            if not self._memory.take_now(more_bytes):
+                raise self.no_memory()
+            self._counted_bytes += more_bytes
+
+    def demand(self, size_bytes: int) -> None:
+        """Raises ResourceCallError if the answer may not have `size_bytes`."""
+        if size_bytes > self.most_bytes:
+            raise _refused(f"the answer is larger than {size(self.most_bytes)}, the most that is taken of one")
+
+    def no_memory(self) -> ResourceCallError:
+        """Returns the error of an answer for which there was no memory in time."""
+        return _refused(f"there is no memory for an answer of {size(self.size_bytes)} beside those on their way")
 
     def end(self) -> None:
-        """Gives the room back when the answer has been stored or given up."""
-        self._memory.give_back(self.size_bytes)
+        """Gives the memory back when the answer has been stored or given up."""
+        self._memory.give_back(self._counted_bytes)
 
-
-class ExpectedSize:
-    """The size that the next answer of a collector may have, with some room to grow."""
-
-    __slots__ = ("size_bytes",)
-
-    def __init__(self) -> None:
-        self.size_bytes = SMALL_BYTES
-
-    def came(self, answer_bytes: int) -> None:
-        """Follows an answer that came, or that was refused: upwards at once, downwards step by step."""
-        self.size_bytes = _size_for(max(_with_room_to_grow(answer_bytes), self.size_bytes // 8))
-
-
-def _counted(size_bytes: int) -> int:
-    return size_bytes if size_bytes > SMALL_BYTES else 0
-
-
-def _size_for(answer_bytes: int) -> int:
-    return SIZES_BYTES[min(bisect_left(SIZES_BYTES, answer_bytes), len(SIZES_BYTES) - 1)]
-
-
-def _with_room_to_grow(answer_bytes: int) -> int:
-    return answer_bytes * 5 // 4
+    def _more_bytes(self, size_bytes: int) -> int:
+        """Adds to the size of the answer, and returns how much of it is to be counted now."""
+        self.size_bytes += size_bytes
+        self.demand(self.size_bytes)
+        return self.size_bytes - self._counted_bytes if self.size_bytes > SMALL_BYTES else 0
 
 
 def _refused(why: str) -> ResourceCallError:

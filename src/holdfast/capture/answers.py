@@ -22,6 +22,8 @@ from .methods import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, 
 
 MAX_MIME_TYPE_CHARS = 255
 MAX_ANNOTATIONS_BYTES = 1024 * 1024
+MAX_AT_ONCE_BYTES = 1024 * 1024
+"""A tabular answer of up to this size is received in one go, over a connection that all share."""
 
 
 @dataclass(frozen=True)
@@ -80,30 +82,29 @@ class Answers:
         answer = await self._decoding.binary(table, question.target, answers)
         received_ns = answer.received_ns or question.clock.time_ns()
         _check(answer.binaries)
-        return BinaryReadings(_without_the_rest(answer, room.needed_bytes), requested_ns, received_ns)
+        return BinaryReadings(_without_the_rest(answer, room.size_bytes), requested_ns, received_ns)
 
 
 async def _ask(question: Question, table: Method, room: Room) -> tuple[int, Sequence[Buffer]]:
     """Returns when the call left, and its answer: one message, or all of a stream.
 
-    An answer that is larger than its room is refused, and asked for again if there is more room.
+    A tabular answer is small, as a rule. If it is not, it is asked for again; from then on it is known to be large.
     """
-    client, timeout_s = question.client, question.method.timeout_s
-    while True:
-        requested_ns = question.clock.time_ns()
+    client, request, timeout_s = question.client, question.request, question.method.timeout_s
+    requested_ns = question.clock.time_ns()
+    if isinstance(table, BinaryMethod) and table.streamed:
+        lasts_s = question.method.interval_s if table.gapless else 0.0
+        return requested_ns, await client.stream(table.rpc, request, lasts_s + timeout_s, room)
+    if isinstance(table, TabularMethod) and room.expected_bytes <= MAX_AT_ONCE_BYTES:
         try:
-            if isinstance(table, BinaryMethod) and table.streamed:
-                lasts_s = question.method.interval_s if table.gapless else 0.0
-                answers: Sequence[Buffer] = await client.stream(
-                    table.rpc, question.request, lasts_s + timeout_s, room
-                )
-            else:
-                answers = [await client.call(table.rpc, question.request, timeout_s, room.size_bytes)]
+            answer = await client.call(table.rpc, request, timeout_s, min(MAX_AT_ONCE_BYTES, table.most_bytes))
         except AnswerTooLargeError as error:
-            room.widen(error.size_bytes)
+            room.demand(error.size_bytes)
+            requested_ns = question.clock.time_ns()
         else:
-            room.needed_bytes = sum(map(len, answers))
-            return requested_ns, answers
+            room.size_bytes = len(answer)
+            return requested_ns, [answer]
+    return requested_ns, [await client.large_call(table.rpc, request, timeout_s, room)]
 
 
 def _without_the_rest(answer: BinaryAnswer, size_bytes: int) -> BinaryAnswer:

@@ -18,45 +18,43 @@ import grpc.aio
 from ..base.filesystem import Buffer
 from ..base.words import shortened
 from ..errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
-from .large_call import MAX_REQUEST_BYTES, CallFailedError, large_call
+from .large_call import CallFailedError, RoomForAnswer, large_call
 
 NO_CAPTURE = "no capture from filter module"
 MAX_STREAM_MESSAGES = 20_000
 """Each takes memory of its own, however small it is. That of an audio stream may be one for each 20 ms."""
+MAX_STREAM_MESSAGE_BYTES = 4 * 1024 * 1024
+"""gRPC's own limit; viam-server and the SDKs send pieces of at most 1 MiB."""
+_COUNTED_AT_ONCE_BYTES = 64 * 1024
 MAX_ERROR_CHARS = 300
 _MAX_METADATA_BYTES = 1024 * 1024
 """A longer text of an error is lost; with gRPC's own limit of 8 KiB that would be the traceback of a module."""
-_LARGE_BYTES = 2 * 1024 * 1024
-"""From this size on an answer has a connection of its own, see `large_call`."""
 _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
 _TOO_LARGE = re.compile(r"Received message larger than max \((\d+) vs\. (\d+)\)")
-
-
-class Widening(Protocol):
-    """How much all messages of a stream may have together, see `answer_memory.Room`."""
-
-    size_bytes: int
-
-    def widen(self, needed_bytes: int) -> None:
-        """Makes `size_bytes` at least `needed_bytes`, or raises ResourceCallError."""
 
 
 class UnaryClient(Protocol):
     """Calls gRPC methods, with one answer or a stream of them."""
 
-    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> Buffer:
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         """Returns the serialized answer of `method` ("/package.Service/Method").
 
         Raises ResourceCallError; AnswerTooLargeError if the answer has more than `most_bytes`, which it then never
         takes in memory. When cancelled, the call is cancelled and its answer is lost.
         """
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> Sequence[Buffer]:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> Buffer:
+        """Does the same for an answer that may be large, which waits until there is memory for it in `room`.
+
+        Raises ResourceCallError, also when there is none in time. When cancelled, the answer is lost.
+        """
+
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> Sequence[Buffer]:
         """Returns all answers of a method that answers with a stream, when the stream has ended.
 
-        Raises ResourceCallError, also when they are more than `MAX_STREAM_MESSAGES`, or together too large for
-        `room`; AnswerTooLargeError if one alone is larger than the room at the beginning. When cancelled, the call
-        is cancelled and its answers are lost.
+        Raises ResourceCallError, also when they are more than `MAX_STREAM_MESSAGES`, when one has more than
+        `MAX_STREAM_MESSAGE_BYTES`, or when there is no memory for them in `room`. When cancelled, the call is
+        cancelled and its answers are lost.
         """
 
     async def close(self) -> None:
@@ -67,7 +65,7 @@ class GrpcioClient:
     """Calls over the socket of viam-server: a path, or host:port if it uses TCP.
 
     gRPC refuses large messages by connection. So there is one for each limit that is asked for, which are few, and
-    one for each call whose answer may be very large.
+    one for each call whose answer may be large.
     """
 
     def __init__(self, address: str) -> None:
@@ -77,9 +75,7 @@ class GrpcioClient:
         self._methods: dict[tuple[str, int], grpc.aio.UnaryUnaryMultiCallable[bytes, bytes]] = {}
         self._streams: dict[tuple[str, int], grpc.aio.UnaryStreamMultiCallable[bytes, bytes]] = {}
 
-    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> Buffer:
-        if most_bytes >= _LARGE_BYTES and len(request) <= MAX_REQUEST_BYTES:
-            return await self._large_call(method, request, timeout_s, most_bytes)
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
         callable_ = self._methods.get((method, most_bytes))
         if callable_ is None:
             callable_ = self._methods[method, most_bytes] = self._channel(most_bytes).unary_unary(method)
@@ -88,8 +84,8 @@ class GrpcioClient:
         except grpc.aio.AioRpcError as error:
             raise _translate(error, most_bytes) from error
 
-    async def stream(self, method: str, request: bytes, timeout_s: float, room: Widening) -> list[bytes]:
-        most_bytes = room.size_bytes
+    async def stream(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> list[bytes]:
+        most_bytes = MAX_STREAM_MESSAGE_BYTES
         callable_ = self._streams.get((method, most_bytes))
         if callable_ is None:
             callable_ = self._streams[method, most_bytes] = self._channel(most_bytes).unary_stream(method)
@@ -102,18 +98,20 @@ class GrpcioClient:
             raise _translate(error, most_bytes) from error
         finally:
             call.cancel()
-        return answers.all
+        return answers.taken()
 
     async def close(self) -> None:
         for channel in self._channels.values():
             await channel.close()
 
-    async def _large_call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> Buffer:
+    async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> Buffer:
         try:
-            return await large_call(self._address, method, request, timeout_s, most_bytes)
+            return await large_call(self._address, method, request, timeout_s, room)
         except CallFailedError as error:
             raise _error(_CODES.get(error.code, grpc.StatusCode.UNKNOWN), error.details) from error
         except asyncio.TimeoutError as error:
+            if room.is_waiting:
+                raise room.no_memory() from error
             raise _error(grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded") from error
         except OSError as error:
             raise _error(grpc.StatusCode.UNAVAILABLE, f"no connection: {error}") from error
@@ -136,21 +134,30 @@ class GrpcioClient:
 class StreamedAnswers:
     """The answers of one stream so far, within the bounds on their number and size."""
 
-    def __init__(self, method: str, room: Widening) -> None:
-        self.all: list[bytes] = []
-        self._size_bytes = 0
+    def __init__(self, method: str, room: RoomForAnswer) -> None:
+        self._answers: list[bytes] = []
+        self._uncounted_bytes = 0
         self._method = method
         self._room = room
 
     def add(self, answer: bytes) -> None:
-        """Takes one more. Raises ResourceCallError when it is one too many, or there is no room for it."""
-        self._size_bytes += len(answer)
-        if self._size_bytes > self._room.size_bytes:
-            self._room.widen(self._size_bytes)
-        if len(self.all) >= MAX_STREAM_MESSAGES:
+        """Takes one more. Raises ResourceCallError when it is one too many, or there is no memory for it."""
+        self._uncounted_bytes += len(answer)
+        if self._uncounted_bytes > _COUNTED_AT_ONCE_BYTES:
+            self._count()
+        if len(self._answers) >= MAX_STREAM_MESSAGES:
             why = f"{self._method} answered with more than {MAX_STREAM_MESSAGES} messages"
             raise ResourceCallError(ResourceErrorKind.FAILED, why)
-        self.all.append(answer)
+        self._answers.append(answer)
+
+    def taken(self) -> list[bytes]:
+        """Returns them all when the stream has ended. Raises ResourceCallError when there is no memory for them."""
+        self._count()
+        return self._answers
+
+    def _count(self) -> None:
+        self._room.take_now(self._uncounted_bytes)
+        self._uncounted_bytes = 0
 
 
 def _translate(error: grpc.aio.AioRpcError, most_bytes: int) -> ResourceCallError:

@@ -29,7 +29,7 @@ from ..errors import ResourceCallError, ResourceErrorKind
 from ..storage.ledger.counts import CollectorId
 from ..storage.writing.disk_writer import DiskWriter
 from ..storage.writing.sink import Sink
-from .answer_memory import ExpectedSize, Room
+from .answer_memory import Room
 from .answers import Answers, Question
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
@@ -167,7 +167,8 @@ class Collector:
         """When each failure was logged, oldest first, on the monotonic clock."""
         self._occupancy = occupancy
         self._answers = answers
-        self._expected = ExpectedSize()
+        self._answer_bytes = 0
+        """The size of the last answer."""
         self._calls: dict[Turn, asyncio.Task[None]] = {}
         self._turns = Turns()
         gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
@@ -206,13 +207,13 @@ class Collector:
         """Returns whether there is a place at the resource for one more call, and memory for its answer."""
         if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
             return False
-        return self._answers.memory.has_room_for(self._expected.size_bytes)
+        return self._answers.memory.has_room_for(self._answer_bytes)
 
     def _start(self, due_s: float, now_s: float) -> None:
         self.lateness.add(now_s - due_s)
         turn = self._turns.take(now_s)
         self._occupancy.take()
-        room = Room(self._answers.memory, self._expected.size_bytes, self.spec.table.most_bytes)
+        room = Room(self._answers.memory, self.spec.table.most_bytes, self._answer_bytes)
         self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, room))
 
     async def stop(self) -> None:
@@ -241,8 +242,7 @@ class Collector:
             self.last_reading_s = self._clock.monotonic()
         finally:
             room.end()
-            if room.needed_bytes:
-                self._expected.came(room.needed_bytes)
+            self._answer_bytes = room.size_bytes or self._answer_bytes
             self._ended(turn)
 
     def _ended(self, turn: Turn) -> None:

@@ -2,9 +2,9 @@
 
 grpcio collects an answer in pieces and then copies it twice, in one go: with 38 MiB the event loop stands still for
 50 ms or more, and each answer takes three times its size. Here its bytes are received in small steps, right where
-they stay, so that the loop is never held up and memory is taken once. It is HTTP/2 for exactly one call: one
-stream, no state that outlives it, and no flow control, since the size of the answer is checked when its first bytes
-come.
+they stay, so that the loop is never held up and memory is taken once. Its first bytes say how large it is; the
+other side may send only `_FIRST_WINDOW` of it before there is memory for all. It is HTTP/2 for exactly one call:
+one stream, and no state that outlives it.
 
 Belongs to the event loop. When cancelled, the connection is closed and the answer is lost.
 """
@@ -16,10 +16,13 @@ import mmap
 import os
 import struct
 import urllib.parse
+from collections.abc import Callable
+from typing import Protocol
 
 import hpack
 
-from ..errors import AnswerTooLargeError
+from ..base.clock import first_done
+from ..errors import ResourceCallError
 
 MAX_REQUEST_BYTES = 32 * 1024
 """What is sent without waiting for the other side's permission: HTTP/2 grants 65,535 bytes from the start."""
@@ -38,7 +41,7 @@ _NUMBER = struct.Struct(">I")
 _DATA, _HEADERS, _RST_STREAM, _SETTINGS, _PING, _GOAWAY, _WINDOW_UPDATE, _CONTINUATION = 0, 1, 3, 4, 6, 7, 8, 9
 _ACK = _END_STREAM = 0x1
 _END_HEADERS, _PADDED, _PRIORITY = 0x4, 0x8, 0x20
-_HEADER_TABLE_SIZE, _ENABLE_PUSH, _INITIAL_WINDOW_SIZE = 1, 2, 4
+_HEADER_TABLE_SIZE, _ENABLE_PUSH = 1, 2
 _MESSAGE_HEAD = struct.Struct(">BI")  # gRPC's: whether it is compressed, and its length
 
 
@@ -54,13 +57,33 @@ class CallFailedError(Exception):
 _UNAVAILABLE, _INTERNAL, _UNKNOWN = 14, 13, 2
 
 
-async def large_call(address: str, method: str, request: bytes, timeout_s: float, most_bytes: int) -> memoryview:
+class RoomForAnswer(Protocol):
+    """The memory of one answer, see `answer_memory.Room`."""
+
+    is_waiting: bool
+
+    async def take(self, size_bytes: int) -> None:
+        """Returns when there is memory for an answer of this size. Raises ResourceCallError if there never is."""
+
+    def take_now(self, size_bytes: int) -> None:
+        """Counts that much more of an answer, and raises ResourceCallError if there is no memory for it now."""
+
+    def demand(self, size_bytes: int) -> None:
+        """Raises ResourceCallError if an answer may not be as large."""
+
+    def no_memory(self) -> ResourceCallError:
+        """Returns the error of an answer for which there was no memory in time."""
+
+
+async def large_call(
+    address: str, method: str, request: bytes, timeout_s: float, room: RoomForAnswer
+) -> memoryview:
     """Returns the serialized answer of `method`, which is called at a Unix socket or at host:port.
 
-    Raises AnswerTooLargeError, CallFailedError, OSError if there is no connection, and asyncio.TimeoutError.
+    Raises CallFailedError, what `room` raises, OSError if there is no connection, and asyncio.TimeoutError.
     """
     loop = asyncio.get_running_loop()
-    receiver = _Receiver(_opening(method, request, timeout_s), most_bytes)
+    receiver = _Receiver(_opening(method, request, timeout_s), room.demand)
 
     async def call() -> memoryview:
         if os.path.isabs(address):
@@ -69,6 +92,8 @@ async def large_call(address: str, method: str, request: bytes, timeout_s: float
             host, _, port = address.rpartition(":")
             transport, _ = await loop.create_connection(lambda: receiver, host.strip("[]"), int(port))
         try:
+            await first_done(room.take(await receiver.size), receiver.failure())
+            receiver.admit_all()
             return await receiver.answer
         finally:
             transport.abort()
@@ -77,12 +102,17 @@ async def large_call(address: str, method: str, request: bytes, timeout_s: float
 
 
 class _Receiver(asyncio.BufferedProtocol):
-    """The connection of one call. `answer` is done when the call has ended."""
+    """The connection of one call. `size` is done when the first bytes of the answer have come, `answer` when the
+    call has ended. An error is that of `size`, or that of `answer` when the size is known."""
 
-    def __init__(self, opening: bytes, most_bytes: int) -> None:
-        self.answer: asyncio.Future[memoryview] = asyncio.get_running_loop().create_future()
+    def __init__(self, opening: bytes, demand: Callable[[int], None]) -> None:
+        """`demand` raises ResourceCallError for an answer that is too large."""
+        loop = asyncio.get_running_loop()
+        self.size: asyncio.Future[int] = loop.create_future()
+        self.answer: asyncio.Future[memoryview] = loop.create_future()
         self._opening = opening
-        self._most_bytes = most_bytes
+        self._demand = demand
+        self._most_bytes = _FIRST_WINDOW
         self._staging = bytearray(_STAGING_BYTES)
         self._staged = 0
         self._message_head = b""
@@ -92,6 +122,17 @@ class _Receiver(asyncio.BufferedProtocol):
         self._ends_with_headers = False
         self._decoder = hpack.Decoder(max_header_list_size=_MAX_HEADERS_BYTES)
         self._transport: asyncio.Transport | None = None
+
+    def admit_all(self) -> None:
+        """Lets the other side send all of the answer."""
+        self._most_bytes = _WINDOW
+        if not self.answer.done() and self._message is not None and len(self._message) >= _FIRST_WINDOW // 2:
+            more = _NUMBER.pack(_WINDOW - _FIRST_WINDOW)
+            self._write(_frame(_WINDOW_UPDATE, 0, 0, more) + _frame(_WINDOW_UPDATE, 0, _STREAM, more))
+
+    async def failure(self) -> None:
+        """Raises the error that ends the call; returns when it has ended without one."""
+        await asyncio.shield(self.answer)
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         assert isinstance(transport, asyncio.Transport)
@@ -106,14 +147,14 @@ class _Receiver(asyncio.BufferedProtocol):
 
     def buffer_updated(self, nbytes: int) -> None:
         self._staged += nbytes
-        begin = 0
+        begin = self._staged if self._has_ended else 0
         try:
-            while not self.answer.done():
+            while not self._has_ended:
                 end = self._frame(begin)
                 if end == begin:
                     break
                 begin = end
-        except (CallFailedError, AnswerTooLargeError) as error:
+        except (CallFailedError, ResourceCallError) as error:
             self._fail(error)
         except (hpack.HPACKError, ValueError, struct.error, IndexError) as error:
             self._fail(CallFailedError(_INTERNAL, f"not understood: {error}"))
@@ -166,12 +207,14 @@ class _Receiver(asyncio.BufferedProtocol):
             compressed, size_bytes = _MESSAGE_HEAD.unpack(self._message_head)
             if compressed:
                 raise CallFailedError(_INTERNAL, "the answer is compressed, which was not asked for")
-            if size_bytes > self._most_bytes:
-                raise AnswerTooLargeError(size_bytes)
+            self._demand(size_bytes)
             self._message = _memory(size_bytes)
+            self.size.set_result(size_bytes)
         end = self._received + len(data)
         if end > len(self._message):
             raise CallFailedError(_INTERNAL, "there is more than one answer")
+        if end > self._most_bytes:
+            raise CallFailedError(_INTERNAL, "more was sent than was allowed")
         self._message[self._received : end] = data
         self._received = end
 
@@ -200,9 +243,13 @@ class _Receiver(asyncio.BufferedProtocol):
         assert self._transport is not None
         self._transport.write(data)
 
+    @property
+    def _has_ended(self) -> bool:
+        return self.answer.done() or (self.size.done() and self.size.exception() is not None)
+
     def _fail(self, error: Exception) -> None:
-        if not self.answer.done():
-            self.answer.set_exception(error)
+        if not self._has_ended:
+            (self.answer if self.size.done() else self.size).set_exception(error)
 
 
 def _memory(size_bytes: int) -> memoryview:
@@ -212,7 +259,7 @@ def _memory(size_bytes: int) -> memoryview:
 
 def _opening(method: str, request: bytes, timeout_s: float) -> bytes:
     """Returns all that is sent of a call."""
-    settings = ((_HEADER_TABLE_SIZE, 0), (_ENABLE_PUSH, 0), (_INITIAL_WINDOW_SIZE, _WINDOW))
+    settings = ((_HEADER_TABLE_SIZE, 0), (_ENABLE_PUSH, 0))
     headers = (
         (":method", "POST"),
         (":scheme", "http"),
@@ -228,7 +275,6 @@ def _opening(method: str, request: bytes, timeout_s: float) -> bytes:
         (
             _PREFACE,
             _frame(_SETTINGS, 0, 0, b"".join(_SETTING.pack(*each) for each in settings)),
-            _frame(_WINDOW_UPDATE, 0, 0, _NUMBER.pack(_WINDOW - _FIRST_WINDOW)),
             _frame(_HEADERS, _END_HEADERS, _STREAM, hpack.Encoder().encode(headers)),
             *(_frame(_DATA, 0, _STREAM, piece) for piece in pieces[:-1]),
             _frame(_DATA, _END_STREAM, _STREAM, pieces[-1]),

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..base.clock import Clock
 from ..storage.capture_files.capture_file import CaptureFile
 from ..storage.writing.sink import Sink
-from .answer_memory import SMALL_BYTES, Room
+from .answer_memory import Room
 from .answers import Answers, Question
 from .collector import CollectorSpec, Tee
 from .methods import TabularMethod
@@ -47,7 +47,7 @@ async def capture_once(spec: CollectorSpec, clock: Clock, tee: Tee, answers: Ans
 async def _read(spec: CollectorSpec, clock: Clock, sink: Sink, answers: Answers) -> int:
     table, target = spec.table, spec.target
     question = Question(spec.client, spec.method, table.request(target), target, clock)
-    room = Room(answers.memory, SMALL_BYTES, table.most_bytes)
+    room = Room(answers.memory, table.most_bytes)
     try:
         if isinstance(table, TabularMethod):
             sink.append(await answers.tabular_reading(question, table, room))
