@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from viam.proto.app.data import CreateSequenceRequest
 
+from holdfast.base.at import Identity
 from holdfast.base.filesystem import FileSystem
 from holdfast.errors import DamagedFileError, StorageError
 from holdfast.storage.sequence_files import MAX_FILE_BYTES, Sequence, SequenceFiles, read, rfc3339
@@ -225,3 +227,19 @@ def test_whatever_a_file_says_it_is_a_sequence_that_can_be_sent_or_damaged(
     CreateSequenceRequest.FromString(request_of(sequence, "part"))
     sequences(folder).write_ended("y", sequence)
     assert read(FileSystem(), str(folder / "sequences" / "y.seq")) == sequence
+
+
+def test_a_file_that_grows_while_it_is_looked_at_is_not_read_into_memory(tmp_path: Path) -> None:
+    class Growing(FileSystem):
+        def stat(self, path: str) -> os.stat_result:
+            status = super().stat(path)
+            os.truncate(path, 1 << 42)
+            return status
+
+        def open(self, path: str, identity: Identity | None = None) -> int:
+            os.truncate(path, 1 << 42)
+            return super().open(path, identity)
+
+    (tmp_path / "a.seq").write_text("{}")
+    with pytest.raises(DamagedFileError, match="too large"):
+        read(Growing(), str(tmp_path / "a.seq"))

@@ -137,6 +137,17 @@ def _file(path: str, text: str, mode: int) -> None:
     os.utime(path, (1, 1))
 
 
+def _deep_folders(path: str, count: int) -> None:
+    """Makes a folder "deep", a folder in it, and so on."""
+    here = os.open(path, os.O_RDONLY)
+    for name in ("deep", *"d" * (count - 1)):
+        os.mkdir(name, dir_fd=here)
+        inner = os.open(name, os.O_RDONLY, dir_fd=here)
+        os.close(here)
+        here = inner
+    os.close(here)
+
+
 _held: list[int] = []
 
 
@@ -180,6 +191,7 @@ def _commands() -> dict[str, Callable[..., Any]]:
         "chmod": os.chmod,
         "flock": _flock,
         "unlink": os.unlink,
+        "deep_folders": _deep_folders,
         "capture": lambda folder: asyncio.run(_capture(folder)),
         "begin_swapping": swapper.begin,
         "end_swapping": swapper.end,

@@ -3,6 +3,7 @@ read or deleted through that, and no file is lost."""
 
 from __future__ import annotations
 
+import asyncio
 import os
 import shutil
 from collections.abc import AsyncIterator
@@ -14,6 +15,7 @@ import pytest
 from holdfast.base.at import Identity
 from holdfast.base.clock import SystemClock
 from holdfast.config import CopySettings
+from holdfast.storage.quarantine.listing import quarantined_files
 from holdfast.storage.space.limits import Surroundings
 from holdfast.storage.space.local_copy import LocalCopy
 from tests.sync.conftest import World, make_world, write_old_file
@@ -196,6 +198,21 @@ async def test_what_is_no_file_where_files_are_sent_holds_up_nothing(
     await through_some_rounds(world, place.logs)
     assert b"own" in [content for _, content in world.arrived.files]
     assert os.path.lexists(path)
+
+
+async def test_folders_that_lie_in_each_other_ever_deeper_hold_up_nothing(
+    place: Place, world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    place.neighbour.do("deep_folders", place.logs, 1_900)
+    place.neighbour.file(place.logs / "own.txt", "own")
+    try:
+        await through_some_rounds(world, place.logs)
+        assert list(quarantined_files(world.files, [str(world.folder)], [str(place.logs)])) == []
+    finally:
+        removal = await asyncio.create_subprocess_exec("rm", "-r", str(place.logs / "deep"))
+        assert await removal.wait() == 0  # Python's own removal calls itself for each folder
+    assert b"own" in [content for _, content in world.arrived.files]
+    assert any("folders deep; its contents are not synced" in line for line in caplog.messages)
 
 
 @pytest.mark.parametrize("plant", [plants.a_pipe, plants.a_socket, plants.a_device], ids=name_of)
