@@ -181,10 +181,6 @@ class FaultyFileSystem(FileSystem):
         self._check("stat", path)
         return super().stat(path)
 
-    def read(self, path: str) -> bytes:
-        self._check("read", path)
-        return super().read(path)
-
     def read_own(self, path: str) -> bytes:
         self._check("read", path)
         return super().read_own(path)

@@ -117,7 +117,7 @@ def test_a_file_that_is_exchanged_while_it_is_copied_is_not_deleted(
 
 def test_a_path_ends_where_it_ends(tmp_path: Path) -> None:
     (tmp_path / "folder").mkdir()
-    for action in (FileSystem().stat, FileSystem().read, FileSystem().real_path, FileSystem().make_folder):
+    for action in (FileSystem().stat, FileSystem().open, FileSystem().real_path, FileSystem().make_folder):
         with pytest.raises(StorageError, match="NUL"):
             action(str(tmp_path / "folder") + "\0/file")
         with pytest.raises(StorageError, match="NUL"):

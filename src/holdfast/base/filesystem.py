@@ -392,11 +392,6 @@ class FileSystem:
         with At("read", path) as at:
             return at.status()
 
-    def read(self, path: str) -> bytes:
-        """Returns the whole content of a file."""
-        with At("read", path) as at, open(at.open(), "rb") as file:
-            return file.read()
-
     def read_own(self, path: str) -> bytes:
         """Returns the whole content of a file that this user made. Raises StorageError for one that another may
         have made or changed."""
