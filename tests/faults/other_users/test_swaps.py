@@ -7,6 +7,7 @@ further one.
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -20,7 +21,6 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.config import CopySettings
 from holdfast.errors import StorageError
 from holdfast.storage.claims import Claims
-from holdfast.storage.layout import kind_of
 from holdfast.storage.quarantine.listing import QuarantinedFile
 from holdfast.storage.quarantine.removal import QuarantineRemoval
 from holdfast.storage.recovery import Recovery
@@ -29,8 +29,8 @@ from holdfast.storage.space.census import StoredFile
 from holdfast.storage.space.deletion import Deletion
 from holdfast.storage.space.limits import Surroundings
 from holdfast.storage.space.local_copy import LocalCopy
-from holdfast.sync.found import Found
-from tests.sync.conftest import World, make_world, metadata, reading, write_capture_file
+from tests.acceptance import accept_something
+from tests.sync.conftest import World, found_at, make_world, metadata, reading, write_capture_file
 
 from .place import Place, make_old
 from .swapping import Swapping
@@ -67,14 +67,21 @@ class Scene:
 
     async def attempt(self, path: Path) -> Path:
         """Sync sends a file that a walk has found."""
-        status = path.stat()
-        found = Found(str(path), kind_of(str(path)), status.st_size, status.st_mtime_ns, status.st_ctime_ns)
+        found = found_at(path)
         with self.at_work():
             await self.world.delivery.attempt(self.world.store, [found], wait=True)
         return path
 
-    def refuse(self, number: int = 1) -> None:
-        self.world.cloud.fail_next(grpc.StatusCode.INVALID_ARGUMENT, number)
+    async def refuse(self, path: Path) -> Path:
+        """Sync sends a file that the cloud refuses for the second time, after it accepted another one: it is
+        believed."""
+        self.world.cloud.fail_while = lambda method, request: (
+            grpc.StatusCode.INVALID_ARGUMENT if "Upload" in method else None
+        )
+        os.utime(path, (1, 2 + self.number))  # else it would be the file that was refused before
+        await self.world.delivery.attempt(self.world.store, [found_at(path)], wait=True)
+        await accept_something(self.world.link)
+        return await self.attempt(path)
 
     def text(self, name: str = "app.txt") -> Path:
         return self.place.neighbour.file(self.folder / name)
@@ -131,13 +138,11 @@ async def a_sequence_is_delivered(scene: Scene) -> Path:
 
 
 async def a_file_is_refused(scene: Scene) -> Path:
-    scene.refuse()
-    return await scene.attempt(scene.text())
+    return await scene.refuse(scene.text())
 
 
 async def readings_are_refused(scene: Scene) -> Path:
-    scene.refuse(2)
-    return await scene.attempt(scene.captured())
+    return await scene.refuse(scene.captured())
 
 
 async def a_file_is_refused_where_others_were(scene: Scene) -> Path:
