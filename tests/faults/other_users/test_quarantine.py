@@ -93,7 +93,7 @@ async def test_no_refused_file_is_kept_where_a_planted_failed_leads(
     await through_some_rounds(world, place.logs)
     assert place.untouchable() == before
     assert refused.read_bytes() == REFUSED and world.ledger.files.vanished == 0
-    assert any(str(place.logs / "failed") in line for line in caplog.messages)
+    await eventually(lambda: any(str(place.logs / "failed") in line for line in caplog.messages))
 
 
 @pytest.mark.parametrize("plant", FOR_A_FOLDER, ids=name_of)
