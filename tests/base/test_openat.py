@@ -73,6 +73,9 @@ def is_read(path: Path) -> bool:
         # a user's link to what is that user's own
         (ROOT, THEM, 0o755, THEM, THEM, True),
         (ROOT, ROOT, 0o1777, THEM, THEM, True),
+        # unless a third user may have moved the link there
+        (ROOT, OTHERS, 0o755, THEM, THEM, False),
+        (ROOT, ROOT, 0o777, THEM, THEM, False),
         # a link of another user in our folder, where only we can have put it, is still theirs
         (ROOT, ROOT, 0o755, THEM, ROOT, False),
         (ROOT, ROOT, 0o755, THEM, THEM, True),

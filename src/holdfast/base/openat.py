@@ -8,6 +8,7 @@ whole: its folder is opened first, and then the file by its name in the open fol
 
 - in a folder that nobody but root and this user may write, if it belongs to one of these two;
 - or if what it leads to belongs to the owner of the link, who is another user: he could give us the file himself.
+  Nobody else may have been able to move the link to where it is.
 
 The first half is that of the kernel's `protected_symlinks`, taken further; the second is that of systemd's
 `chase()` with its `CHASE_SAFE`.
@@ -187,7 +188,7 @@ def find(path: str) -> Place:
                         inner = os.open("/", FOLDER | os.O_CLOEXEC) if os.path.isabs(target) else os.dup(here)
                     else:
                         inner_place = os.path.realpath(os.path.join(place, target))
-                        inner = _open_of_owner(status.st_uid, inner_place, os.path.join(place, name))
+                        inner = _open_of_owner(status.st_uid, here, inner_place, os.path.join(place, name))
                 else:
                     _demand_one_name(status, here)
             except OSError:
@@ -289,11 +290,11 @@ def _demand_one_name(status: os.stat_result, folder: int) -> None:
         )
 
 
-def _open_of_owner(owner: int, real: str, link: str) -> int:
-    """Opens what a link of another user leads to, if it belongs to him."""
+def _open_of_owner(owner: int, folder: int, real: str, link: str) -> int:
+    """Opens what a link of another user in an open folder leads to, if it belongs to him."""
     descriptor = open_without_links(real, os.O_PATH)
     target = os.fstat(descriptor)
-    if target.st_uid == owner and not _is_ours(target):
+    if target.st_uid == owner and not _is_ours(target) and _was_made_here(owner, folder):
         return descriptor
     os.close(descriptor)
     raise PermissionError(
@@ -301,6 +302,12 @@ def _open_of_owner(owner: int, real: str, link: str) -> int:
         f"{link} is a symbolic link that another user may have made, and what it leads to belongs to the user with "
         f"the id {target.st_uid}; it is not followed",
     )
+
+
+def _was_made_here(owner: int, folder: int) -> bool:
+    """Whether nobody but root and its owner may have moved a link to an open folder."""
+    status = os.fstat(folder)
+    return status.st_uid == owner or bool(status.st_mode & stat.S_ISVTX) or is_trusted(folder)
 
 
 def _open_real_folder(folder: int, name: str) -> int:
