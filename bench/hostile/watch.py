@@ -156,6 +156,7 @@ class Watch:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._collections: deque[tuple[int, int]] = deque(maxlen=1000)
         self._collection_began_ns = 0
+        self._stopped = threading.Event()
         self._samples: Counter[Stack] = Counter()
         self._stacks: dict[int, tuple[str, Stack]] = {}
         """The names of Python's threads, and their stacks when the loop was held, by the system's id."""
@@ -169,6 +170,11 @@ class Watch:
         threading.Thread(target=self._probe, args=(ident, native), name="watch", daemon=True).start()
         return self._loop
 
+    def stop(self) -> None:
+        """Ends the watch. Otherwise it lasts as long as the process."""
+        self._stopped.set()
+        gc.callbacks.remove(self._on_collection)
+
     def _beat(self) -> None:
         assert self._loop is not None
         self._loop.call_later(_BEAT_S, self._beat)
@@ -181,12 +187,11 @@ class Watch:
             self._collections.append((self._collection_began_ns, now_ns))
 
     def _probe(self, loop_ident: int, loop_native: int) -> None:
-        """Runs on a thread of its own for as long as the process."""
+        """Runs on a thread of its own until `stop`."""
         loop_times, all_times = ThreadTimes(_MOST_LOOKS), ThreadTimes(_MOST_LOOKS // 4)
         looked_ns = all_looked_ns = 0
         with open(self._path, "w", buffering=1) as file:
-            while True:
-                time.sleep(TICK_S)
+            while not self._stopped.wait(TICK_S):
                 before_ns, looked_ns = looked_ns, time.monotonic_ns()
                 held = looked_ns - self._turns.due_ns >= LEAST_S * 1e9
                 writes = bool(self._turns.long) and not held

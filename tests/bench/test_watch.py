@@ -20,7 +20,8 @@ PATIENCE_S = 10.0
 def watched(folder: Path, main: Callable[[], Coroutine[Any, Any, None]], wanted: Callable[[Hold], bool]) -> Hold:
     """Runs `main` on a watched loop and returns the hold that is `wanted`. The machine may add others."""
     path = folder / "holds"
-    loop = Watch(path).new_event_loop()
+    watch = Watch(path)
+    loop = watch.new_event_loop()
     deadline_s = time.monotonic() + PATIENCE_S
     try:
         loop.run_until_complete(main())
@@ -30,6 +31,7 @@ def watched(folder: Path, main: Callable[[], Coroutine[Any, Any, None]], wanted:
             if any(map(wanted, found)):
                 return next(filter(wanted, found))
     finally:
+        watch.stop()
         loop.close()
     raise AssertionError(f"no such hold among {found}")
 
