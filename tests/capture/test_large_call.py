@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import struct
 import tempfile
@@ -335,3 +336,28 @@ async def test_a_large_call_to_nobody_is_an_error_and_one_without_an_answer_a_ti
         with pytest.raises(ResourceCallError) as caught:
             await GrpcioClient(address).large_call(METHOD, b"", 0.05, room())
     assert caught.value.kind is ResourceErrorKind.TIMEOUT
+
+
+@pytest.mark.parametrize("waits_for", ["an answer", "memory", "the rest"])
+@pytest.mark.parametrize("ends", ["in time", "cancelled"])
+async def test_a_call_that_is_given_up_leaves_no_error_behind(
+    waits_for: str, ends: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    memory = AnswerMemory()
+    if waits_for == "memory":
+        await memory.take(answer_memory.MAX_BYTES)
+    sent = HEAD if waits_for == "an answer" else HEAD + frame(DATA, message(b"", MIB))
+    async with scripted(sent) as (server, address):
+        call = asyncio.ensure_future(
+            large_call(address, METHOD, b"request", 0.1 if ends == "in time" else 60.0, Room(memory, MOST_BYTES))
+        )
+        await eventually(lambda: server.received)
+        if ends == "cancelled":
+            call.cancel()
+        with pytest.raises((asyncio.TimeoutError, asyncio.CancelledError)):
+            await call
+        await eventually(lambda: not server.connections)
+    del call
+    gc.collect()
+    await asyncio.sleep(0)
+    assert caplog.text == ""

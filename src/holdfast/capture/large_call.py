@@ -97,6 +97,7 @@ async def large_call(
             return await receiver.answer
         finally:
             transport.abort()
+            receiver.give_up()
 
     return await asyncio.wait_for(call(), timeout_s)
 
@@ -129,6 +130,12 @@ class _Receiver(asyncio.BufferedProtocol):
         if not self.answer.done() and self._message is not None and len(self._message) >= _FIRST_WINDOW // 2:
             more = _NUMBER.pack(_WINDOW - _FIRST_WINDOW)
             self._write(_frame(_WINDOW_UPDATE, 0, 0, more) + _frame(_WINDOW_UPDATE, 0, _STREAM, more))
+
+    def give_up(self) -> None:
+        """Ends the call, if it has not ended; what the connection says from now on is nobody's error."""
+        for future in (self.size, self.answer):
+            if not future.cancel() and not future.cancelled():
+                future.exception()
 
     async def failure(self) -> None:
         """Raises the error that ends the call; returns when it has ended without one."""
@@ -245,7 +252,9 @@ class _Receiver(asyncio.BufferedProtocol):
 
     @property
     def _has_ended(self) -> bool:
-        return self.answer.done() or (self.size.done() and self.size.exception() is not None)
+        if self.answer.done() or self.size.cancelled():
+            return True
+        return self.size.done() and self.size.exception() is not None
 
     def _fail(self, error: Exception) -> None:
         if not self._has_ended:
