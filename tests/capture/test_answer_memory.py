@@ -42,9 +42,10 @@ class Measured(FakeClient):
     def __init__(self, outcome: bytes | list[bytes]) -> None:
         super().__init__(outcome)
         self.memory = AnswerMemory()
-        self.most_taken_bytes = 0
+        self.most_taken_bytes = self.large_calls = 0
 
     async def large_call(self, method: str, request: bytes, timeout_s: float, room: RoomForAnswer) -> bytes:
+        self.large_calls += 1
         answer = await super().large_call(method, request, timeout_s, room)
         self.most_taken_bytes = max(self.most_taken_bytes, self.memory.taken_bytes)
         return answer
@@ -133,6 +134,21 @@ async def test_answers_that_grow_all_at_once_are_bounded(many: Many) -> None:
     assert 3 * MIB < many.client.most_taken_bytes <= MAX_BYTES
     assert sum(many.readings) > 3 * COUNT
     assert many.errors == set(), "none was refused"
+
+
+async def test_an_answer_that_is_known_to_be_small_is_received_in_one_go(many: Many) -> None:
+    many.start(count=1)
+    await many.clock.advance(5.0)
+    assert (many.client.large_calls, many.client.memory.taken_bytes) == (1, 0)
+    many.client.outcome = image(3 * MIB)
+    await many.clock.advance(1.0)
+    assert many.client.large_calls == 2
+    await many.clock.advance(1.0)
+    await eventually(lambda: many.client.large_calls == 3)
+    many.client.outcome = image(100)
+    await many.clock.advance(5.0)
+    assert many.client.large_calls == 4
+    assert many.errors == set()
 
 
 async def test_while_memory_is_short_no_further_large_answer_is_asked_for(many: Many) -> None:

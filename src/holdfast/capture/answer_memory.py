@@ -106,6 +106,12 @@ class Room:
                 raise self.no_memory()
             self._counted_bytes += more_bytes
 
+    def came(self, size_bytes: int) -> None:
+        """Counts an answer that has come already, whether there is memory for it or not."""
+        more_bytes = self._more_bytes(size_bytes)
+        self._memory.taken_bytes += more_bytes
+        self._counted_bytes += more_bytes
+
     def demand(self, size_bytes: int) -> None:
         """Raises ResourceCallError if the answer may not have `size_bytes`."""
         if size_bytes > self.most_bytes:

@@ -22,8 +22,8 @@ from .methods import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, 
 
 MAX_MIME_TYPE_CHARS = 255
 MAX_ANNOTATIONS_BYTES = 1024 * 1024
-MAX_AT_ONCE_BYTES = 1024 * 1024
-"""A tabular answer of up to this size is received in one go, over a connection that all share."""
+MAX_AT_ONCE_BYTES = 2 * 1024 * 1024
+"""The most that is received in one go, over a connection that all calls share: it takes half the processor time."""
 
 
 @dataclass(frozen=True)
@@ -88,21 +88,23 @@ class Answers:
 async def _ask(question: Question, table: Method, room: Room) -> tuple[int, Sequence[Buffer]]:
     """Returns when the call left, and its answer: one message, or all of a stream.
 
-    A tabular answer is small, as a rule. If it is not, it is asked for again; from then on it is known to be large.
+    An answer without payload is small, as a rule, and so is one with payloads if the last one was. Such an answer
+    is received in one go. One that is larger than that allows is asked for again.
     """
     client, request, timeout_s = question.client, question.request, question.method.timeout_s
     requested_ns = question.clock.time_ns()
     if isinstance(table, BinaryMethod) and table.streamed:
         lasts_s = question.method.interval_s if table.gapless else 0.0
         return requested_ns, await client.stream(table.rpc, request, lasts_s + timeout_s, room)
-    if isinstance(table, TabularMethod) and room.expected_bytes <= MAX_AT_ONCE_BYTES:
+    is_known = isinstance(table, TabularMethod) or room.expected_bytes
+    if is_known and room.expected_bytes <= MAX_AT_ONCE_BYTES // 2:
         try:
             answer = await client.call(table.rpc, request, timeout_s, min(MAX_AT_ONCE_BYTES, table.most_bytes))
         except AnswerTooLargeError as error:
             room.demand(error.size_bytes)
             requested_ns = question.clock.time_ns()
         else:
-            room.size_bytes = len(answer)
+            room.came(len(answer))
             return requested_ns, [answer]
     return requested_ns, [await client.large_call(table.rpc, request, timeout_s, room)]
 

@@ -114,8 +114,9 @@ class _Receiver(asyncio.BufferedProtocol):
         self._opening = opening
         self._demand = demand
         self._most_bytes = _FIRST_WINDOW
-        self._staging = bytearray(_STAGING_BYTES)
+        self._staging = memoryview(bytearray(_STAGING_BYTES))
         self._staged = 0
+        self._has_ended = False
         self._message_head = b""
         self._message: memoryview | None = None
         self._received = 0
@@ -133,6 +134,7 @@ class _Receiver(asyncio.BufferedProtocol):
 
     def give_up(self) -> None:
         """Ends the call, if it has not ended; what the connection says from now on is nobody's error."""
+        self._has_ended = True
         for future in (self.size, self.answer):
             if not future.cancel() and not future.cancelled():
                 future.exception()
@@ -150,7 +152,7 @@ class _Receiver(asyncio.BufferedProtocol):
         self._fail(CallFailedError(_UNAVAILABLE, f"connection lost: {exc or 'the other side closed it'}"))
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return memoryview(self._staging)[self._staged :]
+        return self._staging[self._staged :]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._staged += nbytes
@@ -181,8 +183,7 @@ class _Receiver(asyncio.BufferedProtocol):
         end: int = head_end + size
         if end > self._staged:
             return begin
-        with memoryview(self._staging)[head_end:end] as payload:
-            self._take(kind, flags, stream & _WINDOW, payload)
+        self._take(kind, flags, stream & _WINDOW, self._staging[head_end:end])
         return end
 
     def _take(self, kind: int, flags: int, stream: int, payload: memoryview) -> None:
@@ -244,20 +245,16 @@ class _Receiver(asyncio.BufferedProtocol):
             raise CallFailedError(code, urllib.parse.unquote(trailers.get("grpc-message", ""), errors="replace"))
         if self._message is None or self._received < len(self._message):
             raise CallFailedError(_INTERNAL, "the call ended before its answer")
+        self._has_ended = True
         self.answer.set_result(self._message.toreadonly())
 
     def _write(self, data: bytes) -> None:
         assert self._transport is not None
         self._transport.write(data)
 
-    @property
-    def _has_ended(self) -> bool:
-        if self.answer.done() or self.size.cancelled():
-            return True
-        return self.size.done() and self.size.exception() is not None
-
     def _fail(self, error: Exception) -> None:
         if not self._has_ended:
+            self._has_ended = True
             (self.answer if self.size.done() else self.size).set_exception(error)
 
 
