@@ -9,9 +9,9 @@ of the budget until it is used.
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import grpclib.protocol
 from google.protobuf.message import Message
@@ -20,7 +20,7 @@ from viam.proto.app.datasync import MimeType
 from viam.proto.common import DoCommandRequest, DoCommandResponse, GetStatusRequest, GetStatusResponse
 from viam.proto.service.datamanager import SyncRequest, UploadBinaryDataToDatasetsRequest
 
-from holdfast.base.attachment import Attachment, Budget, Reservation
+from holdfast.base.attachment import Attachment, Budget, Share
 from holdfast.errors import CommandError
 
 from ..off_loop import off_loop
@@ -39,6 +39,8 @@ _PREFIX = struct.Struct(">BI")
 _MAX_NAME_BYTES = 4096
 
 ATTACHMENTS = Budget(BUDGET_BYTES)
+
+Found = TypeVar("Found")
 
 
 class Raw(bytes):
@@ -67,12 +69,12 @@ async def receive_name(stream: Stream[Any, Any]) -> str:
 
 async def receive_command(stream: Stream[Any, Any]) -> tuple[str, dict[str, Any]]:
     """Returns the name and the command in a `DoCommandRequest`. A long text of the command is an attachment."""
-    return await off_loop(_command, *await _receive(stream, MAX_REQUEST_BYTES))
+    return await _received(stream, _command)
 
 
 async def receive_upload(stream: Stream[Any, Any]) -> Upload:
     """Returns what is in an `UploadBinaryDataToDatasetsRequest`."""
-    return await off_loop(_upload, *await _receive(stream, MAX_REQUEST_BYTES))
+    return await _received(stream, _upload)
 
 
 async def send_result(stream: Stream[Any, Any], result: Mapping[str, Any]) -> None:
@@ -80,7 +82,19 @@ async def send_result(stream: Stream[Any, Any], result: Mapping[str, Any]) -> No
     await stream.send_message(await off_loop(_with_result, result))
 
 
-async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[memoryview, Reservation | None]:
+async def _received(stream: Stream[Any, Any], decode: Callable[[memoryview, Share | None], Found]) -> Found:
+    """Reads a request and decodes it. Its share of the budget is given back at once when that fails, since grpclib
+    keeps what an error holds."""
+    message, share = await _receive(stream, MAX_REQUEST_BYTES)
+    try:
+        return await off_loop(decode, message, share)
+    except BaseException:
+        if share is not None:
+            share.end()
+        raise
+
+
+async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[memoryview, Share | None]:
     """Reads a request if its size, which comes first, is within the bounds.
 
     Raises CommandError, and BusyError when there is no room for it now. grpclib throws away what of it has come.
@@ -94,11 +108,13 @@ async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[memoryvie
         raise CommandError("the request is compressed, and may not be")
     if size_bytes > most_bytes:
         raise CommandError(f"the request has {size_bytes} bytes, and may have {most_bytes}")
-    reservation = ATTACHMENTS.reserve(size_bytes) if size_bytes > MAX_SMALL_BYTES else None
+    share = ATTACHMENTS.reserve(size_bytes) if size_bytes > MAX_SMALL_BYTES else None
     try:
-        return await _content(connection, size_bytes), reservation
+        return await _content(connection, size_bytes), share
     except BaseException:  # the caller is gone
         connection.buffer._acked.clear()  # grpclib keeps the stream, and what has come, until ten others have ended
+        if share is not None:
+            share.end()
         raise
 
 
@@ -108,12 +124,16 @@ async def _content(connection: grpclib.protocol.Stream, size_bytes: int) -> memo
     grpclib puts together what it reads in one go, which would keep the event loop for a millisecond for each MB.
     """
     content, count = bytearray(size_bytes), 0
-    while count < size_bytes:
-        piece = await connection.recv_data(min(PIECE_BYTES, size_bytes - count))
-        if not piece:
-            raise CommandError(f"the request ends after {count} of {size_bytes} bytes")
-        content[count : count + len(piece)] = piece
-        count += len(piece)
+    try:
+        while count < size_bytes:
+            piece = await connection.recv_data(min(PIECE_BYTES, size_bytes - count))
+            if not piece:
+                raise CommandError(f"the request ends after {count} of {size_bytes} bytes")
+            content[count : count + len(piece)] = piece
+            count += len(piece)
+    except BaseException:
+        content.clear()  # the error keeps it
+        raise
     return memoryview(content).toreadonly()
 
 
@@ -146,8 +166,8 @@ def _name(message: memoryview) -> str:
     return name
 
 
-def _command(message: memoryview, reservation: Reservation | None) -> tuple[str, dict[str, Any]]:
-    reader, name, command = Reader(reservation), "", memoryview(b"")
+def _command(message: memoryview, share: Share | None) -> tuple[str, dict[str, Any]]:
+    reader, name, command = Reader(share), "", memoryview(b"")
     for number, _, content in reader.fields(message):
         if number == _NAME and isinstance(content, memoryview):
             name = _resource_name(reader, content)
@@ -158,14 +178,14 @@ def _command(message: memoryview, reservation: Reservation | None) -> tuple[str,
     return name, arguments
 
 
-def _upload(message: memoryview, reservation: Reservation | None) -> Upload:
+def _upload(message: memoryview, share: Share | None) -> Upload:
     reader, found, size_bytes = Reader(), Upload(), 0
     for number, _, content in reader.fields(message):
         if isinstance(content, int):
             if number == _MIME_TYPE:
                 found.mime_type = MimeType.ValueType(content)
         elif number == _DATA:
-            found.data, size_bytes = Attachment(content, reservation), len(content)
+            found.data, size_bytes = Attachment(content, share), len(content)
         elif number == _NAME:
             found.name = _resource_name(reader, content)
         elif number in (_TAGS, _DATASET_IDS):

@@ -12,7 +12,7 @@ import struct
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from holdfast.base.attachment import Attachment, Reservation
+from holdfast.base.attachment import Attachment, Share
 from holdfast.errors import CommandError
 from holdfast.storage.capture_files.frames import read_varint, varint
 
@@ -38,9 +38,9 @@ class Reader:
     """Reads the fields of one request. Its methods raise CommandError beyond the bounds, and for what is no
     protobuf message."""
 
-    def __init__(self, reservation: Reservation | None = None) -> None:
-        """`reservation` is what the attachments hold."""
-        self._reservation = reservation
+    def __init__(self, share: Share | None = None) -> None:
+        """`share` is what the attachments hold."""
+        self._share = share
         self._fields_left = _MAX_FIELDS
         self._values_left = MAX_VALUES
 
@@ -136,7 +136,7 @@ class Reader:
             raise CommandError(
                 f"a text inside of an argument has {len(content)} bytes, and may have {MAX_TEXT_BYTES}"
             )
-        return Attachment(content, self._reservation)
+        return Attachment(content, self._share)
 
 
 def encoded_struct(values: Mapping[str, Any]) -> bytes:

@@ -155,7 +155,7 @@ async def test_a_new_sync_takes_the_place_of_one_that_stands_still(
 ) -> None:
     begun = [await world.manager.jobs.start("sync", asyncio.Event().wait, dict) for _ in range(MAX_RUNNING["sync"])]
     still = {begun[3]: STILL_S + 1}
-    monkeypatch.setattr(Job, "still_s", lambda job: still.get(job, 0.0))
+    monkeypatch.setattr(Job, "still_s", lambda job: still.get(job, STILL_S))
     assert (await world.command("sync"))["done"]
     assert [job.cancelled for job in begun] == [job is begun[3] for job in begun]
 

@@ -11,6 +11,7 @@ import base64
 import binascii
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -28,43 +29,53 @@ class Budget:
         self.most_bytes = most_bytes
         self._lock = threading.Lock()
         self._reserved_bytes = 0
+        self._given_back: deque[int] = deque()
+        """What is no longer reserved. The garbage collector gives shares back too, at any moment, also to who has
+        the lock: so that must not take it."""
 
     @property
     def reserved_bytes(self) -> int:
-        return self._reserved_bytes
+        with self._lock:
+            return self._now_reserved()
 
-    def reserve(self, size_bytes: int) -> Reservation:
+    def reserve(self, size_bytes: int) -> Share:
         """Reserves memory before it is taken. Raises BusyError when too much is reserved already."""
         with self._lock:
-            if self._reserved_bytes + size_bytes > self.most_bytes:
-                raise BusyError(
-                    f"the requests that are under way bring {size(self._reserved_bytes)} of data already, and may "
-                    f"bring {size(self.most_bytes)} together: this one, of {size(size_bytes)}, was not read and "
-                    "nothing of it is kept; send it again later"
-                )
-            self._reserved_bytes += size_bytes
-        return Reservation(self, size_bytes)
+            reserved_bytes = self._now_reserved()
+            fits = reserved_bytes + size_bytes <= self.most_bytes
+            if fits:
+                self._reserved_bytes += size_bytes
+        if not fits:
+            raise BusyError(
+                f"the requests that are under way bring {size(reserved_bytes)} of data already, and may bring "
+                f"{size(self.most_bytes)} together: this one, of {size(size_bytes)}, was not read and nothing "
+                "of it is kept; send it again later"
+            )
+        return Share(self._given_back, size_bytes)
 
-    def _give_back(self, size_bytes: int) -> None:
-        with self._lock:
-            self._reserved_bytes -= size_bytes
+    def _now_reserved(self) -> int:
+        while self._given_back:
+            self._reserved_bytes -= self._given_back.popleft()
+        return self._reserved_bytes
 
 
-class Reservation:
-    """A part of a budget, for as long as somebody holds this object."""
+class Share:
+    """A part of a budget, for as long as somebody holds this object, or until `end`."""
 
-    def __init__(self, budget: Budget, size_bytes: int) -> None:
-        weakref.finalize(self, budget._give_back, size_bytes)
+    def __init__(self, given_back: deque[int], size_bytes: int) -> None:
+        self._finalizer = weakref.finalize(self, given_back.append, size_bytes)
+
+    def end(self) -> None:
+        """Gives the part back now. May be called twice."""
+        self._finalizer()
 
 
 class Attachment:
     """See the module's docstring. `len()` is the size as it came, in bytes."""
 
-    def __init__(
-        self, content: bytes | memoryview, reservation: Reservation | None = None, *, is_base64: bool = False
-    ) -> None:
+    def __init__(self, content: bytes | memoryview, share: Share | None = None, *, is_base64: bool = False) -> None:
         self._content: bytes | memoryview | None = content
-        self._reservation = reservation
+        self._share = share
         self._is_base64 = is_base64
         self._size_bytes = len(content)
 
@@ -77,8 +88,8 @@ class Attachment:
     def of_base64(self) -> Attachment:
         """Returns an attachment with the same data, which is in base64; this one is empty from now on."""
         content, self._content = self._content, None
-        reservation, self._reservation = self._reservation, None
-        return Attachment(content or b"", reservation, is_base64=True)
+        share, self._share = self._share, None
+        return Attachment(content or b"", share, is_base64=True)
 
     @contextmanager
     def opened(self) -> Iterator[bytes]:
@@ -94,7 +105,7 @@ class Attachment:
             yield _decoded(content) if self._is_base64 else bytes(content)
         finally:
             del content
-            self._reservation = None
+            self._share = None
 
 
 def _decoded(text: bytes | memoryview) -> bytes:

@@ -3,8 +3,9 @@
 A job keeps running when no caller waits for it any more: a caller whose deadline expires breaks nothing. It ends by
 itself, or by `cancel`. Of a job that has ended, its last figures and its error are left, and nothing that it worked
 with. Bounds: `MAX_RUNNING` jobs of each kind run at once, so that no kind keeps out another. When all places of a
-kind are taken, the job that has stood still for the longest gives its place up, if that is `STILL_S` or more. Of
-those that have ended, the last `MAX_ENDED` are remembered.
+kind are taken and none of its jobs has moved for `STILL_S`, the one that has stood still for the longest gives its
+place up; while one moves, the others may be waiting for it. The last `MAX_ENDED` of each kind that have ended are
+remembered.
 """
 
 from __future__ import annotations
@@ -116,7 +117,10 @@ class Job:
 
 
 def _like(error: BaseException) -> BaseException:
-    """Returns the same error without its traceback, which holds everything that its work had in hand."""
+    """Returns the same error without its traceback, which holds everything that its work had in hand. One that is
+    not foreseen becomes a HoldfastError, since not every class can be copied."""
+    if not isinstance(error, HoldfastError):
+        return HoldfastError(str(error) or type(error).__name__)
     same = error.__class__.__new__(error.__class__)
     same.args = error.args
     same.__dict__.update(error.__dict__)
@@ -144,7 +148,7 @@ class Jobs:
         identity = f"{kind}-{next(self._numbers)}"
         task = begin(complete(), f"holdfast-{identity}")
         job = self._jobs[identity] = Job(identity, kind, figures, task, self._clock)
-        ended = [name for name, each in self._jobs.items() if each.done]
+        ended = [name for name, each in self._jobs.items() if each.done and each.kind == kind]
         for name in ended[: max(0, len(ended) - MAX_ENDED)]:
             del self._jobs[name]
         return job
@@ -153,8 +157,9 @@ class Jobs:
         return self._jobs.get(identity)
 
     def all(self) -> list[Job]:
-        """Returns the jobs that are running or remembered, oldest first."""
-        return list(self._jobs.values())
+        """Returns the jobs that are running or remembered: those that run first, the newest first."""
+        newest_first = list(self._jobs.values())[::-1]
+        return sorted(newest_first, key=lambda job: job.done)
 
     async def stop(self) -> None:
         """Cancels the jobs that run, and waits for at most a second: a stalled disk may hold one up."""
@@ -165,8 +170,9 @@ class Jobs:
 
     async def _have_place(self, kind: str) -> None:
         running = self._running(kind)
-        stillest = max((job for job in running if not job.is_cancelling), key=Job.still_s, default=None)
-        if len(running) >= MAX_RUNNING[kind] and stillest is not None and stillest.still_s() >= STILL_S:
+        still_s = {job: job.still_s() for job in running if not job.is_cancelling}
+        stillest = max(still_s, key=still_s.__getitem__, default=None)
+        if len(running) >= MAX_RUNNING[kind] and stillest is not None and min(still_s.values()) >= STILL_S:
             stillest.cancel(f"it stood still for {duration(stillest.still_s())}, and gave its place to another job")
             await stillest.wait(END_PATIENCE_S)
         if len(self._running(kind)) >= MAX_RUNNING[kind]:

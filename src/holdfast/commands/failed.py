@@ -101,7 +101,7 @@ async def _list(manager: Manager, meant: _NamedFiles, after: str, limit: int) ->
     found = quarantined_files(manager.files, manager.capture_roots, manager.other_roots)
     with manager.quarantine_lists.taken():
         async with manager.listing_quarantine:
-            page = await asyncio.to_thread(list_page, manager.files, found, meant, escaped(after), limit)
+            page = await in_thread(list_page, manager.files, found, meant, escaped(after), limit)
     return {"files": page.files, "rows": page.rows, "next": page.next, "not_found": meant.not_found}
 
 

@@ -108,7 +108,10 @@ class Candidates:
     def _other(self, entry: Entry, top: str) -> Candidate:
         if entry.kind is not EntryKind.LINK or not self._files.is_file(entry.path):
             return Candidate(entry.path, why="it is not a file")
-        real = self._real(entry.path)
+        try:
+            real = self._files.real_path(entry.path)
+        except StorageError as error:  # it was exchanged at this moment
+            return Candidate(entry.path, why=str(error))
         if is_in(real, top):
             return Candidate(entry.path, why="it is a link to a file in the same folder")
         return self._candidate(real)

@@ -108,6 +108,8 @@ class Uploads:
         async with self._slot(candidate.size_bytes), self._opened(candidate.root, candidate.path) as file:
             if not file.found.size_bytes:
                 raise NotUploadedError("it is empty")
+            if file.found.size_bytes > LARGE_BYTES >= candidate.size_bytes:
+                raise NotUploadedError("it became large while it waited; upload it again")
             if not candidate.is_synced:
                 return await self._send(file, labels, sent)
             with _claimed(store_of(self._stores(), candidate.path), candidate.path):
@@ -129,12 +131,13 @@ class Uploads:
         keeping = begin(self._keep_and_begin(store, data, extension, labels, sent), "holdfast-keep")
         try:
             await asyncio.wait([keeping])
-            path, sending = keeping.result()
+            path, sending, _ = keeping.result()
             await asyncio.wait([sending])
         except asyncio.CancelledError:
             await asyncio.wait([keeping])  # what is on its way to the disk gets there
-            path, sending = keeping.result()
-            await end([sending])
+            path, sending, is_mine = keeping.result()
+            if is_mine:
+                await end([sending])
         if sending.cancelled() or not sending.done():
             raise NotConnectedError(_later(path, "the upload was cancelled, or the data manager was stopped"))
         return sending.result()
@@ -145,8 +148,9 @@ class Uploads:
 
     async def _keep_and_begin(
         self, store: Store, data: Attachment, extension: str, labels: Labels, sent: Sent
-    ) -> tuple[str, asyncio.Task[Uploaded]]:
-        """Returns the path at which the data is kept, and the task that sends it from there."""
+    ) -> tuple[str, asyncio.Task[Uploaded], bool]:
+        """Returns the path at which the data is kept, the task that sends it from there, and whether that was begun
+        for this call, and not for another one with the same data."""
         async with self._writing:
             path, is_claimed = await in_thread(self._keep, store, data, extension, labels)
         if is_claimed:
@@ -154,7 +158,7 @@ class Uploads:
             task.add_done_callback(lambda _: self._sending.pop(path))
         elif path not in self._sending:
             raise NotConnectedError(_later(path, "sync is sending the same data"))
-        return path, self._sending[path]
+        return path, self._sending[path], is_claimed
 
     def _keep(self, store: Store, data: Attachment, extension: str, labels: Labels) -> tuple[str, bool]:
         """Claims a path and writes the data there, or returns False with the path that is claimed already.
@@ -218,7 +222,7 @@ class Uploads:
                 sent(len(chunk))
 
         try:
-            answer = await self._sender.send_file(file.found, messages, wait=False)
+            answer = await self._sender.send_file(file.found, messages, await self._sender.admit(wait=False))
         except CloudError as error:
             self._link.judge_failure(file.found.path, error)
             if verdict(error) is Verdict.QUARANTINE:
@@ -228,7 +232,7 @@ class Uploads:
             raise _FailedError(str(error)) from error
         if not await asyncio.to_thread(file.is_unchanged):
             raise _FailedError("it changed while it was sent")
-        return Uploaded(file.found.size_bytes, _identity(answer))
+        return Uploaded(file.found.size_bytes, self._sender.hidden_in(_identity(answer)))
 
     @asynccontextmanager
     async def _opened(self, root: str, path: str) -> AsyncIterator[OpenFile]:
