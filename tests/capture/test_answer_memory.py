@@ -16,7 +16,7 @@ from holdfast.capture import answer_memory
 from holdfast.capture.answer_memory import SMALL_BYTES, AnswerMemory, Room
 from holdfast.capture.engine import Capture
 from holdfast.capture.large_call import RoomForAnswer
-from holdfast.errors import ResourceCallError
+from holdfast.errors import ResourceCallError, ResourceErrorKind
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing.disk_writer import DiskWriter
 from tests.fakes import FakeClient, FakeClock
@@ -137,18 +137,29 @@ async def test_answers_that_grow_all_at_once_are_bounded(many: Many) -> None:
 
 
 async def test_an_answer_that_is_known_to_be_small_is_received_in_one_go(many: Many) -> None:
+    many.client.outcome = image(100_000)
     many.start(count=1)
     await many.clock.advance(5.0)
     assert (many.client.large_calls, many.client.memory.taken_bytes) == (1, 0)
     many.client.outcome = image(3 * MIB)
     await many.clock.advance(1.0)
     assert many.client.large_calls == 2
-    await many.clock.advance(1.0)
-    await eventually(lambda: many.client.large_calls == 3)
     many.client.outcome = image(100)
     await many.clock.advance(5.0)
-    assert many.client.large_calls == 4
+    assert many.client.large_calls == 7, "it was large once"
     assert many.errors == set()
+
+
+async def test_a_filter_is_never_asked_twice_for_an_answer(many: Many) -> None:
+    many.client.outcome = image(100)
+    many.start(count=1)
+    await many.clock.advance(3.0)
+    many.client.outcome = ResourceCallError(ResourceErrorKind.FILTERED, "no capture from filter module")
+    await many.clock.advance(1.0)
+    many.client.outcome = image(3 * MIB)
+    calls, readings = len(many.client.calls), sum(many.readings)
+    await many.clock.advance(4.0)
+    assert len(many.client.calls) - calls == sum(many.readings) - readings == 4
 
 
 async def test_while_memory_is_short_no_further_large_answer_is_asked_for(many: Many) -> None:

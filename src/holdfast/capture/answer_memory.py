@@ -30,19 +30,13 @@ class AnswerMemory:
 
     def has_room_for(self, size_bytes: int) -> bool:
         """Returns whether an answer of `size_bytes` has not to wait. One that is alone never has."""
-        return size_bytes <= SMALL_BYTES or (not self._waiting and self._fits(size_bytes))
-
-    def take_now(self, size_bytes: int) -> bool:
-        """Counts an answer if there is memory for it, and returns whether there is."""
-        if self._waiting or not self._fits(size_bytes):
-            return False
-        self.taken_bytes += size_bytes
-        return True
+        return size_bytes <= SMALL_BYTES or (not self._waiting and self.fits(size_bytes))
 
     async def take(self, size_bytes: int) -> None:
         """Counts an answer, as soon as there is memory for it; who came first is first. When cancelled, it is not
         counted."""
-        if self.take_now(size_bytes):
+        if not self._waiting and self.fits(size_bytes):
+            self.taken_bytes += size_bytes
             return
         turn = (size_bytes, asyncio.get_running_loop().create_future())
         self._waiting.append(turn)
@@ -63,13 +57,14 @@ class AnswerMemory:
         self._admit()
 
     def _admit(self) -> None:
-        while self._waiting and self._fits(self._waiting[0][0]):
+        while self._waiting and self.fits(self._waiting[0][0]):
             size_bytes, admitted = self._waiting.popleft()
             if not admitted.done():
                 self.taken_bytes += size_bytes
                 admitted.set_result(None)
 
-    def _fits(self, size_bytes: int) -> bool:
+    def fits(self, size_bytes: int) -> bool:
+        """Returns whether there is memory for an answer. There always is for one that is alone."""
         return not self.taken_bytes or self.taken_bytes + size_bytes <= MAX_BYTES
 
 
@@ -102,8 +97,9 @@ class Room:
         """Does the same for what has come already, and raises ResourceCallError too if there is no memory now."""
         more_bytes = self._more_bytes(size_bytes)
         if more_bytes:
-            if not self._memory.take_now(more_bytes):
+            if not self._memory.fits(more_bytes):  # whoever waits has not got his answer yet
                 raise self.no_memory()
+            self._memory.taken_bytes += more_bytes
             self._counted_bytes += more_bytes
 
     def came(self, size_bytes: int) -> None:

@@ -88,8 +88,8 @@ class Answers:
 async def _ask(question: Question, table: Method, room: Room) -> tuple[int, Sequence[Buffer]]:
     """Returns when the call left, and its answer: one message, or all of a stream.
 
-    An answer without payload is small, as a rule, and so is one with payloads if the last one was. Such an answer
-    is received in one go. One that is larger than that allows is asked for again.
+    An answer without payload is small, as a rule, and so is one with payloads if all that came before were. Such an
+    answer is received in one go. One that is larger than that allows is asked for again.
     """
     client, request, timeout_s = question.client, question.request, question.method.timeout_s
     requested_ns = question.clock.time_ns()
@@ -97,7 +97,7 @@ async def _ask(question: Question, table: Method, room: Room) -> tuple[int, Sequ
         lasts_s = question.method.interval_s if table.gapless else 0.0
         return requested_ns, await client.stream(table.rpc, request, lasts_s + timeout_s, room)
     is_known = isinstance(table, TabularMethod) or room.expected_bytes
-    if is_known and room.expected_bytes <= MAX_AT_ONCE_BYTES // 2:
+    if is_known and room.expected_bytes <= MAX_AT_ONCE_BYTES // 8:
         try:
             answer = await client.call(table.rpc, request, timeout_s, min(MAX_AT_ONCE_BYTES, table.most_bytes))
         except AnswerTooLargeError as error:

@@ -23,8 +23,8 @@ from .large_call import CallFailedError, RoomForAnswer, large_call
 NO_CAPTURE = "no capture from filter module"
 MAX_STREAM_MESSAGES = 20_000
 """Each takes memory of its own, however small it is. That of an audio stream may be one for each 20 ms."""
-MAX_STREAM_MESSAGE_BYTES = 4 * 1024 * 1024
-"""gRPC's own limit; viam-server and the SDKs send pieces of at most 1 MiB."""
+MAX_STREAM_MESSAGE_BYTES = 32 * 1024 * 1024
+"""What viam-server takes from a module, and passes on as it is."""
 _COUNTED_AT_ONCE_BYTES = 64 * 1024
 MAX_ERROR_CHARS = 300
 _MAX_METADATA_BYTES = 1024 * 1024

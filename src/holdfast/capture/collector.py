@@ -30,7 +30,7 @@ from ..storage.ledger.counts import CollectorId
 from ..storage.writing.disk_writer import DiskWriter
 from ..storage.writing.sink import Sink
 from .answer_memory import Room
-from .answers import Answers, Question
+from .answers import MAX_AT_ONCE_BYTES, Answers, Question
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import RecentDurations
@@ -168,7 +168,7 @@ class Collector:
         self._occupancy = occupancy
         self._answers = answers
         self._answer_bytes = 0
-        """The size of the last answer."""
+        """The size of the largest answer so far, or more."""
         self._calls: dict[Turn, asyncio.Task[None]] = {}
         self._turns = Turns()
         gapless = isinstance(spec.table, BinaryMethod) and spec.table.gapless
@@ -242,7 +242,7 @@ class Collector:
             self.last_reading_s = self._clock.monotonic()
         finally:
             room.end()
-            self._answer_bytes = room.size_bytes or self._answer_bytes
+            self._answer_bytes = max(self._answer_bytes, room.size_bytes)
             self._ended(turn)
 
     def _ended(self, turn: Turn) -> None:
@@ -274,6 +274,8 @@ class Collector:
     def _failed(self, error: ResourceCallError) -> None:
         if error.kind is ResourceErrorKind.FILTERED:
             self.filtered += 1
+            if isinstance(self.spec.table, BinaryMethod):  # it may give each answer once: none is asked for twice
+                self._answer_bytes = max(self._answer_bytes, MAX_AT_ONCE_BYTES)
             return
         self.errors += 1
         self.last_error = str(error)

@@ -17,7 +17,7 @@ import os
 import struct
 import urllib.parse
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import hpack
 
@@ -26,7 +26,7 @@ from ..errors import ResourceCallError
 
 MAX_REQUEST_BYTES = 32 * 1024
 """What is sent without waiting for the other side's permission: HTTP/2 grants 65,535 bytes from the start."""
-_MAX_HEADERS_BYTES = 64 * 1024
+_MAX_HEADERS_BYTES = 16 * 1024
 _FRAME_BYTES = 16 * 1024
 """The largest payload of a frame, as HTTP/2 has it unless somebody asks for more."""
 _STAGING_BYTES = 256 * 1024
@@ -217,7 +217,8 @@ class _Receiver(asyncio.BufferedProtocol):
                 raise CallFailedError(_INTERNAL, "the answer is compressed, which was not asked for")
             self._demand(size_bytes)
             self._message = _memory(size_bytes)
-            self.size.set_result(size_bytes)
+            if not self.size.done():  # it was given up in this turn of the loop
+                self.size.set_result(size_bytes)
         end = self._received + len(data)
         if end > len(self._message):
             raise CallFailedError(_INTERNAL, "there is more than one answer")
@@ -246,7 +247,8 @@ class _Receiver(asyncio.BufferedProtocol):
         if self._message is None or self._received < len(self._message):
             raise CallFailedError(_INTERNAL, "the call ended before its answer")
         self._has_ended = True
-        self.answer.set_result(self._message.toreadonly())
+        if not self.answer.done():
+            self.answer.set_result(self._message.toreadonly())
 
     def _write(self, data: bytes) -> None:
         assert self._transport is not None
@@ -255,7 +257,9 @@ class _Receiver(asyncio.BufferedProtocol):
     def _fail(self, error: Exception) -> None:
         if not self._has_ended:
             self._has_ended = True
-            (self.answer if self.size.done() else self.size).set_exception(error)
+            future: asyncio.Future[Any] = self.answer if self.size.done() else self.size
+            if not future.done():
+                future.set_exception(error)
 
 
 def _memory(size_bytes: int) -> memoryview:
