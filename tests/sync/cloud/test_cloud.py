@@ -16,7 +16,7 @@ import trustme
 
 from demo.cloud import LocalCloud
 from demo.link import Link as Cable
-from holdfast.errors import CloudError, StorageError
+from holdfast.errors import CloudError, LoginError, StorageError
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.replies import FILE_UPLOAD
 from holdfast.sync.cloud.token import Token
@@ -246,7 +246,7 @@ def test_missing_credentials_are_named() -> None:
 
 _CONNECT = """
 import asyncio, os, sys, module
-from holdfast.errors import CloudError, StorageError
+from holdfast.errors import CloudError, LoginError, StorageError
 from holdfast.sync.cloud.replies import FILE_UPLOAD
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 async def main():
@@ -328,3 +328,20 @@ async def test_a_token_is_renewed_before_it_expires_once_for_all_calls(
     monkeypatch.setattr(Token, "is_old", property(is_old))
     await asyncio.gather(*(cloud.upload_capture(b"") for _ in range(5)))
     assert (server.calls["Authenticate"], server.calls["DataCaptureUpload"]) == (2, 5)
+
+
+async def test_a_token_that_can_not_be_renewed_yet_is_used_until_the_cloud_refuses_it(
+    cloud: Cloud, server: LocalCloud, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await cloud.connect()
+    cloud._token._renew_s = 0.0
+    server.fail_while = lambda method, request: (
+        grpc.StatusCode.UNAVAILABLE if method.endswith("Authenticate") else None
+    )
+    for _ in range(3):
+        await cloud.upload_capture(b"")
+    assert server.calls["DataCaptureUpload"] == 3
+    assert server.calls["Authenticate"] == 2, "it is tried again later"
+    server.revoke_tokens()
+    with pytest.raises(LoginError):
+        await cloud.upload_capture(b"")

@@ -11,6 +11,7 @@ Runs on the event loop; the messages of streams are taken on gRPC's threads.
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -48,6 +49,8 @@ _LOST = ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED")
 
 Reply = TypeVar("Reply")
 _Call = Callable[[], Coroutine[Any, Any, Reply]]
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -239,7 +242,11 @@ class Cloud:
     async def _with_token(self, call: _Call[Reply]) -> Reply:
         token = self._token
         if token.is_old:
-            await self._renew(token)
+            try:
+                await self._renew(token)
+            except LoginError as error:
+                token.try_later()  # it is good until the cloud refuses it, and what is under way goes on
+                logger.info("the access token could not be renewed yet: %s", error)
             token = self._token
         try:
             return await call()
@@ -268,6 +275,10 @@ class Cloud:
         if why := why_unusable(token):
             raise LoginError("UNKNOWN", f"the token that the cloud gave can't be used: {why}", connected=True)
         self._use(Token(token))
+
+    def hidden_in(self, text: str) -> str:
+        """Returns a text of the cloud without any part of the key or the token."""
+        return self._secrets.hidden_in(text)
 
     def _use(self, token: Token) -> None:
         """Makes calls with this token from now on."""

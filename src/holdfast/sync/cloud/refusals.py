@@ -65,8 +65,11 @@ class Refusals:
     @property
     def are_all(self) -> bool:
         """Whether so much was refused in a row that the cloud, or what stands in its place, seems to refuse
-        everything: files of `COLLECTORS_UNTIL_STOP` collectors, or `FILES_UNTIL_STOP` files."""
-        return len(self._collectors) >= COLLECTORS_UNTIL_STOP or len(self._files) >= FILES_UNTIL_STOP
+        everything: files of `COLLECTORS_UNTIL_STOP` collectors; or `FILES_UNTIL_STOP` files, if nothing was
+        accepted over this connection. So one collector of which all is refused does not hold up the others."""
+        if len(self._collectors) >= COLLECTORS_UNTIL_STOP:
+            return True
+        return len(self._files) >= FILES_UNTIL_STOP and self._accepted_s == -math.inf
 
     def _end_row(self) -> None:
         self._collectors.clear()

@@ -14,6 +14,7 @@ _USABLE = re.compile(r"[!-~]+")
 """What a header can carry."""
 _RENEW_AT = 0.8
 """A token is renewed after this share of its life."""
+_TRY_LATER_S = 60.0
 _LEAST_LIFE_S = 10.0
 """A token that says that it lives shorter is not renewed earlier for that."""
 
@@ -45,6 +46,10 @@ class Token:
     def is_old(self) -> bool:
         """Whether the token expires soon and has to be renewed."""
         return self._renew_s is not None and time.monotonic() >= self._renew_s
+
+    def try_later(self) -> None:
+        """Notes that the token could not be renewed now: it is not old again before `_TRY_LATER_S`."""
+        self._renew_s = time.monotonic() + _TRY_LATER_S
 
     @property
     def metadata(self) -> tuple[tuple[str, str], ...]:

@@ -39,7 +39,7 @@ def verdict(error: CloudError) -> Verdict:
     """Returns what `error` means by itself, without the state of the link."""
     if error.code in ("UNAVAILABLE", "DEADLINE_EXCEEDED", "CANCELLED") and not error.connected:
         return Verdict.LINK
-    if isinstance(error, LoginError):
+    if isinstance(error, LoginError) and error.code not in ("UNAVAILABLE", "DEADLINE_EXCEEDED"):
         return Verdict.LOGIN
     if error.code == "RESOURCE_EXHAUSTED" and _TOO_LARGE in error.message.lower():
         return Verdict.TOO_LARGE

@@ -191,13 +191,14 @@ class Delivery:
             return await self.sequences.quarantine_refused(found, root, str(error))
 
     async def _send_file(self, settlement: Settlement, wait: bool) -> Outcome:
-        found = settlement.found
+        found, is_sent = settlement.found, settlement.acknowledged == WHOLE
+        began_s = 0.0 if is_sent else await self._sender.admit(wait=wait)
         async with opened(self._files, found.path) as file:
-            if settlement.acknowledged != WHOLE:
+            if not is_sent:
                 if await in_thread(settlement.is_held_open):
                     return Outcome.HELD_OPEN
                 try:
-                    await self._sender.send_file(found, partial(self._file_messages, settlement, file), wait=wait)
+                    await self._sender.send_file(found, partial(self._file_messages, settlement, file), began_s)
                 except CloudError as error:
                     if not self._is_refused(found, error, found.folder):
                         raise

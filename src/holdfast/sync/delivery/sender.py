@@ -33,6 +33,10 @@ class Sender:
         """The id of the machine part in whose name everything is sent."""
         return self._cloud.part_id
 
+    def hidden_in(self, text: str) -> str:
+        """Returns a text of the cloud without any part of the key or the token."""
+        return self._cloud.hidden_in(text)
+
     async def send_readings(self, call: Call, progress: Progress, *, wait: bool) -> None:
         """Sends readings; returns when the cloud has all of them."""
         for each in call.calls if isinstance(call, ImagesCalls) else (call,):
@@ -45,9 +49,14 @@ class Sender:
                 progress.note_accepted()
             self._link.note_success(began_s)
 
-    async def send_file(self, found: Found, messages: Messages, *, wait: bool) -> bytes:
-        """Sends a file and returns the cloud's serialized answer. gRPC's threads read the `messages`."""
-        began_s = await self._link.admit_call(wait=wait)
+    async def admit(self, *, wait: bool) -> float:
+        """Returns when the link admits a call, for `send_file`. The caller opens the file after this, so that none
+        is open for as long as the link is down."""
+        return await self._link.admit_call(wait=wait)
+
+    async def send_file(self, found: Found, messages: Messages, began_s: float) -> bytes:
+        """Sends a file in a call that was admitted at `began_s`, and returns the cloud's serialized answer. gRPC's
+        threads read the `messages`."""
         progress = Progress(self._clock, found.path, found.size_bytes)
         answer = await self._cloud.upload_stream(FILE_UPLOAD, progress.counted(messages))
         self._link.note_success(began_s)
