@@ -197,6 +197,10 @@ class FaultyFileSystem(FileSystem):
         self._check("open", path)
         return super().open(path, identity)
 
+    def open_own(self, path: str) -> int:
+        self._check("open_own", path)
+        return super().open_own(path)
+
     def read_at(self, descriptor: int, path: str, offset: int, size_bytes: int) -> bytes:
         self._check("read_at", path)
         return super().read_at(descriptor, path, offset, size_bytes)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base import openat
 from holdfast.base.at import Identity
 from holdfast.base.filesystem import NEW_EXTENSION, FileSystem
 from holdfast.errors import StorageError
@@ -122,6 +123,17 @@ def test_a_path_ends_where_it_ends(tmp_path: Path) -> None:
             action(str(tmp_path / "folder") + "\0/file")
         with pytest.raises(StorageError, match="NUL"):
             action(str(tmp_path / "folder\0file"))
+
+
+@needs_root
+def test_a_folder_that_the_file_system_gives_to_another_user_than_us_is_used(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS does with what root makes."""
+    here = folder_of(ROOT, place / "here", 0o777)
+    folder_of(THEM, here / "capture")
+    monkeypatch.setattr(openat, "_is_given", lambda user, folder: user == THEM)
+    FileSystem().make_folder(str(here / "capture"))
 
 
 def test_a_folder_of_ours_that_others_may_enter_is_made_private(tmp_path: Path) -> None:

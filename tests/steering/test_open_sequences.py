@@ -284,6 +284,27 @@ async def test_sequences_that_nobody_fetches_from_the_disk_are_bounded_in_number
     assert book.sequences.start(LIDAR)
 
 
+async def test_a_sequence_starts_again_when_those_on_the_disk_were_sent_and_nobody_gave_a_command(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As with the control sensor."""
+    monkeypatch.setattr(sequence_limits, "MAX_FILES", 3)
+    for _ in range(3):
+        book.sequences.end(book.sequences.start(LIDAR))
+    await eventually(lambda: len(book.names()) == 3)
+    for name in book.names():
+        (book.folder / name).unlink()
+
+    def starts() -> bool:
+        try:
+            return bool(book.sequences.start(LIDAR))
+        except BusyError:
+            return False
+
+    assert not starts()
+    await eventually(starts)
+
+
 async def test_a_sequence_that_is_too_large_does_not_start(book: Book) -> None:
     tags = tuple("\0" * 4_000 for _ in range(11))
     with pytest.raises(CommandError, match=r"may have 256 KiB as JSON, and these have 258 KiB"):

@@ -18,7 +18,8 @@ from holdfast.storage import layout
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.lock import FolderLock
-from holdfast.storage.relocation import move_out
+from holdfast.storage.relocation import is_left, move_out
+from tests.users import ROOT, THEM, folder_of, link_of, needs_root, open_place
 
 COLLECTOR = ("rdk:component:sensor", "a", "Readings")
 INSIDE = "rdk_component_sensor/a/Readings"
@@ -265,3 +266,16 @@ def test_a_local_copy_moves_with_what_it_keeps_and_nothing_beside_it(places: Pla
     places.write(places.former, "others")
     assert places.move(is_capture_folder=False) == ""
     assert places.moved == ["1.capture"] and (places.former / "others").exists()
+
+
+@needs_root
+def test_a_former_folder_that_another_user_may_have_planted_is_left_alone() -> None:
+    with open_place() as folder:
+        folder.chmod(0o1777)
+        places = Places(folder_of(ROOT, folder / "ours"))
+        places.keep("1.capture", folder=folder_of(ROOT, folder / "private"))
+        places.former = link_of(THEM, folder / "former", "private")
+        assert places.move() == ""
+        found = FormerFolder("capture_dir", str(places.former), str(places.now), True)
+        assert not is_left(FileSystem(), found)
+        assert (folder / "private" / INSIDE / "1.capture").exists()

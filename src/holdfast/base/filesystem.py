@@ -114,7 +114,7 @@ class FileSystem:
             try:
                 status = os.fstat(descriptor)
                 if status.st_uid == os.geteuid() and status_bits.S_IMODE(status.st_mode) != FOLDER_MODE:
-                    with suppress(PermissionError):  # the file system keeps no permissions
+                    with suppress(OSError):  # the file system keeps no permissions, which is judged next
                         os.fchmod(descriptor, FOLDER_MODE)
                 if why := openat.why_not_ours(os.fstat(descriptor), descriptor):
                     raise PermissionError(

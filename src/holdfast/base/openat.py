@@ -75,7 +75,7 @@ def open_own_folder(folder: int, name: str, path: str) -> int:
     descriptor = open_folder(path) if stat.S_ISLNK(status.st_mode) else _open_real_folder(folder, name)
     status, above = os.fstat(descriptor), os.fstat(folder)
     others = above.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
-    if others and not _is_ours(status) and status.st_uid != above.st_uid:
+    if others and not _is_ours(status) and status.st_uid != above.st_uid and not _is_given(status.st_uid, folder):
         os.close(descriptor)
         raise PermissionError(
             errno.EACCES,
@@ -244,6 +244,14 @@ def real_path(path: str) -> str:
     place = find(path)
     os.close(place.descriptor)
     return place.path
+
+
+def _is_given(user: int, folder: int) -> bool:
+    """Whether what this process makes in an open folder belongs to this user, as on NFS for root."""
+    try:
+        return _status_of_new_file(folder).st_uid == user
+    except OSError:
+        return False
 
 
 def _status_of_new_file(folder: int) -> os.stat_result:

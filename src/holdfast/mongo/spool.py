@@ -235,8 +235,8 @@ class Spool:
         with self._segments.changed:
             if not segment.waiting:
                 segment.oldest_ns = readings[0].time_ns
+            segment.next_number = number  # before the end: the reader looks at them without the lock
             segment.end_bytes += len(data)
-            segment.next_number = number
             self._segments.changed.notify_all()
 
     def _encode(self, reading: _Pending, number: int) -> bytes:

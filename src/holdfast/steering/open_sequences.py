@@ -25,7 +25,7 @@ from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
 from ..base.log_limit import once
 from ..base.tasks import begin, supervised, unheard
-from ..errors import RequestError, StorageError
+from ..errors import BusyError, RequestError, StorageError
 from ..storage.sequence_files import FilesKept, Sequence, SequenceFiles
 from .pair import Pair
 from .sequence_limits import SequenceLimits
@@ -119,6 +119,7 @@ class OpenSequences:
         """
         if self._files is None or self._files.capture_dir != capture_dir:
             self._files, self._finished_left = SequenceFiles(self._disk, capture_dir), False
+            self._recount = True
             for known in self._known.values():
                 known.saved = False
         self._owned = owned
@@ -134,7 +135,12 @@ class OpenSequences:
         identity = str(uuid.uuid4())
         sequence = Sequence(spec.resources, spec.tags, self._clock.time_ns())
         open_bytes = sum(known.size_bytes for known in self._known.values())
-        size_bytes = self._limits.admit(sequence, len(self._known), open_bytes)
+        try:
+            size_bytes = self._limits.admit(sequence, len(self._known), open_bytes)
+        except BusyError:
+            self._recount = True  # some may have been sent meanwhile
+            self._changed.set()
+            raise
         self._known[identity] = OpenSequence(identity, sequence, by_sensor, size_bytes=size_bytes)
         self._changed.set()
         logger.info("the sequence %s of %s starts", identity, _in_words(sequence))
@@ -147,6 +153,7 @@ class OpenSequences:
             return None
         known.phase, known.saved = _Phase.ENDED, False
         known.sequence = _until(known.sequence, self._clock.time_ns())
+        self._recount = True  # what was sent since is no longer there
         self._changed.set()
         logger.info("the sequence %s of %s ends", identity, _in_words(known.sequence))
         return known.sequence

@@ -66,8 +66,12 @@ def _places(files: FileSystem, found: FormerFolder) -> tuple[str, str]:
 
 def _was_used(files: FileSystem, found: FormerFolder) -> bool:
     """Whether an earlier version kept data in a former folder, which is apart from the one where that belongs."""
-    former, now = _places(files, found)
-    real = files.real_path(now)
+    try:
+        former, now = _places(files, found)
+        real = files.real_path(now)
+    except StorageError as error:
+        logger.warning("%s; what an earlier version may have kept there stays", error)
+        return False
     marks = (layout.STATE_FOLDER,) if found.is_capture_folder else FOLDERS
     is_ours = any(files.exists(os.path.join(former, mark)) for mark in marks)
     if not is_ours or is_in(former, real) or is_in(real, former):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
@@ -14,6 +15,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from holdfast.base.filesystem import FileSystem
+from holdfast.errors import StorageError
 from holdfast.storage import layout
 from holdfast.storage.capture_files.reader import CaptureReader, places_of
 from holdfast.storage.ledger.counts import FileCounts, ReadingCounts
@@ -22,7 +24,9 @@ from holdfast.storage.ledger.moves import MoveKind
 from holdfast.storage.quarantine.listing import QuarantinedFile, list_page, quarantined_files
 from holdfast.storage.quarantine.quarantine import quarantine
 from holdfast.storage.quarantine.removal import QuarantineRemoval, RemovalResult
-from holdfast.storage.quarantine.sidecar import MAX_CAUSE_CHARS, QuarantinedReadings
+from holdfast.storage.quarantine.sidecar import MAX_CAUSE_CHARS, QuarantinedReadings, read_sidecar
+from tests.fakes import FaultyFileSystem
+from tests.users import OTHERS, ROOT, THEM, file_of, folder_of, needs_root, open_place
 
 from ..ledgers import LIDAR, RADAR, capture, go, open_ledger
 from ..samples import messages, metadata, our_file
@@ -300,3 +304,28 @@ def test_whatever_a_sidecar_says_the_sum_holds_and_no_file_is_harmed(
         sent = refused.to_send()
         assert len(sent) == len(set(sent)) and set(sent) <= set(messages(5))
         assert counts.on_disk <= len(sent)
+
+
+@pytest.mark.parametrize("code", [errno.EIO, errno.EMFILE])
+def test_a_sidecar_that_can_not_be_read_now_is_not_taken_for_another_users(tmp_path: Path, code: int) -> None:
+    refused = Refused(tmp_path)
+    files = FaultyFileSystem()
+    with (
+        files.failing("open_own", "stat", code=code, on=lambda path: path.endswith(layout.CAUSE_EXTENSION)),
+        pytest.raises(StorageError),
+    ):
+        read_sidecar(files, str(refused.failed))
+
+
+@needs_root
+def test_a_file_goes_back_to_a_users_folder_beside_those_of_others() -> None:
+    """As `/var/log/app` on Ubuntu, where a group may write `/var/log`."""
+    with open_place() as folder:
+        log = folder_of(ROOT, folder / "log", 0o775)
+        os.chown(log, ROOT, OTHERS)
+        app = folder_of(THEM, log / "app")
+        failed = file_of(THEM, folder_of(ROOT, app / "failed") / "a.log")
+        ledger = open_ledger(folder_of(ROOT, folder / "capture"))
+        removal = QuarantineRemoval(FileSystem(), lambda file: ledger)
+        (result,) = removal.put_back([QuarantinedFile(str(failed), str(app / "a.log"), str(app))])
+        assert result.why == "" and (app / "a.log").exists()

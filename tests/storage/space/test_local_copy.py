@@ -145,3 +145,13 @@ def source_mode(folder: Path) -> int:
     made = folder / "made"
     made.touch()
     return made.stat().st_mode & 0o077
+
+
+def test_one_file_that_can_not_be_looked_at_blinds_no_bound(place: Place) -> None:
+    place.made(most_bytes=10 * BLOCK)
+    place.keep(place.capture / "00")
+    bad = place.kept()[0]
+    with place.disk.failing("stat", code=errno.EACCES, on=lambda path: path.endswith(bad)):
+        for number in range(1, 25):
+            place.keep(place.capture / f"{number:02}")
+    assert len(place.kept()) <= 11

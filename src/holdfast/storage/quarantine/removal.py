@@ -133,7 +133,8 @@ class QuarantineRemoval:
         failed, target = removal.file.path, removal.target
         with NAMES_LOCK:
             if target:
-                self._files.make_folder(os.path.dirname(target))
+                if not self._files.is_folder(os.path.dirname(target)):  # else the rename opens it as it is
+                    self._files.make_folder(os.path.dirname(target))
                 if self._files.exists(target):
                     raise StorageError("put back", target, FileExistsError(17, "another file has its name by now"))
                 self._files.rename(failed, target, removal.identity)

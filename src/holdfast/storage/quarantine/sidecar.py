@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -84,11 +85,19 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
     except StorageError as error:
         if error.reason == "no_such_file":
             return Sidecar(foreign=True)
-        if error.reason == "no_permission" or files.link_target(path) or not files.is_file(path):
+        if error.reason == "no_permission" or _is_no_file(files, path):
             return _foreign(path, error)
         raise
     except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
         raise misunderstood(failed, shortened(str(error) or type(error).__name__, _MAX_WHY_CHARS)) from error
+
+
+def _is_no_file(files: FileSystem, path: str) -> bool:
+    """Whether a link, a pipe or the like has the name; False also when that can't be found out."""
+    try:
+        return bool(files.link_target(path)) or not stat.S_ISREG(files.stat(path).st_mode)
+    except StorageError:
+        return False
 
 
 def misunderstood(failed: str, why: str) -> DamagedFileError:

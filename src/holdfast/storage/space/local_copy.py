@@ -158,9 +158,17 @@ class LocalCopy:
             for entry in self._files.list_folder(folder):
                 if entry.kind is EntryKind.FOLDER:
                     yield from self._all(entry.path)
-                elif entry.kind is EntryKind.FILE:
-                    status = self._files.stat(entry.path)
-                    yield _Kept(status.st_ctime_ns, entry.path, occupied_bytes(status.st_size))
+                elif entry.kind is EntryKind.FILE and (kept := self._kept(entry.path)) is not None:
+                    yield kept
         except StorageError as error:
             if error.reason != "no_such_file":
                 self.last_error = str(error)
+
+    def _kept(self, path: str) -> _Kept | None:
+        try:
+            status = self._files.stat(path)
+        except StorageError as error:
+            if error.reason != "no_such_file":
+                self.last_error = str(error)
+            return None
+        return _Kept(status.st_ctime_ns, path, occupied_bytes(status.st_size))
