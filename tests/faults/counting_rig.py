@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +55,10 @@ class Rig:
     async def send(self, *numbers: int) -> None:
         """Sends these signals at once, and returns when the next process captures."""
         pid = self.machine.pid
-        for number in numbers:
-            os.kill(pid, number)
+        os.kill(pid, numbers[0])
+        for number in numbers[1:]:
+            with suppress(ProcessLookupError):  # it has ended already
+                os.kill(pid, number)
         await until(lambda: self.machine.pid != pid, f"{name_of(numbers[0])} ends the module")
         await self.machine.wait_until_added()
 
