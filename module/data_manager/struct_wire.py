@@ -14,7 +14,8 @@ from typing import Any
 
 from holdfast.base.attachment import Attachment, Share
 from holdfast.errors import CommandError
-from holdfast.storage.capture_files.frames import read_varint, varint
+from holdfast.storage.capture_files.frames import varint
+from holdfast.storage.capture_files.protobuf_wire import FIXED64, LENGTH, VARINT, Field, each_field
 
 MAX_VALUES = 5_000
 """The most values in one request, in whatever lists and objects they are."""
@@ -25,13 +26,9 @@ MAX_TEXT_BYTES = 64 * 1024
 _MAX_FIELDS = 8 * MAX_VALUES
 """A value takes six fields at most; what takes more of them has fields that no version of `Struct` knows."""
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 _DOUBLE = struct.Struct("<d")
 _NULL, _NUMBER, _TEXT, _BOOL, _STRUCT, _LIST = 1, 2, 3, 4, 5, 6
 """The fields of a `Value`."""
-
-Field = tuple[int, int, int | memoryview]
-"""A field's number and wire type, and its content."""
 
 
 class Reader:
@@ -46,30 +43,13 @@ class Reader:
 
     def fields(self, message: memoryview) -> Iterator[Field]:
         """Yields the fields of a message, in order."""
-        offset, end = 0, len(message)
         try:
-            while offset < end:
+            for field in each_field(message):
                 self._fields_left -= 1
                 if self._fields_left < 0:
                     raise CommandError(f"the request has more than {_MAX_FIELDS} fields")
-                tag, offset = read_varint(message, offset)
-                number, kind = tag >> 3, tag & 7
-                content: int | memoryview
-                if kind == _VARINT:
-                    content, offset = read_varint(message, offset)
-                else:
-                    if kind == _LENGTH:
-                        size, offset = read_varint(message, offset)
-                    elif kind in (_FIXED64, _FIXED32):
-                        size = 8 if kind == _FIXED64 else 4
-                    else:
-                        raise ValueError
-                    content = message[offset : offset + size]
-                    offset += size
-                if offset > end:
-                    raise ValueError
-                yield number, kind, content
-        except (IndexError, ValueError) as error:
+                yield field
+        except ValueError as error:
             raise CommandError("the request is not a protobuf message") from error
 
     def text(self, content: memoryview) -> str:
@@ -86,7 +66,7 @@ class Reader:
             raise CommandError(f"the arguments have more than {MAX_LEVELS} lists and objects in each other")
         found = {}
         for number, kind, content in self.fields(message):
-            if (number, kind) == (1, _LENGTH) and isinstance(content, memoryview):
+            if (number, kind) == (1, LENGTH) and isinstance(content, memoryview):
                 name, value = self._entry(content)
                 found[name] = self._value(value, level)
         return found
@@ -94,7 +74,7 @@ class Reader:
     def _entry(self, message: memoryview) -> tuple[str, memoryview]:
         name, value = "", memoryview(b"")
         for number, kind, content in self.fields(message):
-            if kind == _LENGTH and isinstance(content, memoryview):
+            if kind == LENGTH and isinstance(content, memoryview):
                 if number == 1:
                     name = str(self._text(content, level=1))
                 elif number == 2:
@@ -108,15 +88,15 @@ class Reader:
         value: Any = None
         for number, kind, content in self.fields(message):
             if isinstance(content, int):
-                if kind == _VARINT and number in (_NULL, _BOOL):
+                if kind == VARINT and number in (_NULL, _BOOL):
                     value = None if number == _NULL else content != 0
-            elif (number, kind) == (_NUMBER, _FIXED64):
+            elif (number, kind) == (_NUMBER, FIXED64):
                 (value,) = _DOUBLE.unpack(content)
-            elif kind == _LENGTH and number == _TEXT:
+            elif kind == LENGTH and number == _TEXT:
                 value = self._text(content, level)
-            elif kind == _LENGTH and number == _STRUCT:
+            elif kind == LENGTH and number == _STRUCT:
                 value = self.struct(content, level=level + 1)
-            elif kind == _LENGTH and number == _LIST:
+            elif kind == LENGTH and number == _LIST:
                 value = self._list(content, level + 1)
         return value
 
@@ -126,7 +106,7 @@ class Reader:
         return [
             self._value(content, level)
             for number, kind, content in self.fields(message)
-            if (number, kind) == (1, _LENGTH) and isinstance(content, memoryview)
+            if (number, kind) == (1, LENGTH) and isinstance(content, memoryview)
         ]
 
     def _text(self, content: memoryview, level: int) -> Any:
@@ -164,4 +144,4 @@ def _encoded(value: Any) -> bytes:
 
 def encoded_field(number: int, content: bytes) -> bytes:
     """Returns a length-delimited field, whose number is at most 15."""
-    return bytes((number << 3 | _LENGTH,)) + varint(len(content)) + content
+    return bytes((number << 3 | LENGTH,)) + varint(len(content)) + content

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import tempfile
 from collections.abc import AsyncIterator
-from pathlib import Path
 
 import grpc
 import grpc.aio
@@ -15,6 +13,8 @@ from holdfast.capture.answer_memory import SMALL_BYTES, AnswerMemory, Room
 from holdfast.capture.client import MAX_ERROR_CHARS, GrpcioClient
 from holdfast.errors import AnswerTooLargeError, ResourceCallError, ResourceErrorKind
 from tests.waiting import eventually
+
+from .serving import served
 
 SERVICE = "test.Echo"
 MIB = 1024 * 1024
@@ -58,21 +58,13 @@ def echo() -> Echo:
 
 @pytest.fixture
 async def client(echo: Echo) -> AsyncIterator[GrpcioClient]:
-    server = grpc.aio.server()
     handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {
         "Unary": grpc.unary_unary_rpc_method_handler(echo.unary),
         "Stream": grpc.unary_stream_rpc_method_handler(echo.stream),
         "Fail": grpc.unary_stream_rpc_method_handler(echo.fail),
     }
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
-    with tempfile.TemporaryDirectory(prefix="hf-") as folder:
-        address = str(Path(folder) / "socket")
-        server.add_insecure_port(f"unix:{address}")
-        await server.start()
-        client = GrpcioClient(address)
+    async with served(SERVICE, handlers) as client:
         yield client
-        await client.close()
-        await server.stop(None)
 
 
 async def test_a_unary_answer_comes_as_bytes(client: GrpcioClient) -> None:

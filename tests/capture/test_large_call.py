@@ -24,6 +24,8 @@ from holdfast.capture.large_call import CallFailedError, large_call
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.waiting import eventually
 
+from .serving import served
+
 METHOD = "/test.Large/Call"
 MIB = 1024 * 1024
 MOST_BYTES = 4 * MIB
@@ -219,17 +221,8 @@ Serve = Callable[[bytes, "grpc.aio.ServicerContext[bytes, bytes]"], Awaitable[by
 
 @asynccontextmanager
 async def real(serve: Serve) -> AsyncIterator[GrpcioClient]:
-    server = grpc.aio.server(options=[("grpc.max_send_message_length", -1)])
-    handlers: dict[str, grpc.RpcMethodHandler[bytes, bytes]] = {"Call": grpc.unary_unary_rpc_method_handler(serve)}
-    server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler("test.Large", handlers),))
-    with tempfile.TemporaryDirectory(prefix="hf-") as folder:
-        address = str(Path(folder) / "socket")
-        server.add_insecure_port(f"unix:{address}")
-        await server.start()
-        client = GrpcioClient(address)
+    async with served("test.Large", {"Call": grpc.unary_unary_rpc_method_handler(serve)}) as client:
         yield client
-        await client.close()
-        await server.stop(None)
 
 
 async def test_a_large_answer_of_a_grpc_server_comes_as_it_is() -> None:

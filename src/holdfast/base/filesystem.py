@@ -19,7 +19,7 @@ import os
 import shutil
 import stat as status_bits
 from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from enum import Enum
 from typing import NamedTuple
 
@@ -175,16 +175,12 @@ class FileSystem:
 
     def sync(self, folder: str) -> None:
         """Returns when everything written so far to the file system of `folder`, names included, is on the disk."""
-        with Translated("sync", folder):
-            descriptor = openat.open_folder(folder, os.O_RDONLY)
-            try:
-                if _syncfs is None:
-                    os.sync()
-                elif _syncfs(descriptor) != 0:
-                    code = ctypes.get_errno()
-                    raise OSError(code, os.strerror(code))
-            finally:
-                os.close(descriptor)
+        with Translated("sync", folder), _opened_folder(folder, os.O_RDONLY) as descriptor:
+            if _syncfs is None:
+                os.sync()
+            elif _syncfs(descriptor) != 0:
+                code = ctypes.get_errno()
+                raise OSError(code, os.strerror(code))
 
     def size(self, descriptor: int, path: str) -> int:
         """Returns the size of an open file in bytes."""
@@ -230,12 +226,9 @@ class FileSystem:
     @staticmethod
     def _rename(here: At, target: str, identity: Identity | None) -> None:
         folder, name = os.path.split(target)
-        descriptor = openat.open_folder(folder)
-        try:
+        with _opened_folder(folder) as descriptor:
             here.demand(identity)
             os.rename(here.name, name, src_dir_fd=here.folder, dst_dir_fd=descriptor)
-        finally:
-            os.close(descriptor)
 
     @staticmethod
     def _copy(here: At, target: str, identity: Identity | None) -> Identity:
@@ -262,12 +255,8 @@ class FileSystem:
 
     def usage(self, path: str) -> Usage:
         """Returns how full the file system of the folder `path` is."""
-        with Translated("read", path):
-            descriptor = openat.open_folder(path)
-            try:
-                found = os.statvfs(descriptor)
-            finally:
-                os.close(descriptor)
+        with Translated("read", path), _opened_folder(path) as descriptor:
+            found = os.statvfs(descriptor)
         return Usage(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize)
 
     def device(self, path: str) -> int:
@@ -289,12 +278,8 @@ class FileSystem:
     def who_else_writes(self, path: str) -> str:
         """Returns who, but root and this user, may make and delete files in the folder `path`, as words such as
         "all users"; empty if nobody."""
-        with Translated("read", path):
-            descriptor = openat.open_folder(path)
-            try:
-                return openat.who_else_writes(descriptor)
-            finally:
-                os.close(descriptor)
+        with Translated("read", path), _opened_folder(path) as descriptor:
+            return openat.who_else_writes(descriptor)
 
     def remove(self, path: str, identity: Identity | None = None) -> None:
         """Deletes a file. Raises StorageError if another file than that of `identity` has the name by now."""
@@ -492,6 +477,17 @@ class FileSystem:
         with Translated("read", path):
             return os.pread(descriptor, size_bytes, offset)
 
+    def read_whole(self, descriptor: int, path: str, most_bytes: int) -> bytes:
+        """Returns the whole content of an open file, and closes it. Raises ValueError if it has more than
+        `most_bytes`, of which no more is read."""
+        try:
+            content = self.read_at(descriptor, path, 0, most_bytes + 1)
+        finally:
+            self.close(descriptor, path)
+        if len(content) > most_bytes:
+            raise ValueError("it is too large")
+        return content
+
     def shortened(self, path: str) -> StorageError:
         """Returns the error for a file that ends too early."""
         return StorageError("read", path, OSError(errno.EIO, "it has become shorter"))
@@ -506,15 +502,21 @@ class FileSystem:
         with Translated("read folder", path):
             if path.count(os.sep) > MAX_DEPTH:
                 raise OSError(errno.EINVAL, f"it is more than {MAX_DEPTH} folders deep")
-            descriptor = openat.open_folder(path, os.O_RDONLY)
-            try:
-                with os.scandir(descriptor) as entries:
-                    for entry in entries:
-                        kind = _kind_of(entry)
-                        status = _status_of(entry) if with_status and kind is EntryKind.FILE else None
-                        yield Entry(os.path.join(path, entry.name), entry.name, kind, status)
-            finally:
-                os.close(descriptor)
+            with _opened_folder(path, os.O_RDONLY) as descriptor, os.scandir(descriptor) as entries:
+                for entry in entries:
+                    kind = _kind_of(entry)
+                    status = _status_of(entry) if with_status and kind is EntryKind.FILE else None
+                    yield Entry(os.path.join(path, entry.name), entry.name, kind, status)
+
+
+@contextmanager
+def _opened_folder(path: str, flags: int = openat.FOLDER) -> Iterator[int]:
+    """A context in which a folder is open; yields its descriptor. Raises OSError."""
+    descriptor = openat.open_folder(path, flags)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
 
 
 def _is_missing(folder: str) -> bool:

@@ -111,10 +111,16 @@ def writer_of(path: str) -> str:
 
 def file_system_of(device: int) -> bytes:
     """Returns the type of the file system with this number, such as b"ext4"; empty if no mount has the number."""
+    row = mount_of(device)
+    return row[row.index(b"-") + 1] if row else b""
+
+
+def mount_of(device: int) -> list[bytes]:
+    """Returns the row of `/proc/self/mountinfo` for the file system with this number, by columns; empty if there is
+    none. Its type is behind the column "-", its options are the last column."""
     number = f"{os.major(device)}:{os.minor(device)}".encode()
     with open("/proc/self/mountinfo", "rb") as mounts:
-        rows = (line.split() for line in mounts)
-        return next((row[row.index(b"-") + 1] for row in rows if row[2] == number), b"")
+        return next((row for line in mounts if (row := line.split())[2] == number), [])
 
 
 def _open_private(path: str) -> int:

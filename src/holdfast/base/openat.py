@@ -26,6 +26,8 @@ import stat
 import struct
 from typing import NamedTuple
 
+from . import locks
+
 FOLDER = os.O_PATH | os.O_DIRECTORY
 """The flags that open a folder as a place for names; it can't be listed or synced."""
 
@@ -165,42 +167,61 @@ def find(path: str) -> Place:
     Raises PermissionError for a link that is not followed, and for a file with a second name (a hard link) in a
     folder that other users may write, unless both are one other user's: it may be private under the other name.
     """
-    place, here = "/", os.open("/", FOLDER | os.O_CLOEXEC)
+    here = _root()
     names, links = _names(path), 0
     try:
         while names:
             name = names.pop()
-            inner = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here)
-            try:
-                status = os.fstat(inner)
-                inner_place = os.path.normpath(os.path.join(place, name))  # `place` has no links, so ".." is right
-                if stat.S_ISLNK(status.st_mode):
-                    links += 1
-                    if links > _MAX_LINKS:
-                        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
-                    target = os.readlink("", dir_fd=inner)
-                    is_followed = _is_ours(status) and is_trusted(here)
-                    os.close(inner)
-                    inner = -1
-                    if is_followed:
-                        names += _names(target)
-                        inner_place = "/" if os.path.isabs(target) else place
-                        inner = os.open("/", FOLDER | os.O_CLOEXEC) if os.path.isabs(target) else os.dup(here)
-                    else:
-                        inner_place = os.path.realpath(os.path.join(place, target))
-                        inner = _open_of_owner(status.st_uid, here, inner_place, os.path.join(place, name))
-                else:
-                    _demand_one_name(status, here)
-            except OSError:
-                if inner >= 0:
-                    os.close(inner)
-                raise
-            os.close(here)
-            place, here = inner_place, inner
+            inner = _inner(here, name)
+            if isinstance(inner, _Link):
+                links += 1
+                if links > _MAX_LINKS:
+                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP))
+                inner = _behind(inner, here, name, names)
+            os.close(here.descriptor)
+            here = inner
     except OSError:
-        os.close(here)
+        os.close(here.descriptor)
         raise
-    return Place(place, here)
+    return here
+
+
+class _Link(NamedTuple):
+    """A symbolic link: who made it, and what stands in it."""
+
+    status: os.stat_result
+    target: str
+
+
+def _root() -> Place:
+    return Place("/", os.open("/", FOLDER | os.O_CLOEXEC))
+
+
+def _inner(here: Place, name: str) -> Place | _Link:
+    """Opens what has a name in an open folder, if that is no link."""
+    inner = os.open(name, os.O_PATH | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=here.descriptor)
+    is_kept = False
+    try:
+        status = os.fstat(inner)
+        if stat.S_ISLNK(status.st_mode):
+            return _Link(status, os.readlink("", dir_fd=inner))
+        _demand_one_name(status, here.descriptor)
+        is_kept = True
+        return Place(os.path.normpath(os.path.join(here.path, name)), inner)  # no links before: ".." is right
+    finally:
+        if not is_kept:
+            os.close(inner)
+
+
+def _behind(link: _Link, here: Place, name: str, names: list[str]) -> Place:
+    """Opens where the way goes on behind a link `name` in an open folder, and puts what stands in the link before
+    the `names` that are left. A link of another user is opened as a whole."""
+    if _is_ours(link.status) and is_trusted(here.descriptor):
+        names += _names(link.target)
+        return _root() if os.path.isabs(link.target) else here._replace(descriptor=os.dup(here.descriptor))
+    place, target = here.path, link.target
+    real = os.path.realpath(os.path.join(place, target))
+    return Place(real, _open_of_owner(link.status.st_uid, here.descriptor, real, os.path.join(place, name)))
 
 
 def demand_folder_or_link(status: os.stat_result) -> None:
@@ -280,10 +301,8 @@ def _has_access_list(descriptor: int) -> bool:
 
 def _is_mounted_by_another(device: int) -> bool:
     """Whether a file system in user space (FUSE) says what is on this device, whose program is another user's."""
-    number = f"{os.major(device)}:{os.minor(device)}".encode()
-    with open("/proc/self/mountinfo", "rb") as mounts:
-        options = next((row[-1] for line in mounts if (row := line.split())[2] == number), b"")
-    owner = next((each for each in options.split(b",") if each.startswith(b"user_id=")), b"")
+    options = (locks.mount_of(device) or [b""])[-1].split(b",")
+    owner = next((each for each in options if each.startswith(b"user_id=")), b"")
     return bool(owner) and owner not in (b"user_id=0", f"user_id={os.geteuid()}".encode())
 
 

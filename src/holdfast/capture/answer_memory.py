@@ -2,7 +2,7 @@
 
 The size of an answer is known when its first bytes have come (`large_call`). The rest waits at viam-server until
 there is memory for it, so the sum is bounded whatever the answers are, and none has to be refused for it. A
-collector whose last answer was large lets no further call leave while there is no memory for another one like it.
+collector that had a large answer lets no further call leave while there is no memory for another one like it.
 
 Runs on the event loop.
 """
@@ -96,17 +96,13 @@ class Room:
     def take_now(self, size_bytes: int) -> None:
         """Does the same for what has come already, and raises ResourceCallError too if there is no memory now."""
         more_bytes = self._more_bytes(size_bytes)
-        if more_bytes:
-            if not self._memory.fits(more_bytes):  # whoever waits has not got his answer yet
-                raise self.no_memory()
-            self._memory.taken_bytes += more_bytes
-            self._counted_bytes += more_bytes
+        if more_bytes and not self._memory.fits(more_bytes):  # whoever waits has not got his answer yet
+            raise self.no_memory()
+        self._count(more_bytes)
 
     def came(self, size_bytes: int) -> None:
         """Counts an answer that has come already, whether there is memory for it or not."""
-        more_bytes = self._more_bytes(size_bytes)
-        self._memory.taken_bytes += more_bytes
-        self._counted_bytes += more_bytes
+        self._count(self._more_bytes(size_bytes))
 
     def demand(self, size_bytes: int) -> None:
         """Raises ResourceCallError if the answer may not have `size_bytes`."""
@@ -120,6 +116,10 @@ class Room:
     def end(self) -> None:
         """Gives the memory back when the answer has been stored or given up."""
         self._memory.give_back(self._counted_bytes)
+
+    def _count(self, more_bytes: int) -> None:
+        self._memory.taken_bytes += more_bytes
+        self._counted_bytes += more_bytes
 
     def _more_bytes(self, size_bytes: int) -> int:
         """Adds to the size of the answer, and returns how much of it is to be counted now."""

@@ -170,15 +170,8 @@ class SequenceFiles:
 def read(files: FileSystem, path: str) -> Sequence:
     """Returns the sequence in a file, of ours or the builtin's. Raises StorageError, or DamagedFileError if the
     file holds no sequence."""
-    descriptor = files.open(path)
     try:
-        content = files.read_at(descriptor, path, 0, MAX_FILE_BYTES + 1)
-    finally:
-        files.close(descriptor, path)
-    try:
-        if len(content) > MAX_FILE_BYTES:
-            raise ValueError("it is too large")
-        return _sequence(json.loads(content))
+        return _sequence(json.loads(files.read_whole(files.open(path), path, MAX_FILE_BYTES)))
     except (ValueError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise DamagedFileError(f"{path} is no sequence: {error or type(error).__name__}") from error
 

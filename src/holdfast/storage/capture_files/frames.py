@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import struct
 import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from viam.proto.app.datasync import DataCaptureMetadata
 
@@ -23,6 +23,10 @@ CHECK_TAG = b"\xfd\xe1\x09"  # the varint of (19999 << 3 | 5): a fixed 32-bit nu
 CHECK_LAYOUT = struct.Struct("<3sI")
 """The layout of a check: its tag and its number."""
 CHECK_SIZE = CHECK_LAYOUT.size
+Read = Callable[[int, int], bytes]
+"""A function that takes an offset and a size, and returns the bytes there; fewer at the end of the file."""
+
+_READ_BYTES = 256 * 1024
 _MAX_VARINT_BYTES = 10
 _64_BITS = (1 << 64) - 1
 _SECONDS_FIELD, _NANOS_FIELD = b"\x08", b"\x10"
@@ -74,6 +78,18 @@ def _with_check(message: bytes, seed: int) -> bytes:
 def check_field(check: int) -> bytes:
     """Returns the field that ends a frame."""
     return CHECK_LAYOUT.pack(CHECK_TAG, check)
+
+
+def checksum(read: Read, start: int, end: int, seed: int) -> int | None:
+    """Returns the CRC-32 of the bytes of a file from `start` to `end`, continued from `seed`; None when the file
+    ends before. They are not all in memory at once."""
+    while start < end:
+        window = read(start, min(_READ_BYTES, end - start))
+        if not window:
+            return None
+        seed = zlib.crc32(window, seed)
+        start += len(window)
+    return seed
 
 
 def split_check(message: bytes, seed: int) -> bytes | None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 from google.protobuf.message import DecodeError
@@ -17,14 +17,10 @@ from viam.proto.app.datasync import SensorMetadata
 from ...base.at import Identity
 from ...base.filesystem import FileSystem
 from ...errors import StorageError
-from .frames import CHECK_SIZE, check_field, read_varint
+from .frames import CHECK_SIZE, Read, check_field, checksum, read_varint
 
 _HEAD_BYTES = 64 * 1024
-_READ_BYTES = 256 * 1024
 _METADATA_TAG, _BINARY_TAG = 0x0A, 0x1A
-
-Read = Callable[[int, int], bytes]
-"""A function that takes an offset and a size, and returns the bytes there; fewer at the end of the file."""
 
 
 @dataclass(frozen=True)
@@ -70,19 +66,13 @@ class LargePayload:
     def is_good(self, read: Read) -> bool:
         """Whether the check at the end of the frame matches; in a file without checks, whether the frame ends with
         the payload."""
-        position, end = self.message_offset, self.offset + self.size_bytes
-        seed = self.seed
-        if seed is None:
+        end = self.offset + self.size_bytes
+        if self.seed is None:
             return end == self.frame_end
         if end + CHECK_SIZE != self.frame_end:
             return False
-        while position < end:
-            window = read(position, min(_READ_BYTES, end - position))
-            if not window:
-                return False
-            seed = zlib.crc32(window, seed)
-            position += len(window)
-        return read(end, CHECK_SIZE) == check_field(seed)
+        check = checksum(read, self.message_offset, end, self.seed)
+        return check is not None and read(end, CHECK_SIZE) == check_field(check)
 
 
 def large_payload_at(

@@ -6,37 +6,45 @@ from collections.abc import Iterator
 
 from .frames import read_varint
 
-_VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
+VARINT, FIXED64, LENGTH, FIXED32 = 0, 1, 2, 5
+_FIXED_BYTES = {FIXED64: 8, FIXED32: 4}
+
+Field = tuple[int, int, int | memoryview]
+"""A field's number and wire type, and its content: a varint as an integer, anything else as a slice."""
 
 
-def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
-    """Yields number and value of the fields of `message`, in order: of varints as integers, of length-delimited
-    fields as slices of `message`, and of numbers with a fixed size as None.
-
-    Raises ValueError where it is not a protobuf message.
-    """
+def each_field(message: memoryview) -> Iterator[Field]:
+    """Yields the fields of `message`, in order. Raises ValueError where it is not a protobuf message."""
     offset, end = 0, len(message)
     try:
         while offset < end:
             tag, offset = read_varint(message, offset)
-            number, kind = tag >> 3, tag & 7
-            if kind == _VARINT:
-                value, offset = read_varint(message, offset)
-                yield number, value
-            elif kind == _LENGTH:
-                size, start = read_varint(message, offset)
-                offset = start + size
-                if offset <= end:
-                    yield number, message[start:offset]
-            elif kind in (_FIXED64, _FIXED32):
-                offset += 8 if kind == _FIXED64 else 4
-                yield number, None
+            kind = tag & 7
+            content: int | memoryview
+            if kind == VARINT:
+                content, offset = read_varint(message, offset)
             else:
-                raise ValueError(f"unknown wire type {kind}")
+                if kind == LENGTH:
+                    size, offset = read_varint(message, offset)
+                elif kind in _FIXED_BYTES:
+                    size = _FIXED_BYTES[kind]
+                else:
+                    raise ValueError(f"unknown wire type {kind}")
+                content = message[offset : offset + size]
+                offset += size
+            if offset > end:
+                raise ValueError("it is cut off")
+            yield tag >> 3, kind, content
     except IndexError as error:
         raise ValueError("it is cut off") from error
-    if offset != end:
-        raise ValueError("it is cut off")
+
+
+def fields(message: memoryview) -> Iterator[tuple[int, int | memoryview | None]]:
+    """Yields number and value of the fields of `message`, in order: of varints as integers, of length-delimited
+    fields as slices of `message`, and of numbers with a fixed size as None. Raises ValueError as `each_field` does.
+    """
+    for number, kind, content in each_field(message):
+        yield number, None if kind in _FIXED_BYTES else content
 
 
 def last(message: memoryview, number: int) -> memoryview | None:

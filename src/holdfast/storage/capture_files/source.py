@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Iterator
 
 from ...base.at import Identity
 from ...base.filesystem import FileSystem
 from ...errors import StorageError
-from .frames import CHECK_SIZE, CHECK_TAG, check_field, read_varint
+from .frames import CHECK_SIZE, CHECK_TAG, check_field, checksum, read_varint
 
 WINDOW_BYTES = 256 * 1024
 MAX_FRAME_BYTES = 128 * 1024 * 1024
@@ -109,13 +108,8 @@ class Source:
         stored_check = self.read(end, CHECK_SIZE)
         if not stored_check.startswith(CHECK_TAG):
             return False
-        while position < end:
-            window = self.read(position, min(WINDOW_BYTES, end - position))
-            if not window:
-                return False
-            seed = zlib.crc32(window, seed)
-            position += len(window)
-        return stored_check == check_field(seed)
+        check = checksum(self.read, position, end, seed)
+        return check is not None and stored_check == check_field(check)
 
     def content_end(self, offset: int) -> int:
         """Returns where the zeros at the end of the file begin, but no less than `offset`."""

@@ -11,6 +11,7 @@ import os
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, TypeVar
 
+from ...base.json_values import text, whole_number
 from ...base.log_limit import once
 from ...base.words import shown
 from .counts import CollectorId
@@ -48,21 +49,7 @@ def _valid(found: Iterable[Any], parsed: Callable[[Any], Entry]) -> Iterator[Ent
 
 def count(value: object, least: int = 0) -> int:
     """Returns a whole number from `least` to `MAX_COUNT`; raises ValueError for anything else."""
-    if type(value) is not int or not least <= value <= MAX_COUNT:
-        raise ValueError("no count")
-    return value
-
-
-def text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError("no text")
-    return value
-
-
-def flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError("neither true nor false")
-    return value
+    return whole_number(value, least, MAX_COUNT)
 
 
 def mapping(value: object) -> dict[str, Any]:

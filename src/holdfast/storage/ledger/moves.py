@@ -10,6 +10,7 @@ from __future__ import annotations
 from enum import Enum
 from typing import Any, NamedTuple
 
+from ...base.json_values import flag
 from . import entries
 from .counts import CollectorId, FileCounts, ReadingCounts
 
@@ -101,6 +102,6 @@ def from_record(value: Any) -> Move:
         MoveKind(kind),
         None if collector is None else entries.collector(collector),
         entries.count(readings),
-        entries.flag(ours),
+        flag(ours),
         entries.count(torn),
     )

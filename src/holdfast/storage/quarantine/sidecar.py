@@ -18,8 +18,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from ...base.filesystem import FileSystem
+from ...base.json_values import flag, text, whole_number
 from ...base.log_limit import once
-from ...base.words import shortened, shown
+from ...base.words import shortened
 from ...errors import DamagedFileError, StorageError
 from .. import layout
 from ..layout import FileKind
@@ -81,7 +82,7 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
     """
     path = layout.cause_path(failed)
     try:
-        return _parsed(json.loads(_content(files, path)))
+        return _parsed(json.loads(files.read_whole(files.open_own(path), path, MAX_SIDECAR_BYTES)))
     except StorageError as error:
         if error.reason == "no_such_file":
             return Sidecar(foreign=True)
@@ -106,18 +107,6 @@ def misunderstood(failed: str, why: str) -> DamagedFileError:
     return DamagedFileError(f"{path} can't be understood: {why}; without it the file would be sent again whole")
 
 
-def _content(files: FileSystem, path: str) -> bytes:
-    """Returns the content of a sidecar. Raises StorageError if another user may have made it."""
-    descriptor = files.open_own(path)
-    try:
-        content = files.read_at(descriptor, path, 0, MAX_SIDECAR_BYTES + 1)
-    finally:
-        files.close(descriptor, path)
-    if len(content) > MAX_SIDECAR_BYTES:
-        raise ValueError("it is too large")
-    return content
-
-
 def _foreign(path: str, error: StorageError) -> Sidecar:
     logger.warning(
         "%s; it is not believed, and the file beside it is in no count", error, extra=once(os.path.dirname(path))
@@ -130,34 +119,16 @@ def _parsed(note: dict[str, Any]) -> Sidecar:
     if note.get("taken_out"):  # its ranges would be sent twice
         raise ValueError("an earlier build was interrupted while it put the file back")
     return Sidecar(
-        _text(note.get("file", "")),
-        shortened(_text(note.get("cause", "")), MAX_CAUSE_CHARS),
-        shortened(_text(note.get("time", "")), _MAX_TIME_CHARS),
-        tuple(sorted((_number(start), _number(end)) for start, end in note.get("damaged", ()))),
+        text(note.get("file", "")),
+        shortened(text(note.get("cause", "")), MAX_CAUSE_CHARS),
+        shortened(text(note.get("time", "")), _MAX_TIME_CHARS),
+        tuple(sorted((whole_number(start), whole_number(end)) for start, end in note.get("damaged", ()))),
         None
         if held is None
-        else QuarantinedReadings(_collector(held["collector"]), _number(held["readings"]), _flag(held["ours"])),
+        else QuarantinedReadings(_collector(held["collector"]), whole_number(held["readings"]), flag(held["ours"])),
     )
 
 
 def _collector(value: Sequence[Any]) -> CollectorId:
-    api, resource, method = map(_text, value)
+    api, resource, method = map(text, value)
     return api, resource, method
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise ValueError(f"{shown(value)} must be a text")
-    return value
-
-
-def _number(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise ValueError(f"{shown(value)} must be a whole number")
-    return value
-
-
-def _flag(value: object) -> bool:
-    if not isinstance(value, bool):
-        raise ValueError(f"{shown(value)} must be true or false")
-    return value

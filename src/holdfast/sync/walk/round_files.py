@@ -15,7 +15,7 @@ import os
 from collections.abc import AsyncIterator, Callable, Iterable, Sequence
 
 from ...base.bounded import Newest
-from ...base.filesystem import FileSystem
+from ...base.filesystem import FileSystem, is_in
 from ...config import HIGHEST_PRIORITY
 from ...storage.store import Store
 from ..found import Found
@@ -81,8 +81,10 @@ class AnnouncedFiles:
 
     def _look_at_all(self, walk: Walk, paths: Iterable[str]) -> tuple[list[Found], list[str]]:
         founds, gone = [], []
+        places = self._files.places_of(walk.roots)
         for path in paths:
-            found = walk.look_at_resolved(path) if walk.covers(path) else None
+            is_covered = any(is_in(path, place) for place in places)
+            found = walk.look_at_resolved(path) if is_covered else None
             if found is not None:
                 founds.append(found)
             elif not self._files.exists(path):

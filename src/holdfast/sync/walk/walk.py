@@ -114,10 +114,6 @@ class Walk:
         """Returns whether there may be files to send in `root`, ready or not."""
         return any(is_in(root, other) or is_in(other, root) for other in self.roots_with_files)
 
-    def covers(self, path: str) -> bool:
-        """Returns whether `path`, which must have no symbolic links in it, lies under a root."""
-        return any(is_in(path, place) for place in self.files.places_of(self.roots))
-
     def look_at(self, path: str) -> Found | None:
         """Returns one file without a walk, or None if it does not exist or is not ready. Blocks on the disk."""
         try:
