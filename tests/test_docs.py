@@ -15,6 +15,7 @@ import pytest
 from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.base.problems import Kind
 from holdfast.capture.methods import TABLES
 from holdfast.commands import COMMANDS, HELP
 from holdfast.config import CaptureMethod, Config, Host, SpaceLimits, parse
@@ -313,6 +314,7 @@ async def test_every_field_of_the_status_is_documented_and_no_other(tmp_path: Pa
     attributes = {
         "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": 100}],
         "local_copy": {"dir": str(tmp_path / "copy")},
+        "of_no_use": "a problem",
     }
     client = FakeClient()
     manager.apply(
@@ -325,9 +327,13 @@ async def test_every_field_of_the_status_is_documented_and_no_other(tmp_path: Pa
     documented = text("docs/status.md")
     missing = [name for name in fields_of(found) if f"`{name}`" not in documented]
     assert missing == []
-    rows = [line.split("|")[1] for line in documented.splitlines() if line.startswith("| `")]
+    fields, _, kinds = documented.partition("\n## Problems\n")
+    assert re.findall(r"^\| `(\w+)` \|", kinds.partition("\n## ")[0], re.MULTILINE)[1:] == [
+        each.value for each in Kind
+    ]
+    rows = [line.split("|")[1] for line in fields.splitlines() if line.startswith("| `")]
     named = {name for row in rows for name in re.findall(r"`(.+?)`", row)}
-    assert named - set(fields_of(found)) == {"readings.*", "capture.collectors[]", "not_shown"}, (
+    assert named - set(fields_of(found)) == {"readings.*", "capture.collectors[]", "problems[]", "not_shown"}, (
         "nothing else is documented"
     )
 
@@ -343,7 +349,7 @@ def fields_of(found: dict[str, Any]) -> Iterator[str]:
         elif name == "capture":
             yield from (f"capture.{inner}" for inner in value if inner != "collectors")
             yield from value["collectors"][0]
-        elif name == "unexpected_errors":
+        elif name in ("problems", "unexpected_errors"):
             yield from (f"{name}[].{inner}" for inner in value[0])
         elif isinstance(value, dict):
             yield from (f"{name}.{inner}" for inner in value)

@@ -31,6 +31,7 @@ from holdfast.storage.lock import FolderLock
 from holdfast.storage.writing import disk_writer
 
 from .fakes import FaultyFileSystem
+from .problems import problems_in
 from .storage import samples
 from .waiting import eventually
 
@@ -140,7 +141,7 @@ async def test_a_capture_folder_that_leads_to_a_home_is_captured_to_and_not_sync
     await world.served(20)
     with pytest.raises(NotReadyError, match="leads to"):
         await world.manager.sync()
-    (problem,) = status(world.manager)["config_problems"]
+    (problem,) = problems_in(status(world.manager), "config")
     assert problem.startswith(f"{world.folder}/capture leads to {world.folder}, a home folder, and sync deletes")
     assert status(world.manager)["sync"]["state"] == f"waiting: {problem}"
     assert kept.exists()
@@ -418,7 +419,7 @@ async def test_a_method_that_can_not_be_captured_is_a_problem_and_the_rest_works
     methods = [{"name": "a", "method": method, "capture_frequency_hz": 100} for method in ("Reading", "Readings")]
     world.apply(capture_methods=methods, capture_dirr="x")
     await world.served(2)
-    problems = status(world.manager)["config_problems"]
+    problems = problems_in(status(world.manager), "config")
     assert any("did you mean 'Readings'" in problem for problem in problems)
     assert any("capture_dirr" in problem and "capture_dir" in problem for problem in problems)
     assert all(problem in caplog.text for problem in problems)

@@ -25,6 +25,7 @@ from holdfast.storage import layout
 from holdfast.storage.relocation import move_out
 from holdfast.storage.space.local_copy import LocalCopy
 
+from .problems import problems_in
 from .storage import samples
 from .test_manager import UNAVAILABLE, World
 from .waiting import eventually
@@ -166,7 +167,7 @@ async def test_several_resources_are_captured_at_their_own_frequencies_in_either
     due = {each["resource"]: each["readings"] + each["missed"] for each in collectors(world)}
     assert 10 * (due["b"] - 2) <= due["a"] <= 10 * (due["b"] + 2)
     await world.manager.stop()
-    assert status(world.manager)["config_problems"] == []
+    assert problems_in(status(world.manager), "config") == []
     folder = memory_of(world) if store == "memory" else world.folder / "capture"
     assert {name: len(numbers) for name, numbers in world.stored(str(folder)).items()} == world.client.served
 
@@ -210,7 +211,7 @@ async def test_in_memory_mode_readings_lie_in_memory_private_and_outlive_the_pro
     await eventually(lambda: len(world.delivered) > 20)
     (folder,) = (f for f in status(world.manager)["space"]["folders"] if f["folder"] == str(memory))
     assert (folder["limit_bytes"], folder["when_full"]) == (64 << 20, "drop_oldest")
-    assert status(world.manager)["config_problems"] == []
+    assert problems_in(status(world.manager), "config") == []
 
 
 @needs_tmpfs
@@ -272,7 +273,7 @@ async def test_without_a_tmpfs_the_disk_is_used_and_the_status_says_so(world: Wo
     world.manager = Manager(world.environment, NoMemory(), SystemClock())
     world.apply(capture_store="memory")
     await world.served(5)
-    (problem,) = status(world.manager)["config_problems"]
+    (problem,) = problems_in(status(world.manager), "config")
     assert problem.startswith("capture_store: ") and "no tmpfs" in problem
     await world.manager.stop()
     assert stored(world.folder / "capture") == world.client.served["a"]
@@ -283,7 +284,7 @@ async def test_a_folder_in_memory_that_others_may_read_is_not_used(world: World)
     memory_of(world).mkdir(mode=0o755)
     memory_of(world).chmod(0o755)
     world.apply(capture_store="memory")
-    (problem,) = status(world.manager)["config_problems"]
+    (problem,) = problems_in(status(world.manager), "config")
     assert "other users have access" in problem
     assert list(memory_of(world).iterdir()) == []
 
@@ -326,6 +327,6 @@ async def test_a_sync_path_that_leads_around_the_local_copy_is_not_synced(world:
         local_copy={"dir": str(world.folder / "data" / "kept")},
     )
     await world.manager.sync()
-    (problem,) = status(world.manager)["config_problems"]
+    (problem,) = problems_in(status(world.manager), "config")
     assert "innocent leads to" in problem and f"around the local copy {world.folder}/data/kept" in problem
     assert os.listdir(world.folder / "data") == ["notes.txt"]

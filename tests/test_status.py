@@ -20,6 +20,7 @@ from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from tests.acceptance import accept_something
 
+from .problems import problems_in
 from .steered import steered
 from .waiting import eventually
 
@@ -66,10 +67,10 @@ async def test_the_status_tells_what_waits_since_when_how_fast_it_goes_and_what_
     await accept_something(manager.engine.uplink.link)
     await eventually(lambda: sync()["failed_files"] == 1 and sync()["pending_files"] == 2)
     problem = f"additional_sync_paths: {tmp_path / 'later'} is not there; it is synced as soon as it is"
-    assert status(manager)["config_problems"] == [problem]
+    assert problems_in(status(manager), "config") == [problem]
     assert [each["kind"] for each in sync()["additional_paths"]] == ["folder", "missing"]
     (tmp_path / "later").mkdir()
-    await eventually(lambda: status(manager)["config_problems"] == [])
+    await eventually(lambda: problems_in(status(manager), "config") == [])
     waiting = sync()
     assert (waiting["link"], waiting["state"], waiting["selector"]) == ("up", "syncing", "")
     assert (waiting["pending_bytes"], waiting["failed_bytes"], waiting["in_flight"]) == (2000, 1000, 2)

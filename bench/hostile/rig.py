@@ -235,7 +235,7 @@ def _good(status: Mapping[str, Any]) -> list[Mapping[str, Any]]:
 
 def _notes(status: Mapping[str, Any], callers: Callers) -> Mapping[str, Any]:
     """Returns what else is worth knowing about a run."""
-    wanted = ("config_problems", "unexpected_errors", "readings", "sync")
+    wanted = ("problems", "unexpected_errors", "readings", "sync")
     answers = {f"{method} {code}": count for (method, code), count in sorted(callers.answers.items())}
     return {**{name: status.get(name) for name in wanted}, "answers to callers": answers}
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -22,7 +22,8 @@ from .base.clock import Clock
 from .base.filesystem import FileSystem
 from .base.jobs import Jobs
 from .base.places import Places
-from .base.tasks import all_done, begin, end
+from .base.problems import Kind, Problem, Problems
+from .base.tasks import all_done, begin, end, supervised
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
@@ -112,6 +113,10 @@ class Manager:
         """What runs; None before the first configuration and after `stop`."""
         self.resources = Resources()
         self.steering = Steering(files, clock, self._steer)
+        self.problems = Problems(clock, self._wrong_now)
+        """What a person has to see to, with its history. It is looked at every second while the engine runs."""
+        self._config_problems: list[Problem] = []
+        self._looking: asyncio.Task[None] | None = None
         self.jobs = Jobs(clock)
         self.emptying_quarantine = asyncio.Lock()
         """Held by the command that takes files out of quarantine."""
@@ -139,6 +144,7 @@ class Manager:
         self._apply_sync(engine, config, resources)
         self._say(config)
         self.config, self.resources = config, resources
+        self._note_config_problems(config)
 
     async def hand_over(self) -> None:
         """Flushes, and keeps capture running for a successor; stops after `HAND_OVER_S` if none comes. Takes less
@@ -167,6 +173,8 @@ class Manager:
             engine, self.engine = self.engine, None
             if engine is None:
                 return
+            if self._looking is not None:
+                self._looking.cancel()
             patience_s = _HURRIED_S if in_a_hurry else STOP_PATIENCE_S
             uplink = engine.uplink.leave(patience_s)
             await all_done("the end", self._stop_capture(engine), self.jobs.stop(), uplink)
@@ -226,6 +234,7 @@ class Manager:
         return self.engine
 
     def _start(self, config: Config) -> Engine:
+        self._looking = begin(supervised("the list of problems", self.problems.run), "holdfast-problems")
         return Engine(self.files, self.clock, lambda stores: self._uplink(stores, config))
 
     def _uplink(self, stores: Stores, config: Config, predecessor: asyncio.Task[None] | None = None) -> Uplink:
@@ -249,6 +258,7 @@ class Manager:
             to_run = self._resolve(config)
             engine.capture.configure(self._specs(to_run, config, self.resources))
             self._say_what_does_not_run()
+            self._note_config_problems(config)
             engine.uplink.rounds.hold(self.steering.sync_pause)
 
     def _resolve(self, config: Config) -> _ToRun:
@@ -331,6 +341,17 @@ class Manager:
         self._last = asyncio.current_task()  # from here on a successor starts from scratch and does not cancel this
         self._end = None
         await self.stop()
+
+    def _wrong_now(self) -> Iterator[Problem]:
+        """Yields what is wrong now; what may cost readings comes first. This takes well below a millisecond."""
+        if self.engine is not None:
+            yield from self.engine.stores.problems
+            yield from self.engine.uplink.problems
+        yield from self._config_problems
+
+    def _note_config_problems(self, config: Config) -> None:
+        wrong = (*config.problems, *(found.problem for found in self.resolutions if found.problem))
+        self._config_problems = [Problem(Kind.CONFIG, each) for each in wrong]
 
     def _say(self, config: Config) -> None:
         """Logs what is wrong with a configuration, once for each change of it."""

@@ -17,6 +17,7 @@ from . import __version__
 from .base import unforeseen
 from .base.clock import Clock
 from .base.fitting import NOT_SHOWN
+from .base.problems import Lasting
 from .capture.engine import RunningCollector
 from .config import WhenFull
 from .manager import Engine, Manager
@@ -28,34 +29,27 @@ from .storage.store import Store
 
 MOST_COLLECTORS = 500
 """So many collectors are told of, which takes some 20 ms of the event loop. Their sums are of all."""
+MOST_PROBLEMS = 100
 _MOST_HELD_OPEN = 10
+_MS = 1_000_000
 
 
 def status(manager: Manager) -> dict[str, Any]:
     """Returns the current status. Reads the process's own figures from /proc, and nothing else."""
     config, engine = manager.config, manager.engine
     uptime_s = manager.clock.monotonic() - manager.started_s
+    lasting = manager.problems.look()
     found: dict[str, Any] = {
         "version": __version__,
         "running": engine is not None,
+        "paused": paused(manager),
+        "problems": _problems(lasting),
         "process": {
             "pid": os.getpid(),
             "uptime_s": round(uptime_s, 1),
             "cpu_s": round(time.process_time(), 2),
             "rss_bytes": _rss_bytes(),
         },
-        "config_problems": [
-            *(config.problems if config else ()),
-            *(r.problem for r in manager.resolutions if r.problem),
-            *(
-                problem
-                for store in (engine.stores.all if engine else ())
-                for problem in (store.place_problem, store.access_problem)
-                if problem
-            ),
-            *(engine.uplink.rounds.additional.problems if engine else ()),
-            *(engine.uplink.link.problems if engine else ()),
-        ],
         "unexpected_errors": [
             {
                 "what": each.what,
@@ -66,7 +60,7 @@ def status(manager: Manager) -> dict[str, Any]:
             for each in unforeseen.all_found()
         ],
     }
-    found[NOT_SHOWN] = {}
+    found[NOT_SHOWN] = {"problems": len(lasting) - MOST_PROBLEMS} if len(lasting) > MOST_PROBLEMS else {}
     if config is None or engine is None:
         return found
     readings = _readings(engine)
@@ -88,6 +82,21 @@ def status(manager: Manager) -> dict[str, Any]:
         if count > MOST_COLLECTORS:
             found[NOT_SHOWN][f"{part}.collectors"] = count - MOST_COLLECTORS
     return found
+
+
+def _problems(lasting: Sequence[Lasting]) -> list[dict[str, Any]]:
+    return [
+        {
+            "kind": each.problem.kind.value,
+            "what": each.problem.what,
+            "do": each.problem.do,
+            "cost": each.problem.cost,
+            "since": rfc3339(each.since_ns - each.since_ns % _MS),
+            "lasts_s": round(each.lasts_s, 1),
+            "times": each.times,
+        }
+        for each in lasting[:MOST_PROBLEMS]
+    ]
 
 
 def _shown_of(running: Sequence[RunningCollector]) -> Sequence[RunningCollector]:
@@ -171,7 +180,6 @@ def _steering(manager: Manager) -> dict[str, Any]:
     steering, engine = manager.steering, manager.engine
     delivery = None if engine is None else engine.uplink.sequences
     return {
-        "paused": paused(manager),
         "frequencies": [
             {"resource": each.setting.what, "method": each.setting.method, "hz": each.setting.hz, **_time_of(each)}
             for each in steering.settings.active

@@ -50,7 +50,7 @@ async def test_commands_answer_alike_on_both_ways_and_mistakes_are_explained(
         )
         status = await machine.status()
         assert shape(status) == shape(await machine.command(command="status"))
-        assert {"version", "process", "config_problems", "capture", "sync", "readings", "files"} <= set(status)
+        assert {"version", "process", "paused", "problems", "capture", "sync", "readings", "files"} <= set(status)
         assert sorted(each["resource"] for each in status["capture"]["collectors"]) == ["fake-1", "fake-2"]
 
         commands = (await machine.command(command="help"))["commands"]

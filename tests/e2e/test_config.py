@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from tests.documented import DOCUMENTED
+from tests.problems import problems_in
 
 from .machines import SERVICE, Servers, a_machine, collector, readings_of, until
 
@@ -27,7 +28,7 @@ async def test_viam_s_documented_samples_are_accepted_as_they_are(
         assert status["capture"]["capture_dir"] == str(capture_dir)
         assert (capture_dir / ".holdfast").is_dir()
         # What works and what has no effect yet are all that may be said of a documented config.
-        assert [each for each in status["config_problems"] if "does not act on it yet" not in each] == []
+        assert [each for each in problems_in(status, "config") if "does not act on it yet" not in each] == []
 
 
 async def test_wrong_entries_and_attributes_cost_only_themselves_and_are_told(
@@ -54,10 +55,10 @@ async def test_wrong_entries_and_attributes_cost_only_themselves_and_are_told(
             ["capture_methods[3]", "tgas", "did you mean 'tags'"],
             ["sync_intervall_mins", "did you mean 'sync_interval_mins'"],
         ):
-            [problem] = [each for each in status["config_problems"] if all(word in each for word in words)]
+            [problem] = [each for each in problems_in(status, "config") if all(word in each for word in words)]
             [line] = [line for line in machine.server.log_text().splitlines() if problem in line]
             assert "\tERROR\t" in line
-        assert len(status["config_problems"]) == 5
+        assert len(problems_in(status, "config")) == 5
         assert [each["resource"] for each in status["capture"]["collectors"]] == ["counting"]
         assert other.served == []
         await machine.stop_capture_and_sync()

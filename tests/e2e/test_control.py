@@ -186,7 +186,7 @@ async def test_commands_steer_through_viam_server(viam_server: Servers, tmp_path
         await until(
             lambda: machine.server.module_pids("holdfast") not in ([], [module]), "the module is started again"
         )
-        status = await machine.until_status(lambda status: status["steering"]["paused"], "the pause is known")
+        status = await machine.until_status(lambda status: status["paused"], "the pause is known")
         assert status["steering"]["frequencies"] == [] and len(a.served) == served
 
         answer = await machine.command(command="capture_now", **pair)

@@ -8,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.problems import problems_in
+
 from .machines import Machine, Servers, Status, a_machine, readings_of, sensor, until
 from .parity.records import Captured, captured
 from .parity.rows import Compared
@@ -62,7 +64,7 @@ async def test_resources_of_one_short_name_are_captured_by_their_full_names_as_t
             machine, *((each["name"], "Readings") for each in (*entries.values(), *far.values()))
         )
         assert set(running(status).values()) == {"dependency"}
-        assert status["config_problems"] == [] and status["capture"]["waiting_for"] == []
+        assert problems_in(status, "config") == [] and status["capture"]["waiting_for"] == []
         assert {(each["api"], each["resource"]) for each in status["ledger"]["collectors"]} == {
             *((api, NAME) for api in entries),
             *((api, f"far-{NAME}") for api in far),
@@ -139,13 +141,13 @@ async def test_a_short_name_is_captured_while_it_means_one_resource_and_a_proble
         # viam-server gives neither, and only one of them has this method.
         status = await until_it_reads(machine, position)
         assert running(status) == {position: "listed"}
-        (problem,) = status["config_problems"]
+        (problem,) = problems_in(status, "config")
         assert all(part in problem for part in (f"{SENSOR}/{NAME}", f"{MOVEMENT}/{NAME}", "Readings of imu"))
 
         machine.change(components=[source.component])
         # viam-server looked for the dependency before it removed the other one, and does not look again.
         status = await until_it_reads(machine, readings)
-        assert not any("several" in problem for problem in status["config_problems"])
+        assert not any("several" in problem for problem in problems_in(status, "config"))
         await machine.stop_capture_and_sync()
         arrived = [each for each in machine.of(NAME) if each.component_type == SENSOR]
         assert sorted(each.seq for each in arrived) == source.seqs
@@ -164,7 +166,7 @@ async def test_a_short_name_beside_a_full_one_is_not_taken_for_what_the_full_one
             (f"{SENSOR}/{NAME}", "Readings"): "dependency",
             (f"{MOVEMENT}/{NAME}", "Position"): "listed",
         }
-        (problem,) = status["config_problems"]
+        (problem,) = problems_in(status, "config")
         assert f"write {MOVEMENT}/{NAME} or {SENSOR}/{NAME}" in problem
 
 
@@ -173,8 +175,8 @@ async def test_a_full_name_of_another_api_is_a_problem_that_says_what_the_resour
 ) -> None:
     async with a_machine(viam_server, tmp_path) as machine:
         await machine.start(components=[fake(SENSOR)], capture_methods=[method(f"{MOVEMENT}/{NAME}", "Position")])
-        status = await machine.until_status(lambda status: status["config_problems"], "the problem")
-        (problem,) = status["config_problems"]
+        status = await machine.until_status(lambda status: problems_in(status, "config"), "the problem")
+        (problem,) = problems_in(status, "config")
         assert problem.startswith(f"{NAME} is a {SENSOR}, not a {MOVEMENT}")
 
 

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from tests.problems import problems_in
+
 from .machines import (
     CREDENTIALS,
     IN_FLIGHT,
@@ -127,7 +129,7 @@ async def test_what_an_earlier_version_kept_in_the_package_is_moved_out_and_each
         counts = status["readings"]
         assert counts["captured"] == counts["delivered"] == len(seqs) and counts["adopted"] == 0
         assert status["capture"]["capture_dir"] == str(machine.capture_dir)
-        assert status["config_problems"] == []
+        assert problems_in(status, "config") == []
 
 
 async def test_what_an_earlier_version_kept_in_its_own_package_is_moved_out_before_viam_server_deletes_that(

@@ -13,6 +13,7 @@ from holdfast.errors import CommandError
 from holdfast.manager import Resources
 from holdfast.status import status
 from holdfast.steering import machine_resources
+from tests.problems import problems_in
 from tests.steered import Steered, override, steered
 from tests.waiting import eventually
 
@@ -54,7 +55,7 @@ async def until_running(world: Steered, *expected: tuple[str, str] | tuple[str, 
 
 
 def problems(world: Steered) -> list[str]:
-    return [str(each) for each in status(world.manager)["config_problems"]]
+    return problems_in(status(world.manager), "config")
 
 
 async def test_a_full_name_needs_no_dependency_when_the_machine_lists_it(world: Steered) -> None:

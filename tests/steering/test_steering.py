@@ -13,6 +13,7 @@ from holdfast import manager as manager_module
 from holdfast.status import status
 from holdfast.steering import machine_resources
 
+from ..problems import problems_in
 from ..steered import BOARD, GATE, SENSOR, Steered, override, steered
 from ..waiting import eventually
 
@@ -65,7 +66,7 @@ async def test_a_pair_that_is_not_configured_runs_when_the_sensor_gives_it_a_fre
     world.apply(**GATE)
     world.client.controls = {"controls": [override("b", 20), override("c", 20), pins, unknown]}
     await world.until_running(a=100.0, b=20.0)
-    problems = status(world.manager)["config_problems"]
+    problems = problems_in(status(world.manager), "config")
     assert any("pin_name" in each for each in problems) and any("Position of b" in each for each in problems)
     world.client.listed["c"] = SENSOR
     await world.until_running(a=100.0, b=20.0, c=20.0)
@@ -163,7 +164,7 @@ async def test_what_is_to_persist_holds_after_a_restart_from_the_first_reading_o
     world.new_process()
     world.apply()
     await eventually(lambda: world.manager.steering.settings.loaded)
-    assert status(world.manager)["steering"]["paused"] == [{"what": "a", "until": "", "persist": True}]
+    assert status(world.manager)["paused"] == [{"what": "a", "until": "", "persist": True}]
     assert world.running == {} and world.client.served["a"] == served
     await world.command("resume", what="a")
     await world.served(1)

@@ -10,11 +10,12 @@ import asyncio
 import itertools
 import logging
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from ..base.at import Identity
 from ..base.clock import Clock, first_done
 from ..base.filesystem import FileSystem
+from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, end, in_thread, supervised
 from ..config import Protected
 from ..errors import StorageError
@@ -99,6 +100,14 @@ class Store:
     def lock_problem(self) -> str:
         """Whom the folder's lock can't keep out, and why; empty if there is nothing to say."""
         return self._lock.problem
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with the folder now."""
+        if self.place_problem:
+            yield Problem(Kind.CONFIG, self.place_problem)
+        if self.access_problem:
+            yield Problem(Kind.DISK, self.access_problem)
 
     @property
     def owned(self) -> bool:

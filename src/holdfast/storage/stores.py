@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from typing import Any, Protocol
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
+from ..base.problems import Problem
 from ..base.tasks import all_done, begin, end
 from ..config import Config, Protected
 from .placement import left_behind, rules_for, rules_for_left
@@ -72,6 +73,12 @@ class Stores:
     def all(self) -> tuple[Store, ...]:
         """All stores: the configured ones, then those that drain."""
         return (*self.configured.values(), *self.draining)
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """What is wrong with any of the folders now."""
+        for store in self.all:
+            yield from store.problems
 
     def configure(self, unplaced: Config, config: Config, priorities: Mapping[str, int]) -> None:
         """Makes `config` hold: opens the stores of new folders, sets the intervals and limits of all configured

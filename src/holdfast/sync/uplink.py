@@ -6,10 +6,11 @@ Belongs to the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
+from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, end, supervised
 from ..storage.store import Store
 from .cloud.cloud import Cloud, CloudSettings
@@ -70,6 +71,14 @@ class Uplink:
         self.delivery.configure(tags, is_open)
         self.rounds.configure(sync)
         self.rounds.hold(pause)
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """What keeps data from the cloud now."""
+        for each in self.link.problems:
+            yield Problem(Kind.LINK, each)
+        for each in self.rounds.additional.problems:
+            yield Problem(Kind.CONFIG, each)
 
     @property
     def bytes_per_s(self) -> float:

@@ -17,6 +17,7 @@ from demo.cloud import LocalCloud
 from holdfast.commands import run_command
 from holdfast.errors import HoldfastError
 from holdfast.status import status
+from tests.problems import problems_in
 from tests.test_manager import World
 from tests.waiting import eventually
 
@@ -74,7 +75,7 @@ async def used(world: World) -> str:
     await eventually(lambda: "has not been opened yet" not in engine.store.waiting_for, BOUND_S)
     await world.served(READINGS)
     said: dict[str, Any] = status(world.manager)
-    return "\n".join([said["sync"]["state"], *said["config_problems"]])
+    return "\n".join([said["sync"]["state"], *problems_in(said)])
 
 
 async def all_captured(world: World) -> None:
@@ -331,7 +332,7 @@ async def test_a_folder_in_memory_that_is_not_ours_is_not_used(plant: Plant, pla
     try:
         world.apply("a", capture_store="memory", capture_flush_interval_ms=20)
         await world.served(READINGS)
-        said = "\n".join(status(world.manager)["config_problems"])
+        said = "\n".join(problems_in(status(world.manager), "config"))
         await asyncio.wait_for(world.manager.stop(), BOUND_S)
         assert place.untouchable() == before
         assert str(memory) in said and f"captured data is kept on the disk, in {capture_dir(world)}" in said

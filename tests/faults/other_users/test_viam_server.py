@@ -9,6 +9,7 @@ import grpc
 import pytest
 
 from tests.e2e.machines import Machine, Servers, a_machine, readings_of, until
+from tests.problems import problems_in
 from tests.sync.conftest import write_old_file
 
 from .neighbour import UID
@@ -47,7 +48,7 @@ async def test_neither_links_nor_a_planted_failed_lead_out_of_a_sync_path(machin
     assert contents(machine) == [b"later", b"own"]
     assert place.untouchable() == before
     assert (place.logs / "key.txt").is_symlink() and (place.logs / "refused.txt").exists()
-    problems = (await machine.status())["config_problems"]
+    problems = problems_in(await machine.status())
     assert any(str(place.home / "app") in problem for problem in problems)
     assert str(place.logs / "key.txt") in log()
 
@@ -69,7 +70,7 @@ async def test_nothing_is_written_through_a_planted_state_folder_and_all_is_sent
     planted.unlink()
     await until(lambda: len(machine.of("counting")) >= 20, "the readings arrive")
     problem = f"{machine.capture_dir} may be written by all users"
-    assert any(problem in each for each in (await machine.status())["config_problems"])
+    assert any(problem in each for each in problems_in(await machine.status()))
     await machine.stop_capture_and_sync()
     seqs = machine.seqs("counting")
     assert len(seqs) == len(set(seqs)) and place.untouchable() == before
