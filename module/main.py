@@ -35,7 +35,7 @@ from viam.resource.types import API, resource_name_from_string
 from holdfast.base.clock import let_time_never_fail
 from holdfast.base.log_limit import LogLimit
 from holdfast.base.tasks import begin, supervised
-from module import durable, event_loop, parent, signals
+from module import allocator, durable, event_loop, parent, signals
 
 logger = logging.getLogger("holdfast.module")
 
@@ -155,6 +155,7 @@ async def main(ending: frozenset[int]) -> None:
 def run() -> NoReturn:
     """Runs the program, and exits without waiting for threads, unlike Python's own end."""
     code = 0
+    allocator.give_memory_back()
     let_time_never_fail()
     try:
         event_loop.run(main(signals.take()))
