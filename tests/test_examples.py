@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from holdfast import cli
-from holdfast.capture.bottleneck import Bottleneck
+from holdfast.capture.causes import Cause
 from holdfast.cli.check import check
 from holdfast.cli.to_builtin import convert_to_builtin
 from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
@@ -207,7 +207,7 @@ async def test_the_troubleshooting_names_the_states_of_sync_as_they_are_said() -
 
 def test_the_troubleshooting_names_each_bound_and_each_count_of_readings() -> None:
     bounds = section("troubleshooting.md", "Fewer readings than configured")
-    assert re.findall(r"^\| `(\w+)` \|", bounds, re.MULTILINE)[1:] == [each.value for each in Bottleneck]
+    assert re.findall(r"^\| `(\w+)` \|", bounds, re.MULTILINE)[1:] == [each.value for each in Cause]
     counts = re.findall(r"^\| `(\w+)` \|", section("troubleshooting.md", "Readings are missing"), re.MULTILINE)
     summands = {field.name for field in fields(ReadingCounts) if field.compare} | {"on_disk"}
     assert summands - {"captured", "adopted"} == set(counts)

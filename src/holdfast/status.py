@@ -19,6 +19,7 @@ from .base.clock import Clock
 from .base.fitting import NOT_SHOWN
 from .base.problems import Lasting
 from .capture.engine import RunningCollector
+from .capture.shortfall import Load, parts_of, sentence
 from .config import WhenFull
 from .manager import Engine, Manager
 from .steering import ActiveSetting
@@ -63,15 +64,15 @@ def status(manager: Manager) -> dict[str, Any]:
     found[NOT_SHOWN] = {"problems": len(lasting) - MOST_PROBLEMS} if len(lasting) > MOST_PROBLEMS else {}
     if config is None or engine is None:
         return found
-    readings = _readings(engine)
+    readings, load = _readings(engine), engine.capture.load
     found["capture"] = {
         "enabled": not config.capture_disabled,
         "capture_dir": config.capture_dir,
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
         "last_disk_error": next((e for s in engine.stores.all if (e := s.writer.last_error)), ""),
-        "cpu_share": round(engine.capture.load.process, 3),
-        "collectors": [_collector(manager, readings, each) for each in _shown_of(engine.capture.running)],
+        "cpu_share": round(load.process, 3),
+        "collectors": [_collector(manager, readings, each, load) for each in _shown_of(engine.capture.running)],
     }
     found["mongo"] = _mongo(manager, engine)
     found["steering"] = _steering(manager)
@@ -103,7 +104,7 @@ def _shown_of(running: Sequence[RunningCollector]) -> Sequence[RunningCollector]
     """Returns the first collectors, or those with problems and then the first, when there are too many."""
     if len(running) <= MOST_COLLECTORS:
         return running
-    return sorted(running, key=lambda each: not (each.collector.last_error or each.slow))[:MOST_COLLECTORS]
+    return sorted(running, key=lambda each: not (each.collector.last_error or each.is_slow))[:MOST_COLLECTORS]
 
 
 def _rss_bytes() -> int | None:
@@ -115,7 +116,7 @@ def _rss_bytes() -> int | None:
 
 
 def _collector(
-    manager: Manager, readings: Mapping[CollectorId, ReadingCounts], running: RunningCollector
+    manager: Manager, readings: Mapping[CollectorId, ReadingCounts], running: RunningCollector, load: Load
 ) -> dict[str, Any]:
     collector = running.collector
     spec = collector.spec
@@ -128,7 +129,7 @@ def _collector(
         "method": spec.method.method,
         "hz": spec.method.frequency_hz,
         "readings": collector.readings,
-        "missed": running.ticker.missed,
+        "missed": running.missed,
         "errors": collector.errors,
         "filtered": collector.filtered,
         "captured": counts.captured,
@@ -136,13 +137,14 @@ def _collector(
         "dropped": dict(counts.dropped),
         "last_reading_age_s": None if last is None else round(manager.clock.monotonic() - last, 3),
         "last_error": collector.last_error or "",
-        **_rates(running),
+        **_rates(running, manager.clock.monotonic(), load),
     }
 
 
-def _rates(running: RunningCollector) -> dict[str, Any]:
-    collector, slow = running.collector, running.slow
-    share = running.window.until(running.totals()).share
+def _rates(running: RunningCollector, now_s: float, load: Load) -> dict[str, Any]:
+    collector, totals = running.collector, running.totals()
+    share = running.window.until(totals).share
+    slow = running.shortfall(now_s, load) if running.is_slow else None
     late_p50_ms, late_p99_ms = collector.lateness.percentiles_ms()
     call_p50_ms, call_p99_ms = collector.call_times.percentiles_ms()
     return {
@@ -152,8 +154,17 @@ def _rates(running: RunningCollector) -> dict[str, Any]:
         "late_p99_ms": late_p99_ms,
         "call_p50_ms": call_p50_ms,
         "call_p99_ms": call_p99_ms,
-        "bounded_by": slow.bottleneck.value if slow else "",
-        "bounded_why": slow.why if slow else "",
+        "missing": {cause.value: count for cause, count in totals.missing.items()},
+        "bounded_by": [
+            {
+                "cause": each.cause.value,
+                "share": round(each.share, 3),
+                "readings": each.readings,
+                "do": each.do,
+            }
+            for each in (parts_of(slow) if slow else ())
+        ],
+        "bounded_why": sentence(slow) if slow else "",
     }
 
 

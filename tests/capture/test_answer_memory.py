@@ -79,7 +79,7 @@ class Many:
 
     @property
     def missed(self) -> int:
-        return sum(running.ticker.missed for running in self.capture.running)
+        return sum(running.missed for running in self.capture.running)
 
 
 @pytest.fixture
@@ -173,7 +173,7 @@ async def test_while_memory_is_short_no_further_large_answer_is_asked_for(many: 
     others.end()
     await many.clock.advance(3.0)
     assert len(many.client.calls) == calls + 3 * COUNT
-    due = sum(r.collector.readings + r.collector.errors + r.ticker.missed for r in many.capture.running)
+    due = sum(r.collector.readings + r.collector.errors + r.missed for r in many.capture.running)
     assert due == pytest.approx(10 * COUNT, abs=COUNT)
 
 

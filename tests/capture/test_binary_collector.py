@@ -18,6 +18,7 @@ from viam.proto.component.camera import GetImagesResponse, Image
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.answers import Answers
+from holdfast.capture.causes import Conditions
 from holdfast.capture.collector import Collector, Occupancy
 from holdfast.capture.large_call import RoomForAnswer
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -52,12 +53,15 @@ class Setup:
         self.client = client
         self.sink = FakeSink()
         self.spec = spec(client, NOWHERE, "it", method, api=api, **how)
-        self.collector = Collector(self.spec, self.clock, self.sink, lambda: True, Occupancy(), Answers())
+        self.collector = Collector(
+            self.spec, self.clock, self.sink, lambda: True, Occupancy(), Answers(), Conditions()
+        )
 
     async def read(self) -> bool:
-        started = self.collector.read(self.clock.monotonic())
+        before = self.collector.unused.total()
+        self.collector.read(self.clock.monotonic())
         await self.clock.settle()
-        return started
+        return self.collector.unused.total() == before
 
 
 @pytest.fixture
@@ -211,7 +215,7 @@ async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_p
     writer = DiskWriter(FileSystem(), SystemClock(), ledger, str(tmp_path), 0.01)
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)
-    collector = Collector(camera, SystemClock(), appender, lambda: True, Occupancy(), Answers())
+    collector = Collector(camera, SystemClock(), appender, lambda: True, Occupancy(), Answers(), Conditions())
 
     def stored(count: int) -> bool:
         return len(files_under(tmp_path, ".capture")) == count

@@ -13,6 +13,7 @@ from viam.proto.app.datasync import DataType, SensorData
 from viam.proto.common import GetReadingsRequest
 
 from holdfast.capture.answers import Answers
+from holdfast.capture.causes import Conditions
 from holdfast.capture.collector import Collector, CollectorSpec, Occupancy
 from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import START_NS, FakeClient, FakeClock
@@ -31,13 +32,14 @@ class Setup:
         self.clock = clock
         self.sink = FakeSink()
         self.stored = self.sink.messages
-        self.collector = Collector(spec, clock, self.sink, lambda: True, Occupancy(), Answers())
+        self.collector = Collector(spec, clock, self.sink, lambda: True, Occupancy(), Answers(), Conditions())
 
     async def read(self) -> bool:
         """Starts a reading, and returns when an immediate answer has been stored."""
-        started = self.collector.read(self.clock.monotonic())
+        before = self.collector.unused.total()
+        self.collector.read(self.clock.monotonic())
         await self.clock.settle()
-        return started
+        return self.collector.unused.total() == before
 
 
 @pytest.fixture

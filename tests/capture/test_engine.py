@@ -84,7 +84,7 @@ async def test_an_unchanged_collector_goes_on_untouched(setup: Setup) -> None:
     after = next(running for running in setup.capture.running if running.collector.spec.resource == "lidar")
     assert after is before
     assert setup.captured() == 20
-    assert after.ticker.missed == 0
+    assert after.missed == 0
     await setup.writer.flush()
     assert len([path for path in files_under(setup.folder, ".prog") if "lidar" in path.parts]) == 1
     assert not [path for path in files_under(setup.folder, ".capture") if "lidar" in path.parts]
@@ -193,7 +193,7 @@ async def test_a_collector_that_hangs_or_fails_stops_no_other(setup: Setup) -> N
     assert setup.captured("lidar") == 10
     by_name = {running.collector.spec.resource: running for running in setup.capture.running}
     assert by_name["fails"].collector.errors == 10
-    assert by_name["hangs"].ticker.missed == 8  # of ten, one is in flight and one waits for it
+    assert by_name["hangs"].missed == 8  # of ten, one is in flight and one waits for it
     assert len(hanging.calls) == 1
 
 
@@ -253,10 +253,10 @@ async def test_a_resource_that_hangs_costs_its_own_deadlines_only(setup: Setup) 
     await setup.clock.advance(2.0)
     assert hanging.most_in_flight == len(hanging.calls) == MAX_CALLS_TO_A_RESOURCE < 100, "others get in"
     by_name = {running.collector.spec.resource: running for running in setup.capture.running}
-    assert by_name["lidar"].ticker.missed == 0
+    assert by_name["lidar"].missed == 0
     assert setup.captured() == 200
     hung = [r for r in setup.capture.running if r.collector.spec.resource == "hangs"]
-    assert sum(r.ticker.missed for r in hung) == 400 - MAX_CALLS_TO_A_RESOURCE
+    assert sum(r.missed for r in hung) == 400 - MAX_CALLS_TO_A_RESOURCE
 
 
 async def test_resources_of_one_short_name_have_a_limit_of_calls_each(setup: Setup) -> None:

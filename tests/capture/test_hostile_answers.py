@@ -24,6 +24,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Buffer
 from holdfast.base.tasks import in_thread
 from holdfast.capture.answers import MAX_ANNOTATIONS_BYTES, MAX_MIME_TYPE_CHARS, Answers
+from holdfast.capture.causes import Conditions
 from holdfast.capture.client import MAX_STREAM_MESSAGES
 from holdfast.capture.collector import Collector, Occupancy
 from holdfast.capture.methods import BinaryMethod, lookup
@@ -104,7 +105,7 @@ def collector(hostile: Hostile, sink: FakeSink, answers: Answers | None = None) 
     streamed = isinstance(table, BinaryMethod) and table.streamed
     client = FakeClient(messages if streamed else messages[0])
     its = spec(client, NOWHERE, "it", hostile.method, api=hostile.api, params=hostile.params)
-    return Collector(its, SystemClock(), sink, lambda: False, Occupancy(), answers or Answers())
+    return Collector(its, SystemClock(), sink, lambda: False, Occupancy(), answers or Answers(), Conditions())
 
 
 async def read(collector: Collector) -> None:

@@ -8,6 +8,7 @@ from functools import partial
 import pytest
 
 from holdfast.capture.answers import Answers
+from holdfast.capture.causes import Conditions
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE, TWO_IN_FLIGHT_HZ, Collector, Occupancy
 from holdfast.capture.large_call import RoomForAnswer
 from holdfast.capture.turns import MAX_HELD_BACK_BYTES, MAX_HELD_BACK_S, MAX_TURNS, Turns
@@ -58,13 +59,16 @@ class Setup:
             lambda: False,
             occupancy or Occupancy(),
             Answers(),
+            Conditions(),
         )
 
     async def read(self, count: int = 1) -> int:
         """Returns how many of `count` deadlines were used."""
-        started = sum(self.collector.read(self.clock.monotonic()) for _ in range(count))
+        before = self.collector.unused.total()
+        for _ in range(count):
+            self.collector.read(self.clock.monotonic())
         await self.clock.settle()
-        return started
+        return count - (self.collector.unused.total() - before)
 
     async def answer(self, *numbers: int) -> None:
         for number in numbers:
@@ -98,7 +102,7 @@ def test_where_nothing_is_configured_a_fast_collector_of_numbers_may_have_two_ca
     hz: float, api: str, method: str, in_flight: int
 ) -> None:
     its = spec(Resource(), NOWHERE, "it", method, api=api, hz=hz, max_in_flight=0)
-    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), Answers())
+    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), Answers(), Conditions())
     assert collector.max_in_flight == in_flight
 
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
@@ -31,6 +32,7 @@ from ..storage.writing.disk_writer import DiskWriter
 from ..storage.writing.sink import Sink
 from .answer_memory import Room
 from .answers import MAX_AT_ONCE_BYTES, Answers, Question
+from .causes import Cause, Conditions, cause_of_wait
 from .client import UnaryClient
 from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import RecentDurations
@@ -132,7 +134,7 @@ class Collector:
     """Calls one method whenever `read` is called, and writes its readings to `sink`.
 
     `may_warn` says whether a failure may be logged now. `occupancy` is shared by all collectors of the resource,
-    `answers` by all collectors.
+    `answers` and `conditions` by all collectors.
     """
 
     def __init__(
@@ -143,22 +145,23 @@ class Collector:
         may_warn: Callable[[], bool],
         occupancy: Occupancy,
         answers: Answers,
+        conditions: Conditions,
     ) -> None:
         self.spec = spec
         self.readings = 0
         self.errors = 0
         self.filtered = 0
+        self.unused: Counter[Cause] = Counter()
+        """The deadlines that passed without a call, by what they waited for."""
         self.last_error: str | None = None
         self.last_reading_s: float | None = None
         """When the last reading came, on the monotonic clock; None before the first."""
         self.lateness = RecentDurations()
         """How long after its deadline each call left."""
-        self.loop_lateness = RecentDurations()
-        """The same, only for calls that did not wait for another one: the delay that the event loop caused."""
         self.call_times = RecentDurations()
         """How long each call took, whether it succeeded or not."""
-        self.call_s = 0.0
-        """The duration of all calls together."""
+        self._longest_s = 0.0
+        """The duration of the longest call since `take_longest_s`."""
         self._clock = clock
         self._sink = sink
         self._may_warn = may_warn
@@ -167,6 +170,7 @@ class Collector:
         """When each failure was logged, oldest first, on the monotonic clock."""
         self._occupancy = occupancy
         self._answers = answers
+        self._conditions = conditions
         self._answer_bytes = 0
         """The size of the largest answer so far, or more."""
         self._calls: dict[Turn, asyncio.Task[None]] = {}
@@ -175,43 +179,64 @@ class Collector:
         self.max_in_flight = 1 if gapless else spec.method.max_in_flight or _usual_in_flight(spec)
         self._gapless = gapless
         self._waiting_s: float | None = None
-        """The newest deadline that came while all calls were in flight; used when one of them ends, if there is
-        memory for its answer then."""
+        """The newest deadline that came while all calls were in flight; used when one of them ends, if nothing else
+        holds it up then."""
+        self._held_up_by = Cause.SLOW_CALL
+        """What holds up that deadline, if not the calls in flight."""
 
     @property
     def in_flight(self) -> int:
         return len(self._calls)
 
-    def waited_s(self, now_s: float) -> float:
-        """Returns how long the oldest call in flight has been waiting for its answer; 0 without any."""
-        return now_s - next(iter(self._calls)).started_s if self._calls else 0.0
+    def take_longest_s(self) -> float:
+        """Returns the duration of the longest call that has ended since this was asked last, or the age of the
+        oldest one in flight if that is longer; 0 without any."""
+        longest_s, self._longest_s = self._longest_s, 0.0
+        waited_s = self._clock.monotonic() - next(iter(self._calls)).started_s if self._calls else 0.0
+        return max(longest_s, waited_s)
 
-    def read(self, due_s: float) -> bool:
+    def read(self, due_s: float, passed: int = 0) -> None:
         """Starts a call for the deadline `due_s`, now or when a call in flight ends.
 
-        Returns False when a deadline passes unused because of it: this one, or the one that was waiting before.
+        `passed` deadlines came before this call and are unused, as is the one that was waiting if there is one.
         """
+        if passed:
+            self.unused[Cause.LOOP] += passed
+        waiting_s, self._waiting_s = self._waiting_s, None
         if len(self._calls) >= self.max_in_flight:
-            is_first, self._waiting_s = self._waiting_s is None, due_s
-            return is_first
-        waited, self._waiting_s = self._waiting_s is not None, None
-        if not self._may_leave():
-            self._waiting_s = due_s if waited else None
-            return False
-        now_s = self._clock.monotonic()
-        self.loop_lateness.add(now_s - due_s)
-        self._start(due_s, now_s)
-        return not waited
+            self._waiting_s = due_s
+            if waiting_s is not None:
+                self.unused[self._cause_of_wait()] += 1
+        elif (held_up_by := self._hold_up()) is not None:
+            if waiting_s is not None:
+                self._waiting_s, self._held_up_by = due_s, held_up_by
+            self.unused[held_up_by] += 1
+        else:
+            if waiting_s is not None:
+                self.unused[self._held_up_by] += 1
+            self._start(due_s, self._clock.monotonic())
 
-    def _may_leave(self) -> bool:
-        """Returns whether there is a place at the resource for one more call, and memory for its answer."""
+    def _hold_up(self) -> Cause | None:
+        """Returns what keeps one more call from leaving: no place for it at the resource, or no memory for its
+        answer."""
         if self._occupancy.calls >= MAX_CALLS_TO_A_RESOURCE:
-            return False
-        return self._answers.memory.has_room_for(self._answer_bytes)
+            return Cause.RESOURCE_LIMIT
+        return None if self._answers.memory.has_room_for(self._answer_bytes) else Cause.MEMORY
+
+    def _cause_of_wait(self) -> Cause:
+        """Returns why a deadline passed while all calls were in flight."""
+        oldest, conditions = next(iter(self._calls)), self._conditions
+        return cause_of_wait(
+            self._clock.monotonic() - oldest.started_s,
+            conditions.late_s - oldest.loop_late_s,
+            self.spec.method.interval_s,
+            self.max_in_flight,
+            crowded=conditions.is_crowded,
+        )
 
     def _start(self, due_s: float, now_s: float) -> None:
         self.lateness.add(now_s - due_s)
-        turn = self._turns.take(now_s)
+        turn = self._turns.take(now_s, self._conditions.late_s)
         self._occupancy.take()
         room = Room(self._answers.memory, self.spec.table.most_bytes, self._answer_bytes)
         self._calls[turn] = asyncio.get_running_loop().create_task(self._read(turn, room))
@@ -248,14 +273,20 @@ class Collector:
     def _ended(self, turn: Turn) -> None:
         now_s = self._clock.monotonic()
         call_s = now_s - turn.started_s
-        self.call_s += call_s
+        if call_s > self._longest_s:
+            self._longest_s = call_s
         self.call_times.add(call_s)
         self._occupancy.give_back()
         del self._calls[turn]
         self._turns.end(turn, now_s)
-        if self._waiting_s is not None and self._may_leave():
-            due_s, self._waiting_s = self._waiting_s, None
-            self._start(now_s if self._gapless else due_s, now_s)
+        if (due_s := self._waiting_s) is None:
+            return
+        held_up_by = self._hold_up()
+        if held_up_by is not None:
+            self._held_up_by = held_up_by
+            return
+        self._waiting_s = None
+        self._start(now_s if self._gapless else due_s, now_s)
 
     async def _read_tabular(self, table: TabularMethod, turn: Turn, room: Room) -> None:
         message = await self._answers.tabular_reading(self._question, table, room)

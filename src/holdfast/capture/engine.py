@@ -15,12 +15,13 @@ from ..base.clock import Clock
 from ..base.tasks import all_done, begin, supervised
 from ..storage.writing.disk_writer import Appender, DiskWriter
 from .answers import Answers
-from .bottleneck import Load, Shortfall
+from .causes import Cause, Conditions
 from .collector import Collector, CollectorSpec, Occupancy, Tee
 from .methods import BinaryMethod
 from .rates import RateWindow, Totals
 from .scheduler import Scheduler, Ticker
-from .watch import Slow, Watch, cpu_seconds
+from .shortfall import Load, Shortfall
+from .watch import Watch, cpu_seconds
 
 logger = logging.getLogger(__name__)
 
@@ -33,8 +34,8 @@ class RunningCollector:
     ticker: Ticker
     appender: Appender
     window: RateWindow
-    slow: Slow | None = None
-    """Set by `Watch` while the collector reads less than it should."""
+    is_slow: bool = False
+    """Set by `Watch`: whether the collector reads less than it should."""
 
     @property
     def name(self) -> str:
@@ -45,20 +46,26 @@ class RunningCollector:
         return self.collector.spec.method.frequency_hz
 
     def totals(self) -> Totals:
-        collector, appender = self.collector, self.appender
-        dropped = appender.refused + appender.lost
-        return Totals(
-            collector.readings, collector.filtered, collector.errors, self.ticker.missed, dropped, collector.call_s
-        )
-
-    def shortfall(self, totals: Totals, now_s: float, load: Load) -> Shortfall:
         collector = self.collector
+        unused = {**collector.unused, Cause.ERROR: collector.errors, Cause.UNKNOWN: self.ticker.failed}
+        return Totals(collector.readings, collector.filtered, unused, dict(self.appender.dropped))
+
+    @property
+    def missed(self) -> int:
+        """How many deadlines passed without a call."""
+        return self.collector.unused.total() + self.ticker.failed
+
+    def take_longest_s(self) -> float:
+        return self.collector.take_longest_s()
+
+    def shortfall(self, now_s: float, load: Load) -> Shortfall:
+        """Returns the figures of the window, to say why the collector is slow."""
+        collector, window = self.collector, self.window
         return Shortfall(
-            totals,
-            collector.spec.method.interval_s,
+            window.until(self.totals()),
+            window.lasted_s(now_s),
             collector.max_in_flight,
-            collector.waited_s(now_s),
-            collector.loop_lateness.median_s(),
+            window.longest_s,
             load,
             collector.last_error or "",
         )
@@ -73,13 +80,14 @@ class Capture:
     def __init__(self, clock: Clock, tee: Tee, cpu: Callable[[], tuple[float, float]] = cpu_seconds) -> None:
         self._clock = clock
         self._tee = tee
-        self._scheduler = Scheduler(clock)
+        self._conditions = Conditions()
+        self._scheduler = Scheduler(clock, self._conditions)
         self._running: dict[str, RunningCollector] = {}
         self._stopping: set[asyncio.Task[None]] = set()
         self.answers = Answers()
         """What calls share; `capture_once` shares it too."""
         self._occupancies: WeakValueDictionary[str, Occupancy] = WeakValueDictionary()
-        self._watch = Watch(clock, self._running.values, self._may_warn, cpu)
+        self._watch = Watch(clock, self._running.values, self._may_warn, self._conditions, cpu)
         self._watching: asyncio.Task[None] | None = None
         self._muted = False
 
@@ -143,7 +151,7 @@ class Capture:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         sink = self._tee(spec.collector_id, appender)
         occupancy = self._occupancies.setdefault(spec.full_name, Occupancy())
-        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self.answers)
+        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self.answers, self._conditions)
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.method.name, spec.method.frequency_hz)

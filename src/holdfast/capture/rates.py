@@ -7,8 +7,13 @@ each `RecentDurations`, `_SAMPLES` totals for each window.
 
 from __future__ import annotations
 
+import itertools
 from collections import deque
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from .causes import Cause
 
 RECENT_CALLS = 256
 WINDOW_S = 60.0
@@ -35,47 +40,41 @@ class RecentDurations:
         last = len(values) - 1
         return round(values[last // 2] * 1000, 3), round(values[round(last * 0.99)] * 1000, 3)
 
-    def median_s(self) -> float:
-        """Returns the median; 0 without any value."""
-        values = sorted(self._values)
-        return values[(len(values) - 1) // 2] if values else 0.0
-
 
 @dataclass(frozen=True)
 class Totals:
-    """What became of a collector's deadlines since it started.
-
-    Each deadline that was used or missed is in one of the first four. `dropped` are readings that came and could
-    not be kept.
-    """
+    """What became of a collector's deadlines since it started."""
 
     answered: int = 0
     filtered: int = 0
-    errors: int = 0
-    missed: int = 0
-    dropped: int = 0
-    call_s: float = 0.0
-    """The sum of the durations of all calls that have ended."""
+    unused: Mapping[Cause, int] = field(default_factory=dict)
+    """The deadlines without a reading, by their cause."""
+    dropped: Mapping[str, int] = field(default_factory=dict)
+    """The readings that came and could not be kept, by reason."""
 
     def __sub__(self, before: Totals) -> Totals:
         return Totals(
             self.answered - before.answered,
             self.filtered - before.filtered,
-            self.errors - before.errors,
-            self.missed - before.missed,
-            self.dropped - before.dropped,
-            self.call_s - before.call_s,
+            {cause: count - before.unused.get(cause, 0) for cause, count in self.unused.items()},
+            {reason: count - before.dropped.get(reason, 0) for reason, count in self.dropped.items()},
         )
 
     @property
     def due(self) -> int:
         """How many deadlines there were."""
-        return self.answered + self.filtered + self.errors + self.missed
+        return self.answered + self.filtered + sum(self.unused.values())
 
     @property
-    def calls(self) -> int:
-        """How many calls have ended."""
-        return self.answered + self.filtered + self.errors
+    def lost(self) -> int:
+        """How many readings came and could not be kept."""
+        return sum(self.dropped.values())
+
+    @property
+    def missing(self) -> dict[Cause, int]:
+        """All readings that are missing, by their cause."""
+        lost = {Cause.DISK: self.lost} if self.lost else {}
+        return {**{cause: count for cause, count in self.unused.items() if count}, **lost}
 
     @property
     def share(self) -> float | None:
@@ -83,7 +82,15 @@ class Totals:
 
         What a filter held back counts as read.
         """
-        return max(0, self.answered + self.filtered - self.dropped) / self.due if self.due else None
+        return max(0, self.answered + self.filtered - self.lost) / self.due if self.due else None
+
+
+class _Sample(NamedTuple):
+    """The totals at a moment, and how long the longest call took since the sample before."""
+
+    at_s: float
+    totals: Totals
+    longest_s: float
 
 
 class RateWindow:
@@ -91,19 +98,29 @@ class RateWindow:
 
     def __init__(self, interval_s: float, now_s: float, totals: Totals) -> None:
         self._step_s = max(SAMPLE_S, _INTERVALS_PER_SAMPLE * interval_s)
-        self._samples: deque[tuple[float, Totals]] = deque([(now_s, totals)], maxlen=_SAMPLES)
+        self._samples: deque[_Sample] = deque([_Sample(now_s, totals, 0.0)], maxlen=_SAMPLES)
 
-    def sample(self, now_s: float, totals: Totals) -> bool:
-        """Moves the window on if it is time to, and returns whether it was."""
-        if now_s < self._samples[-1][0] + self._step_s - _SLACK_S:
-            return False
-        self._samples.append((now_s, totals))
-        return True
+    def is_due(self, now_s: float) -> bool:
+        """Returns whether it is time for the next sample."""
+        return now_s >= self._samples[-1].at_s + self._step_s - _SLACK_S
+
+    def sample(self, now_s: float, totals: Totals, longest_s: float) -> None:
+        """Moves the window on. The longest call since the last sample took `longest_s`."""
+        self._samples.append(_Sample(now_s, totals, longest_s))
 
     def is_long_enough(self, now_s: float) -> bool:
         """Returns whether the window covers a minute yet."""
-        return now_s - self._samples[0][0] >= WINDOW_S - SAMPLE_S / 2
+        return self.lasted_s(now_s) >= WINDOW_S - SAMPLE_S / 2
+
+    def lasted_s(self, now_s: float) -> float:
+        """Returns how long ago the window began, in seconds."""
+        return now_s - self._samples[0].at_s
 
     def until(self, totals: Totals) -> Totals:
         """Returns what has happened within the window, up to `totals`."""
-        return totals - self._samples[0][1]
+        return totals - self._samples[0].totals
+
+    @property
+    def longest_s(self) -> float:
+        """How long the longest call took that ended or waited within the window, up to the last sample."""
+        return max(itertools.islice((sample.longest_s for sample in self._samples), 1, None), default=0.0)

@@ -2,8 +2,8 @@
 
 A wake-up of the event loop costs more than a call. So deadlines lie on slots of `SLOT_S`, and everything due in a
 slot leaves together. A ticker's deadlines are start + n × interval: they do not drift. Those that pass while the
-loop is busy are counted as missed and never made up in a burst. Intervals shorter than a slot keep their own
-deadlines; they need an event loop with a fine timer (`module/event_loop.py`).
+loop is busy are counted to the collector, and never made up in a burst. Intervals shorter than a slot keep their
+own deadlines; they need an event loop with a fine timer (`module/event_loop.py`).
 
 Runs on the event loop, as one task that the scheduler owns.
 """
@@ -21,6 +21,7 @@ from collections.abc import Callable
 from ..base import unforeseen
 from ..base.clock import Clock
 from ..base.tasks import begin, supervised
+from .causes import Conditions
 
 SLOT_S = 0.005
 _SPREAD_S = 1.0
@@ -37,39 +38,39 @@ Those with large answers do not, because their answers would all be in memory at
 """
 
 
+Fire = Callable[[float, int], None]
+"""Is called when a deadline has come, with its time on the grid and the monotonic clock, and with the number of
+deadlines that passed before it was called."""
+
+
 class Ticker:
-    """The periodic deadlines of one collector. `missed` counts those that passed unused."""
+    """The periodic deadlines of one collector."""
 
-    __slots__ = ("_count", "_fire", "_interval_s", "_start_s", "due_s", "missed", "slots", "stopped")
+    __slots__ = ("_count", "_fire", "_interval_s", "_start_s", "due_s", "failed", "slots", "stopped")
 
-    def __init__(
-        self, fire: Callable[[float], bool], start_s: float, interval_s: float, slots: tuple[int, ...] = ()
-    ) -> None:
+    def __init__(self, fire: Fire, start_s: float, interval_s: float, slots: tuple[int, ...] = ()) -> None:
         self._fire = fire
         self._start_s = start_s
         self._interval_s = interval_s
         self._count = 0
         self.slots = slots
         """The slots of a second in which it is due; empty if it shares its phase with others."""
-        self.missed = 0
+        self.failed = 0
+        """How many deadlines ended in an error that nobody foresaw."""
         self.stopped = False
         self.due_s = self._next_s(float("-inf"))
         """The next deadline, on the grid and the monotonic clock."""
 
     def tick(self, now_s: float) -> None:
-        """Fires for the deadline that is due, and counts as missed those that passed with it or went unused."""
+        """Fires for the deadline that is due, once, even if others have passed with it."""
         due_s, reached_s = self.due_s, now_s
         if self._interval_s >= SLOT_S:
             reached_s = math.floor((now_s + _EPSILON_S) / SLOT_S) * SLOT_S
         passed = math.floor((reached_s - self._start_s + _EPSILON_S) / self._interval_s) + 1
-        count = self._count + 1
-        if passed > count:
-            self.missed += passed - count
-            count = passed
-        self._count = count
+        before = max(0, passed - self._count - 1)
+        self._count += before + 1
         self.due_s = self._next_s(now_s)
-        if not self._fire(due_s):
-            self.missed += 1
+        self._fire(due_s, before)
 
     def _next_s(self, ticked_s: float) -> float:
         deadline = self._start_s + self._count * self._interval_s
@@ -81,17 +82,18 @@ class Ticker:
 class Scheduler:
     """Calls the `fire` of each ticker with the deadline that has come.
 
-    `fire` must not block. It returns False if a deadline passed unused. `stop` must be called.
+    `fire` must not block. `stop` must be called. How late the event loop is goes to `conditions`.
     """
 
-    def __init__(self, clock: Clock) -> None:
+    def __init__(self, clock: Clock, conditions: Conditions) -> None:
         self._clock = clock
+        self._conditions = conditions
         self._heap: list[tuple[float, int, Ticker]] = []
         self._order = itertools.count()
         self._slots: Counter[int] = Counter()
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, key: str, interval_s: float, fire: Callable[[float], bool], *, large: bool = False) -> Ticker:
+    def add(self, key: str, interval_s: float, fire: Fire, *, large: bool = False) -> Ticker:
         """Starts a ticker.
 
         Its place within a second follows from `key` if it is slower than `TOGETHER_HZ` or its answers are `large`.
@@ -155,14 +157,16 @@ class Scheduler:
     async def _run(self) -> None:
         heap, clock = self._heap, self._clock
         while heap:
-            await clock.sleep(heap[0][0] - clock.monotonic())
+            asleep, wanted = clock.monotonic(), heap[0][0]
+            await clock.sleep(wanted - asleep)
             now = clock.monotonic()
+            self._conditions.late_s += max(0.0, now - max(wanted, asleep))
             while heap and heap[0][0] <= now:
                 _, order, ticker = heapq.heappop(heap)
                 try:
                     ticker.tick(now)
                 except Exception as error:  # noqa: BLE001 - one collector never stops the others
-                    ticker.missed += 1
+                    ticker.failed += 1
                     unforeseen.note("a deadline of capture", error, "it is missed")
                 finally:
                     if not ticker.stopped:

@@ -20,12 +20,16 @@ MAX_TURNS = 1000
 
 
 class Turn:
-    """The turn of one call, from its start until its reading is stored. `store` is None without a reading."""
+    """The turn of one call, from its start until its reading is stored. `store` is None without a reading.
 
-    __slots__ = ("done", "overtaken", "size_bytes", "started_s", "store")
+    `loop_late_s` is how late the event loop had been in total when the call left (see `Conditions`).
+    """
 
-    def __init__(self, started_s: float) -> None:
+    __slots__ = ("done", "loop_late_s", "overtaken", "size_bytes", "started_s", "store")
+
+    def __init__(self, started_s: float, loop_late_s: float = 0.0) -> None:
         self.started_s = started_s
+        self.loop_late_s = loop_late_s
         self.store: Callable[[], None] | None = None
         self.size_bytes = 0
         self.done = False
@@ -44,11 +48,11 @@ class Turns:
         self._turns: deque[Turn] = deque()
         self._held_back_bytes = 0
 
-    def take(self, now_s: float) -> Turn:
+    def take(self, now_s: float, loop_late_s: float = 0.0) -> Turn:
         """Returns the turn of a call that leaves now."""
         if self._turns:
             self._store_ready(now_s)
-        turn = Turn(now_s)
+        turn = Turn(now_s, loop_late_s)
         self._turns.append(turn)
         return turn
 

@@ -1,8 +1,8 @@
 """Looks at every collector each `SAMPLE_S` and says when one falls short of its rate, and why.
 
-A collector that reads less than `bottleneck.ENOUGH` of what was due in its window is *slow*, until it reads
-`_RECOVERED` of it again. All that become slow in one look with the same bottleneck share one warning. `Watch.run`
-is a task of the engine; everything here runs on the event loop.
+A collector that reads less than `ENOUGH` of what was due in its window is *slow*, until it reads
+`_RECOVERED` of it again. All that become slow in one look share one warning. `Watch.run` is a task of the engine;
+everything here runs on the event loop.
 """
 
 from __future__ import annotations
@@ -12,34 +12,28 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import psutil
 
 from ..base.clock import Clock
-from .bottleneck import ENOUGH, Bottleneck, Load, Shortfall, advice, bottleneck_of
+from .causes import Conditions
 from .rates import SAMPLE_S, WINDOW_S, RateWindow, Totals
+from .shortfall import BUSY_COMPUTER, Load, Shortfall, sentence
 
+ENOUGH = 0.95
+"""A collector that reads less than this share of what is due is slow."""
 _RECOVERED = 0.97  # above ENOUGH, so that a collector at the border is not logged again and again
 _NAMED = 3
 
 logger = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class Slow:
-    """Why a collector is slow: its bottleneck, and as a sentence with what helps."""
-
-    bottleneck: Bottleneck
-    why: str
-
-
 class Watched(Protocol):
-    """A running collector, as far as `Watch` looks at it and sets `slow`."""
+    """A running collector, as far as `Watch` looks at it and sets `is_slow`."""
 
     window: RateWindow
-    slow: Slow | None
+    is_slow: bool
 
     @property
     def name(self) -> str:
@@ -52,8 +46,11 @@ class Watched(Protocol):
     def totals(self) -> Totals:
         """Returns the present totals."""
 
-    def shortfall(self, totals: Totals, now_s: float, load: Load) -> Shortfall:
-        """Returns the figures to judge the collector by. `totals` are those of the window."""
+    def take_longest_s(self) -> float:
+        """Returns how long the longest call took since this was asked last."""
+
+    def shortfall(self, now_s: float, load: Load) -> Shortfall:
+        """Returns the figures of the window, to say why the collector is slow."""
 
 
 def cpu_seconds() -> tuple[float, float]:
@@ -68,6 +65,7 @@ class Watch:
     """Looks at the collectors that `running` returns, for as long as `run` runs.
 
     `cpu` returns the CPU seconds used so far (see `cpu_seconds`). `may_warn` says whether a warning may be logged.
+    Whether the computer is busy goes to `conditions`.
     """
 
     def __init__(
@@ -75,13 +73,15 @@ class Watch:
         clock: Clock,
         running: Callable[[], Iterable[Watched]],
         may_warn: Callable[[], bool],
+        conditions: Conditions,
         cpu: Callable[[], tuple[float, float]] = cpu_seconds,
     ) -> None:
         self._clock = clock
         self._running = running
         self._may_warn = may_warn
+        self._conditions = conditions
         self._cpu = cpu
-        self._used: deque[tuple[float, float, float]] = deque(maxlen=round(WINDOW_S / SAMPLE_S) + 1)
+        self._used: deque[_Used] = deque(maxlen=round(WINDOW_S / SAMPLE_S) + 1)
 
     async def run(self) -> None:
         """Looks every `SAMPLE_S` until cancelled."""
@@ -92,52 +92,62 @@ class Watch:
 
     def _sample(self) -> None:
         with suppress(OSError):  # no descriptor is free to read it
-            self._used.append((self._clock.monotonic(), *self._cpu()))
+            self._used.append(_Used(self._clock.monotonic(), *self._cpu(), self._conditions.late_s))
+        if len(self._used) > 1:
+            self._conditions.is_crowded = _load(self._used[-2], self._used[-1]).computer >= BUSY_COMPUTER
 
     def load(self) -> Load:
-        """Returns how busy the process and the computer were in the last minute."""
-        if len(self._used) < 2:
-            return Load()
-        (then_s, process, computer), (now_s, process_now, computer_now) = self._used[0], self._used[-1]
-        elapsed_s = max(now_s - then_s, SAMPLE_S / 2)
-        return Load((process_now - process) / elapsed_s, (computer_now - computer) / elapsed_s)
+        """Returns how busy the process, the computer and the event loop were in the last minute."""
+        return _load(self._used[0], self._used[-1]) if len(self._used) > 1 else Load()
 
     def _look(self) -> None:
         now_s = self._clock.monotonic()
         self._sample()
         load = self.load()
-        fell: dict[Bottleneck, list[tuple[Watched, float]]] = {}
+        fell: list[tuple[Watched, float]] = []
         for watched in self._running():
+            window = watched.window
+            if not window.is_due(now_s):
+                continue
             totals = watched.totals()
-            if not watched.window.sample(now_s, totals):
+            window.sample(now_s, totals, watched.take_longest_s())
+            share = window.until(totals).share
+            if share is None or not window.is_long_enough(now_s):
                 continue
-            within = watched.window.until(totals)
-            share = within.share
-            if share is None or not watched.window.is_long_enough(now_s):
-                continue
-            if share < ENOUGH or (watched.slow is not None and share < _RECOVERED):
-                found = watched.shortfall(within, now_s, load)
-                bottleneck = bottleneck_of(found)
-                if watched.slow is None:
-                    fell.setdefault(bottleneck, []).append((watched, share))
-                watched.slow = Slow(bottleneck, advice(bottleneck, found))
-            elif watched.slow is not None:
-                watched.slow = None
+            was_slow, watched.is_slow = watched.is_slow, share < (_RECOVERED if watched.is_slow else ENOUGH)
+            if watched.is_slow and not was_slow:
+                fell.append((watched, share))
+            elif was_slow and not watched.is_slow:
                 logger.info("%s reaches its %g Hz again", watched.name, watched.hz)
-        for bottleneck, slow in fell.items():
-            self._say(bottleneck, slow)
+        if fell and self._may_warn():
+            self._say(fell, now_s, load)
 
-    def _say(self, bottleneck: Bottleneck, slow: list[tuple[Watched, float]]) -> None:
-        names = [f"{watched.name} ({watched.hz * share:.4g} of {watched.hz:g} Hz)" for watched, share in slow]
-        more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-        first = slow[0][0].slow
-        if first is not None and self._may_warn():
-            logger.warning(
-                "fewer than %.0f %% of the readings that were due came in the last minute: %s%s. "
-                "The bottleneck: %s; %s",
-                ENOUGH * 100,
-                ", ".join(names[:_NAMED]),
-                more,
-                bottleneck.value,
-                first.why,
-            )
+    def _say(self, fell: list[tuple[Watched, float]], now_s: float, load: Load) -> None:
+        said = [
+            f"{watched.name} ({watched.hz * share:.4g} of {watched.hz:g} Hz: "
+            f"{sentence(watched.shortfall(now_s, load))})"
+            for watched, share in fell[:_NAMED]
+        ]
+        more = f" and {len(fell) - _NAMED} more, see bounded_why in the status" if len(fell) > _NAMED else ""
+        logger.warning(
+            "fewer than %.0f %% of the readings that were due came: %s%s", ENOUGH * 100, ", ".join(said), more
+        )
+
+
+class _Used(NamedTuple):
+    """What was used until a moment: CPU seconds of the process and of the computer, and seconds of lateness of the
+    event loop."""
+
+    at_s: float
+    process_s: float
+    computer_s: float
+    late_s: float
+
+
+def _load(then: _Used, now: _Used) -> Load:
+    elapsed_s = max(now.at_s - then.at_s, SAMPLE_S / 2)
+    return Load(
+        (now.process_s - then.process_s) / elapsed_s,
+        (now.computer_s - then.computer_s) / elapsed_s,
+        (now.late_s - then.late_s) / elapsed_s,
+    )

@@ -78,10 +78,9 @@ class Appender:
         self.max_bytes = max_bytes
         self.file: CaptureFile | None = None
         self.closed = False
-        self.refused = 0
-        """How many readings there was no room for in memory. Counted on the event loop."""
-        self.lost = 0
-        """How many readings the disk refused. Counted on the disk thread."""
+        self.dropped: dict[str, int] = {}
+        """How many readings were not kept, by reason. What there is no room for is counted on the event loop, and
+        what the disk refuses on the disk thread: each reason on one thread only."""
         self.frames: deque[bytes] = deque()
         """The tabular readings that wait for the disk, as frames."""
         self.binary_readings: deque[_BinaryReading] = deque()
@@ -196,7 +195,7 @@ class DiskWriter:
                     self._condition.notify()
         if refused:
             reason = "disk_too_slow" if full else "stopped"
-            appender.refused += 1
+            appender.dropped[reason] = appender.dropped.get(reason, 0) + 1
             self._ledger.count_dropped(appender.collector, reason, 1)
             if begins:  # a log record for each reading would cost the event loop more than the reading
                 logger.error(
@@ -370,7 +369,7 @@ class DiskWriter:
     def _report(self, appender: Appender, error: Exception, lost: int) -> None:
         reason = error.reason if isinstance(error, StorageError) else unforeseen.REASON
         self._ledger.count_dropped(appender.collector, reason, lost)
-        appender.lost += lost
+        appender.dropped[reason] = appender.dropped.get(reason, 0) + lost
         if not isinstance(error, StorageError):
             self._last_error = unforeseen.in_words(error)
             consequence = f"{lost} readings of {appender.collector[1]} are dropped and counted, others go on"

@@ -1,0 +1,296 @@
+"""Why readings are missing: each cause by what was measured, alone and mixed, with its share."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from holdfast.base.filesystem import FileSystem
+from holdfast.capture.causes import Cause, cause_of_wait
+from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE
+from holdfast.capture.engine import Capture, RunningCollector
+from holdfast.capture.rates import Totals
+from holdfast.capture.shortfall import Load, Shortfall, parts_of, sentence
+from holdfast.errors import ResourceCallError, ResourceErrorKind
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.writing.disk_writer import DiskWriter
+from tests.fakes import FakeClient, FakeClock, FaultyFileSystem
+from tests.storage.samples import response
+
+from .specs import no_tee, spec
+
+BROKEN = ResourceCallError(ResourceErrorKind.FAILED, "the bus is gone")
+NO_SPACE = 28
+Behaviour = Callable[[int], Awaitable[None]]
+
+
+class Sensor(FakeClient):
+    """A resource that does `behaviour` with the number of each call before it answers."""
+
+    def __init__(self, behaviour: Behaviour) -> None:
+        super().__init__(response({"t": 1.0}))
+        self._behaviour = behaviour
+        self.number = 0
+
+    async def call(self, method: str, request: bytes, timeout_s: float, most_bytes: int) -> bytes:
+        self.number += 1
+        await self._behaviour(self.number)
+        return await super().call(method, request, timeout_s, most_bytes)
+
+
+class Machine:
+    """Capture by a deterministic clock. The computer is as busy as `computer` says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.clock, self.files = FakeClock(), FaultyFileSystem()
+        self.writer = DiskWriter(self.files, self.clock, Ledger(FileSystem(), str(folder)), str(folder), 3600.0)
+        self.computer = 0.2
+        self._used_s = 0.0
+        self._then_s = self.clock.monotonic()
+        self.capture = Capture(self.clock, no_tee, self._cpu)
+
+    def _cpu(self) -> tuple[float, float]:
+        now_s = self.clock.monotonic()
+        self._used_s += (now_s - self._then_s) * self.computer
+        self._then_s = now_s
+        return 0.1 * now_s, self._used_s
+
+    def captures(self, sensor: FakeClient, *, hz: float, count: int = 1, **how: float) -> RunningCollector:
+        """Begins to capture `sensor`, by `count` methods of one resource; returns the first collector."""
+        its = [
+            spec(sensor, self.writer, "lidar", hz=hz, params={"n": n} if n else None, **how)  # type: ignore[arg-type]
+            for n in range(count)
+        ]
+        self.capture.configure(its)
+        return self.capture.running[0]
+
+    async def runs(self, seconds: float) -> None:
+        """Lets time pass; the disk is flushed each second."""
+        for _ in range(round(seconds)):
+            await self.clock.advance(1.0)
+            await self.writer.flush()
+
+    def shortfall(self, running: RunningCollector) -> Shortfall:
+        return running.shortfall(self.clock.monotonic(), self.capture.load)
+
+    def shares(self, running: RunningCollector) -> dict[Cause, float]:
+        """The share of each cause in what was missing in the last minute."""
+        assert running.is_slow
+        return {part.cause: part.share for part in parts_of(self.shortfall(running))}
+
+
+@pytest.fixture
+async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
+    machine = Machine(tmp_path)
+    yield machine
+    await machine.capture.stop()
+    await machine.writer.close()
+
+
+async def test_a_sensor_that_fails_and_stalls_is_told_by_both_with_their_shares(machine: Machine) -> None:
+    """5 Hz, each seventh call fails, and each twentieth stalls for 1.5 s: none of it is the computer's fault."""
+
+    async def fails_and_stalls(number: int) -> None:
+        if number % 20 == 0:
+            await machine.clock.sleep(1.5)
+        if number % 7 == 0:
+            raise BROKEN
+
+    sensor = Sensor(fails_and_stalls)
+    running = machine.captures(sensor, hz=5.0)
+    await machine.runs(120.0)
+    shares = machine.shares(running)
+    assert set(shares) == {Cause.SLOW_CALL, Cause.ERROR}
+    # Of 20 calls, one stalls, through 7 deadlines of which the last is used late; the others take no time.
+    of_a_cycle = {Cause.SLOW_CALL: 6.0, Cause.ERROR: 20 / 7}
+    total = sum(of_a_cycle.values())
+    for cause, count in of_a_cycle.items():
+        assert shares[cause] == pytest.approx(count / total, abs=0.04)
+    said = sentence(machine.shortfall(running))
+    assert re.search(
+        r"(6|7)\d % waited for a call that ran long \(up to 1\.5 s\), 3\d % are calls that failed", said
+    )
+    assert "the bus is gone" in said and "busy" not in said
+    totals = running.totals()
+    assert totals.due == totals.answered + sum(totals.missing.values()) == pytest.approx(5 * 120, abs=6)
+
+
+async def test_calls_that_fail_are_errors_and_nothing_else(machine: Machine) -> None:
+    async def fails(number: int) -> None:
+        raise BROKEN
+
+    running = machine.captures(Sensor(fails), hz=10.0)
+    await machine.runs(70.0)
+    assert machine.shares(running) == {Cause.ERROR: 1.0}
+
+
+async def test_half_errors_and_half_disk_are_told_apart(machine: Machine) -> None:
+    async def fails_half_of_the_time(number: int) -> None:
+        if number % 2:
+            raise BROKEN
+
+    running = machine.captures(Sensor(fails_half_of_the_time), hz=10.0)
+    with machine.files.failing("create", code=NO_SPACE):
+        await machine.runs(70.0)
+        assert machine.shares(running) == {
+            Cause.DISK: pytest.approx(0.5, abs=0.02),
+            Cause.ERROR: pytest.approx(0.5, abs=0.02),
+        }
+        said = sentence(machine.shortfall(running))
+    assert re.search(r"could not be kept \(\d+ no_space\)", said) and "the bus is gone" in said
+
+
+async def test_a_component_slower_than_the_interval_is_to_blame_and_not_the_processor(machine: Machine) -> None:
+    async def slow(number: int) -> None:
+        await machine.clock.sleep(0.25)
+
+    running = machine.captures(Sensor(slow), hz=10.0)
+    machine.clock.oversleep_s = 0.0005  # as each wake-up of a real loop
+    await machine.runs(70.0)
+    assert machine.shares(running) == {Cause.SLOW_CALL: 1.0}
+
+
+async def test_deadlines_that_pass_while_the_loop_stands_still_are_the_loops(machine: Machine) -> None:
+    async def quick(number: int) -> None:
+        return
+
+    running = machine.captures(Sensor(quick), hz=10.0)
+    for _ in range(70):
+        await machine.clock.advance(0.5)
+        await machine.clock.jump(0.5)
+    assert machine.shares(running) == {Cause.LOOP: 1.0}
+    said = sentence(machine.shortfall(running))
+    assert "came due while the module was late" in said and "is not known" in said, "nothing was seen to be busy"
+
+
+async def test_a_busy_loop_and_a_slow_component_are_told_apart(machine: Machine) -> None:
+    """A component that takes 0.35 s for each tenth call, and a loop that stands still half of each fifth second."""
+
+    async def slow_at_times(number: int) -> None:
+        if number % 10 == 0:
+            await machine.clock.sleep(0.35)
+
+    running = machine.captures(Sensor(slow_at_times), hz=10.0)
+    for _ in range(20):
+        await machine.clock.advance(4.5)
+        await machine.clock.jump(0.5)
+    shares = machine.shares(running)
+    assert set(shares) == {Cause.SLOW_CALL, Cause.LOOP}
+    assert 0.3 < shares[Cause.LOOP] < 0.7
+
+
+async def test_a_call_whose_answer_waits_for_the_loop_is_no_slow_call(machine: Machine) -> None:
+    """Each call takes 80 of the 100 ms that it has, and the loop comes 60 ms late each time."""
+
+    async def just_in_time(number: int) -> None:
+        await machine.clock.sleep(0.08)
+
+    running = machine.captures(Sensor(just_in_time), hz=10.0)
+    machine.clock.oversleep_s = 0.06
+    await machine.runs(90.0)
+    assert set(machine.shares(running)) == {Cause.LOOP}
+
+
+async def test_calls_that_are_long_while_the_computer_is_busy_are_not_called_slow_for_sure(
+    machine: Machine,
+) -> None:
+    async def slow(number: int) -> None:
+        await machine.clock.sleep(0.25)
+
+    running = machine.captures(Sensor(slow), hz=10.0)
+    machine.computer = 0.99
+    await machine.runs(90.0)
+    assert max(machine.shares(running).items(), key=lambda each: each[1])[0] is Cause.COMPUTER
+    machine.computer = 0.3
+    await machine.runs(90.0)
+    assert machine.shares(running) == {Cause.SLOW_CALL: 1.0}
+
+
+async def test_the_limit_of_calls_to_a_resource_is_what_its_collectors_wait_for(machine: Machine) -> None:
+    async def slow(number: int) -> None:
+        await machine.clock.sleep(0.95)
+
+    running = machine.captures(Sensor(slow), hz=1.0, count=MAX_CALLS_TO_A_RESOURCE + 60, max_in_flight=4)
+    await machine.runs(70.0)
+    causes = {cause for each in machine.capture.running for cause in each.totals().missing}
+    assert causes <= {Cause.RESOURCE_LIMIT, Cause.SLOW_CALL} and Cause.RESOURCE_LIMIT in causes
+    held_up = next(each for each in machine.capture.running if Cause.RESOURCE_LIMIT in each.totals().missing)
+    assert f"{MAX_CALLS_TO_A_RESOURCE} calls in flight" in sentence(machine.shortfall(held_up))
+    assert running.missed >= 0
+
+
+async def test_no_memory_for_answers_is_what_a_deadline_waits_for(machine: Machine) -> None:
+    async def quick(number: int) -> None:
+        return
+
+    running = machine.captures(Sensor(quick), hz=10.0)
+    await machine.runs(1.0)
+    running.collector._answer_bytes = 10_000_000  # as if it had had such answers
+    memory = machine.capture.answers.memory
+    memory.taken_bytes = 128 * 1024 * 1024
+    await machine.runs(70.0)
+    memory.taken_bytes = 0
+    assert machine.shares(running) == {Cause.MEMORY: 1.0}
+
+
+async def test_an_error_that_nobody_foresaw_is_a_cause_that_is_not_known(machine: Machine) -> None:
+    async def quick(number: int) -> None:
+        return
+
+    running = machine.captures(Sensor(quick), hz=10.0)
+    running.ticker.failed += 1
+    totals = running.totals()
+    assert totals.missing == {Cause.UNKNOWN: 1}
+    found = replace(machine.shortfall(running), totals=totals)
+    assert "for a reason that is not known" in sentence(found)
+    await asyncio.sleep(0)
+
+
+@pytest.mark.parametrize(
+    ("took_s", "late_s", "max_in_flight", "crowded", "cause"),
+    [
+        (0.11, 0.0, 1, False, Cause.SLOW_CALL),
+        (0.11, 0.005, 1, False, Cause.SLOW_CALL),
+        (0.11, 0.09, 1, False, Cause.LOOP),
+        (0.11, 0.0, 1, True, Cause.COMPUTER),
+        (1.5, 0.2, 1, True, Cause.SLOW_CALL),
+        (1.5, 0.2, 4, True, Cause.COMPUTER),
+        (1.5, 1.45, 1, True, Cause.LOOP),
+    ],
+)
+def test_what_a_deadline_waited_for_is_told_from_the_lateness_of_the_loop(
+    took_s: float, late_s: float, max_in_flight: int, crowded: bool, cause: Cause
+) -> None:
+    assert cause_of_wait(took_s, late_s, 0.1, max_in_flight, crowded=crowded) is cause
+
+
+FOUND = Shortfall(Totals(50, unused={Cause.LOOP: 50}), 60.0, 1, 0.3, Load(0.2, 0.3, 0.4), "last words")
+
+
+@pytest.mark.parametrize(
+    ("load", "words"),
+    [
+        (Load(0.9, 0.5, 0.4), "lower the frequencies, or use a faster computer"),
+        (Load(0.2, 0.99, 0.4), "give the computer less to do"),
+        (Load(0.2, 0.3, 0.4), "is not known"),
+    ],
+)
+def test_what_helps_against_lateness_follows_from_who_was_busy(load: Load, words: str) -> None:
+    assert words in parts_of(replace(FOUND, load=load))[0].do
+
+
+@pytest.mark.parametrize("cause", Cause)
+def test_each_cause_has_its_words(cause: Cause) -> None:
+    found = replace(FOUND, totals=Totals(50, unused={cause: 50}))
+    (part,) = parts_of(found)
+    assert part.cause is cause and part.share == 1.0 and part.why and part.do
+    assert sentence(found).startswith("of 100 readings that were due in the last 60 s, 50 are missing: 100 % ")
+
+
+def test_a_window_without_a_shortfall_has_no_sentence() -> None:
+    assert sentence(replace(FOUND, totals=Totals(50))) == ""
