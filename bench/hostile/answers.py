@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import math
-import os
 import pickle
 import random
 import sys
@@ -24,12 +23,11 @@ import grpc.aio
 from holdfast.capture.methods import lookup
 
 from .components import CAMERA, GENERIC, LARGEST_BYTES, SENSOR, Hostile, images, many, nested, strange
+from .give_way import give_way
 from .journal import Journal
 
 NEXT = "/bench.hostile.Answers/Next"
 MAX_MESSAGE_BYTES = 256 << 20
-LOWEST_PRIORITY = 19
-"""What makes hostile inputs must not take the processor from the module, or from the good sensors."""
 _HANDLED_S = 0.5
 """How long the module may be busy with an answer that it has received."""
 _LEAST_BYTES = 1000
@@ -151,5 +149,5 @@ async def main(socket: str, folder: Path, seed: str) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(LOWEST_PRIORITY)
+    give_way()
     asyncio.run(main(sys.argv[1], Path(sys.argv[2]), sys.argv[3]))

@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import json
-import os
 import random
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -21,7 +20,7 @@ from viam.proto.rpc.auth import AuthenticateResponse
 
 from tests.sync.raw_cloud import Call, RawCloud
 
-from .answers import LOWEST_PRIORITY
+from .give_way import give_way
 from .journal import Journal
 
 Behaviour = Callable[[Call, random.Random], Awaitable[None]]
@@ -151,5 +150,5 @@ async def main(folder: Path, seed: str, kind: str) -> None:
 
 
 if __name__ == "__main__":
-    os.nice(LOWEST_PRIORITY)
+    give_way()
     asyncio.run(main(Path(sys.argv[1]), *sys.argv[2:]))

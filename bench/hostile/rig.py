@@ -25,9 +25,9 @@ from demo.machine import LocalMachine
 from holdfast.capture.methods import lookup
 
 from . import components
-from .answers import LOWEST_PRIORITY
 from .callers import Callers
 from .cloud import HOSTILE
+from .give_way import give_way
 from .journal import Input, Journal, read
 from .source import GOOD, SERVED, STEERING
 from .watch import Hold
@@ -141,7 +141,7 @@ class Rig:
         cloud, address = await _started("bench.hostile.cloud", str(self._folder), self._seed, kind)
         try:
             async with self._machine(address) as module:
-                os.setpriority(os.PRIO_PROCESS, 0, LOWEST_PRIORITY)  # the callers are in this process
+                give_way()  # the callers are in this process
                 await asyncio.sleep(_SETTLE_S)
                 return await self._watched(module, seconds)
         finally:
