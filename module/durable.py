@@ -24,11 +24,10 @@ from holdfast.base import mime_types
 from holdfast.base.attachment import Attachment
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
-from holdfast.base.fitting import fitted
 from holdfast.base.mime_types import extension_of
+from holdfast.base.presentable import presentable
 from holdfast.base.protobuf_values import plain
 from holdfast.base.tasks import in_thread
-from holdfast.base.words import all_escaped
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.commands import run_command, start_sync, start_upload
 from holdfast.config import Config
@@ -186,15 +185,10 @@ class Durable(DataManager):
     async def do_command(
         self, command: Mapping[str, Any], *, timeout: float | None = None, **kwargs: Any
     ) -> Mapping[str, Any]:
-        return await off_loop(_presentable, await run_command(PROCESS.manager, command))
+        return await off_loop(presentable, await run_command(PROCESS.manager, command))
 
     async def get_status(self, *, timeout: float | None = None, **kwargs: Any) -> Mapping[str, Any]:
-        return await off_loop(_presentable, status(PROCESS.manager))
-
-
-def _presentable(answer: Mapping[str, Any]) -> dict[str, Any]:
-    """Returns an answer as it leaves the program: escaped, and not too large."""
-    return fitted(all_escaped(answer))
+        return await off_loop(presentable, status(PROCESS.manager))
 
 
 def _some(names: Sequence[str]) -> str:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from google.protobuf.struct_pb2 import Struct, Value
 from grpclib import GRPCError, Status
 from grpclib.testing import ChannelFor
 from viam.components.audio_in import AudioIn, AudioInfo, AudioResponse
@@ -18,14 +19,15 @@ from viam.components.component_base import ComponentBase
 from viam.components.sensor import Sensor
 from viam.proto.app.datasync import MimeType, UploadMetadata
 from viam.proto.app.robot import ComponentConfig
-from viam.proto.common import ResourceName
+from viam.proto.common import DoCommandRequest, GetStatusRequest, ResourceName
 from viam.proto.component.audioin import AudioChunk
+from viam.proto.service.datamanager import DataManagerServiceStub
 from viam.resource.base import ResourceBase
 from viam.resource.manager import ResourceManager
 from viam.resource.types import API
 from viam.robot.client import RobotClient
 from viam.streams import StreamWithIterator
-from viam.utils import dict_to_struct
+from viam.utils import dict_to_struct, struct_to_dict
 
 from demo.cloud import LocalCloud
 from holdfast import config as config_module
@@ -34,6 +36,7 @@ from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.base.jobs import Job
 from holdfast.base.protobuf_values import plain
+from holdfast.commands import COMMANDS, HELP
 from holdfast.config import FormerFolder, Host
 from holdfast.storage.lock import FolderLock
 from holdfast.sync.manual import SyncReport
@@ -43,7 +46,7 @@ from module.data_manager.service import DataManagerRPCService
 from module.durable import Durable, Process
 from tests.waiting import eventually
 
-COMMANDS = Path(__file__).parent.parent.parent / "docs" / "commands.md"
+DOCUMENT = Path(__file__).parent.parent.parent / "docs" / "commands.md"
 COMMAND = {"docommand_input": {"nothing": None, "list": [None, 1.0, True, {"deep": None}]}}
 
 
@@ -211,7 +214,7 @@ async def test_the_rpcs_reach_the_service(process: Process, tmp_path: Path) -> N
 
 
 async def test_the_python_of_docs_commands_sends_a_command(process: Process, tmp_path: Path) -> None:
-    (example,) = re.findall(r"^```python\n(.*?)^```", COMMANDS.read_text(), re.MULTILINE | re.DOTALL)
+    (example,) = re.findall(r"^```python\n(.*?)^```", DOCUMENT.read_text(), re.MULTILINE | re.DOTALL)
     shown: dict[str, Any] = {}
     exec(example, shown)
     service = Durable.new(config(tmp_path), {})
@@ -222,14 +225,85 @@ async def test_the_python_of_docs_commands_sends_a_command(process: Process, tmp
         assert "sync" in (await shown["send"](machine, {"command": "help"}, "data"))["commands"]
 
 
-async def test_a_null_in_a_command_and_in_its_answer_is_none(process: Process, tmp_path: Path) -> None:
+async def test_a_null_in_a_command_is_an_argument_that_is_not_given(process: Process, tmp_path: Path) -> None:
     service = Durable.new(config(tmp_path), {name_of("t"): Thermometer("t")})
     set_frequency = {"command": "set_frequency", "resource": "t", "method": "Readings"}
     async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
         client = DataManagerClient("data", channel)
         assert (await client.do_command({**set_frequency, "hz": 0}))["new_hz"] == 0
         assert (await client.do_command({**set_frequency, "hz": None}))["new_hz"] == 100
-        assert (await client.get_status())["sync"]["oldest_age_s"] is None
+
+
+def nulls(fields: Mapping[str, Value], place: str = "") -> Iterator[str]:
+    """The places of an answer that hold a null, or a value of no kind, which is read as one."""
+    for name, value in fields.items():
+        yield from nulls_of(value, f"{place}.{name}")
+
+
+def nulls_of(value: Value, place: str) -> Iterator[str]:
+    if value.WhichOneof("kind") in (None, "null_value"):
+        yield place
+    yield from nulls(value.struct_value.fields, place)
+    for item in value.list_value.values:
+        yield from nulls_of(item, f"{place}[]")
+
+
+async def test_no_answer_holds_a_null_and_the_sdk_reads_each_as_it_is(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    cloud = LocalCloud(tmp_path / "cloud", api_keys={"id": "key"})
+    await cloud.start()
+    for name, given in (("API_KEY_ID", "id"), ("API_KEY", "key"), ("MACHINE_PART_ID", "part")):
+        monkeypatch.setenv(f"VIAM_{name}", given)
+    process = Process()
+    monkeypatch.setattr(durable, "PROCESS", process)
+    capture = tmp_path / "capture"
+    (capture / "failed").mkdir(parents=True)
+    (capture / "failed" / "of-the-builtin.txt").write_text("it has no cause, so its readings are not known")
+    request = config(capture, cloud_address=cloud.address, sync_disabled=True)
+    service = Durable.new(request, {name_of("t"): Thermometer("t")})
+    readings = {"resource": "t", "method": "Readings"}
+    sequence: dict[str, Any] = {"command": "start_sequence", "resources": [readings]}
+    commands: list[dict[str, Any]] = [
+        {"command": "help"},
+        {"command": "status"},
+        {"command": "sync"},
+        {"command": "sync", "wait": False},
+        {"command": "upload", "data": "aGVsbG8=", "mime_type": "text/plain"},
+        {"command": "job"},
+        {"command": "job", "id": "sync-1"},
+        {"command": "failed", "action": "list"},
+        {"command": "failed", "action": "retry", "paths": ["/gone"]},
+        {"command": "failed", "action": "discard", "paths": ["/gone"]},
+        {"command": "pause", "what": "t"},
+        {"command": "resume", "what": "t"},
+        {"command": "set_frequency", "hz": 1, **readings},
+        {"command": "set_frequency", **readings},
+        {"command": "capture_now", **readings},
+        sequence,
+    ]
+    async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
+        stub = DataManagerServiceStub(channel)
+
+        async def answer_to(command: Mapping[str, Any]) -> Struct:
+            given = DoCommandRequest(name="data", command=dict_to_struct(command))
+            result: Struct = (await stub.DoCommand(given)).result
+            assert list(nulls(result.fields)) == [], command
+            assert struct_to_dict(result) == plain(result.fields)
+            return result
+
+        for command in commands:
+            answer = await answer_to(command)
+            if command is sequence:
+                await answer_to({"command": "stop_sequence", "id": answer["id"]})
+        assert {each["command"] for each in commands} | {"stop_sequence"} == {HELP, *COMMANDS}
+        (row,) = plain((await answer_to({"command": "failed", "action": "list"})).fields)["rows"]
+        assert "size_bytes" in row and "readings" not in row
+        result: Struct = (await stub.GetStatus(GetStatusRequest(name="data"))).result
+        assert list(nulls(result.fields)) == []
+        assert "local_copy" not in plain(result.fields)["space"], "there is none"
+    await process.end()
+    await cloud.stop()
 
 
 async def test_what_others_named_is_escaped_in_every_answer_and_error(process: Process, tmp_path: Path) -> None:
