@@ -133,7 +133,8 @@ async def main(socket: str, folder: Path, seed: str, names: list[str]) -> None:
     ending = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, ending.set)
     while not ending.is_set():
-        (folder / SERVED).write_text(json.dumps(source.served))
+        (folder / f"{SERVED}.new").write_text(json.dumps(source.served))
+        (folder / f"{SERVED}.new").rename(folder / SERVED)  # whoever reads it finds it whole
         with suppress(asyncio.TimeoutError):
             await asyncio.wait_for(ending.wait(), _SERVED_EVERY_S)
     maker.kill()
