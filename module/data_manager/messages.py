@@ -8,6 +8,7 @@ of the budget until it is used.
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -121,16 +122,17 @@ async def _receive(stream: Stream[Any, Any], most_bytes: int) -> tuple[memoryvie
 async def _content(connection: grpclib.protocol.Stream, size_bytes: int) -> memoryview:
     """Reads the content of a request in small pieces.
 
-    grpclib puts together what it reads in one go, which would keep the event loop for a millisecond for each MB.
+    grpclib puts together what it reads in one go, which would keep the event loop for a millisecond for each MB. So
+    would memory that is made for the whole request beforehand, since Python fills it with zeros.
     """
-    content, count = bytearray(size_bytes), 0
+    content = bytearray()
     try:
-        while count < size_bytes:
-            piece = await connection.recv_data(min(PIECE_BYTES, size_bytes - count))
+        while len(content) < size_bytes:
+            piece = await connection.recv_data(min(PIECE_BYTES, size_bytes - len(content)))
             if not piece:
-                raise CommandError(f"the request ends after {count} of {size_bytes} bytes")
-            content[count : count + len(piece)] = piece
-            count += len(piece)
+                raise CommandError(f"the request ends after {len(content)} of {size_bytes} bytes")
+            content += piece
+            await asyncio.sleep(0)  # the next piece may be there already, and others wait
     except BaseException:
         content.clear()  # the error keeps it
         raise

@@ -194,6 +194,28 @@ async def test_the_event_loop_puts_no_large_request_together_in_one_go(
     assert data in [path.read_bytes() for path in (tmp_path / "cloud").rglob("*") if path.is_file()]
 
 
+async def test_others_have_a_turn_between_the_pieces_of_a_request_that_has_come_already() -> None:
+    turns, turn_of_piece = 0, []
+
+    class Come:
+        async def recv_data(self, size: int) -> bytes:
+            turn_of_piece.append(turns)
+            return bytes(size)
+
+    async def others() -> None:
+        nonlocal turns
+        while True:
+            turns += 1
+            await asyncio.sleep(0)
+
+    running = asyncio.ensure_future(others())
+    size_bytes = 3 * messages_module.PIECE_BYTES + 1
+    connection: Any = Come()
+    assert bytes(await messages_module._content(connection, size_bytes)) == bytes(size_bytes)
+    running.cancel()
+    assert len(set(turn_of_piece)) == len(turn_of_piece) == 4
+
+
 async def test_the_status_is_told_while_every_worker_thread_waits_for_a_disk(channel: Channel) -> None:
     go_on = threading.Event()
     waiting = [asyncio.create_task(asyncio.to_thread(go_on.wait, 30)) for _ in range(64)]
