@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from .machines import RUN, until
+from .machines import RUN, SERVICE, Servers, a_machine, until
 from .test_convert import collectors_that_read
 from .viam_server import ViamServer
 
@@ -38,3 +41,31 @@ async def test_the_machine_that_a_document_shows_captures_what_it_says(
     await until(reads, "the sensor is captured")
     folder = server.viam_home / "capture"
     await until(lambda: list(folder.glob("*/thermometer/Readings/*")), "what was read lies on the disk")
+
+
+async def test_the_program_of_docs_commands_sends_a_command_on_the_machine_itself(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    (program,) = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "commands.md").read_text(), re.DOTALL)
+    assert not re.search(r"\._", program), "it uses no private member of the SDK"
+    file = tmp_path / "command.py"
+    file.write_text(program)
+
+    async def run(command: dict[str, Any], temporary: Path) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(file), SERVICE, json.dumps(command)]
+        environment = {"TMPDIR": str(temporary)}
+        return await asyncio.to_thread(
+            subprocess.run, words, env=environment, capture_output=True, text=True, timeout=60
+        )
+
+    async with a_machine(viam_server, tmp_path, connected=True) as machine:
+        await machine.start()
+        machine.server.sigkill()
+        await machine.start_again()
+        temporary = machine.server.parent_socket.parent.parent
+        assert len(list(temporary.glob("viam-module-*/parent.sock"))) == 2, "one is left behind by the kill"
+        found = await run({"command": "status"}, temporary)
+        assert found.returncode == 0, found.stderr
+        assert json.loads(found.stdout)["running"] is True
+        nowhere = await run({"command": "status"}, tmp_path)
+        assert nowhere.returncode == 1 and nowhere.stderr.startswith("no socket of viam-server")

@@ -25,7 +25,6 @@ from viam.proto.service.datamanager import DataManagerServiceStub
 from viam.resource.base import ResourceBase
 from viam.resource.manager import ResourceManager
 from viam.resource.types import API
-from viam.robot.client import RobotClient
 from viam.streams import StreamWithIterator
 from viam.utils import dict_to_struct, struct_to_dict
 
@@ -219,10 +218,8 @@ async def test_the_python_of_docs_commands_sends_a_command(process: Process, tmp
     exec(example, shown)
     service = Durable.new(config(tmp_path), {})
     async with ChannelFor([DataManagerRPCService(ResourceManager([service]))]) as channel:
-        machine = object.__new__(RobotClient)
-        machine._channel = channel
-        assert (await shown["send"](machine, {"command": "status"}, "data"))["running"] is True
-        assert "sync" in (await shown["send"](machine, {"command": "help"}, "data"))["commands"]
+        assert (await shown["send"](channel, "data", {"command": "status"}))["running"] is True
+        assert "sync" in (await shown["send"](channel, "data", {"command": "help"}))["commands"]
 
 
 async def test_a_null_in_a_command_is_an_argument_that_is_not_given(process: Process, tmp_path: Path) -> None:
