@@ -98,6 +98,16 @@ _REASONS = {
 }
 
 
+_REMEDIES = {
+    "no_space": "free space on this disk, or bound what is captured (docs/disks.md)",
+    "read_only": "find out why the disk is read-only, which dmesg may say, and mount it writable",
+    "no_permission": "let viam-server's user write there (chown), or set another capture_dir",
+    "no_such_file": "see to it that each part of the path is a folder, and that nothing removes it",
+    "too_many_open_files": "raise LimitNOFILE in the unit of viam-server",
+    "name_too_long": "set a capture_dir with a shorter path",
+}
+
+
 class StorageError(FileError):
     """The file system refused an operation on `path`. `reason` is one word by which such errors are counted."""
 
@@ -106,6 +116,11 @@ class StorageError(FileError):
         super().__init__(f"cannot {action} {path}: {reason}")
         self.path = path
         self.reason = _REASONS.get(cause.errno or 0, "io_error")
+
+    @property
+    def remedy(self) -> str:
+        """What a person can do about it."""
+        return _REMEDIES.get(self.reason, "look what dmesg says of this disk; it may have to be replaced")
 
 
 class DamagedFileError(FileError):

@@ -17,6 +17,7 @@ from .log_limit import once
 MAX_PARTS = 100
 REASON = "unexpected_error"
 """By this word readings are counted that such a failure cost."""
+REMEDY = "please report it, with what the log says"
 
 logger = logging.getLogger(__name__)
 

@@ -33,6 +33,8 @@ from .writing.disk_writer import DiskWriter
 _LOCK_POLL_S = 0.5
 _FIRST_TRY_TIMEOUT_S = 5.0
 _RECOVER_AGAIN_S = 30.0
+_PATIENCE_S = 15.0
+"""How long the folder may be waited for before that is a problem: viam-server kills a module after ten seconds."""
 _BATCH = 64
 
 logger = logging.getLogger(__name__)
@@ -61,6 +63,10 @@ class Store:
         """Whether no `.prog` file is known that a crash left."""
         self.waiting_for = f"starting: {capture_dir} has not been opened yet"
         """Why the folder is not ours, in words; empty when it is."""
+        self._unusable: StorageError | None = None
+        """Why the folder can't be made ours, if the disk prevents it."""
+        self._owner = ""
+        """The process that had the folder when it was tried last; empty if none had it yet."""
         self.place_problem = ""
         """To which protected folder `capture_dir` leads, in words; empty if it leads to none."""
         self.access_problem = ""
@@ -90,6 +96,7 @@ class Store:
         )
         self._task = begin(supervised("recovery", self._serve), "holdfast-store")
         self._limits_task = begin(supervised("limits", self._keep_limits), "holdfast-limits")
+        self._losses_task = begin(supervised("the account of losses", self.writer.losses.run), "holdfast-losses")
 
     def configure(self, flush_interval_s: float, fsync_interval_s: float, rules: Rules) -> None:
         """Makes these intervals and limits hold."""
@@ -103,11 +110,28 @@ class Store:
 
     @property
     def problems(self) -> Iterator[Problem]:
-        """What is wrong with the folder now."""
+        """What is wrong with the folder now, with what costs readings first."""
+        yield from self.writer.losses.problems
+        yield from self.limits.problems
+        yield from self.writer.completion.problems
         if self.place_problem:
             yield Problem(Kind.CONFIG, self.place_problem)
+        elif (error := self._unusable) is not None:
+            what = f"{error}; nothing in {self.capture_dir} is sent until that works"
+            yield Problem(Kind.DISK, what, error.remedy, key=f"{self.capture_dir} unusable")
+        elif not self.owned and self._owner:
+            what = f"process {self._owner} has {self.capture_dir}; capture goes on, and nothing is sent from there"
+            do = "end that process, unless it is a module that is just being replaced"
+            yield Problem(Kind.STATE, what, do, key=f"{self.capture_dir} lock", patience_s=_PATIENCE_S)
+        elif not self.owned:
+            what = f"{self.capture_dir} does not answer; nothing is sent from there"
+            yield Problem(Kind.DISK, what, "see whether its disk is there and works", patience_s=_PATIENCE_S)
+        if self.lock_problem:
+            yield Problem(Kind.STATE, self.lock_problem, "see to it that no other one uses the folder")
         if self.access_problem:
             yield Problem(Kind.DISK, self.access_problem)
+        if self.ledger.problem is not None:
+            yield self.ledger.problem
 
     @property
     def owned(self) -> bool:
@@ -175,29 +199,35 @@ class Store:
 
     async def _own(self) -> None:
         while True:
-            self.waiting_for = await self._try_to_own()
+            try:
+                self.waiting_for, self._unusable = await self._try_to_own(), None
+            except StorageError as error:
+                self.waiting_for, self._unusable = f"waiting: {error}", error
             self._tried.set()
             if self.owned:
                 if self.lock_problem:
                     logger.warning("%s; see to it that no other one uses the folder", self.lock_problem)
                 return
-            logger.warning("%s; capture goes on, sync waits", self.waiting_for)
+            if self._unusable is None:
+                logger.warning("%s; capture goes on, sync waits", self.waiting_for)
+            else:
+                logger.warning("%s; sync waits until that works", self._unusable)
             await self._clock.sleep(_LOCK_POLL_S)
 
     async def _try_to_own(self) -> str:
-        """Tries to lock the folder and attach its journal; returns why the folder is not ours, empty when it is."""
+        """Tries to lock the folder and attach its journal; returns why the folder is not ours, empty when it is.
+
+        Raises StorageError when the disk prevents that.
+        """
         self.place_problem = await asyncio.to_thread(self._why_protected)
         if self.place_problem:
             return f"waiting: {self.place_problem}"
-        try:
-            if await in_thread(self._lock.try_acquire):
-                await in_thread(self.ledger.attach, self.writer.completion.wrote)
-                self.root, self.access_problem = await asyncio.to_thread(self._look_at_root)
-                return ""
-        except StorageError as error:
-            return f"waiting: {error}"
-        owner = await asyncio.to_thread(self._lock.owner)
-        return f"waiting for process {owner}, which has the lock of {self.capture_dir}"
+        if await in_thread(self._lock.try_acquire):
+            await in_thread(self.ledger.attach, self.writer.completion.wrote)
+            self.root, self.access_problem = await asyncio.to_thread(self._look_at_root)
+            return ""
+        self._owner = await asyncio.to_thread(self._lock.owner)
+        return f"waiting for process {self._owner}, which has the lock of {self.capture_dir}"
 
     def _look_at_root(self) -> tuple[str, str]:
         """Returns the folder without symbolic links, and who else may write there, as `access_problem`."""
@@ -245,8 +275,9 @@ class Store:
     async def close(self) -> bool:
         """Completes all files and frees the lock; returns False when the disk prevented that. Safe to call
         twice."""
-        tasks = end((self._task, self._limits_task))
+        tasks = end((self._task, self._limits_task, self._losses_task))
         _, complete, _ = await all_done("closing a folder", tasks, self.writer.close(), self.limits.close())
+        self.writer.losses.close()
         self.waiting_for = self.waiting_for or "closed"
         self._tried.set()
         if complete:

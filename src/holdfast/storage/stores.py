@@ -79,6 +79,8 @@ class Stores:
         """What is wrong with any of the folders now."""
         for store in self.all:
             yield from store.problems
+        if self.local_copy is not None and (problem := self.local_copy.problem) is not None:
+            yield problem
 
     def configure(self, unplaced: Config, config: Config, priorities: Mapping[str, int]) -> None:
         """Makes `config` hold: opens the stores of new folders, sets the intervals and limits of all configured

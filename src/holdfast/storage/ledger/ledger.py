@@ -27,6 +27,7 @@ from typing import NamedTuple
 from ...base import unforeseen
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
+from ...base.problems import Kind, Problem
 from ...errors import NewerStateError, StorageError
 from .. import layout
 from .counts import CollectorId, FileCounts, ReadingCounts
@@ -57,6 +58,8 @@ class Ledger:
     def __init__(self, files: FileSystem, capture_dir: str) -> None:
         self.state = "in memory, until the folder's lock is ours"
         """Where the counts are kept, in words for the status."""
+        self.problem: Problem | None = None
+        """Why a restart would lose counts, although the folder is ours; None if it would not."""
         self._disk = files
         self._capture_dir = capture_dir
         self._lock = threading.Lock()
@@ -79,6 +82,7 @@ class Ledger:
             records = journal.read()
         except NewerStateError as error:
             self.state = f"in memory only: {error}"
+            self.problem = Problem(Kind.STATE, f"{error}; until then counts are kept in memory only")
             logger.error("%s; until then counts are kept in memory only", error)
             return
         tally, known = Tally.from_records(records), KnownFiles.from_records(records)
@@ -321,9 +325,12 @@ class Ledger:
                 with self._lock:
                     self._tally.file_counts_to_change()  # the next save tries again, and makes the journal anew
                 self.state = f"in memory only: {error}"
+                remedy = error.remedy if isinstance(error, StorageError) else unforeseen.REMEDY
+                what = f"{error}; if the module ends before it works again, counts since then are lost, and no data"
+                self.problem = Problem(Kind.STATE, what, remedy, key=journal.path)
                 self._say(journal, error)
             else:
-                self.state = f"kept in {journal.path}"
+                self.state, self.problem = f"kept in {journal.path}", None
         self._on_write()
 
     def _say(self, journal: Journal, error: Exception) -> None:

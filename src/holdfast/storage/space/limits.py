@@ -33,6 +33,7 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import rest_s
 from ...base.log_limit import once
+from ...base.problems import Kind, Problem
 from ...config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ...errors import StorageError
 from ..quarantine.limit import QuarantineLimit
@@ -50,6 +51,8 @@ RECOUNT_S = 600.0
 MOST_LISTING = 0.05
 MAX_CHOSEN = 10_000
 """How many files are remembered at once to find the oldest or the newest."""
+DELETING_S = 900.0
+"""For so long after a deletion it is taken to go on: thresholds are looked at seldom, and age limits in steps."""
 _CLOSE_TIMEOUT_S = 2.0
 _AGE_STEP = 0.01  # of the limit: files need not go to the second
 _LEAST_AGE_STEP_S = 1.0
@@ -106,6 +109,11 @@ class Limits:
         self._rules = Rules()
         self.deleted_at_s: float | None = None
         """When a limit last deleted files, on the monotonic clock."""
+        self._why_deleted = ""
+        self._full_of_others = ""
+        """That the disk is full of what is not ours, in words; empty if it is not."""
+        self._unknown: StorageError | None = None
+        """Why it is not known whether a limit is passed."""
         self._running: asyncio.Future[None] | None = None
         self._closing = False
         self._disk_check_at_s = self._age_check_at_s = self._list_at_s = self._recount_at_s = -math.inf
@@ -119,6 +127,24 @@ class Limits:
     @property
     def limits(self) -> SpaceLimits:
         return self._rules.limits
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """What is short of room now. Safe to call on the event loop."""
+        root, deleted_at_s, gone = self.space.root, self.deleted_at_s, self.space.deleted
+        if deleted_at_s is not None and self._clock.monotonic() - deleted_at_s < DELETING_S:
+            yield Problem(
+                Kind.DISK,
+                f"captured data that the cloud does not have is deleted from {root}: {self._why_deleted}",
+                "let the cloud have it, or allow more (docs/disks.md)",
+                f"{gone.readings} readings in {gone.files} files deleted since the start",
+                f"{root} deletion",
+            )
+        if self._full_of_others:
+            yield Problem(Kind.DISK, self._full_of_others, "free this disk", key=f"{root} full")
+        if (error := self._unknown) is not None:
+            what = f"{error}; the limits of {root} do not hold until that works"
+            yield Problem(Kind.DISK, what, error.remedy, key=f"{root} limits")
 
     def configure(self, rules: Rules) -> None:
         """Sets what holds from the next check on."""
@@ -160,13 +186,16 @@ class Limits:
                 self._check_bytes(limits.most_bytes)
             if self._rules.most_failed_bytes is not None:
                 self.quarantine.check(self._rules.most_failed_bytes)
+            self._unknown = None
         except StorageError as error:
+            self._unknown = error
             logger.warning("%s; the limits of %s are looked at later", error, self.space.root)
 
     def _check_disk(self) -> None:
         usage = self._files.usage(self.space.root)
         self.space.note_usage(usage)
         limits = self._rules.limits
+        full_of_others, self._full_of_others = self._full_of_others, ""
         if not self._rules.check_disk or usage.used_share < limits.disk_usage:
             return
         copy = self.surroundings.local_copy()
@@ -180,13 +209,18 @@ class Limits:
                 return
         census = self._census()
         if census is None:
+            self._full_of_others = full_of_others
             return
         ours = census.content_bytes + self._of_neighbours()
         if ours < limits.capture_dir_share * usage.total_bytes:
+            share = limits.capture_dir_share
+            self._full_of_others = (
+                f"the disk of {self.space.root} is {usage.used_share:.0%} full, mostly of what is not captured data"
+            )
             logger.warning(
                 "the disk of %s is %.0f %% full, but captured data is less than the share of %g at which "
                 "it is deleted: nothing is deleted",
-                self.space.root, usage.used_share * 100, limits.capture_dir_share, extra=once(),
+                self.space.root, usage.used_share * 100, share, extra=once(),
             )  # fmt: skip
             return
         files = -(-census.files // limits.every_nth)
@@ -293,7 +327,7 @@ class Limits:
     def _say(self, why: str, freed: Freed) -> None:
         if not freed.files:
             return
-        self.deleted_at_s = self._clock.monotonic()
+        self.deleted_at_s, self._why_deleted = self._clock.monotonic(), why
         logger.warning(
             "%s: %d capture files with %d readings that the cloud does not have were deleted from %s (%s)",
             why, freed.files, freed.readings, self.space.root,

@@ -21,6 +21,7 @@ from ...base.at import Identity
 from ...base.clock import Clock
 from ...base.filesystem import EntryKind, FileSystem, is_in, occupied_bytes
 from ...base.log_limit import once
+from ...base.problems import Kind, Problem
 from ...config import CopySettings
 from ...errors import StorageError
 from .. import names
@@ -57,12 +58,22 @@ class LocalCopy:
         self.failed = 0
         """How many files could not be kept."""
         self.last_error = ""
+        self.refusal: StorageError | None = None
+        """Why the last file could not be kept; None if it was."""
         self._files = files
         self._clock = clock
         self._lock = threading.Lock()
         self._wall_clock = CautiousClock(clock)
         self._tidy_at_s = 0.0
         self._root = folder_in(settings.folder)
+
+    @property
+    def problem(self) -> Problem | None:
+        """What keeps delivered files from the copy now."""
+        if (refusal := self.refusal) is None:
+            return None
+        what = f"{refusal}; delivered files are deleted without a copy until that works"
+        return Problem(Kind.DISK, what, refusal.remedy, f"{self.failed} files not kept", self._root)
 
     def keep(
         self, path: str, identity: Identity | None, size_bytes: int, capture_dir: str, roots: Iterable[str]
@@ -84,10 +95,11 @@ class LocalCopy:
         except StorageError as error:
             with self._lock:
                 self.failed += 1
-                self.last_error = str(error)
+                self.last_error, self.refusal = str(error), error
             logger.error("%s; it is delivered, and deleted without a copy", error, extra=once(error.reason))
             return False
         with self._lock:
+            self.refusal = None
             if self.bytes is not None:
                 self.bytes += occupied_bytes(size_bytes)
         self.tidy()

@@ -16,6 +16,7 @@ import asyncio
 import logging
 import threading
 from collections import deque
+from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Protocol
@@ -25,6 +26,7 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import LONGEST_WAIT_S, due_s
 from ...base.log_limit import once
+from ...base.problems import Kind, Problem
 from ...base.threads import SupervisedThread
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
@@ -96,6 +98,10 @@ class Completion:
         self.interval_s = interval_s
         self.last_error: str | None = None
         """The last failure of the disk."""
+        self._not_synced: StorageError | None = None
+        """Why the last sync failed."""
+        self._not_named: StorageError | None = None
+        """Why the disk refused the last file that it did not give its name."""
         self.just_completed = JustCompleted()
         """The files that got their final names."""
         self._condition = threading.Condition()
@@ -110,6 +116,17 @@ class Completion:
         self._stopping = False
         self._ended = False
         self._thread = SupervisedThread("holdfast-sync-disk", "syncing the disk", self._run)
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """What the disk refuses now. Safe to call from any thread."""
+        error, files = self._not_named, len(self._stranded)
+        if error is not None and files:
+            what = f"{error}; {files} finished files are not sent before the disk gives them their names"
+            yield Problem(Kind.DISK, what, error.remedy, f"{files} files wait", f"{self._capture_dir} names")
+        if (error := self._not_synced) is not None:
+            what = f"{error}; a power cut now may cost what was captured since the last good sync of the disk"
+            yield Problem(Kind.DISK, what, error.remedy, key=f"{self._capture_dir} sync")
 
     def configure(self, interval_s: float) -> None:
         """Sets the longest time that anything waits for a sync. A shorter interval
@@ -234,7 +251,7 @@ class Completion:
         try:
             self._files.sync(self._capture_dir)
         except StorageError as error:
-            self.last_error = str(error)
+            self.last_error, self._not_synced = str(error), error
             logger.error(
                 "%s; a power cut now may cost what was captured since the last good sync",
                 error,
@@ -243,6 +260,8 @@ class Completion:
         except Exception:
             self.wrote()
             raise
+        else:
+            self._not_synced = None
         self._ledger.note_completed(self._renamed[:renamed])
         del self._renamed[:renamed]
 
@@ -281,6 +300,7 @@ class Completion:
                     "%s: another program or a person removed it; its %d readings are lost", error, file.readings
                 )
                 return
+            self._not_named = error
             self._strand(finished)
             logger.error(
                 "%s; it is tried again, at the latest by the recovery at the next start",

@@ -6,7 +6,7 @@ One thread serves all collectors of a capture folder. Invariants:
 - At most `MAX_PENDING_BYTES` wait in memory. Beyond that, readings are dropped, counted as "disk_too_slow".
 - A reading waits at most `flush_interval_s` before it is handed over.
 - A write that fails drops its readings, counted by reason, and the next flush tries again: a disk never stops a
-  collector.
+  collector. `Losses` keeps account of what that costs.
 """
 
 from __future__ import annotations
@@ -27,7 +27,6 @@ from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.filesystem import Buffer, FileSystem, occupied_bytes
 from ...base.intervals import LONGEST_WAIT_S, due_s
-from ...base.log_limit import once
 from ...base.threads import SupervisedThread
 from ...errors import StorageError
 from .. import layout
@@ -36,9 +35,15 @@ from ..capture_files.frames import FrameEncoder
 from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
 from .completion import Completion
+from .losses import Cause, Losses, cause_of
 
 MAX_PENDING_BYTES = 48 * 1024 * 1024
 """Room for one answer of 32 MiB, the largest that a module's resource can give, beside the others' answers."""
+_TOO_SLOW = Cause(
+    "disk_too_slow",
+    f"the disk takes readings too slowly: {MAX_PENDING_BYTES >> 20} MiB wait in memory",
+    "capture less, or use a faster disk",
+)
 _WAKE_EARLY_BYTES = 1024 * 1024
 _READING_BYTES, _PART_BYTES = 1024, 256
 """What a reading with a payload, and each part of it, takes in memory besides its bytes."""
@@ -81,6 +86,8 @@ class Appender:
         self.dropped: dict[str, int] = {}
         """How many readings were not kept, by reason. What there is no room for is counted on the event loop, and
         what the disk refuses on the disk thread: each reason on one thread only."""
+        self.refused_for = ""
+        """Why the disk refused what was written last; empty if it took that. Set on the disk thread."""
         self.frames: deque[bytes] = deque()
         """The tabular readings that wait for the disk, as frames."""
         self.binary_readings: deque[_BinaryReading] = deque()
@@ -132,12 +139,13 @@ class DiskWriter:
         self._unwritten_since_s: float | None = None
         """When the oldest reading was taken that is not written yet."""
         self._early = False
-        self._full = False
-        """Whether the last reading found no room."""
+        self._no_room_bytes = 0
+        """The size of the last reading, if it found no room."""
         self._stopping = False
         self._ended = False
         self._ends_at_s: float | None = None
         self.completion = Completion(files, clock, ledger, capture_dir, fsync_interval_s)
+        self.losses = Losses(clock, capture_dir, self._is_stuck)
         self._last_error: str | None = None
         self.finished_bytes = 0
         """How much of the disk all finished files took up together. Never falls."""
@@ -182,7 +190,7 @@ class DiskWriter:
         size_bytes = len(reading)
         with self._condition:
             full = self._pending_bytes + size_bytes > MAX_PENDING_BYTES
-            begins, self._full = full and not self._full, full
+            self._no_room_bytes = size_bytes if full else 0
             refused = full or self._stopping or appender.closed
             if not refused:
                 self._pending_bytes += size_bytes
@@ -194,15 +202,20 @@ class DiskWriter:
                     self._early = early
                     self._condition.notify()
         if refused:
-            reason = "disk_too_slow" if full else "stopped"
-            appender.dropped[reason] = appender.dropped.get(reason, 0) + 1
-            self._ledger.count_dropped(appender.collector, reason, 1)
-            if begins:  # a log record for each reading would cost the event loop more than the reading
-                logger.error(
-                    "the disk takes readings too slowly: %d MiB wait in memory, readings are dropped and counted "
-                    "until it catches up",
-                    MAX_PENDING_BYTES >> 20,
-                )
+            self._drop(appender, _TOO_SLOW.reason if full else "stopped", 1)
+            if full:
+                self.losses.note(_TOO_SLOW, appender.collector, 1)
+
+    def _drop(self, appender: Appender, reason: str, readings: int) -> None:
+        appender.dropped[reason] = appender.dropped.get(reason, 0) + readings
+        self._ledger.count_dropped(appender.collector, reason, readings)
+
+    def _is_stuck(self, reason: str) -> bool:
+        """Whether readings are still dropped for `reason` when they come."""
+        with self._condition:
+            if reason == _TOO_SLOW.reason:
+                return bool(self._no_room_bytes) and self._pending_bytes + self._no_room_bytes > MAX_PENDING_BYTES
+            return any(appender.refused_for == reason for appender in self._appenders)
 
     async def flush(self) -> None:
         """Returns when everything appended so far is handed to the operating system or dropped. When cancelled,
@@ -311,6 +324,7 @@ class DiskWriter:
                     self._files, appender.folder, self._clock.time_ns(), encoder.header_frame
                 )
                 appender.file.append_whole(encoder.encode_parts(reading.parts))
+                appender.refused_for = ""
             except Exception as error:  # noqa: BLE001 - a StorageError, or something unforeseen
                 self._report(appender, error, 1)
             with self._condition:
@@ -338,6 +352,7 @@ class DiskWriter:
                     done += appender.file.readings - before
                 if appender.file.size_bytes > appender.max_bytes:
                     self._finish_file(appender)
+            appender.refused_for = ""
         except Exception as error:  # noqa: BLE001 - a StorageError, or something unforeseen
             self._report(appender, error, len(frames) - done)
             self._finish_file(appender)
@@ -367,22 +382,13 @@ class DiskWriter:
             appender.file = None
 
     def _report(self, appender: Appender, error: Exception, lost: int) -> None:
-        reason = error.reason if isinstance(error, StorageError) else unforeseen.REASON
-        self._ledger.count_dropped(appender.collector, reason, lost)
-        appender.dropped[reason] = appender.dropped.get(reason, 0) + lost
+        cause = cause_of(error)
+        self._last_error = cause.why
+        self._drop(appender, cause.reason, lost)
+        appender.refused_for = cause.reason
         if not isinstance(error, StorageError):
-            self._last_error = unforeseen.in_words(error)
-            consequence = f"{lost} readings of {appender.collector[1]} are dropped and counted, others go on"
-            unforeseen.note("writing readings to the disk", error, consequence)
-            return
-        self._last_error = str(error)
-        logger.error(
-            "%s; %d readings of %s are dropped and counted, the next flush tries again",
-            error,
-            lost,
-            appender.collector[1],
-            extra=once(f"{self._capture_dir} {error.reason}"),
-        )
+            unforeseen.note("writing readings to the disk", error, "its readings are dropped, others go on")
+        self.losses.note(cause, appender.collector, lost)
 
 
 def _fitting(frames: list[bytes], start: int, room_bytes: int) -> int:

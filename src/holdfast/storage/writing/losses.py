@@ -1,0 +1,164 @@
+"""The readings that are dropped because the disk does not take them: how many, why, and for how long.
+
+A *loss* is a time in which readings are dropped for one reason. It begins with the first of them. It is over when
+nothing keeps its readings from the disk any more, and none was dropped for `QUIET_S`: a disk that is full again and
+again is one loss. The log has a line when a loss begins, one every `SAY_S` with what was dropped since the last
+one, and one with the whole number when it is over.
+
+`note` may be called from any thread and never waits for the disk; the rest belongs to the event loop. Bounds: one
+loss for each of the few reasons, and the names of `MAX_NAMED` collectors in each.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from ...base import unforeseen
+from ...base.clock import Clock
+from ...base.problems import Kind, Problem
+from ...base.words import duration
+from ...errors import StorageError
+from ..ledger.counts import CollectorId
+
+LOOK_S = 1.0
+SAY_S = 60.0
+QUIET_S = 5.0
+MAX_NAMED = 2_000
+_SHOWN = 3
+
+logger = logging.getLogger(__name__)
+
+
+class Cause(NamedTuple):
+    """Why readings are dropped: the reason by which they count, what the disk answered or does, and what helps."""
+
+    reason: str
+    why: str
+    do: str
+
+
+def cause_of(error: Exception) -> Cause:
+    """Returns the cause that an error of the disk, or one that nobody foresaw, is."""
+    if isinstance(error, StorageError):
+        return Cause(error.reason, str(error), error.remedy)
+    return Cause(unforeseen.REASON, unforeseen.in_words(error), unforeseen.REMEDY)
+
+
+@dataclass
+class _Loss:
+    cause: Cause
+    """The last one; those of one loss differ in their words only."""
+    began_s: float
+    said_s: float
+    last_s: float = 0.0
+    """When a reading was dropped last."""
+    readings: int = 0
+    unsaid: int = 0
+    """How many of them are in no line of the log yet."""
+    collectors: dict[CollectorId, None] = field(default_factory=dict)
+    """Those whose readings were dropped, the first ones first."""
+
+    @property
+    def names(self) -> str:
+        """The resources whose readings were dropped, in words."""
+        first = [resource for _, resource, _ in itertools.islice(self.collectors, _SHOWN)]
+        more = len(self.collectors) - len(first)
+        return ", ".join(first) + (f" and {more} more" if more else "")
+
+
+class Losses:
+    """The losses of one capture folder. `is_stuck` says whether readings are still dropped for a reason, when some
+    come."""
+
+    def __init__(self, clock: Clock, folder: str, is_stuck: Callable[[str], bool]) -> None:
+        self._clock = clock
+        self._folder = folder
+        self._is_stuck = is_stuck
+        self._lock = threading.Lock()
+        self._losses: dict[str, _Loss] = {}
+
+    def note(self, cause: Cause, collector: CollectorId, readings: int) -> None:
+        """Notes that readings of a collector were dropped."""
+        now_s = self._clock.monotonic()
+        with self._lock:
+            before = self._losses.get(cause.reason)
+            loss = self._losses[cause.reason] = before or _Loss(cause, now_s, now_s)
+            loss.cause, loss.last_s = cause, now_s
+            loss.readings += readings
+            loss.unsaid += readings
+            if len(loss.collectors) < MAX_NAMED:
+                loss.collectors[collector] = None
+        if before is None:
+            logger.error(
+                "%s; readings of %s are dropped and counted until the disk takes them again",
+                cause.why,
+                collector[1],
+            )
+
+    @property
+    def problems(self) -> list[Problem]:
+        """What keeps readings from the disk now."""
+        with self._lock:
+            return [
+                Problem(
+                    Kind.DISK,
+                    f"{loss.cause.why}; readings of {loss.names} are dropped until the disk takes them again",
+                    loss.cause.do,
+                    f"{loss.readings} readings of {len(loss.collectors)} collectors dropped",
+                    f"{self._folder} {loss.cause.reason}",
+                )
+                for loss in self._losses.values()
+            ]
+
+    async def run(self) -> None:
+        """Looks every `LOOK_S` whether a loss is over or a line is due. Runs until it is cancelled."""
+        while True:
+            await self._clock.sleep(LOOK_S)
+            self.look()
+
+    def look(self) -> None:
+        """Ends what is over, and says what is due."""
+        now_s = self._clock.monotonic()
+        for loss in list(self._losses.values()):
+            if now_s - loss.last_s >= QUIET_S and not self._is_stuck(loss.cause.reason):
+                self._end(loss, now_s)
+            elif now_s - loss.said_s >= SAY_S and loss.unsaid:
+                self._say(loss, now_s)
+
+    def close(self) -> None:
+        """Says what was dropped and is in no line yet."""
+        for loss in list(self._losses.values()):
+            if loss.unsaid:
+                self._say(loss, self._clock.monotonic())
+
+    def _say(self, loss: _Loss, now_s: float) -> None:
+        with self._lock:
+            unsaid, loss.unsaid = loss.unsaid, 0
+            since_s, loss.said_s = now_s - loss.said_s, now_s
+        logger.error(
+            "%s; in the last %s %d readings of %s were dropped, and %d since this began (%s)",
+            loss.cause.why,
+            duration(since_s),
+            unsaid,
+            loss.names,
+            loss.readings,
+            loss.cause.reason,
+        )
+
+    def _end(self, loss: _Loss, now_s: float) -> None:
+        with self._lock:
+            if now_s - loss.last_s < QUIET_S:  # one was dropped meanwhile
+                return
+            del self._losses[loss.cause.reason]
+        logger.warning(
+            "the disk takes readings again: in %s %d readings of %d collectors were dropped (%s)",
+            duration(loss.last_s - loss.began_s),
+            loss.readings,
+            len(loss.collectors),
+            loss.cause.reason,
+        )

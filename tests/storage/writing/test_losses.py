@@ -1,0 +1,132 @@
+"""The account of what the disk did not take: each dropped reading is in the log and a problem has its number."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable
+
+import pytest
+
+from holdfast.base.problems import Kind
+from holdfast.errors import StorageError
+from holdfast.storage.ledger.counts import CollectorId
+from holdfast.storage.writing import losses
+from holdfast.storage.writing.losses import Cause, Losses, cause_of
+from tests.fakes import FakeClock
+
+from .. import samples
+
+FULL = cause_of(StorageError("write", "/data/a.prog", OSError(errno.ENOSPC, "No space left on device")))
+DENIED = cause_of(StorageError("create", "/data/b.prog", OSError(errno.EACCES, "Permission denied")))
+
+
+def collector(name: str) -> CollectorId:
+    return samples.API, name, "Readings"
+
+
+class Account:
+    """Losses, and what is still stuck."""
+
+    def __init__(self) -> None:
+        self.clock = FakeClock()
+        self.stuck: set[str] = set()
+        self.losses = Losses(self.clock, "/data", lambda reason: reason in self.stuck)
+
+    async def drop(self, cause: Cause, *names: str, seconds: int) -> None:
+        """Drops a reading of each every second."""
+        for _ in range(seconds):
+            for name in names:
+                self.losses.note(cause, collector(name), 1)
+            await self.clock.advance(1)
+            self.losses.look()
+
+    async def wait(self, seconds: int) -> None:
+        for _ in range(seconds):
+            await self.clock.advance(1)
+            self.losses.look()
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
+    """Returns what was logged since the last call."""
+
+    def taken() -> list[str]:
+        found = [record.getMessage() for record in caplog.records]
+        caplog.clear()
+        return found
+
+    return taken
+
+
+async def test_each_minute_has_its_number_and_the_end_the_whole(lines: Callable[[], list[str]]) -> None:
+    account = Account()
+    await account.drop(FULL, "a", "b", seconds=30)
+    (begin,) = lines()
+    assert begin.startswith(f"{FULL.why}; readings of a are dropped")
+    await account.drop(FULL, "a", "b", seconds=100)
+    first, second = lines()
+    assert "120 readings of a, b were dropped, and 120 since this began (no_space)" in first
+    assert "in the last 60 s 120 readings" in second and "240 since" in second
+    await account.wait(round(losses.QUIET_S) + 1)
+    (end,) = lines()
+    assert end.endswith("in 2 min 260 readings of 2 collectors were dropped (no_space)")
+    await account.wait(120)
+    assert lines() == [] and account.losses.problems == []
+
+
+async def test_while_it_lasts_it_is_a_problem_with_its_cost_and_what_to_do() -> None:
+    account = Account()
+    assert account.losses.problems == []
+    await account.drop(FULL, *"abcde", seconds=2)
+    (problem,) = account.losses.problems
+    assert problem.kind is Kind.DISK
+    assert problem.what == f"{FULL.why}; readings of a, b, c and 2 more are dropped until the disk takes them again"
+    assert problem.cost == "10 readings of 5 collectors dropped"
+    assert "free space" in problem.do
+    await account.drop(FULL, "a", seconds=1)
+    (later,) = account.losses.problems
+    assert (later.key, later.cost) == (problem.key, "11 readings of 5 collectors dropped")
+
+
+async def test_a_disk_that_is_full_again_and_again_is_one_loss(lines: Callable[[], list[str]]) -> None:
+    account = Account()
+    for _ in range(20):
+        await account.drop(FULL, "a", seconds=1)
+        await account.wait(2)
+    assert len(lines()) == 1 + 1, "its beginning, and one minute"
+
+
+async def test_a_collector_that_seldom_reads_is_stuck_until_it_writes_again(lines: Callable[[], list[str]]) -> None:
+    account = Account()
+    account.stuck.add("no_permission")
+    await account.drop(DENIED, "a", seconds=1)
+    await account.wait(600)
+    assert account.losses.problems and len(lines()) == 2, "nothing is said of minutes in which nothing was dropped"
+    account.stuck.clear()
+    await account.wait(1)
+    assert account.losses.problems == [] and len(lines()) == 1
+
+
+async def test_each_reason_is_a_loss_of_its_own() -> None:
+    account = Account()
+    await account.drop(FULL, "a", seconds=1)
+    await account.drop(DENIED, "b", seconds=1)
+    assert ["chown" in problem.do for problem in account.losses.problems] == [False, True]
+
+
+async def test_what_nobody_foresaw_is_a_loss_to_be_reported() -> None:
+    assert cause_of(ValueError("a mistake")) == (
+        "unexpected_error",
+        "ValueError: a mistake",
+        "please report it, with what the log says",
+    )
+
+
+async def test_at_the_end_what_is_in_no_line_yet_is_said(lines: Callable[[], list[str]]) -> None:
+    account = Account()
+    await account.drop(FULL, "a", seconds=5)
+    lines()
+    account.losses.close()
+    account.losses.close()
+    (line,) = lines()
+    assert "5 readings of a were dropped" in line
