@@ -64,16 +64,14 @@ class Display:
                 f"link: {_link(snapshot)}"
             )
 
-    def result(self, rows: list[tuple[str, str, str]], *, good: bool) -> None:
+    def result(self, rows: list[tuple[str, str, str]], said: str, *, good: bool) -> None:
         table = Table(title="What was captured, and what arrived")
         for column in ("", "readings", "files"):
             table.add_column(column)
         for row in rows:
             table.add_row(*row)
         self._console.print(table)
-        self._console.print(
-            "Nothing is missing." if good else "SOMETHING IS MISSING.", style="bold green" if good else "bold red"
-        )
+        self._console.print(said, style="bold green" if good else "bold red")
 
 
 def _table(snapshot: Snapshot) -> Group:

@@ -25,6 +25,7 @@ from viam.utils import SensorReading
 DISK_SAMPLE_INTERVAL_S = 1.0
 MIN_LOG_BYTES = 1_000
 MAX_LOG_BYTES = 200_000
+LEDGER_HEADER = "seq,unix_time_ns"
 PIECES = 8
 """The number of pieces in which a file is written, spread over its interval, so that it visibly grows."""
 _TAIL_BYTES = 4096
@@ -38,7 +39,7 @@ class HostSensor(Sensor):
     """
 
     def __init__(self, name: str, ledger: Path | None = None) -> None:
-        """`ledger` gets a line `seq,unix_time_ns` for each call; its folder is created."""
+        """`ledger` is a CSV file with a line for each call below its `LEDGER_HEADER`; its folder is created."""
         super().__init__(name)
         self._seq = 0
         self._ledger = None
@@ -46,6 +47,8 @@ class HostSensor(Sensor):
             ledger.parent.mkdir(parents=True, exist_ok=True)
             self._seq = _last_seq(ledger)
             self._ledger = ledger.open("ab", buffering=0)
+            if not self._ledger.tell():
+                self._ledger.write(f"{LEDGER_HEADER}\n".encode())
         self._disk: dict[str, float] = {}
         self._disk_sampled_at_s = float("-inf")
         psutil.cpu_percent()  # the first call returns 0.0 and begins the interval that the next one measures
@@ -165,8 +168,8 @@ def _log_lines(name: str) -> Iterator[bytes]:
 def _last_seq(ledger: Path) -> int:
     with contextlib.suppress(FileNotFoundError), ledger.open("rb") as file:
         file.seek(max(0, file.seek(0, 2) - _TAIL_BYTES))
-        lines = file.read().splitlines()
-        return int(lines[-1].split(b",")[0]) if lines else 0
+        last = file.read().splitlines()[-1:]
+        return int(last[0].split(b",")[0]) if last not in ([], [LEDGER_HEADER.encode()]) else 0
     return 0
 
 

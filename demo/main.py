@@ -167,7 +167,7 @@ class Demo:
             status = None
             with contextlib.suppress(*_FAILED_CALL):
                 status = await self._status()
-            now_s, served = time.monotonic(), _lines(self._sensor_ledger)
+            now_s, served = time.monotonic(), _served(self._sensor_ledger)
             rate = (served - before) / max(now_s - before_s, 0.001)
             before_s, before = now_s, served
             display.show(
@@ -203,9 +203,10 @@ class Demo:
         await asyncio.sleep(max(0.0, elapsed_s - self._elapsed_s))
 
 
-def _lines(path: Path) -> int:
+def _served(path: Path) -> int:
+    """Returns how many readings the sensor's ledger has below its header."""
     with contextlib.suppress(FileNotFoundError), path.open("rb") as file:
-        return sum(1 for _ in file)
+        return max(0, sum(1 for _ in file) - 1)
     return 0
 
 
@@ -213,8 +214,8 @@ def _rows(verdict: Verdict) -> list[tuple[str, str, str]]:
     rows = [
         ("produced by the inputs", f"{verdict.served}", f"{verdict.files_written}"),
         ("arrived", f"{verdict.arrived}", f"{verdict.files_arrived}"),
-        ("missing", f"{len(verdict.missing)}", f"{len(verdict.files_missing)}"),
         (f"lost in the last {FLUSH_S:g} s before SIGKILL", f"{len(verdict.lost_to_kill)}", ""),
+        ("missing otherwise", f"{len(verdict.missing)}", f"{len(verdict.files_missing)}"),
         ("arrived twice", f"{verdict.twice}", ""),
     ]
     if verdict.invented:
@@ -271,7 +272,7 @@ def _run(machine: str, output: Path, display: Display) -> int:
     except (NoViamServerError, ModuleFailedError) as error:
         display.say(str(error), "bold red")
         return 2
-    display.result(_rows(verdict), good=verdict.good)
+    display.result(_rows(verdict), verdict.said(FLUSH_S), good=verdict.good)
     display.say(f"readings as JSON lines:  {output}/cloud/readings/{SENSOR}/Readings.jsonl")
     display.say(f"files as files:          {output}/cloud/files")
     display.say(f"the module's log:        {output}/machine/module.log")

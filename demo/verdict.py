@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import Counter
 from dataclasses import dataclass, field
@@ -34,6 +35,24 @@ class Verdict:
     def good(self) -> bool:
         return not (self.missing or self.invented or self.files_missing)
 
+    def said(self, flush_s: float) -> str:
+        """Returns in words what is missing, and why. A kill may cost what was read in the last `flush_s`."""
+        found = []
+        if self.lost_to_kill:
+            found.append(
+                f"Lost to SIGKILL: {_readings(self.lost_to_kill)}. The module had them in its memory, where what "
+                f"was read in the last {flush_s:g} s may be (capture_flush_interval_ms)."
+            )
+        if self.missing:
+            found.append(f"MISSING WITHOUT A REASON: {_readings(self.missing)}.")
+        if self.files_missing:
+            found.append(f"FILES THAT ARE MISSING: {', '.join(self.files_missing)}.")
+        if self.invented:
+            found.append(f"ARRIVED, BUT NEVER PRODUCED: {_readings(self.invented)}.")
+        if not found:
+            return "Nothing is missing."
+        return " ".join([*found, "Everything else arrived."])
+
 
 def compare(
     sensor_ledger: Path,
@@ -48,8 +67,8 @@ def compare(
     `kills_ns` are the times of the kills, by the wall clock.
     """
     verdict = Verdict()
-    lines = (line.split(",") for line in sensor_ledger.read_text().splitlines())
-    served = {int(seq): int(time_ns) for seq, time_ns in lines}
+    with sensor_ledger.open(newline="") as ledger:
+        served = {int(row["seq"]): int(row["unix_time_ns"]) for row in csv.DictReader(ledger)}
     arrived = Counter(int(row["data"]["readings"]["seq"]) for row in _rows(arrived_readings))
     verdict.served, verdict.arrived = len(served), len(arrived)
     verdict.twice = sum(arrived.values()) - len(arrived)
@@ -67,6 +86,18 @@ def compare(
         else:
             verdict.files_missing.append(row["name"])
     return verdict
+
+
+def _readings(numbers: list[int]) -> str:
+    """Returns how many readings these are, and their numbers, with those that follow each other as one range."""
+    ranges: list[list[int]] = []
+    for number in numbers:
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
+        else:
+            ranges.append([number, number])
+    named = ", ".join(str(first) if first == last else f"{first} to {last}" for first, last in ranges)
+    return f"{len(numbers)} reading{'' if len(numbers) == 1 else 's'} (seq {named})"
 
 
 def _rows(path: Path) -> list[dict[str, Any]]:
