@@ -318,3 +318,19 @@ def test_a_config_that_is_converted_is_not_changed_itself() -> None:
     same = copy.deepcopy(before)
     convert(before)
     assert before == same
+
+
+def test_keys_in_another_case_are_read_and_attributes_of_other_models_stay_as_they_are() -> None:
+    sensor = {**component("t"), "attributes": {"Capture_Methods": "its own"}}
+    sensor["Service_Configs"] = [
+        {
+            "Type": "data_manager",
+            "Attributes": {"Capture_Methods": [{"Method": "Readings", "Capture_Frequency_HZ": 2}]},
+        }
+    ]
+    conversion = convert(machine(sensor, service=data_manager()))
+    assert conversion.findings == []
+    assert methods_in(conversion) == [{"name": "t", "method": "Readings", "capture_frequency_hz": 2}]
+    assert conversion.config is not None
+    (converted,) = conversion.config["components"]
+    assert converted == {name: value for name, value in sensor.items() if name != "Service_Configs"}

@@ -108,3 +108,13 @@ def test_what_is_missing_is_the_default(values: dict[str, None]) -> None:
     assert attributes.nested("a").is_empty and not attributes.has("a")
     with pytest.raises(ConfigError, match="a: is missing"):
         attributes.required("a")
+
+
+def test_the_case_of_a_name_does_not_matter_and_the_usual_spelling_goes_before_others() -> None:
+    attributes = Attributes({"SYNC_Interval_Mins": 3.0, "Tags": ["other"], "tags": ["usual"], "Cloudy": 1.0}, HOST)
+    attributes.accept(("cloudy",))
+    assert attributes.number("sync_interval_mins", 1.0) == 3
+    assert attributes.tags("tags") == ("usual",)
+    assert attributes.problems == []
+    attributes.report_unknown()
+    assert attributes.problems == ["Tags: there is no such attribute, it has no effect; did you mean 'tags'?"]

@@ -229,7 +229,7 @@ def test_what_the_cloud_acts_on_is_accepted_without_a_word(attribute: str, value
     [
         ("sync_interval_min", "sync_interval_mins"),
         ("captur_dir", "capture_dir"),
-        ("Tags", "tags"),
+        ("tagss", "tags"),
         ("capture_method", "capture_methods"),
         ("selective_sync_name", "selective_syncer_name"),
     ],

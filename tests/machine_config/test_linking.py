@@ -121,3 +121,25 @@ def test_an_entry_is_listed_with_the_shortest_name_that_only_its_resource_has() 
     config = machine(component("a", READINGS), component("b", READINGS), component("b", kind="camera"))
     names = [entry.listed(Machine(config))["name"] for entry in link(config).entries]
     assert names == ["a", "rdk:component:sensor/b"]
+
+
+def in_capitals(value: object) -> object:
+    """Returns a config with all keys in capitals, except in parameters and in what the cloud alone reads."""
+    if isinstance(value, list):
+        return [in_capitals(each) for each in value]
+    if not isinstance(value, dict):
+        return value
+    return {
+        name if name == "recent_data_store" else name.upper(): content
+        if name in ("additional_params", "recent_data_store")
+        else in_capitals(content)
+        for name, content in value.items()
+    }
+
+
+@settings(max_examples=30, deadline=None)
+@given(machines())
+def test_the_case_of_keys_does_not_matter(config: Json) -> None:
+    shouted = in_capitals(config)
+    assert isinstance(shouted, dict)
+    assert captured(link(shouted)) == captured(link(config))

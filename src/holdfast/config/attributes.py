@@ -3,7 +3,8 @@
 A value that is missing or null means the default, and so does the number 0, which to the builtin means "unset". A
 value of a wrong type and a negative number raise ConfigError, which names the attribute in full, as in
 `local_copy.max_bytes`. A number that is out of its attribute's range is a problem, which says what is used instead.
-Numbers may be floats even where they are counts, since a config reaches a module as a protobuf Struct.
+Numbers may be floats even where they are counts, since a config reaches a module as a protobuf Struct. The case of
+a name does not matter, as to the builtin; where two names differ in nothing else, the usual spelling counts.
 """
 
 from __future__ import annotations
@@ -51,6 +52,8 @@ class Attributes:
         self._values = values
         self._host = host
         self._secret = secret
+        self._spelled = {name.lower(): name for name in reversed(list(values))}
+        """How each name is spelled in the config, by the name in lower case."""
         self._known: set[str] = set()
 
     def child(self, values: Mapping[str, Any], prefix: str) -> Attributes:
@@ -91,6 +94,7 @@ class Attributes:
 
     def raw(self, name: str) -> Any:
         """Returns a value unchecked, as it stands in the config; None if it is missing."""
+        name = self._as_spelled(name)
         self._known.add(name)
         return self._values.get(name)
 
@@ -213,7 +217,7 @@ class Attributes:
 
     def accept(self, names: Iterable[str]) -> None:
         """Makes names known that have no effect here and are not mistakes."""
-        self._known.update(names)
+        self._known.update(map(self._as_spelled, names))
 
     def report_unknown(self) -> None:
         """Adds a problem for each name that was neither read nor accepted. To be called after all that."""
@@ -238,6 +242,9 @@ class Attributes:
             given = "" if secret or self._secret else f", not {shown(value)}"
             raise self.error(name, f"must be {wanted}{given}")
         return value
+
+    def _as_spelled(self, name: str) -> str:
+        return name if name in self._values else self._spelled.get(name, name)
 
     def _shown(self, value: object) -> str:
         return "a hidden value" if self._secret else shown(value)

@@ -1,8 +1,8 @@
 """A view of a machine's config, which it reads as viam-server does (RDK's config/config.go, resource/config.go).
 
 Both ways of naming an API are understood: `"api": "rdk:component:sensor"`, and the older `"type": "sensor"` with
-or without a `"namespace"`. The objects here hold parts of the config and no copies of them: what is changed through
-them is changed in the config.
+or without a `"namespace"`. Names of keys are read in any case (`spelling`). The objects here hold parts of the
+config and no copies of them: what is changed through them is changed in the config.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import Any
 
 from ..config import CAPTURE_METHODS
 from ..errors import RequestError
+from . import spelling
 
 DATA_MANAGER = "rdk:service:data_manager"
 BUILTIN = "rdk:builtin:builtin"
@@ -184,10 +185,12 @@ class Resource(Holder):
 class Machine:
     """A whole config, with its resources, remotes and modules.
 
-    Raises UnreadableConfigError, when created or when read, where the config does not have the right shape.
+    Names of keys that are written in another case become the usual ones. Raises UnreadableConfigError, when created
+    or when read, where the config does not have the right shape.
     """
 
     def __init__(self, config: Json) -> None:
+        spelling.correct(config, spelling.MACHINE)
         self.config = config
         self.resources = [
             Resource(f"{section}[{index}]", entry, kind)
@@ -199,6 +202,9 @@ class Machine:
             for index, entry in enumerate(_objects(config, "remotes", "the config"))
         ]
         self.modules = _objects(config, "modules", "the config")
+        for resource in self.resources:
+            if resource.api == DATA_MANAGER:
+                spelling.correct(resource.entry.get("attributes"), spelling.DATA_MANAGER)
         self._named: dict[str, list[Resource]] = {}
         self._places: dict[str, int] = {}
         for index, resource in enumerate(self.resources):
@@ -299,7 +305,7 @@ class Machine:
 
 def is_machine(config: Json) -> bool:
     """Tells a machine's whole config from the config or the attributes of one service."""
-    return not _MACHINE_SECTIONS.isdisjoint(config)
+    return not _MACHINE_SECTIONS.isdisjoint(name.lower() for name in config)
 
 
 def _prefix(remote: Holder) -> str:
