@@ -18,10 +18,11 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
+from holdfast.steering import machine_resources
 from tests.acceptance import accept_something
 
 from .problems import problems_in
-from .steered import steered
+from .steered import SENSOR, steered
 from .waiting import eventually
 
 
@@ -111,3 +112,39 @@ async def test_of_too_many_collectors_the_status_shows_those_with_problems_first
         shown = [each["resource"] for each in found()["capture"]["collectors"]]
         assert shown == ["sensor-6", "sensor-0", "sensor-1"]
         await eventually(lambda: found()["readings"]["captured"] >= 7)
+
+
+async def test_what_else_could_be_captured_is_listed_as_of_when_the_machine_was_asked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_resources, "LOOK_AGAIN_S", 0.05)
+    monkeypatch.setattr(machine_resources, "LIST_AGAIN_S", 0.05)
+    monkeypatch.setattr(status_module, "MOST_NOT_CAPTURED", 2)
+    movement = "rdk:component:movement_sensor"
+    async with steered(tmp_path) as world:
+        world.client.listed = {
+            "a": SENSOR | {movement},
+            "off": SENSOR,
+            "spare": SENSOR,
+            "gripper": frozenset({"rdk:component:gripper"}),
+        }
+        off = {"name": "off", "method": "Readings", "disabled": True}
+        by_full_name = {"name": "rdk:component:sensor/a", "method": "Readings", "capture_frequency_hz": 1}
+        world.apply("a", capture_methods=[by_full_name, off])
+        assert status(world.manager)["capture"]["not_captured"] is None, "the machine was not asked yet"
+
+        def found() -> dict[str, list[str]]:
+            told = status(world.manager)["capture"]["not_captured"] or {"resources": []}
+            return {f"{each['api']}/{each['resource']}": each["methods"] for each in told["resources"]}
+
+        spare = "rdk:component:sensor/spare"
+        await eventually(lambda: found().keys() == {f"{movement}/a", spare})
+        assert found()[spare] == ["Readings"] and "Position" in found()[f"{movement}/a"]
+        await world.command("set_frequency", resource="spare", method="Readings", hz=1)
+        await eventually(lambda: found().keys() == {f"{movement}/a"})
+        world.client.listed = dict.fromkeys(("x", "y", "z"), SENSOR)
+        await eventually(lambda: len(found()) == 2)
+        assert status(world.manager)["not_shown"] == {"capture.not_captured.resources": 1}
+        world.client.listed = {}  # it does not answer any more, or lists nothing
+        await eventually(lambda: status(world.manager)["capture"]["not_captured"]["as_of_s"] > 0.2)
+        assert len(found()) == 2

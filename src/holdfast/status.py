@@ -19,8 +19,10 @@ from .base.clock import Clock
 from .base.fitting import NOT_SHOWN
 from .base.problems import Lasting
 from .capture.engine import RunningCollector
+from .capture.methods import own_methods_of
+from .capture.resolve import not_captured
 from .capture.shortfall import Load, parts_of, sentence
-from .config import WhenFull
+from .config import Config, WhenFull
 from .manager import Engine, Manager
 from .steering import ActiveSetting
 from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
@@ -31,6 +33,7 @@ from .storage.store import Store
 MOST_COLLECTORS = 500
 """So many collectors are told of, which takes some 20 ms of the event loop. Their sums are of all."""
 MOST_PROBLEMS = 100
+MOST_NOT_CAPTURED = 100
 _MOST_HELD_OPEN = 10
 _MS = 1_000_000
 
@@ -72,6 +75,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
         "last_disk_error": next((e for s in engine.stores.all if (e := s.writer.last_error)), ""),
         "cpu_share": round(load.process, 3),
+        "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
         "collectors": [_collector(manager, readings, each, load) for each in _shown_of(engine.capture.running)],
     }
     found["mongo"] = _mongo(manager, engine)
@@ -113,6 +117,24 @@ def _rss_bytes() -> int | None:
         return int(psutil.Process().memory_info().rss)
     except (OSError, psutil.Error):
         return None
+
+
+def _not_captured(manager: Manager, config: Config, not_shown: dict[str, int]) -> dict[str, Any] | None:
+    """Returns what else of the machine could be captured; None until the machine has listed its resources."""
+    machine = manager.steering.resources
+    if machine.listed_s is None:
+        return None
+    methods = (*config.methods, *config.off_methods, *(found.method for found in manager.resolutions))
+    found = not_captured(methods, machine.listed)
+    if len(found) > MOST_NOT_CAPTURED:
+        not_shown["capture.not_captured.resources"] = len(found) - MOST_NOT_CAPTURED
+    return {
+        "as_of_s": round(manager.clock.monotonic() - machine.listed_s, 1),
+        "resources": [
+            {"resource": name, "api": api, "methods": own_methods_of(api)}
+            for name, api in found[:MOST_NOT_CAPTURED]
+        ],
+    }
 
 
 def _collector(

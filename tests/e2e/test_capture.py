@@ -120,3 +120,16 @@ async def test_a_resource_that_appears_later_is_captured_from_then_on_and_touche
         await machine.stop_capture_and_sync()
         assert sorted(machine.seqs("counting")) == source.seqs
         assert all(reading.data == {"readings": {"started": True}} for reading in machine.of("late-start"))
+
+
+async def test_the_status_lists_what_else_of_the_machine_could_be_captured(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    async with a_machine(viam_server, tmp_path) as machine:
+        await machine.start(
+            components=[sensor("fake-1"), sensor("fake-2")], capture_methods=[readings_of("fake-1", 1)]
+        )
+        told = await machine.until_status(lambda status: "not_captured" in status["capture"], "it was asked")
+        assert told["capture"]["not_captured"]["resources"] == [
+            {"resource": "fake-2", "api": "rdk:component:sensor", "methods": ["Readings"]}
+        ], "and none of the services that viam-server brings"

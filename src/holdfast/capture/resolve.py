@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..base.words import closest
 from ..config import CaptureMethod, short_name
-from .methods import TABLES, Method, lookup, methods_of
+from .methods import TABLES, Method, lookup, methods_of, own_methods_of
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,16 @@ def full_names(method: CaptureMethod, resources: Mapping[str, Iterable[str]]) ->
     if api:
         return [method.name]
     return [f"{api}/{name}" for api in sorted(resources.get(name, ())) if lookup(api, method.method) is not None]
+
+
+def not_captured(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[str]]) -> list[tuple[str, str]]:
+    """Returns the resources that could be captured and that no method is of, each as its short name and its API.
+
+    Those of which only DoCommand and GetWorldPose could be captured, which every component has, are not among them.
+    """
+    named = {full for method in methods for full in full_names(method, resources)}
+    found = ((name, api) for name, apis in resources.items() for api in apis)
+    return sorted((name, api) for name, api in found if own_methods_of(api) and f"{api}/{name}" not in named)
 
 
 def several(name: str, choices: Iterable[str]) -> str:

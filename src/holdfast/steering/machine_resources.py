@@ -3,7 +3,8 @@
 viam-server gives a module only the resources that its config names, and none for a short name that several have. A
 control sensor or a command may name any other. So the machine is asked for what it has: by a command once, and
 every `LOOK_AGAIN_S` while the dependencies do not tell which resource a wanted name means, whether the machine has
-it or not. What it lists is called by API and name, as a dependency is. Belongs to the event loop.
+it or not. Else it is asked every `LIST_AGAIN_S`, so that the status can tell what else could be captured. What it
+lists is called by API and name, as a dependency is. Belongs to the event loop.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from ..config import short_name
 from ..errors import ResourceCallError
 
 LOOK_AGAIN_S = 5.0
+LIST_AGAIN_S = 60.0
 _RESOURCE_NAMES = "/viam.robot.v1.RobotService/ResourceNames"
 _MOST_BYTES = 1024 * 1024
 _TIMEOUT_S = 5.0
@@ -44,10 +46,12 @@ class MachineResources:
         self._full: frozenset[str] = frozenset()
         """The short names of the resources that are declared by their full names."""
         self._listed: dict[str, frozenset[str]] = {}
+        self.listed_s: float | None = None
+        """When the machine last listed its resources, on the monotonic clock; None before the first time."""
         self._unsure: frozenset[str] = frozenset()
         """The short names for which the machine is asked."""
         self._more = asyncio.Event()
-        """Set when there are more of these than before."""
+        """Set when there are more of these than before, and must be asked for at once."""
         self._looking: asyncio.Task[None] | None = None
 
     def configure(self, client: UnaryClient | None, given: Apis, declared: Iterable[str]) -> None:
@@ -57,6 +61,8 @@ class MachineResources:
         """
         self._client, self._given = client, given
         self._full = frozenset(short_name(name) for name in declared if "/" in name)
+        if client is not None and self._looking is None:
+            self._looking = begin(supervised("the machine's resources", self._look), "holdfast-catalog")
 
     def known(self, *names: str) -> dict[str, frozenset[str]]:
         """Returns the APIs of the given resources, and of those that the machine listed when it was last asked.
@@ -70,18 +76,20 @@ class MachineResources:
         }
         return {**self._listed, **self._given, **both}
 
-    def find(self, wanted: Collection[str]) -> dict[str, frozenset[str]]:
-        """Returns what `known` returns, and starts to look for the names in `wanted` that `is_told` is false for.
+    @property
+    def listed(self) -> Apis:
+        """The resources that the machine listed at `listed_s`."""
+        return self._listed
 
-        The search lasts until a later call finds none of them, since a listed resource may disappear again.
+    def find(self, wanted: Collection[str]) -> dict[str, frozenset[str]]:
+        """Returns what `known` returns, and begins to look for the names in `wanted` that `is_told` is false for.
+
+        That lasts until a later call finds none of them, since a listed resource may disappear again.
         """
         before = self._unsure
         self._unsure = frozenset(short_name(name) for name in wanted if not self.is_told(name))
         if not self._unsure <= before:
             self._more.set()
-        if self._unsure and self._looking is None and self._client is not None:
-            look = supervised("the machine's resources", self._look)
-            self._looking = begin(look, "holdfast-catalog")
         return self.known()
 
     def is_told(self, name: str) -> bool:
@@ -94,24 +102,26 @@ class MachineResources:
 
     async def look_now(self) -> None:
         """Asks the machine for its resources. An answer that lists none leaves what was known before."""
-        if self._client is not None:
-            self._listed = await _listed_by(self._client) or self._listed
+        listed = await _listed_by(self._client) if self._client is not None else {}
+        if not listed:
+            return
+        before, self._listed, self.listed_s = self._listed, listed, self._clock.monotonic()
+        if any(before.get(name) != listed.get(name) for name in self._unsure):
+            self._changed()
 
     def stop(self) -> None:
-        """Ends the search."""
+        """Asks no more."""
         if self._looking is not None:
             self._looking.cancel()
             self._looking = None
 
     async def _look(self) -> None:
-        while self._unsure:
+        pause_s = LOOK_AGAIN_S  # at its start the machine has little to list, and much to do
+        while True:
+            await first_done(self._clock.sleep(pause_s), self._more.wait())
             self._more.clear()
-            before = self._listed
             await self.look_now()
-            if any(before.get(name) != self._listed.get(name) for name in self._unsure):
-                self._changed()
-            await first_done(self._clock.sleep(LOOK_AGAIN_S), self._more.wait())
-        self._looking = None
+            pause_s = LOOK_AGAIN_S if self._unsure else LIST_AGAIN_S
 
 
 async def _listed_by(client: UnaryClient) -> dict[str, frozenset[str]]:

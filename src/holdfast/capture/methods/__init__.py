@@ -25,6 +25,7 @@ from . import (
     slam,
     vision,
 )
+from .common import OF_ALL
 from .method import Binary, BinaryAnswer, BinaryMethod, Method, TabularMethod, Target
 
 __all__ = [
@@ -37,6 +38,7 @@ __all__ = [
     "Target",
     "lookup",
     "methods_of",
+    "own_methods_of",
 ]
 
 TABLES: Mapping[str, Mapping[str, Method]] = {
@@ -65,3 +67,8 @@ def lookup(api: str, method: str) -> Method | None:
 def methods_of(api: str) -> list[str]:
     """Returns the sorted names of the methods of `api` that can be captured."""
     return sorted(TABLES.get(api, {}))
+
+
+def own_methods_of(api: str) -> list[str]:
+    """Returns the sorted names of the methods of `api` that can be captured and that not every component has."""
+    return sorted(TABLES.get(api, {}).keys() - OF_ALL)

@@ -31,6 +31,10 @@ _RESULT = 1
 """The number of the field DoCommandResponse.result."""
 
 
+OF_ALL = frozenset({"DoCommand", "GetWorldPose"})
+"""The methods that every component has."""
+
+
 def row(service: str, rpc: str, request_type: Callable[..., Message], answer_type: type[Message]) -> TabularMethod:
     """Returns the usual row: the request has the resource's name, and the answer is stored field by field."""
     return decoded_row(f"/{service}/{rpc}", by_name(request_type), answer_type)
