@@ -59,7 +59,7 @@ def status(manager: Manager) -> dict[str, Any]:
                 "what": each.what,
                 "error": each.error,
                 "times": each.times,
-                "last_age_s": round(manager.clock.monotonic() - each.last_s, 1),
+                "last_age_s": _ago_s(manager.clock, each.last_s),
             }
             for each in unforeseen.all_found()
         ],
@@ -74,7 +74,8 @@ def status(manager: Manager) -> dict[str, Any]:
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
         "last_disk_error": next((e for s in engine.stores.all if (e := s.writer.last_error)), ""),
-        "cpu_share": round(load.process, 3),
+        "cpu_share": None if load.at_s is None else round(load.process, 3),
+        "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
         "collectors": [_collector(manager, readings, each, load) for each in _shown_of(engine.capture.running)],
     }
@@ -129,7 +130,7 @@ def _not_captured(manager: Manager, config: Config, not_shown: dict[str, int]) -
     if len(found) > MOST_NOT_CAPTURED:
         not_shown["capture.not_captured.resources"] = len(found) - MOST_NOT_CAPTURED
     return {
-        "as_of_s": round(manager.clock.monotonic() - machine.listed_s, 1),
+        "as_of_s": _ago_s(manager.clock, machine.listed_s),
         "resources": [
             {"resource": name, "api": api, "methods": own_methods_of(api)}
             for name, api in found[:MOST_NOT_CAPTURED]
@@ -198,6 +199,7 @@ def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
     return {
         "state": report.state,
         "why": report.why,
+        "tried_age_s": _ago_s(manager.clock, report.tried_s),
         "waiting_readings": waiting.readings,
         "waiting_bytes": waiting.size_bytes,
         "oldest_age_s": _age_s(manager.clock, oldest_ns),
@@ -267,7 +269,8 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "held_open": _held_open(delivery.retries.held_open),
         "failed_files": engine.uplink.quarantined.files,
         "failed_bytes": engine.uplink.quarantined.bytes,
-        "last_round_age_s": None if last is None else round(manager.clock.monotonic() - last, 1),
+        "failed_as_of_s": _ago_s(manager.clock, engine.uplink.quarantined.counted_s),
+        "last_round_age_s": _ago_s(manager.clock, last),
         "last_error": delivery.last_error or "",
         "additional_paths": [
             {"path": each.path, "kind": each.kind.value, "problem": each.problem} for each in rounds.additional.all
@@ -279,6 +282,11 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
 def _held_open(holders: Mapping[str, str]) -> dict[str, Any]:
     first = itertools.islice(holders.items(), _MOST_HELD_OPEN)
     return {"count": len(holders), "first": [{"path": path, "by": by} for path, by in first]}
+
+
+def _ago_s(clock: Clock, then_s: float | None) -> float | None:
+    """Returns how long ago a time of the monotonic clock was; None if there is none."""
+    return None if then_s is None else round(clock.monotonic() - then_s, 1)
 
 
 def _age_s(clock: Clock, time_ns: float | None) -> float | None:
@@ -347,9 +355,9 @@ def _space(clock: Clock, stores: Iterable[Store], copy: LocalCopy | None) -> dic
 def _folder(clock: Clock, store: Store) -> dict[str, Any]:
     space, limits = store.space, store.limits.limits
     growth, lasts_s = space.growth_bytes_per_s, space.lasts_s(limits.most_bytes)
-    deleted_at_s = store.limits.deleted_at_s
     return {
         "folder": store.capture_dir,
+        "as_of_s": _ago_s(clock, space.measured_s),
         "disk_total_bytes": space.usage.total_bytes if space.usage else None,
         "disk_free_bytes": space.usage.free_bytes if space.usage else None,
         "captured_bytes": space.captured_bytes,
@@ -363,7 +371,7 @@ def _folder(clock: Clock, store: Store) -> dict[str, Any]:
         "deleted_files": space.deleted.files,
         "deleted_bytes": space.deleted.bytes,
         "deleted_readings": space.deleted.readings,
-        "last_deletion_age_s": None if deleted_at_s is None else round(clock.monotonic() - deleted_at_s, 1),
+        "last_deletion_age_s": _ago_s(clock, store.limits.deleted_at_s),
     }
 
 

@@ -274,6 +274,7 @@ async def test_nothing_is_looked_at_while_nothing_runs(setup: Setup) -> None:
     await setup.clock.advance(120.0)
     assert setup.capture.load.process == pytest.approx(0.5)
     assert setup.capture.load.computer == pytest.approx(0.75)
+    assert setup.capture.load.at_s == setup.clock.monotonic()
 
 
 def test_the_cpu_seconds_go_on() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -82,6 +83,7 @@ async def test_readings_come_once_and_in_order_in_batches(rig: Rig, server: Mong
     assert [len(call) for call in server.calls] == [BATCH_READINGS, BATCH_READINGS, 1]
     counts = rig.spool.counts
     assert (rig.writer.state, counts.written, dict(counts.dropped)) == (UP, rig.taken, {})
+    assert rig.writer.tried_s is not None and rig.writer.tried_s <= time.monotonic()
 
 
 async def test_nothing_is_sent_while_the_folder_is_somebody_elses(rig: Rig, server: MongoServer) -> None:

@@ -54,6 +54,7 @@ async def test_what_lies_in_quarantine_is_counted_at_the_start_and_after_each_ch
     assert count.files is None
     task = asyncio.create_task(count.run())
     await eventually(lambda: (count.files, count.bytes) == (2, 13))
+    assert count.counted_s == clock.monotonic()
     listed = disk.listed
     for _ in range(10):
         await clock.advance(quarantine_count.LOOK_S)

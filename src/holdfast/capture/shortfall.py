@@ -18,11 +18,13 @@ BUSY_COMPUTER = 0.95
 @dataclass(frozen=True)
 class Load:
     """How busy the CPU was, where 1 is fully: by this process, of one core; by everything, of all cores. And for
-    which share of the time the event loop was late."""
+    which share of the time the event loop was late. All is 0 before it was measured."""
 
     process: float = 0.0
     computer: float = 0.0
     late: float = 0.0
+    at_s: float | None = None
+    """When it was measured, on the monotonic clock; None before. Nothing measures it while no collector runs."""
 
 
 @dataclass(frozen=True)

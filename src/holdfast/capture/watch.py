@@ -150,4 +150,5 @@ def _load(then: _Used, now: _Used) -> Load:
         (now.process_s - then.process_s) / elapsed_s,
         (now.computer_s - then.computer_s) / elapsed_s,
         (now.late_s - then.late_s) / elapsed_s,
+        now.at_s,
     )

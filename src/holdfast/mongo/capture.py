@@ -55,6 +55,8 @@ class MongoReport:
     state: str = OFF
     why: str = ""
     last_error: str = ""
+    tried_s: float | None = None
+    """When the state was seen, on the monotonic clock: at the last attempt to write. None before the first."""
     waiting: Waiting = _NOTHING
     counts: SpoolCounts = field(default_factory=SpoolCounts)
 
@@ -124,6 +126,7 @@ class MongoCapture:
             active.state,
             active.why,
             active.last_error or active.spool.last_error,
+            active.tried_s,
             Waiting(
                 sum(each.readings for each in waiting),
                 sum(each.size_bytes for each in waiting),

@@ -58,6 +58,8 @@ class MongoWriter:
         """`WAITING`, `CONNECTING`, `UP`, or the value of a `MongoErrorKind`."""
         self.why = ""
         """The error behind the state; empty when there is none."""
+        self.tried_s: float | None = None
+        """When the last attempt to write ended, on the monotonic clock; None before the first."""
         self.last_error = ""
         self._settings = settings
         self._owned = owned
@@ -199,7 +201,7 @@ class MongoWriter:
 
     def _failed(self, error: MongoError) -> bool:
         """Waits until it is time to try again; returns True when the writer ends instead."""
-        self.state, self.why = error.kind.value, str(error)
+        self.state, self.why, self.tried_s = error.kind.value, str(error), self._clock.monotonic()
         self.last_error = str(error)
         if error.slow:
             self._most_readings = max(1, self._most_readings // 2)
@@ -225,4 +227,4 @@ class MongoWriter:
         if self._failures:
             logger.info("MongoDB accepts readings again; %d wait", self.spool.waiting().readings)
         self._failures = 0
-        self.state, self.why = UP, ""
+        self.state, self.why, self.tried_s = UP, "", self._clock.monotonic()

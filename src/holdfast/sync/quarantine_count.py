@@ -26,7 +26,7 @@ MOST_COUNTING = 0.02
 class QuarantineCount:
     """Counts what lies in quarantine in the capture folders and under the other sync paths.
 
-    `files` and `bytes` are None until they are counted.
+    `files`, `bytes` and `counted_s` are None until they are counted.
     """
 
     def __init__(
@@ -43,6 +43,8 @@ class QuarantineCount:
         self._other_paths = other_paths
         self.files: int | None = None
         self.bytes: int | None = None
+        self.counted_s: float | None = None
+        """When the count began, on the monotonic clock."""
 
     async def run(self) -> None:
         """Counts whenever it is due. Runs until it is cancelled."""
@@ -54,6 +56,7 @@ class QuarantineCount:
                 counted = now
                 roots = [root for root, _ in self._folders()]
                 self.files, self.bytes = await asyncio.to_thread(self._count, roots, self._other_paths())
+                self.counted_s = began_s
                 cost_s = self._clock.monotonic() - began_s
                 again_s = began_s + AGAIN_S
                 await self._clock.sleep(rest_s(cost_s, MOST_COUNTING))

@@ -21,7 +21,7 @@ from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.ledger.known_files import Acknowledged
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.quarantine.limit import QuarantineLimit
-from holdfast.storage.space import census
+from holdfast.storage.space import census, usage
 from holdfast.storage.space import limits as limits_module
 from holdfast.storage.space.deletion import Deletion
 from holdfast.storage.space.limits import LOW_SHARE, Limits, Rules, Surroundings
@@ -418,6 +418,22 @@ async def test_the_status_knows_how_long_the_disk_lasts(folder: Folder) -> None:
     folder.limits.check()
     assert folder.space.growth_bytes_per_s == (30 * 1000 - 15 * BLOCK) / 60
     assert folder.space.lasts_s(None) is None
+
+
+async def test_of_a_disk_that_hangs_the_status_tells_the_age_of_its_figures_and_no_rate(folder: Folder) -> None:
+    folder.configure()
+    folder.limits.check()
+    folder.finished_bytes = 30 * 1000
+    await folder.clock.advance(30)
+    folder.limits.check()
+    measured_s = folder.clock.monotonic()
+    await folder.clock.advance(usage.FRESH_S)
+    assert folder.space.measured_s == measured_s and folder.space.growth_bytes_per_s == 1000
+    await folder.clock.advance(1)
+    assert folder.space.growth_bytes_per_s is None and folder.space.lasts_s(None) is None
+    assert folder.space.usage is not None and folder.space.measured_s == measured_s
+    folder.limits.check()
+    assert folder.space.growth_bytes_per_s is not None
 
 
 def test_what_is_known_of_space_follows_without_a_listing(folder: Folder) -> None:

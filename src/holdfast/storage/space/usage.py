@@ -17,6 +17,8 @@ from ...base.filesystem import FileSystem, Usage, occupied_bytes
 from .census import Census, take_census
 from .deletion import Freed
 
+FRESH_S = 120.0
+"""Nothing is said of a rate when the disk could not be measured for so long: it may hang."""
 RATE_WINDOW = 20
 """How many measurements the rate of growth is calculated from, one from each check of the disk."""
 
@@ -81,17 +83,25 @@ class SpaceUsage:
         self._samples.append(_Sample(self._clock.monotonic(), self._balance_bytes))
 
     @property
+    def measured_s(self) -> float | None:
+        """When the file system was measured last, on the monotonic clock; None if it was not yet."""
+        return self._samples[-1].at_s if self._samples else None
+
+    @property
     def growth_bytes_per_s(self) -> float | None:
-        """How fast captured data grows, over the last minutes; None until it was measured twice."""
+        """How fast captured data grew in the minutes before the last measurement; None until there were two, and
+        when the last one is older than `FRESH_S`."""
         if len(self._samples) < 2:
             return None
         first, last = self._samples[0], self._samples[-1]
+        if self._clock.monotonic() - last.at_s > FRESH_S:
+            return None
         span_s = last.at_s - first.at_s
         return (last.balance_bytes - first.balance_bytes) / span_s if span_s > 0 else None
 
     def lasts_s(self, most_bytes: int | None) -> float | None:
         """Returns after how many seconds the disk or the limit is full at the present rate; None while nothing
-        grows."""
+        grows, or the rate is not known."""
         growth = self.growth_bytes_per_s
         if growth is None or growth <= 0 or self.usage is None:
             return None
