@@ -27,12 +27,13 @@ from .base.tasks import all_done, begin, end, supervised
 from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
+from .capture.gap_keeper import GapKeeper
 from .capture.methods import sensor
 from .capture.resolve import Resolution, possible_apis, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
 from .mongo import MongoCapture, SpoolPlace
-from .steering import Steering, effective, reason_to_wait, sensor_readings
+from .steering import Steering, effective, reason_to_wait, sensor_readings, why_absent
 from .storage import layout
 from .storage.placement import placed
 from .storage.store import Store
@@ -72,6 +73,7 @@ class Engine:
     def __init__(self, files: FileSystem, clock: Clock, uplink: Callable[[Stores], Uplink]) -> None:
         self.mongo = MongoCapture(files, clock)
         self.capture = Capture(clock, self.mongo.tee)
+        self.gaps = GapKeeper(files, clock, self.capture.gaps)
         self.stores = Stores(files, clock, users=self)
         self.uplink = uplink(self.stores)
 
@@ -141,6 +143,8 @@ class Manager:
         engine.mongo.configure(config.mongo_capture_config, _spool_place(config, engine.store))
         engine.capture.unmute_warnings()
         engine.capture.configure(self._specs(to_run, config, resources))
+        self._explain_absences(engine, config)
+        engine.gaps.place(config.capture_dir, lambda: engine.store.owned)
         self._apply_sync(engine, config, resources)
         self._say(config)
         self.config, self.resources = config, resources
@@ -188,6 +192,7 @@ class Manager:
         await asyncio.wait(tasks, timeout=_END_S)
         await all_done("the end", engine.mongo.stop(), *(store.writer.close() for store in engine.stores.all))
         await end(tasks)
+        await engine.gaps.stop()
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
         """Runs a manual sync of everything that is there now, or of the part that `select` names.
@@ -257,9 +262,14 @@ class Manager:
         if engine is not None and config is not None:
             to_run = self._resolve(config)
             engine.capture.configure(self._specs(to_run, config, self.resources))
+            self._explain_absences(engine, config)
             self._say_what_does_not_run()
             self._note_config_problems(config)
             engine.uplink.rounds.hold(self.steering.sync_pause)
+
+    def _explain_absences(self, engine: Engine, config: Config) -> None:
+        orders, found = self.steering.orders, self.resolutions
+        engine.capture.gaps.explain(lambda collector: why_absent(collector, config, orders, found))
 
     def _resolve(self, config: Config) -> _ToRun:
         """Finds out what the config and its steering want to run: sets `resolutions`, and returns what may run

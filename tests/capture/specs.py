@@ -7,9 +7,11 @@ from typing import Any, cast
 
 from viam.proto.app.datasync import SensorData
 
+from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import Buffer
 from holdfast.capture.client import UnaryClient
 from holdfast.capture.collector import CollectorSpec
+from holdfast.capture.gaps import History
 from holdfast.capture.methods import lookup
 from holdfast.config import CaptureMethod
 from holdfast.storage.ledger.counts import CollectorId
@@ -25,6 +27,11 @@ NOWHERE = cast(DiskWriter, None)
 def no_tee(collector: CollectorId, sink: Sink) -> Sink:
     """Readings go to `sink` only."""
     return sink
+
+
+def history() -> History:
+    """The gaps of a collector that nobody looks at."""
+    return History(SystemClock(), "key", (API, "lidar", "Readings"), 10.0)
 
 
 class FakeSink:

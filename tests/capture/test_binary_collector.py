@@ -28,7 +28,7 @@ from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import files_under, plain_messages
 from tests.waiting import eventually
 
-from .specs import NOWHERE, FakeSink, spec
+from .specs import NOWHERE, FakeSink, history, spec
 
 CAMERA, AUDIO_IN = "rdk:component:camera", "rdk:component:audio_in"
 MIB = 1024 * 1024
@@ -54,7 +54,7 @@ class Setup:
         self.sink = FakeSink()
         self.spec = spec(client, NOWHERE, "it", method, api=api, **how)
         self.collector = Collector(
-            self.spec, self.clock, self.sink, lambda: True, Occupancy(), Answers(), Conditions()
+            self.spec, self.clock, self.sink, lambda: True, Occupancy(), Answers(), Conditions(), history()
         )
 
     async def read(self) -> bool:
@@ -215,7 +215,9 @@ async def test_an_image_of_a_mebibyte_takes_little_more_memory_than_itself(tmp_p
     writer = DiskWriter(FileSystem(), SystemClock(), ledger, str(tmp_path), 0.01)
     camera = spec(LargeImages(), writer, "cam", "GetImages", api=CAMERA)
     appender = writer.open(camera.metadata(), camera.max_file_bytes)
-    collector = Collector(camera, SystemClock(), appender, lambda: True, Occupancy(), Answers(), Conditions())
+    collector = Collector(
+        camera, SystemClock(), appender, lambda: True, Occupancy(), Answers(), Conditions(), history()
+    )
 
     def stored(count: int) -> bool:
         return len(files_under(tmp_path, ".capture")) == count

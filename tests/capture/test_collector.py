@@ -19,7 +19,7 @@ from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import START_NS, FakeClient, FakeClock
 from tests.storage.samples import response
 
-from .specs import API, NOWHERE, FakeSink, spec
+from .specs import API, NOWHERE, FakeSink, history, spec
 
 FAILED = ResourceCallError(ResourceErrorKind.FAILED, "resource not found")
 TIMED_OUT = ResourceCallError(ResourceErrorKind.TIMEOUT, "Deadline Exceeded")
@@ -32,7 +32,9 @@ class Setup:
         self.clock = clock
         self.sink = FakeSink()
         self.stored = self.sink.messages
-        self.collector = Collector(spec, clock, self.sink, lambda: True, Occupancy(), Answers(), Conditions())
+        self.collector = Collector(
+            spec, clock, self.sink, lambda: True, Occupancy(), Answers(), Conditions(), history()
+        )
 
     async def read(self) -> bool:
         """Starts a reading, and returns when an immediate answer has been stored."""

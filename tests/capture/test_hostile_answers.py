@@ -33,7 +33,7 @@ from holdfast.capture.methods.vision import MAX_SEEN
 from tests.fakes import FakeClient
 from tests.waiting import eventually
 
-from .specs import NOWHERE, FakeSink, spec
+from .specs import NOWHERE, FakeSink, history, spec
 
 MIB = components.MIB
 SIZE_BYTES = 2 * MIB
@@ -105,7 +105,9 @@ def collector(hostile: Hostile, sink: FakeSink, answers: Answers | None = None) 
     streamed = isinstance(table, BinaryMethod) and table.streamed
     client = FakeClient(messages if streamed else messages[0])
     its = spec(client, NOWHERE, "it", hostile.method, api=hostile.api, params=hostile.params)
-    return Collector(its, SystemClock(), sink, lambda: False, Occupancy(), answers or Answers(), Conditions())
+    return Collector(
+        its, SystemClock(), sink, lambda: False, Occupancy(), answers or Answers(), Conditions(), history()
+    )
 
 
 async def read(collector: Collector) -> None:

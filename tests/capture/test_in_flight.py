@@ -16,7 +16,7 @@ from holdfast.errors import ResourceCallError, ResourceErrorKind
 from tests.fakes import FakeClock
 from tests.storage.samples import number_of, response
 
-from .specs import NOWHERE, FakeSink, spec
+from .specs import NOWHERE, FakeSink, history, spec
 
 
 class Resource:
@@ -60,6 +60,7 @@ class Setup:
             occupancy or Occupancy(),
             Answers(),
             Conditions(),
+            history(),
         )
 
     async def read(self, count: int = 1) -> int:
@@ -102,7 +103,9 @@ def test_where_nothing_is_configured_a_fast_collector_of_numbers_may_have_two_ca
     hz: float, api: str, method: str, in_flight: int
 ) -> None:
     its = spec(Resource(), NOWHERE, "it", method, api=api, hz=hz, max_in_flight=0)
-    collector = Collector(its, FakeClock(), FakeSink(), lambda: False, Occupancy(), Answers(), Conditions())
+    collector = Collector(
+        its, FakeClock(), FakeSink(), lambda: False, Occupancy(), Answers(), Conditions(), history()
+    )
     assert collector.max_in_flight == in_flight
 
 

@@ -383,6 +383,16 @@ class FileSystem:
         with At("read", path) as at, open(at.open_own(os.O_RDONLY), "rb") as file:
             return file.read()
 
+    def set_time(self, path: str, time_ns: int) -> None:
+        """Sets the modification time of a file that this user made. Raises StorageError for one that another may
+        have made or changed."""
+        with At("write", path) as at:
+            descriptor = at.open_own(os.O_WRONLY)
+            try:
+                os.utime(descriptor, ns=(time_ns, time_ns))
+            finally:
+                os.close(descriptor)
+
     def replace(self, path: str, data: bytes) -> None:
         """Replaces the content of `path` by `data`. Readers see all of the old or all of the new content, even
         after a power cut."""

@@ -37,6 +37,21 @@ class Cause(Enum):
     UNKNOWN = "unknown"
 
 
+class Absence(Enum):
+    """Why a collector does not run. The value is the word in the status, as that of `Cause`."""
+
+    PAUSED = "paused"
+    """A user paused it, or set its frequency to 0, by command."""
+    CONTROL_SENSOR = "control_sensor"
+    """The capture control sensor set its frequency to 0."""
+    NO_RESOURCE = "no_resource"
+    """The machine does not have its resource."""
+    CONFIG = "config"
+    """The config does not want it."""
+    NOT_RUNNING = "not_running"
+    """Holdfast was not running, or its service was not configured."""
+
+
 class Conditions:
     """What makes calls long that is no fault of their resource. Shared by all collectors."""
 

@@ -34,6 +34,7 @@ from .answer_memory import Room
 from .answers import MAX_AT_ONCE_BYTES, Answers, Question
 from .causes import Cause, Conditions, cause_of_wait
 from .client import UnaryClient
+from .gaps import History
 from .methods import BinaryMethod, Method, TabularMethod, Target
 from .rates import RecentDurations
 from .turns import Turn, Turns
@@ -134,7 +135,7 @@ class Collector:
     """Calls one method whenever `read` is called, and writes its readings to `sink`.
 
     `may_warn` says whether a failure may be logged now. `occupancy` is shared by all collectors of the resource,
-    `answers` and `conditions` by all collectors.
+    `answers` and `conditions` by all collectors. What is missing goes to `history` too.
     """
 
     def __init__(
@@ -146,8 +147,10 @@ class Collector:
         occupancy: Occupancy,
         answers: Answers,
         conditions: Conditions,
+        history: History,
     ) -> None:
         self.spec = spec
+        self.history = history
         self.readings = 0
         self.errors = 0
         self.filtered = 0
@@ -201,20 +204,25 @@ class Collector:
         `passed` deadlines came before this call and are unused, as is the one that was waiting if there is one.
         """
         if passed:
-            self.unused[Cause.LOOP] += passed
+            self._miss(Cause.LOOP, due_s, passed)
         waiting_s, self._waiting_s = self._waiting_s, None
         if len(self._calls) >= self.max_in_flight:
             self._waiting_s = due_s
             if waiting_s is not None:
-                self.unused[self._cause_of_wait()] += 1
+                self._miss(self._cause_of_wait(), waiting_s)
         elif (held_up_by := self._hold_up()) is not None:
             if waiting_s is not None:
                 self._waiting_s, self._held_up_by = due_s, held_up_by
-            self.unused[held_up_by] += 1
+            self._miss(held_up_by, due_s)
         else:
             if waiting_s is not None:
-                self.unused[self._held_up_by] += 1
+                self._miss(self._held_up_by, waiting_s)
             self._start(due_s, self._clock.monotonic())
+
+    def _miss(self, cause: Cause, due_s: float, count: int = 1) -> None:
+        """Counts deadlines that passed without a call, the first of them at `due_s`."""
+        self.unused[cause] += count
+        self.history.missed(cause, count, due_s)
 
     def _hold_up(self) -> Cause | None:
         """Returns what keeps one more call from leaving: no place for it at the resource, or no memory for its
@@ -257,14 +265,16 @@ class Collector:
             else:
                 await self._read_binary(self.spec.table, turn, room)
         except ResourceCallError as error:
-            self._failed(error)
+            self._failed(error, turn)
         except Exception as error:  # noqa: BLE001 - an unforeseen error costs this reading only
-            self.errors += 1
+            self._count_error(turn)
             self.last_error = unforeseen.in_words(error)
             unforeseen.note("a collector", error, f"a reading of {self.spec.resource} is missing")
         else:
             self.readings += 1
             self.last_reading_s = self._clock.monotonic()
+            if self.history.is_silent:
+                self.history.came()
         finally:
             room.end()
             self._answer_bytes = max(self._answer_bytes, room.size_bytes)
@@ -302,13 +312,18 @@ class Collector:
         spec = self.spec
         return Question(spec.client, spec.method, spec.table.request(target), target, self._clock)
 
-    def _failed(self, error: ResourceCallError) -> None:
+    def _count_error(self, turn: Turn) -> None:
+        self.errors += 1
+        self.history.missed(Cause.ERROR, 1, turn.started_s)
+
+    def _failed(self, error: ResourceCallError, turn: Turn) -> None:
         if error.kind is ResourceErrorKind.FILTERED:
             self.filtered += 1
+            self.history.came()
             if isinstance(self.spec.table, BinaryMethod):  # it may give each answer once: none is asked for twice
                 self._answer_bytes = max(self._answer_bytes, MAX_AT_ONCE_BYTES)
             return
-        self.errors += 1
+        self._count_error(turn)
         self.last_error = str(error)
         if self._may_warn() and self._is_news(self.last_error):
             logger.warning(

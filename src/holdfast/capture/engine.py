@@ -15,8 +15,9 @@ from ..base.clock import Clock
 from ..base.tasks import all_done, begin, supervised
 from ..storage.writing.disk_writer import Appender, DiskWriter
 from .answers import Answers
-from .causes import Cause, Conditions
+from .causes import Absence, Cause, Conditions
 from .collector import Collector, CollectorSpec, Occupancy, Tee
+from .gap_book import GapBook
 from .methods import BinaryMethod
 from .rates import RateWindow, Totals
 from .scheduler import Scheduler, Ticker
@@ -48,7 +49,7 @@ class RunningCollector:
     def totals(self) -> Totals:
         collector = self.collector
         unused = {**collector.unused, Cause.ERROR: collector.errors, Cause.UNKNOWN: self.ticker.failed}
-        return Totals(collector.readings, collector.filtered, unused, dict(self.appender.dropped))
+        return Totals(collector.readings, collector.filtered, unused, self.appender.dropped.by_reason)
 
     @property
     def missed(self) -> int:
@@ -80,6 +81,8 @@ class Capture:
     def __init__(self, clock: Clock, tee: Tee, cpu: Callable[[], tuple[float, float]] = cpu_seconds) -> None:
         self._clock = clock
         self._tee = tee
+        self.gaps = GapBook(clock)
+        """When readings were missing."""
         self._conditions = Conditions()
         self._scheduler = Scheduler(clock, self._conditions)
         self._running: dict[str, RunningCollector] = {}
@@ -109,6 +112,7 @@ class Capture:
         ended = [r for key, r in self._running.items() if wanted.get(key) != r.collector.spec]
         for running in ended:
             del self._running[running.collector.spec.key]
+            running.collector.history.stops(Absence.NOT_RUNNING)
         if ended:
             self._scheduler.remove(*(running.ticker for running in ended))
             task = begin(self._end(ended), "holdfast-end-collectors")
@@ -151,7 +155,10 @@ class Capture:
         appender = spec.writer.open(spec.metadata(), spec.max_file_bytes)
         sink = self._tee(spec.collector_id, appender)
         occupancy = self._occupancies.setdefault(spec.full_name, Occupancy())
-        collector = Collector(spec, self._clock, sink, self._may_warn, occupancy, self.answers, self._conditions)
+        history = self.gaps.starts(spec.key, spec.collector_id, spec.method.frequency_hz, appender.dropped)
+        collector = Collector(
+            spec, self._clock, sink, self._may_warn, occupancy, self.answers, self._conditions, history
+        )
         large = isinstance(spec.table, BinaryMethod)
         ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.method.name, spec.method.frequency_hz)

@@ -13,6 +13,7 @@ Nothing here starts or stops a collector or a sync: the manager asks `Steering` 
 something changed. Others import what this file lists, and nothing from the modules of the package.
 """
 
+from .absence import why_absent
 from .effective import Orders, Wanted, effective
 from .open_sequences import SequenceSpec
 from .pair import names_of
@@ -36,4 +37,5 @@ __all__ = [
     "names_of",
     "reason_to_wait",
     "sensor_readings",
+    "why_absent",
 ]

@@ -94,7 +94,7 @@ def a_folder_of_the_neighbour(place: Place, path: Path) -> None:
 def a_folder_of_the_neighbour_with_our_files(place: Place, path: Path) -> None:
     """All of them links to what the neighbour may not write."""
     plants.a_folder(place, path)
-    for name in ("ledger", "control", "lock"):
+    for name in ("ledger", "control", "gaps", "lock"):
         for end in (".prog", ".prog.new.prog"):
             plants.a_link_to_a_file_of_root(place, path / f"{name}{end}")
 
@@ -130,6 +130,8 @@ FILES = [
     "lock.prog",
     "control.prog",
     "control.prog.new.prog",
+    "gaps.prog",
+    "gaps.prog.new.prog",
     "mongo/acknowledged.prog",
     "mongo/acknowledged.prog.new.prog",
     "mongo/0000000007-00ff.prog",

@@ -35,6 +35,7 @@ from ..capture_files.frames import FrameEncoder
 from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
 from .completion import Completion
+from .dropped import Dropped
 from .losses import Cause, Losses, cause_of
 
 MAX_PENDING_BYTES = 48 * 1024 * 1024
@@ -83,9 +84,7 @@ class Appender:
         self.max_bytes = max_bytes
         self.file: CaptureFile | None = None
         self.closed = False
-        self.dropped: dict[str, int] = {}
-        """How many readings were not kept, by reason. What there is no room for is counted on the event loop, and
-        what the disk refuses on the disk thread: each reason on one thread only."""
+        self.dropped = Dropped()
         self.refused_for = ""
         """Why the disk refused what was written last; empty if it took that. Set on the disk thread."""
         self.frames: deque[bytes] = deque()
@@ -138,6 +137,8 @@ class DiskWriter:
         self._pending_bytes = 0
         self._unwritten_since_s: float | None = None
         """When the oldest reading was taken that is not written yet."""
+        self._written_since_s = clock.monotonic()
+        """When the oldest reading was taken that is being written. Belongs to the disk thread."""
         self._early = False
         self._no_room_bytes = 0
         """The size of the last reading, if it found no room."""
@@ -202,13 +203,13 @@ class DiskWriter:
                     self._early = early
                     self._condition.notify()
         if refused:
-            self._drop(appender, _TOO_SLOW.reason if full else "stopped", 1)
+            self._drop(appender, _TOO_SLOW.reason if full else "stopped", 1, self._clock.monotonic())
             if full:
                 self.losses.note(_TOO_SLOW, appender.collector, 1)
 
-    def _drop(self, appender: Appender, reason: str, readings: int) -> None:
-        appender.dropped[reason] = appender.dropped.get(reason, 0) + readings
+    def _drop(self, appender: Appender, reason: str, readings: int, since_s: float) -> None:
         self._ledger.count_dropped(appender.collector, reason, readings)
+        appender.dropped.add(reason, readings, since_s, self._clock.monotonic())
 
     def _is_stuck(self, reason: str) -> bool:
         """Whether readings are still dropped for `reason` when they come."""
@@ -298,10 +299,15 @@ class DiskWriter:
 
     def _flush_all(self) -> None:
         with self._condition:
-            self._unwritten_since_s, self._early = None, False
+            self._begin_to_write()
+            self._early = False
             appenders = list(self._appenders)
         for appender in appenders:
             self._write(appender)
+
+    def _begin_to_write(self) -> None:
+        if self._unwritten_since_s is not None:
+            self._written_since_s, self._unwritten_since_s = self._unwritten_since_s, None
 
     def _write(self, appender: Appender) -> None:
         """Writes what waits at `appender`. What can't be written is dropped and counted, whatever the reason. One
@@ -361,6 +367,7 @@ class DiskWriter:
     def _complete(self, appenders: Collection[Appender] | None) -> None:
         if appenders is None:
             with self._condition:
+                self._begin_to_write()
                 appenders = list(self._appenders)
         for appender in appenders:
             self._write(appender)
@@ -384,8 +391,8 @@ class DiskWriter:
     def _report(self, appender: Appender, error: Exception, lost: int) -> None:
         cause = cause_of(error)
         self._last_error = cause.why
-        self._drop(appender, cause.reason, lost)
         appender.refused_for = cause.reason
+        self._drop(appender, cause.reason, lost, self._written_since_s)
         if not isinstance(error, StorageError):
             unforeseen.note("writing readings to the disk", error, "its readings are dropped, others go on")
         self.losses.note(cause, appender.collector, lost)

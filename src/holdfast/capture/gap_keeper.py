@@ -1,0 +1,115 @@
+"""Keeps the gaps of collectors on the disk, so that they outlast a restart, and a restart becomes a gap.
+
+Each second it says by the file's time that the process is alive; what has changed is written at most each
+`WRITE_S`. So SIGKILL costs the last seconds of a gap that lasts, and moves the beginning of the gap that it makes
+itself by a second at most. All that begins only when the capture folder is ours: until then, an earlier process
+may still write there.
+
+`run` is a task of the engine, on the event loop; files are read and written on worker threads, one at a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..base.clock import Clock
+from ..base.filesystem import FileSystem
+from ..base.tasks import begin, end, in_thread, supervised
+from ..errors import DamagedFileError, HoldfastError, StorageError
+from . import gap_file
+from .gap_book import GapBook
+
+LOOK_S = 1.0
+WRITE_S = 5.0
+_END_S = 1.0
+
+logger = logging.getLogger(__name__)
+
+
+class GapKeeper:
+    """Reads and writes the gaps of `book`. `place` comes first; `stop` must be called."""
+
+    def __init__(self, files: FileSystem, clock: Clock, book: GapBook) -> None:
+        self.problem = ""
+        """Why the gaps would not outlast a restart; empty if they would."""
+        self._files = files
+        self._clock = clock
+        self._book = book
+        self._capture_dir = ""
+        self._owned: Callable[[], bool] = lambda: False
+        self._former: list[str] = []
+        """Folders that were the capture folder, and have a file of gaps that would tell of a gap without end."""
+        self._is_read = False
+        self._wrote_s = -math.inf
+        self._task: asyncio.Task[None] | None = None
+
+    def place(self, capture_dir: str, owned: Callable[[], bool]) -> None:
+        """Makes `capture_dir` the folder of the file; `owned` tells whether it is ours."""
+        if self._capture_dir not in ("", capture_dir) and self._is_read:
+            self._former.append(self._capture_dir)
+        self._capture_dir, self._owned = capture_dir, owned
+        if self._task is None:
+            self._task = begin(supervised("the record of gaps", self._run), "holdfast-gaps")
+
+    async def stop(self) -> None:
+        """Writes what is not written yet, if the disk takes it within a second. To be called when nothing is
+        captured any more, and while the folder is ours."""
+        if self._task is not None:
+            await end([self._task])
+        if self._is_read and self._owned():
+            self._book.look()
+            await asyncio.wait([begin(self._write(), "holdfast-gaps-end")], timeout=_END_S)
+
+    async def _run(self) -> None:
+        while True:
+            self._book.look()
+            if self._owned():
+                await self._keep()
+            await self._clock.sleep(LOOK_S)
+
+    async def _keep(self) -> None:
+        if not self._is_read:
+            await self._read()
+        is_due = self._clock.monotonic() - self._wrote_s >= WRITE_S or self._former
+        if self._is_read and self._book.changed and is_due:
+            await self._write()
+        elif self._is_read and not self.problem:
+            with suppress(StorageError):  # whoever removed it
+                await in_thread(gap_file.note_alive, self._files, self._capture_dir, self._clock.time_ns())
+
+    async def _read(self) -> None:
+        """Takes over what an earlier process wrote. What can't be read is not overwritten, unless it is damaged."""
+        try:
+            kept = await in_thread(gap_file.read, self._files, self._capture_dir)
+        except DamagedFileError as error:
+            logger.error("%s; the record of gaps starts anew", error)
+            kept = None
+            with suppress(StorageError):
+                await in_thread(gap_file.put_aside, self._files, self._capture_dir)
+        except HoldfastError as error:
+            self._say(str(error))
+            return
+        self._is_read = True
+        if kept is not None:
+            self._book.adopt(kept)
+
+    async def _write(self) -> None:
+        self._wrote_s = self._clock.monotonic()
+        records, former, self._former = self._book.records(), self._former, []
+        try:
+            await in_thread(gap_file.write, self._files, self._capture_dir, records, self._clock.time_ns())
+            for folder in former:
+                await in_thread(gap_file.remove, self._files, folder)
+        except HoldfastError as error:
+            self._say(str(error))
+            return
+        self.problem = ""
+
+    def _say(self, problem: str) -> None:
+        if problem != self.problem:
+            logger.error("%s; gaps in what is captured are remembered only until the next restart", problem)
+        self.problem = problem
