@@ -156,3 +156,25 @@ async def test_a_tee_copies_tabular_readings_into_the_spool_while_mongo_is_confi
     sink.append(readings[3])
     assert (origin.messages, len(origin.binaries)) == (readings, 1)
     assert server.seqs == [1, 2]
+
+
+async def test_the_counts_of_a_report_agree_while_threads_change_them(rig: Rig) -> None:
+    rig.configure()
+    ended = threading.Event()
+
+    def take() -> None:
+        assert rig.mongo.spool is not None
+        for number in range(20_000):
+            rig.mongo.spool.append(ORIGIN, message(number, {"seq": number}))
+        ended.set()
+
+    taking = asyncio.create_task(asyncio.to_thread(take))
+    while not ended.is_set():
+        report = rig.mongo.report()
+        counts, waiting = report.counts, report.waiting.readings
+        assert counts.taken + counts.found == counts.written + sum(counts.dropped.values()) + waiting
+        assert waiting >= 0
+        await asyncio.sleep(0)
+    await taking
+    await rig.all_done()
+    assert rig.mongo.spool is not None and rig.mongo.spool.waiting().readings == 0, "and what is counted is so"

@@ -121,14 +121,14 @@ class MongoCapture:
         active = next((each for each in writers if each.spool is self.spool), writers[0])
         waiting, counts = [each.spool.waiting() for each in writers], SpoolCounts()
         for writer in writers:
-            counts.add(writer.spool.counts)
+            counts.add(writer.spool.counted())
         return MongoReport(
             active.state,
             active.why,
             active.last_error or active.spool.last_error,
             active.tried_s,
             Waiting(
-                sum(each.readings for each in waiting),
+                counts.waiting,  # not as counted by hand: so it agrees with the others while threads change them
                 sum(each.size_bytes for each in waiting),
                 min((each.oldest_ns for each in waiting if each.oldest_ns is not None), default=None),
             ),

@@ -11,7 +11,7 @@ import os
 import re
 import threading
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ..storage import layout
 from .records import READING_OVERHEAD_BYTES, Header
@@ -75,6 +75,11 @@ class SpoolCounts:
     written: int = 0
     dropped: Counter[str] = field(default_factory=Counter)
 
+    @property
+    def waiting(self) -> int:
+        """How many readings wait, in memory and on the disk."""
+        return self.taken + self.found - self.written - sum(self.dropped.values())
+
     def add(self, other: SpoolCounts) -> None:
         """Adds the counts of another spool to these."""
         self.taken += other.taken
@@ -135,6 +140,11 @@ class Segments:
                     self.counts.dropped[SPOOL_FULL] += segment.waiting
                     return segment
             return None
+
+    def counted(self) -> SpoolCounts:
+        """Returns a copy of the counts, all as of one moment."""
+        with self.changed:
+            return replace(self.counts, dropped=Counter(self.counts.dropped))
 
     def waiting(self) -> tuple[int, int, int | None]:
         """Returns how many readings and bytes are on the disk and not done, and when the oldest was taken."""

@@ -108,6 +108,10 @@ class Spool:
     def counts(self) -> SpoolCounts:
         return self._segments.counts
 
+    def counted(self) -> SpoolCounts:
+        """Returns a copy of the counts, all as of one moment. May be called from any thread."""
+        return self._segments.counted()
+
     def configure(self, flush_interval_s: float) -> None:
         """Sets how long readings may stay in memory, from now on. May be called from any thread."""
         with self._changed:
