@@ -34,7 +34,7 @@ from ..retries import Retries
 from .bundle import Bundle, bundle
 from .calls import CHUNK_BYTES, file_contents, file_metadata
 from .open_file import OpenFile, opened
-from .progress import Progress
+from .pace import Pace
 from .sender import Sender
 from .sequence_delivery import IsOpen, SequenceDelivery
 from .settlement import Settlement, Settlements, settle_together
@@ -71,6 +71,11 @@ class Delivery:
     def meter(self) -> Meter:
         """Measures how fast uploads go."""
         return self._cloud.meter
+
+    @property
+    def pace(self) -> Pace:
+        """Measures how fast the files of sync arrive."""
+        return self._sender.pace
 
     @property
     def retrying(self) -> int:
@@ -139,9 +144,9 @@ class Delivery:
         while pending:
             part = pending.pop()
             founds = [member.settlement.found for member in part.members]
-            progress = Progress(self._clock, founds[0].path, len(part.call.request))
             try:
-                await self._sender.send_readings(part.call, progress, wait=wait)
+                with self.pace.upload(founds[0].path, len(part.call.request)) as progress:
+                    await self._sender.send_readings(part.call, progress, wait=wait)
             except CloudError as error:
                 if verdict(error) not in (Verdict.QUARANTINE, Verdict.TOO_LARGE):
                     outcomes |= dict.fromkeys(_paths(founds), self._failed(founds, error, alone))
@@ -163,7 +168,7 @@ class Delivery:
         found = settlement.found
         try:
             if found.kind is FileKind.CAPTURE:
-                outcome = await send_capture_file(self._files, self._clock, settlement, self._sender, wait=wait)
+                outcome = await send_capture_file(self._files, settlement, self._sender, wait=wait)
             elif found.kind is FileKind.ENDED_SEQUENCE:
                 outcome = await self._send_sequence(settlement, wait)
             else:

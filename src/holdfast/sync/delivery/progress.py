@@ -1,4 +1,4 @@
-"""Logs how far the upload of one file is, unless the upload is quick.
+"""How far the upload of one file is. Of a large file this is logged, unless the upload is quick.
 
 There is a line for each further tenth, but none within `QUIET_S` of the last one, and a line at the end of an
 upload that took longer than that. Not thread-safe: one thread at a time.
@@ -12,8 +12,11 @@ from collections.abc import Iterator
 from ...base.clock import Clock
 from ...base.words import duration, size
 from ..cloud.streams import Messages
+from .calls import MAX_CALL_BYTES
 
 QUIET_S = 30.0
+LARGE_BYTES = MAX_CALL_BYTES
+"""The upload of a smaller file takes long only when it waits for something, and of that there is a line already."""
 _STEP = 0.1
 
 logger = logging.getLogger(__name__)
@@ -29,6 +32,22 @@ class Progress:
         self._taken_bytes = self._sent_bytes = 0
         self._began_s = self._said_s = clock.monotonic()
         self._said_share = 0.0
+        self._is_begun = False
+
+    @property
+    def sent_bytes(self) -> int:
+        """How much was sent so far. Safe to ask from any thread."""
+        return min(self._sent_bytes, self._size_bytes)
+
+    def note_begun(self) -> None:
+        """Notes that a call begins; with the first one, the upload does."""
+        if not self._is_begun:
+            self._is_begun = True
+            self._began_s = self._said_s = self._clock.monotonic()
+
+    def note_failed(self) -> None:
+        """Notes that a call has failed: what it had sent is sent again."""
+        self._sent_bytes = self._taken_bytes
 
     def counted(self, messages: Messages) -> Messages:
         """Returns the same messages, counted as gRPC takes them. A stream that begins again is counted again,
@@ -51,7 +70,7 @@ class Progress:
         self._sent_bytes += size_bytes
         share = min(1.0, self._sent_bytes / max(1, self._size_bytes))
         now_s = self._clock.monotonic()
-        if now_s - self._said_s < QUIET_S or share - self._said_share < _STEP:
+        if self._size_bytes < LARGE_BYTES or now_s - self._said_s < QUIET_S or share - self._said_share < _STEP:
             return
         self._said_s, self._said_share = now_s, share
         logger.info(
@@ -63,7 +82,7 @@ class Progress:
     def note_end(self) -> None:
         """Logs the end, if the upload took long. The cloud has all of the file."""
         now_s = self._clock.monotonic()
-        if now_s - self._began_s >= QUIET_S:
+        if self._size_bytes >= LARGE_BYTES and now_s - self._began_s >= QUIET_S:
             logger.info(
                 "sent %s: %s in %s, %s/s",
                 self._path, size(self._size_bytes), duration(now_s - self._began_s),

@@ -13,6 +13,7 @@ from ..cloud.replies import FILE_UPLOAD, STREAMED_UPLOAD
 from ..cloud.streams import Messages
 from ..found import Found
 from .calls import Call, ImagesCalls, UnaryCall
+from .pace import Pace
 from .progress import Progress
 
 
@@ -24,9 +25,9 @@ class Sender:
     """
 
     def __init__(self, clock: Clock, cloud: Cloud, link: Link) -> None:
-        self._clock = clock
         self._cloud = cloud
         self._link = link
+        self.pace = Pace(clock)
 
     @property
     def part_id(self) -> str:
@@ -41,12 +42,13 @@ class Sender:
         """Sends readings; returns when the cloud has all of them."""
         for each in call.calls if isinstance(call, ImagesCalls) else (call,):
             began_s = await self._link.admit_call(wait=wait)
-            if isinstance(each, UnaryCall):
-                await self._cloud.upload_capture(each.request)
-                progress.note_accepted(len(each.request))
-            else:
-                await self._cloud.upload_stream(STREAMED_UPLOAD, progress.counted(each.messages))
-                progress.note_accepted()
+            with self.pace.call(progress):
+                if isinstance(each, UnaryCall):
+                    await self._cloud.upload_capture(each.request)
+                    progress.note_accepted(len(each.request))
+                else:
+                    await self._cloud.upload_stream(STREAMED_UPLOAD, progress.counted(each.messages))
+                    progress.note_accepted()
             self._link.note_success(began_s)
 
     async def admit(self, *, wait: bool) -> float:
@@ -57,10 +59,12 @@ class Sender:
     async def send_file(self, found: Found, messages: Messages, began_s: float) -> bytes:
         """Sends a file in a call that was admitted at `began_s`, and returns the cloud's serialized answer. gRPC's
         threads read the `messages`."""
-        progress = Progress(self._clock, found.path, found.size_bytes)
-        answer = await self._cloud.upload_stream(FILE_UPLOAD, progress.counted(messages))
-        self._link.note_success(began_s)
-        progress.note_end()
+        with self.pace.upload(found.path, found.size_bytes) as progress:
+            with self.pace.call(progress):
+                answer = await self._cloud.upload_stream(FILE_UPLOAD, progress.counted(messages))
+                progress.note_accepted()
+            self._link.note_success(began_s)
+            progress.note_end()
         return answer
 
     async def send_sequence(self, request: bytes, *, wait: bool) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import itertools
 from contextlib import AsyncExitStack
 
-from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.tasks import in_thread
 from ...errors import CloudError, DamagedFileError
@@ -30,9 +29,7 @@ MAX_IN_DOUBT = 10
 """After how many refused readings in a row the file is tried again later, if nothing else is accepted either."""
 
 
-async def send_capture_file(
-    files: FileSystem, clock: Clock, settlement: Settlement, sender: Sender, *, wait: bool
-) -> Outcome:
+async def send_capture_file(files: FileSystem, settlement: Settlement, sender: Sender, *, wait: bool) -> Outcome:
     """Sends what the cloud does not have of a capture file, and settles the file.
 
     A file with a damaged header goes to quarantine. Raises CloudError, NotConnectedError and StorageError; what was
@@ -43,9 +40,9 @@ async def send_capture_file(
             transfer = await in_thread(_open, files, settlement, sender, opened)
         except DamagedFileError as error:
             return await in_thread(settlement.quarantine_unreadable, str(error))
-        progress = Progress(clock, settlement.found.path, settlement.found.size_bytes)
-        outcome = await transfer.deliver(progress, wait=wait)
-        progress.note_end()
+        with sender.pace.upload(settlement.found.path, settlement.found.size_bytes) as progress:
+            outcome = await transfer.deliver(progress, wait=wait)
+            progress.note_end()
         return outcome
 
 
