@@ -99,4 +99,6 @@ def _on_disk(snapshot: Snapshot) -> str:
 
 def _pending(snapshot: Snapshot) -> str:
     sync = (snapshot.status or {}).get("sync", {})
-    return f"{sync.get('pending_files', 0):.0f} files were pending at the last check"
+    if "pending_files" not in sync:
+        return "it is not known yet how many files wait"
+    return f"{sync['pending_files']:.0f} files wait"

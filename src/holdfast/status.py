@@ -30,6 +30,7 @@ from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
 from .storage.sequence_files import rfc3339
 from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
+from .sync.walk.listings import Waiting
 
 MOST_COLLECTORS = 500
 """So many collectors are told of, which takes some 20 ms of the event loop. Their sums are of all."""
@@ -270,8 +271,7 @@ def _time_of(active: ActiveSetting) -> dict[str, Any]:
 
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
     link, rounds, delivery = engine.uplink.link, engine.uplink.rounds, engine.uplink.delivery
-    oldest_ns = rounds.backlog.oldest_ns
-    last, backlog, rate = rounds.last_round_s, rounds.backlog, engine.uplink.bytes_per_s
+    last, time_left_s = rounds.last_round_s, rounds.time_left_s
     return {
         "link": link.state.value,
         "link_error": link.why,
@@ -280,11 +280,10 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "selector": rounds.selector,
         "lock_problem": next((problem for store in engine.stores.all if (problem := store.lock_problem)), ""),
         "recovery": engine.store.recovery_state,
-        "pending_files": backlog.files,
-        "pending_bytes": backlog.bytes,
-        "oldest_age_s": _age_s(manager.clock, oldest_ns),
-        "throughput_bytes_per_s": round(rate, 1),
-        "time_left_s": _time_left_s(backlog.bytes, rate),
+        **_pending(manager.clock, rounds.backlog.waiting),
+        "unfinished_files": rounds.unfinished,
+        "throughput_bytes_per_s": round(engine.uplink.bytes_per_s, 1),
+        "time_left_s": None if time_left_s is None else round(time_left_s, 1),
         "in_flight": rounds.in_flight,
         "retrying": delivery.retrying,
         "held_open": _held_open(delivery.retries.held_open),
@@ -315,11 +314,16 @@ def _age_s(clock: Clock, time_ns: float | None) -> float | None:
     return None if time_ns is None else max(0.0, round((clock.time_ns() - time_ns) / 1e9, 1))
 
 
-def _time_left_s(pending_bytes: int, rate: float) -> float | None:
-    """Returns how long it takes to send what waits, at `rate` bytes per second; None while nothing moves."""
-    if not pending_bytes:
-        return 0.0
-    return round(pending_bytes / rate, 1) if rate else None
+def _pending(clock: Clock, waiting: Waiting | None) -> dict[str, Any]:
+    """Returns how much waits to be sent. All of it is None while not all sync paths were looked at."""
+    return {
+        "pending_files": waiting and waiting.files,
+        "pending_bytes": waiting and waiting.bytes,
+        "pending_as_of_s": waiting and round(clock.monotonic() - waiting.as_of_s, 1),
+        "oldest_age_s": waiting and _age_s(clock, waiting.oldest_ns),
+        "recent_files": waiting and waiting.recent,
+        "unreadable": waiting and waiting.unreadable,
+    }
 
 
 def _readings(engine: Engine) -> dict[CollectorId, ReadingCounts]:

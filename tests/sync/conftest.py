@@ -24,6 +24,7 @@ from holdfast.storage.capture_files.frames import FrameEncoder
 from holdfast.storage.layout import kind_of
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.store import Store
+from holdfast.storage.writing.completion import CompletedFile
 from holdfast.sync.cloud.cloud import Cloud, CloudSettings
 from holdfast.sync.cloud.link import Link
 from holdfast.sync.delivery.delivery import Delivery
@@ -162,6 +163,18 @@ class World:
     def ledger(self) -> Ledger:
         return self.store.ledger
 
+    @property
+    def pending(self) -> tuple[int, int] | None:
+        """How many files and bytes wait; None while that is not known."""
+        waiting = self.rounds.backlog.waiting
+        return None if waiting is None else (waiting.files, waiting.bytes)
+
+    def complete(self, path: Path) -> None:
+        """Says that the file at `path` has just got its final name."""
+        clock = SystemClock()
+        file = CompletedFile(str(path), path.stat().st_size, clock.time_ns(), clock.monotonic())
+        self.store.writer.completion.just_completed.add(file)
+
     async def connected(self) -> None:
         """Returns when there is a link, be it by a later attempt: the first one may take too long on a busy disk,
         which the tests use on the event loop."""
@@ -214,7 +227,7 @@ async def make_world(
     store.writer.complete = complete  # type: ignore[method-assign]
     rounds = Rounds(files, clock, link, delivery, lambda: stores)
     made = World(folder, cloud, cable, arrived, files, store, connection, link, delivery, rounds, stores)
-    tasks = [asyncio.create_task(run()) for run in (link.run, rounds.run)]
+    tasks = [asyncio.create_task(run()) for run in (link.run, rounds.run, rounds.backlog.run)]
     try:
         yield made
     finally:

@@ -41,7 +41,7 @@ async def test_a_file_that_we_have_just_completed_is_sent_though_its_folder_is_n
         world.rounds.configure(world.settings())
         await eventually(lambda: world.completed >= 2)
         assert world.arrived.numbers == []
-        world.store.writer.completion.just_completed.add(str(path))
+        world.complete(path)
         await eventually(lambda: world.arrived.of("lidar") == [1])
 
 
@@ -49,7 +49,7 @@ async def test_a_file_that_is_known_and_found_by_the_same_round_goes_once_and_fr
     world.rounds.configure(world.settings(uploads=1))
     for number in range(3):
         path = world.capture_file(f"9999-{number}", [number])
-        world.store.writer.completion.just_completed.add(str(path))
+        world.complete(path)
         await eventually(lambda: len(world.arrived.numbers) == number + 1)  # noqa: B023
     assert world.arrived.of("lidar") == [0, 1, 2]
 
@@ -85,7 +85,7 @@ async def test_what_is_captured_during_a_long_round_goes_before_a_backlog_of_a_l
     await eventually(lambda: world.cloud.calls["DataCaptureUpload"] == 1)
     same, high = world.capture_file("2024-b", [1], "low0"), world.capture_file("2024-b", [1], "high")
     for path in (same, high):
-        world.store.writer.completion.just_completed.add(str(path))
+        world.complete(path)
     go_on.set()
     await eventually(lambda: len(world.arrived.numbers) == 22)
     order = [name for name, _ in world.arrived.numbers]
@@ -311,6 +311,7 @@ async def test_the_selector_decides_over_scheduled_sync_and_not_over_manual(worl
 
 
 async def test_an_upload_that_is_cancelled_before_it_began_leaves_nothing_behind(world: World) -> None:
+    await world.connected()
     path = world.capture_file("9999-a", [1])
     world.rounds.configure(world.settings(interval_s=3600))
     report = SyncReport()
@@ -470,25 +471,22 @@ async def test_what_is_pending_is_what_the_walk_found_and_has_not_gone_since(wor
         world.capture_file("9999-a", [number], f"sensor-{number}")
     world.rounds.configure(world.settings(interval_s=3600))
     manual = asyncio.create_task(world.rounds.sync_now())
-    await eventually(lambda: world.rounds.backlog.files == 5 and world.rounds.in_flight == 5)
-    assert world.rounds.backlog.bytes > 0 and world.delivery.meter.bytes_per_s == 0
+    await eventually(lambda: (world.pending or (0,))[0] == 5 and world.rounds.in_flight == 5)
+    assert world.pending is not None and world.pending[1] > 0 and world.delivery.meter.bytes_per_s == 0
     release.set()
     await manual
-    assert (world.rounds.backlog.files, world.rounds.backlog.bytes) == (0, 0)
+    assert world.pending == (0, 0)
     assert world.delivery.meter.bytes_per_s > 0
 
 
 async def test_what_goes_together_is_accounted_for_file_by_file(world: World) -> None:
-    left: list[tuple[str, int, int]] = []
-    world.rounds._listings.subtract_departed = lambda *what: left.append(what)  # type: ignore[method-assign]
     size_bytes = sum(world.capture_file(f"9999-{number}", [number]).stat().st_size for number in range(3))
     world.rounds.configure(world.settings(disabled=True))
     world.cloud.fail_next(grpc.StatusCode.INTERNAL, 1)
     assert (await world.rounds.sync_now()).failed.count == 3
-    assert (world.rounds.backlog.files, world.rounds.backlog.bytes, left) == (3, size_bytes, [])
+    await eventually(lambda: world.pending == (3, size_bytes))
     assert (await world.rounds.sync_now()).files == 3
-    assert (world.rounds.backlog.files, world.rounds.backlog.bytes) == (0, 0)
-    assert left == [(str(world.folder / "lidar"), 3, size_bytes)]
+    assert world.pending == (0, 0)
     tally = world.rounds.summary._totals[str(world.folder)]
     assert (tally.files, tally.bytes, tally.failed) == (3, size_bytes, 3)
     assert world.cloud.calls["DataCaptureUpload"] == 2
@@ -511,12 +509,16 @@ async def test_the_oldest_that_waits_is_known_also_while_its_folder_is_not_liste
     for number in (30, 10, 20):
         path = world.capture_file("9999-a", [number], f"sensor-{number}")
         os.utime(path, (number, number))
-    assert world.rounds.backlog.oldest_ns is None
+
+    def oldest_ns() -> float | None:
+        waiting = world.rounds.backlog.waiting
+        return None if waiting is None else waiting.oldest_ns
+
     world.rounds.configure(world.settings())
-    await eventually(lambda: world.rounds.backlog.files == 3 and world.delivery.retrying == 3)
+    await eventually(lambda: (world.pending or (0,))[0] == 3 and world.delivery.retrying == 3)
     rounds = world.completed
     await eventually(lambda: world.completed >= rounds + 3)
-    assert world.rounds.backlog.oldest_ns == 10e9
+    assert oldest_ns() == 10e9
     world.cloud.fail_while = None
     await world.rounds.sync_now()
-    assert world.rounds.backlog.oldest_ns is None
+    assert oldest_ns() is None

@@ -8,19 +8,21 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.filesystem import FileSystem
-from holdfast.sync.cloud.bandwidth import Meter
 from holdfast.sync.found import Outcome
 from holdfast.sync.summary import OFTEN_S, SELDOM_S, Summary
-from holdfast.sync.walk.backlog import Backlog
+from holdfast.sync.walk.listings import Waiting
 from tests.fakes import FakeClock
 
 
 class Rig:
     def __init__(self, paths: tuple[str, ...]) -> None:
         self.clock = FakeClock()
-        self.backlog = Backlog()
         self.paths = paths
-        self.summary = Summary(FileSystem(), self.clock, lambda: self.paths, self.backlog, Meter())
+        self.waiting: Waiting | None = Waiting(0, 0, None, 0, 0, 0.0)
+        self.left_s: float | None = None
+        self.summary = Summary(
+            FileSystem(), self.clock, lambda: self.paths, lambda: self.waiting, lambda: self.left_s
+        )
 
     def add(self, path: str, outcome: Outcome = Outcome.DELIVERED) -> None:
         self.summary.note_attempt(path, outcome, 1, 1024)

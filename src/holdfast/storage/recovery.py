@@ -58,6 +58,7 @@ class RecoveredFile:
     collector: CollectorId
     path: str
     readings: int
+    size_bytes: int
     ours: bool
 
     def complete(self) -> str:
@@ -128,7 +129,8 @@ class Recovery:
         self.result.readings += reader.readings
         self.result.torn_readings += reader.torn_readings
         if readings:
-            return RecoveredFile(self._files, collector, path, readings, reader.checked)
+            size_bytes = reader.good_end if reader.torn_bytes else reader.size_bytes
+            return RecoveredFile(self._files, collector, path, readings, size_bytes, reader.checked)
         self._gone(path)
         return None
 

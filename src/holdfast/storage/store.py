@@ -28,6 +28,7 @@ from .recovery import Recovery
 from .space.deletion import Deletion
 from .space.limits import CHECK_S, Limits, Rules, Surroundings
 from .space.usage import SpaceUsage
+from .writing.completion import CompletedFile
 from .writing.disk_writer import DiskWriter
 
 _LOCK_POLL_S = 0.5
@@ -166,10 +167,14 @@ class Store:
         """Whether `take_just_completed` would return anything."""
         return bool(self.writer.completion.just_completed)
 
-    def take_just_completed(self) -> list[str]:
+    def take_just_completed(self) -> list[CompletedFile]:
         """Returns the files that got their final names since the last call: a hint, as the oldest may be
         missing."""
-        return [self.root + path[len(self.capture_dir) :] for path in self.writer.completion.just_completed.take()]
+        skipped = len(self.capture_dir)
+        return [
+            file._replace(path=self.root + file.path[skipped:])
+            for file in self.writer.completion.just_completed.take()
+        ]
 
     def begin_round(self) -> int:
         """Notes that a walk of the folder begins; returns its number, for `found_empty`."""

@@ -97,27 +97,58 @@ class Rounds:
         self._under_way = UnderWay()
         self._lanes = Lanes()
         self._listings = Listings()
-        self._announced = AnnouncedFiles(files, stores, delivery.retries)
+        self._announced = AnnouncedFiles(files, stores, delivery.retries, self._listings)
         self._changed = asyncio.Event()
         self._paused = False
         self._resumed = asyncio.Event()
         self._resumed.set()
         self._stopped = False
         self._hold = ""
+        self._reason = ""
+        """Why the selective syncer keeps scheduled sync waiting; empty if it does not."""
+        self._began = False
         self.additional = AdditionalPaths(files, clock)
         """The sync paths beside the stores. The caller runs its `run`."""
-        self.state = "waiting for the first interval"
         self.selector = ""
         """What the selective syncer answered last; empty without one."""
-        self.backlog = Backlog()
-        self.summary = Summary(files, clock, self._paths, self.backlog, delivery.meter)
+        self.backlog = Backlog(
+            files, clock, self._listings, delivery.retries, self._checked_paths, self._announced.take_over
+        )
+        """The caller runs its `run`, whatever sync does."""
+        self.summary = Summary(files, clock, self._paths, lambda: self.backlog.waiting, lambda: self.time_left_s)
         self.last_round_s: float | None = None
         """When the walk of the last scheduled round ended, on the monotonic clock; None before that."""
 
     @property
     def in_flight(self) -> int:
-        """How many files are under way."""
-        return len(self._under_way)
+        """How many files are being sent or are next in line; none without a link."""
+        return len(self._under_way) if self._link.usable else 0
+
+    @property
+    def unfinished(self) -> int:
+        """How many capture files are still written, or wait for their final names."""
+        return sum(store.writer.unfinished_files for store in self._stores())
+
+    @property
+    def state(self) -> str:
+        """What scheduled sync does, or why it waits, as a text for users."""
+        if self._obstacle:
+            return self._obstacle
+        if self._reason:
+            return f"waiting: {self._reason}"
+        return "syncing" if self._began else "waiting for the first interval"
+
+    @property
+    def time_left_s(self) -> float | None:
+        """How long it takes to send what waits, at the pace of the last minute; 0 if nothing waits, and None if
+        that is not known or nothing moves."""
+        waiting, bytes_per_s = self.backlog.waiting, self._delivery.pace.bytes_per_s
+        if waiting is None or not waiting.files:
+            return None if waiting is None else 0.0
+        waits = self._obstacle or self._reason
+        if not bytes_per_s or not self._link.usable or (waits and not self.in_flight):
+            return None
+        return max(0, waiting.bytes - self._delivery.pace.sent_bytes) / bytes_per_s
 
     def configure(self, settings: SyncSettings) -> None:
         """Makes settings hold at once, and ends a `pause`. When they disable sync, the uploads that no manual sync
@@ -126,39 +157,40 @@ class Rounds:
         self._resumed.set()
         if settings != replace(self._settings, should_sync=settings.should_sync):
             self._changed.set()
-            self._listings.clear()
+            self.backlog.configure(settings.min_age_s)
         self._settings = settings
+        self._announced.order = self._order()
         self.additional.configure(settings.additional_paths, settings.protected)
         if settings.disabled:
             for task in self._under_way.unwanted_tasks():
                 task.cancel()
 
     async def run(self) -> None:
-        """Syncs at each interval, or says in `state` why it does not. Runs until it is cancelled."""
+        """Syncs at each interval, unless something keeps it waiting. Runs until it is cancelled."""
         while True:
             settings = self._settings
-            if settings.disabled:
-                self.state = "disabled by sync_disabled; a manual sync works"
-            elif self._hold:
-                self.state = self._hold
             wait_s = min(settings.interval_s, 1.0) if not self._link.usable else settings.interval_s
             await self._wait(wait_s if not settings.disabled else _IDLE_S)
-            if self._settings.disabled or self._paused:
+            if self._paused or self._obstacle:
                 continue
-            if self._hold:
-                self.state = self._hold
-                continue
-            if not any(store.owned for store in self._stores()):
-                self.state = self._stores()[0].waiting_for
-            elif not self._link.usable:
-                self.state = self._link.explanation
-            elif reason := await self._reason_to_wait():
-                self.state = f"waiting: {reason}"
-                logger.info("not syncing: %s; asked again at the next interval", reason)
+            if await self._reason_to_wait():
+                logger.info("not syncing: %s; asked again at the next interval", self._reason)
             else:
-                self.state = "syncing"
+                self._began = True
                 await self._round(None)
                 self.last_round_s = self._clock.monotonic()
+
+    @property
+    def _obstacle(self) -> str:
+        """What keeps scheduled sync waiting, but for the selective syncer, as a text for users; empty if nothing
+        does."""
+        if self._settings.disabled:
+            return "disabled by sync_disabled; a manual sync works"
+        if self._hold:
+            return self._hold
+        if not any(store.owned for store in self._stores()):
+            return self._stores()[0].waiting_for
+        return "" if self._link.usable else self._link.explanation
 
     async def sync_now(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
         """Sends everything that is there now, or the part that `select` returns; returns when each of these files
@@ -170,6 +202,7 @@ class Rounds:
         report = report or SyncReport()
         async with self._reporting(report):
             await self._round(report, select)
+        self.backlog.look_soon()
         return report
 
     def pause(self) -> None:
@@ -249,17 +282,16 @@ class Rounds:
 
     async def _reason_to_wait(self) -> str:
         if self._settings.should_sync is None:
-            self.selector = ""
+            self.selector = self._reason = ""
             return ""
-        reason = await self._settings.should_sync()
-        self.selector = reason or "should_sync is true"
-        return reason
+        self._reason = await self._settings.should_sync()
+        self.selector = self._reason or "should_sync is true"
+        return self._reason
 
     async def _round(self, report: SyncReport | None, select: Select | None = None) -> None:
         """Completes what was captured, walks, and starts an upload for each file that is due.
 
-        With `select`, the round sees only a part of the files; so it does not tell the ledgers and the backlog what
-        there is.
+        With `select`, the round sees only a part of the files; so it does not tell the ledgers what there is.
         """
         stores = self._stores()
         owned = [store for store in stores if store.owned]
@@ -270,14 +302,16 @@ class Rounds:
         audits = [Audit(store) for store in owned] if select is None else []
         paths = (*(store.root for store in owned), *(self.additional.synced if stores[0].owned else ()))
         part = await asyncio.to_thread(select) if select is not None else Selection(paths)
-        order = Order(settings.newest_first, lambda folder: _priority(stores, folder))
+        order = self._order()
         waiting, listings, announced = (
             (retries, self._listings, self._announced) if report is None else (None, None, None)
         )
         walk = Walk(self._files, self._clock, part.folders, settings.min_age_s, order, waiting, listings)
         if announced is not None:
-            announced.gather_due(order)
-        mark = self.backlog.begin()
+            walk.only_counted = [path for path in self._paths() if path not in paths]
+            announced.order = order
+            announced.gather_due()
+            self.backlog.note_round(walk)
         asked_s = began_s = self._clock.monotonic()
         gathered = Gathered(retries)
         async for found in files_of_round(walk, part.files, announced, lambda: self._is_idle(began_s)):
@@ -285,8 +319,6 @@ class Rounds:
                 if await self._reason_to_wait():
                     break
                 await _complete(owned)
-                if walk.surveyed:
-                    self.backlog.note_found(mark, walk)
                 asked_s = self._clock.monotonic()
             if found is None:
                 to_start = gathered.take_small()
@@ -307,10 +339,17 @@ class Rounds:
                 await in_thread(audit.finish, walk, uploading)
             if may_go_on:
                 self._start_alone(gathered.take_suspects(), report)
-        if select is None:
-            self.backlog.note_found(mark, walk)
         if report is not None:
             report.note_too_recent(walk.too_recent.first)
+
+    def _order(self) -> Order:
+        stores = self._stores()
+        return Order(self._settings.newest_first, lambda folder: _priority(stores, folder))
+
+    async def _checked_paths(self) -> tuple[str, ...]:
+        """Returns every sync path that can be synced now."""
+        await self.additional.check()
+        return self._paths()
 
     def _paths(self) -> tuple[str, ...]:
         """Returns every sync path."""
@@ -372,8 +411,7 @@ class Rounds:
             files, size_bytes = len(founds), sum(found.size_bytes for found in founds)
             self.summary.note_attempt(founds[0].path, outcome, files, size_bytes)
             if not outcome.stays:
-                self.backlog.subtract_departed(files, size_bytes)
-                self._listings.subtract_departed(founds[0].folder, files, size_bytes)
+                self._listings.note_departed(founds[0].path, files, size_bytes)
         self._under_way.end_upload(upload)
         self._lanes.leave(reservation)
 

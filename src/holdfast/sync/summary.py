@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.words import duration, size
-from .cloud.bandwidth import Meter
 from .found import Outcome
-from .walk.backlog import Backlog
+from .walk.listings import Waiting
 
 OFTEN_S = 60.0
 SELDOM_S = 3600.0
@@ -44,21 +43,22 @@ class _PathTotals:
 
 
 class Summary:
-    """What became of the files since the last line, by sync path. `paths` returns the sync paths."""
+    """What became of the files since the last line, by sync path. `paths` returns the sync paths; `waiting` and
+    `time_left_s` what still waits and how long that takes, None if it is not known."""
 
     def __init__(
         self,
         files: FileSystem,
         clock: Clock,
         paths: Callable[[], Sequence[str]],
-        backlog: Backlog,
-        meter: Meter,
+        waiting: Callable[[], Waiting | None],
+        time_left_s: Callable[[], float | None],
     ) -> None:
         self._files = files
         self._clock = clock
         self._paths = paths
-        self._backlog = backlog
-        self._meter = meter
+        self._waiting = waiting
+        self._time_left_s = time_left_s
         self._totals: dict[str, _PathTotals] = {}
         self._known: tuple[Sequence[str], list[tuple[str, str]]] = ((), [])
 
@@ -92,19 +92,21 @@ class Summary:
         """Whether nothing failed, and no more files wait than were delivered since the last line."""
         totals = self._totals.values()
         bad = sum(total.failed + total.quarantined for total in totals)
-        return not bad and self._backlog.files <= sum(total.files for total in totals)
+        waiting = self._waiting()
+        return not bad and waiting is not None and waiting.files <= sum(total.files for total in totals)
 
     def _say(self, seconds: float) -> None:
         totals, self._totals = self._totals, {}
         paths = [f"{path}: {total}" for path, total in sorted(totals.items())]
         if len(paths) > _MAX_PATHS:
             paths[_MAX_PATHS:] = [f"and {len(paths) - _MAX_PATHS} more paths"]
-        rate = self._meter.bytes_per_s
-        left = f", {duration(self._backlog.bytes / rate)} at this rate" if self._backlog.files and rate else ""
-        logger.info(
-            "sync, in the last %s: %s; %d files (%s) remain to be sent%s",
-            duration(seconds), "; ".join(paths), self._backlog.files, size(self._backlog.bytes), left,
-        )  # fmt: skip
+        waiting, left_s = self._waiting(), self._time_left_s()
+        left = "not all sync paths are looked at yet"
+        if waiting is not None:
+            left = f"{waiting.files} files ({size(waiting.bytes)}) remain to be sent"
+        if left_s:
+            left += f", {duration(left_s)} at this rate"
+        logger.info("sync, in the last %s: %s; %s", duration(seconds), "; ".join(paths), left)
 
     async def learn_paths(self) -> None:
         """Finds out where the sync paths really lie, if they have changed. The caller awaits this before

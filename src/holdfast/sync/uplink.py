@@ -106,6 +106,7 @@ class Uplink:
             supervised("link", self.link.run),
             supervised("additional sync paths", self.rounds.additional.run),
             supervised("sync", self.rounds.run),
+            supervised("backlog", self.rounds.backlog.run),
             supervised("summary", self.rounds.summary.run),
             supervised("quarantine count", self.quarantined.run),
         )

@@ -96,7 +96,7 @@ async def test_a_manual_sync_names_it_and_fails_for_nothing(world: World) -> Non
     with path.open("ab"):
         report = await world.rounds.sync_now()
     assert (report.files, report.failed.count, report.held_open.first) == (1, 0, [str(path)])
-    assert world.rounds.backlog.files == 1
+    await eventually(lambda: world.pending == (1, 4))
     assert (await world.rounds.sync_now()).files == 1
 
 

@@ -15,7 +15,14 @@ from holdfast.base.filesystem import Entry, FileSystem
 from holdfast.sync.retries import Retries
 from holdfast.sync.walk import listings as listings_module
 from holdfast.sync.walk import walk
-from holdfast.sync.walk.listings import MOST_LISTING, MOST_LISTING_TO_SEND, RACY_S, RELIST_S, Listings
+from holdfast.sync.walk.listings import (
+    MOST_LISTING,
+    MOST_LISTING_TO_SEND,
+    RACY_S,
+    RELIST_OTHERS_S,
+    RELIST_S,
+    Listings,
+)
 from holdfast.sync.walk.order import KeyWindow
 from holdfast.sync.walk.walk import Walk
 
@@ -68,18 +75,34 @@ class Rig:
     def walk(self) -> Walk:
         """Does one whole walk, and leaves the names that it found in `names`."""
         self.disk.listed.clear()
-        walk = Walk(
-            self.disk, self.clock, [str(self.root)], self.min_age_s,
-            retries=self.retries, listings=self.listings,
-        )  # fmt: skip
+        walk = self._new_walk()
         self.names = sorted(os.path.basename(found.path) for found in walk)
         return walk
+
+    @property
+    def pending(self) -> tuple[int, int]:
+        waiting = self.listings.waiting
+        assert waiting is not None
+        return waiting.files, waiting.bytes
 
     def settle(self) -> None:
         """Does two walks, after which the folders count as unchanged."""
         for _ in range(2):
             self.walk()
             self.clock.now_s += RACY_S + 1
+
+    def count(self) -> Walk:
+        """Does one whole walk that only counts."""
+        self.disk.listed.clear()
+        walk = self._new_walk()
+        for _ in walk.survey():
+            pass
+        return walk
+
+    def _new_walk(self) -> Walk:
+        return Walk(
+            self.disk, self.clock, [str(self.root)], self.min_age_s, retries=self.retries, listings=self.listings
+        )
 
     def wait(self, *paths: Path) -> None:
         """Lets the files fail so often that they wait for an hour."""
@@ -101,7 +124,7 @@ def test_a_folder_that_did_not_change_and_in_which_all_waits_is_not_listed_again
     rig.clock.now_s += 1
     walk = rig.walk()
     assert rig.disk.listed == [] and rig.names == []
-    assert (walk.found_files, walk.found_bytes) == (before.found_files, before.found_bytes) == (3, 6)
+    assert rig.pending == (3, 6)
     assert walk.whole and walk.capture_folders == before.capture_folders == {str(rig.root / "a" / "b")}
     assert walk.has_files(str(rig.root))
 
@@ -122,7 +145,8 @@ def test_a_file_that_appears_or_goes_makes_its_folder_and_no_other_listed(rig: R
     rig.walk()
     assert rig.disk.listed == ["b"] and rig.names == ["new.capture"]
     waiting.unlink()
-    assert rig.walk().found_files == 1 and sorted(rig.disk.listed) == ["a", "b"]
+    rig.walk()
+    assert rig.pending == (1, 1) and sorted(rig.disk.listed) == ["a", "b"]
 
 
 def test_a_folder_that_was_changed_a_moment_before_it_was_listed_is_listed_again(rig: Rig) -> None:
@@ -197,12 +221,12 @@ def test_listing_a_large_folder_in_which_all_waits_takes_little_of_the_time(rig:
     rig.disk.entry_s = 0.5
     rig.walk()
     began_s = rig.clock.now_s
-    for number in range(40):  # the folder changes all the time, since a file in it comes and goes
+    for number in range(400):  # the folder changes all the time, since a file in it comes and goes
         write_old_file(rig.root / "large" / f"new{number % 2}.prog", b"x")
         walk = rig.walk()
         if "large" in rig.disk.listed:
             break
-        assert not walk.whole and walk.found_files == 10 and walk.has_files(str(rig.root))
+        assert not walk.whole and rig.pending == (10, 10) and walk.has_files(str(rig.root))
         rig.clock.now_s += 10
     listed_s = rig.clock.now_s - began_s
     assert 5 / listed_s == pytest.approx(MOST_LISTING, rel=0.1)
@@ -216,7 +240,7 @@ def test_a_large_folder_with_more_to_send_is_listed_sooner(rig: Rig) -> None:
     rig.clock.now_s += 5 * (1 / MOST_LISTING_TO_SEND - 1)
     rig.walk()
     assert "large" in rig.disk.listed and len(rig.names) == 10
-    rig.listings.subtract_departed(str(rig.root / "large"), 10, 10)  # sent
+    rig.listings.note_departed(str(rig.root / "large" / "0.capture"), 10, 10)  # sent
     rig.clock.now_s += 5 * (1 / MOST_LISTING_TO_SEND - 1)
     rig.walk()
     assert "large" not in rig.disk.listed
@@ -264,3 +288,137 @@ def test_a_configuration_that_changes_forgets_everything(rig: Rig) -> None:
     rig.listings.clear()
     rig.walk()
     assert rig.disk.listed == ["root", "a"]
+
+
+def test_small_folders_together_take_little_of_the_time(rig: Rig) -> None:
+    """Each alone costs nothing to speak of; there may be thousands, and capture writes into all of them."""
+    for number in range(100):
+        write_old_file(rig.root / str(number) / "1.capture", b"x")
+    rig.disk.entry_s = 0.01
+    listed_s, began_s = 0.0, rig.clock.now_s
+    for number in range(400):
+        for folder in range(100):
+            write_old_file(rig.root / str(folder) / f"new{number % 2}.prog", b"x")
+        before_s = rig.clock.now_s
+        rig.count()
+        listed_s += rig.clock.now_s - before_s
+        rig.clock.now_s += 10
+    assert 0.5 * MOST_LISTING < listed_s / (rig.clock.now_s - began_s) < 2 * MOST_LISTING
+
+
+def test_large_folders_share_what_one_may_take(rig: Rig) -> None:
+    for folder in range(5):
+        for number in range(10):
+            write_old_file(rig.root / str(folder) / f"{number}.capture", b"x")
+    rig.disk.entry_s = 0.05
+    listed_s, began_s = 0.0, rig.clock.now_s
+    for number in range(400):
+        for folder in range(5):
+            write_old_file(rig.root / str(folder) / f"new{number % 2}.prog", b"x")
+        before_s = rig.clock.now_s
+        rig.count()
+        listed_s += rig.clock.now_s - before_s
+        rig.clock.now_s += 10
+    assert 0.5 * MOST_LISTING < listed_s / (rig.clock.now_s - began_s) < 2 * MOST_LISTING
+
+
+def test_a_walk_that_counts_lists_no_folder_that_did_not_change_though_it_has_files_to_send(rig: Rig) -> None:
+    write_old_file(rig.root / "a" / "1.capture", b"xy")
+    rig.count()
+    rig.clock.now_s += RACY_S + 1
+    rig.count()
+    rig.clock.now_s += 10
+    rig.count()
+    assert rig.disk.listed == [] and rig.pending == (1, 2)
+    rig.walk()
+    assert rig.disk.listed == ["a"] and rig.names == ["1.capture"]
+
+
+def test_what_a_number_is_as_of_is_the_oldest_look_that_it_relies_on(rig: Rig) -> None:
+    def as_of_s() -> float:
+        waiting = rig.listings.waiting
+        assert waiting is not None
+        return waiting.as_of_s
+
+    for number in range(10):
+        write_old_file(rig.root / "large" / f"{number}.capture", b"x")
+    rig.disk.entry_s = 0.5
+    began_s = rig.clock.now_s
+    rig.count()
+    assert as_of_s() == began_s
+    rig.clock.now_s += RACY_S + 1
+    write_old_file(rig.root / "large" / "new.capture", b"x")
+    rig.count()
+    assert rig.pending == (10, 10) and began_s <= as_of_s() < began_s + 1, "it is too early to list it again"
+    (rig.root / "large" / "new.capture").unlink()
+
+
+def test_what_sync_sent_and_capture_completed_since_a_listing_is_counted(rig: Rig) -> None:
+    paths = [write_old_file(rig.root / "a" / f"{n}.capture", b"xy") for n in range(3)]
+    named_s = rig.clock.now_s - 1
+    rig.count()
+    rig.listings.note_arrived(str(rig.root / "a" / "0.capture"), 2, 5, named_s)
+    assert rig.pending == (3, 6), "the listing has seen it"
+    rig.listings.note_departed(str(paths[0]), 1, 2)
+    rig.listings.note_arrived(str(rig.root / "a" / "4.capture"), 10, 5, rig.clock.now_s)
+    rig.listings.note_arrived(str(rig.root / "b" / "1.capture"), 20, 5, rig.clock.now_s)
+    assert rig.pending == (4, 34)
+    waiting = rig.listings.waiting
+    assert waiting is not None and waiting.oldest_ns == 5
+    rig.count()
+    assert rig.pending == (3, 6), "what is not there is forgotten with the next look"
+
+
+def test_what_is_beyond_the_bound_counts_also_while_it_is_not_listed(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(listings_module, "MAX_FOLDERS", 3)
+    for number in range(10):
+        write_old_file(rig.root / str(number) / "1.capture", b"xy")
+    rig.disk.entry_s = 0.1
+    rig.count()
+    rig.clock.now_s += RACY_S + 1
+    rig.count()
+    assert rig.pending == (10, 20)
+    unknown = next(each for each in rig.root.iterdir() if not rig.listings.knows(str(each)))
+    rig.listings.note_departed(str(unknown / "1.capture"), 1, 2)
+    assert rig.pending == (9, 18)
+
+
+def test_a_file_of_another_program_that_grows_where_it_is_counts_a_minute_later(rig: Rig) -> None:
+    path = write_old_file(rig.root / "a.log", b"x")
+    rig.settle()
+    path.write_bytes(b"more")
+    rig.clock.now_s += RELIST_OTHERS_S
+    rig.count()
+    assert rig.pending == (1, 4)
+
+
+def test_a_file_that_is_a_sync_path_and_lies_in_another_counts_once(rig: Rig) -> None:
+    path = write_old_file(rig.root / "a.log", b"x")
+    walk = Walk(rig.disk, rig.clock, [str(path), str(rig.root)], 0.0, listings=rig.listings)
+    assert len(list(walk)) == 1 and rig.pending == (1, 1)
+
+
+def test_what_is_only_counted_is_not_offered(rig: Rig) -> None:
+    write_old_file(rig.root / "a" / "1.capture", b"x")
+    other = write_old_file(rig.root.parent / "other" / "2.capture", b"yy")
+    walk = Walk(rig.disk, rig.clock, [str(rig.root)], 0.0, listings=rig.listings, only_counted=[str(other.parent)])
+    assert [os.path.basename(found.path) for found in walk] == ["1.capture"]
+    assert rig.pending == (2, 3)
+
+
+def test_walks_that_overlap_forget_nothing_that_the_later_one_has_seen(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_old_file(rig.root / "a" / "1.capture", b"x")
+    monkeypatch.setattr(walk, "_STEP", 1)
+    first = rig._new_walk().survey()
+    for _ in range(2):
+        next(first)
+    write_old_file(rig.root / "b" / "1.capture", b"x")
+    rig.count()
+    assert rig.pending == (2, 2)
+    for _ in first:
+        pass
+    assert rig.pending == (2, 2)

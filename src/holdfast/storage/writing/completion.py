@@ -19,7 +19,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from ...base import unforeseen
 from ...base.clock import Clock
@@ -45,6 +45,7 @@ class FinishedFile(Protocol):
 
     path: str
     readings: int
+    size_bytes: int
 
     def complete(self) -> str | None:
         """Gives the file its final name and returns it; removes an empty file and returns None.
@@ -61,22 +62,31 @@ class _Finished:
     ours: bool
 
 
+class CompletedFile(NamedTuple):
+    """A file that got its final name, and when it did, by the wall clock and by the monotonic one."""
+
+    path: str
+    size_bytes: int
+    at_ns: int
+    at_s: float
+
+
 class JustCompleted:
-    """The paths of files that were completed, oldest first: a hint, which keeps the last `MAX_JUST_COMPLETED`.
-    Safe to use from any thread."""
+    """The files that were completed, oldest first: a hint, which keeps the last `MAX_JUST_COMPLETED`. Safe to use
+    from any thread."""
 
     def __init__(self) -> None:
-        self._paths: deque[str] = deque(maxlen=MAX_JUST_COMPLETED)
+        self._files: deque[CompletedFile] = deque(maxlen=MAX_JUST_COMPLETED)
 
     def __len__(self) -> int:
-        return len(self._paths)
+        return len(self._files)
 
-    def add(self, path: str) -> None:
-        self._paths.append(path)
+    def add(self, file: CompletedFile) -> None:
+        self._files.append(file)
 
-    def take(self) -> list[str]:
-        """Returns the paths that were added since the last call."""
-        return [self._paths.popleft() for _ in range(len(self._paths))]
+    def take(self) -> list[CompletedFile]:
+        """Returns the files that were added since the last call."""
+        return [self._files.popleft() for _ in range(len(self._files))]
 
 
 class Completion:
@@ -155,6 +165,11 @@ class Completion:
     def holds(self, path: str) -> bool:
         """Whether the file at `path` waits for its final name."""
         return any(finished.file.path == path for finished in self._waiting())
+
+    @property
+    def waiting(self) -> int:
+        """How many files wait for their final names."""
+        return len(self._waiting())
 
     def collectors(self) -> set[CollectorId]:
         """Returns the collectors whose files wait for their final names."""
@@ -289,6 +304,7 @@ class Completion:
 
     def _name(self, finished: _Finished) -> None:
         file = finished.file
+        now_ns, now_s = self._clock.time_ns(), self._clock.monotonic()
         try:
             path = file.complete()
         except StorageError as error:
@@ -310,4 +326,4 @@ class Completion:
         else:
             self._renamed.append(file.path)
             if path is not None:
-                self.just_completed.add(path)
+                self.just_completed.add(CompletedFile(path, file.size_bytes, now_ns, now_s))

@@ -184,6 +184,13 @@ class DiskWriter:
             written = any(a.file is not None and a.file.path == path for a in self._appenders)
         return written or self.completion.holds(path)
 
+    @property
+    def unfinished_files(self) -> int:
+        """How many files with readings do not have their final names yet."""
+        with self._condition:
+            written = sum(a.file is not None and a.file.readings > 0 for a in self._appenders)
+        return written + self.completion.waiting
+
     def take(self, appender: Appender, waiting: deque[Reading], reading: Reading) -> None:
         """Puts a reading of `appender` at the end of `waiting`, for the next flush. Drops and counts it when memory
         is full or the appender takes nothing more."""

@@ -1,52 +1,115 @@
-"""How much is ready to be sent: what the last walk found, minus the files that departed since it began.
+"""The backlog: how much waits to be sent, whatever sync and the link do.
 
-Runs on the event loop.
+Rounds find out how much waits when they look for what to send. While there is none for `LOOK_S`, as without a link,
+while sync is disabled or paused, and in a long round, a walk that only counts takes its place. Between walks the
+number follows what capture completes and what sync sends.
+
+Cost: such a walk takes at most `MOST_VISITING` of the time, without the listings, which have shares of their own
+(`Listings`). It is given up when a round begins, which needs the disk more.
+
+Belongs to the event loop; the disk is read on worker threads.
 """
 
 from __future__ import annotations
 
-import math
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 
+from ...base.clock import Clock, first_done
+from ...base.filesystem import FileSystem
+from ...base.intervals import rest_s
+from ..retries import Retries
+from .listings import Listings, Waiting
 from .walk import Walk
+
+LOOK_S = 30.0
+STEP_S = 2.0
+"""How often it is looked whether a walk is due."""
+PATIENCE_S = 60.0
+"""After this time a survey of a round counts as held up, and another walk counts meanwhile."""
+MOST_VISITING = 0.002
 
 
 class Backlog:
-    """Counts the files that are ready to be sent.
+    """Knows how much waits. The caller runs `run`.
 
-    Call `begin` before a walk, and `note_found` during the walk and after it.
+    `paths` returns all sync paths, `take_over` adds to `listings` what capture completed since it was last called.
     """
 
-    def __init__(self) -> None:
-        self._found_files = self._found_bytes = 0
-        self._gone_files = self._gone_bytes = 0
-        self._before = (0, 0)
-        self._oldest_ns = math.inf
+    def __init__(
+        self,
+        files: FileSystem,
+        clock: Clock,
+        listings: Listings,
+        retries: Retries,
+        paths: Callable[[], Awaitable[Sequence[str]]],
+        take_over: Callable[[], None],
+    ) -> None:
+        self._files = files
+        self._clock = clock
+        self._listings = listings
+        self._retries = retries
+        self._paths = paths
+        self._take_over = take_over
+        self._min_age_s = 0.0
+        self._soon = True
+        self._again_s = 0.0
+        self._round: tuple[Walk, float] | None = None
+        """The walk of the last round, and when it began."""
+        self._due = asyncio.Event()
 
     @property
-    def files(self) -> int:
-        """How many files are ready to be sent."""
-        return max(0, self._found_files - (self._gone_files - self._before[0]))
+    def waiting(self) -> Waiting | None:
+        """What waits now; None until all of it was seen once."""
+        self._take_over()
+        return self._listings.waiting
 
-    @property
-    def bytes(self) -> int:
-        """Their size together."""
-        return max(0, self._found_bytes - (self._gone_bytes - self._before[1])) if self.files else 0
+    def configure(self, min_age_s: float) -> None:
+        """Makes the next look a whole one, which begins soon; an arbitrary file counts as ready when it was left
+        alone for `min_age_s`."""
+        self._min_age_s = min_age_s
+        self._listings.clear()
+        self._again_s = 0.0
+        self.look_soon()
 
-    @property
-    def oldest_ns(self) -> float | None:
-        """When the oldest waiting file was last changed, in Unix time; None if no file waits."""
-        return self._oldest_ns if self.files and self._oldest_ns < math.inf else None
+    def look_soon(self) -> None:
+        """Makes a look due, as far as its cost permits."""
+        self._soon = True
+        self._due.set()
 
-    def begin(self) -> tuple[int, int]:
-        """Notes that a walk begins. Returns the mark that `note_found` takes for this walk."""
-        return self._gone_files, self._gone_bytes
+    def note_round(self, walk: Walk) -> None:
+        """Notes that a round begins to look at everything with `walk`."""
+        self._round = walk, self._clock.monotonic()
 
-    def note_found(self, mark: tuple[int, int], walk: Walk) -> None:
-        """Takes over what `walk` has found so far. `mark` is what `begin` returned before that walk."""
-        self._found_files, self._found_bytes, self._before = walk.found_files, walk.found_bytes, mark
-        self._oldest_ns = walk.oldest_ns
+    async def run(self) -> None:
+        """Looks whenever it is due. Runs until it is cancelled."""
+        while True:
+            self._due.clear()
+            self._take_over()
+            if self._is_due():
+                await self._look()
+            await first_done(self._clock.sleep(STEP_S), self._due.wait())
 
-    def subtract_departed(self, files: int, size_bytes: int) -> None:
-        """Subtracts files that no longer wait: delivered, quarantined, or removed by another process."""
-        self._gone_files += files
-        self._gone_bytes += size_bytes
+    def _is_due(self) -> bool:
+        now_s = self._clock.monotonic()
+        if self._round_looks() or now_s < self._again_s:
+            return False
+        return self._soon or now_s >= self._listings.looked_s + LOOK_S
+
+    def _round_looks(self) -> bool:
+        if self._round is None:
+            return False
+        walk, began_s = self._round
+        return not walk.surveyed and self._clock.monotonic() < began_s + PATIENCE_S
+
+    async def _look(self) -> None:
+        self._soon = False
+        walk = Walk(
+            self._files, self._clock, await self._paths(), self._min_age_s, retries=self._retries,
+            listings=self._listings,
+        )  # fmt: skip
+        steps = walk.survey()
+        while await asyncio.to_thread(next, steps, walk) is None:
+            if self._round_looks():
+                return
+        self._again_s = self._clock.monotonic() + rest_s(max(0.0, walk.visiting_s), MOST_VISITING)

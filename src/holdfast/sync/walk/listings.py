@@ -1,7 +1,9 @@
-"""What the last listing of each folder showed, so that a walk need not list every folder again.
+"""What the last listing of each folder showed. So a walk need not list every folder again, and all of it
+together says how much waits to be sent.
 
 A walk passes over a *quiet* folder: its time of change is the same as at its last listing, that listing offered no
-file to send, and no file in it has become due since.
+file to send, and no file in it has become due since. A walk that only counts passes over folders with files to send
+too.
 
 - A file can become ready while its folder's time of change stays the same. When its retry is due, or it has been
   left alone for long enough, `due_s` says so. When a file that was empty or unreadable, or a link without a
@@ -9,19 +11,25 @@ file to send, and no file in it has become due since.
   progress.
 - A folder that changed just before it was listed may change again with the same time of change. It is quiet only if
   a listing at least `RACY_S` before the last one saw the same time.
-- Some file systems may not record the change at all, so each folder is listed every `RELIST_S`.
+- Some file systems may not record the change at all, so each folder is listed every `RELIST_S`. Files of other
+  programs may grow where they are, so a folder with such files is listed every `RELIST_OTHERS_S`.
 
-A walk also passes over a folder if listing it again would take more than a share of the time: `MOST_LISTING`, or
-`MOST_LISTING_TO_SEND` if the folder has more files to send than wait for a retry.
+A walk also passes over a folder if listing it again would take more than a share of the time. Of a folder that has
+more files to send than wait for a retry this is `MOST_LISTING_TO_SEND`. Of the others, the large ones together take
+`MOST_LISTING`, and the small ones, which are listed in the same walks, take as much again.
+
+The listings change between walks as well: files that sync sent are subtracted, and files that capture completed are
+added.
 
 Bounds: `MAX_FOLDERS` folders are remembered, and `MAX_INNER` folders inside them. The folders beyond these bounds
-share one `MOST_LISTING`: between listings, walks leave all of them out. Folders that a walk did not visit are
-forgotten.
+share one `MOST_LISTING`: between listings, walks leave all of them out, and what they hold counts as it was found.
+Folders that a walk did not visit are forgotten.
 """
 
 from __future__ import annotations
 
 import math
+import os
 import threading
 from dataclasses import dataclass, field
 
@@ -32,9 +40,12 @@ Stamp = tuple[int, int, int]
 
 RACY_S = 3.0
 RELIST_S = 600.0
-MOST_LISTING = 0.02
+RELIST_OTHERS_S = 60.0
+MOST_LISTING = 0.003
 """A share of the time, as is the next one."""
 MOST_LISTING_TO_SEND = 0.2
+LARGE_S = 0.1
+"""A folder is large if listing it takes longer than this: it has some 20,000 files."""
 MAX_FOLDERS = 10_000
 MAX_INNER = 20_000
 _MAX_INNER_OF_ONE = 1_000
@@ -51,7 +62,7 @@ class Listing:
     stamp: Stamp
     begun_s: float
     """When the listing began. This and the other times in seconds are on the monotonic clock."""
-    due_s: float
+    due_s: float = 0.0
     """When a file in it may become ready, or it has to be listed in any case."""
     blocked: bool = False
     """Whether the folder as a whole waited for a retry."""
@@ -64,6 +75,8 @@ class Listing:
     offered: int = 0
     """How many of `files` did not wait for a retry and were offered to the walk."""
     has_captures: bool = False
+    has_others: bool = False
+    """Whether files of other programs are among `files`."""
     settled: bool = True
     """Whether the listing was complete, and every change will show in `due_s` or in the folder's stamp."""
     inner: list[str] | None = field(default_factory=list)
@@ -75,8 +88,6 @@ class Listing:
     """When the first of the listings with this stamp began."""
     walk: int = 0
     """The number of the last walk that visited the folder."""
-    passed_over: bool = False
-    """Whether the current walk passed over the folder."""
 
     def count_file(self, size_bytes: int, modified_ns: int, is_capture: bool, retry_s: float | None) -> None:
         """Counts a file that is ready to be sent, or that waits for its retry at `retry_s`."""
@@ -86,10 +97,21 @@ class Listing:
             self.oldest_ns = modified_ns
         if is_capture:
             self.has_captures = True
+        else:
+            self.has_others = True
+            self.due_s = min(self.due_s, self.begun_s + RELIST_OTHERS_S)
         if retry_s is None:
             self.offered += 1
         elif retry_s < self.due_s:
             self.due_s = retry_s
+
+    def add(self, other: Listing) -> None:
+        """Counts what another listing has found as well."""
+        self.files += other.files
+        self.size_bytes += other.size_bytes
+        self.oldest_ns = min(self.oldest_ns, other.oldest_ns)
+        self.recent += other.recent
+        self.cost_s += other.cost_s
 
     def count_recent(self, due_s: float) -> None:
         """Counts an arbitrary file that has been left alone for long enough only at `due_s`."""
@@ -104,107 +126,211 @@ class Listing:
         """Notes when the listing ended, and how long it took without the folders inside."""
         self.ended_s, self.cost_s = ended_s, cost_s
 
-    def note_passed_over(self) -> None:
-        """Notes that the current walk passes over the folder."""
-        self.passed_over = True
-
     def add_inner(self, folder: str) -> None:
         if self.inner is not None:
             self.inner.append(folder)
             if len(self.inner) > _MAX_INNER_OF_ONE:
                 self.inner = None
 
-    def is_quiet(self, stamp: Stamp, blocked: bool, now_s: float) -> bool:
-        """Returns whether the folder, which has this stamp now, has no file to send: the last listing offered none,
-        and none is new or due since."""
+    def is_quiet(self, stamp: Stamp, blocked: bool, now_s: float, *, to_count: bool) -> bool:
+        """Returns whether the folder, which has this stamp now, is as it was listed, and no file is due since; and
+        unless it is only `to_count`, whether the listing offered no file to send."""
         return (
             self.settled
-            and not self.offered
+            and (to_count or not self.offered)
             and (self.stamp, self.blocked) == (stamp, blocked)
             and self.begun_s - self.unchanged_since_s >= RACY_S
             and now_s < self.due_s
         )
 
-    def is_too_early(self, to_send: bool, now_s: float) -> bool:
-        """Returns whether listing the folder again now would take more than its share of the time."""
-        return now_s < self.ended_s + rest_s(self.cost_s, MOST_LISTING_TO_SEND if to_send else MOST_LISTING)
+
+@dataclass(frozen=True)
+class Waiting:
+    """How much waits to be sent. Files are ready, or wait for their retry."""
+
+    files: int
+    bytes: int
+    oldest_ns: float | None
+    """When the oldest that was seen was last changed, in Unix time; it may have departed. None if no file waits."""
+    recent: int
+    """Arbitrary files beside them that had not been left alone for long enough."""
+    unreadable: int
+    """Folders and files that could not be read, and are in no count."""
+    as_of_s: float
+    """When the look began that saw all of it, on the monotonic clock. What capture completed since is added, and
+    what sync sent is subtracted."""
 
 
 class Listings:
-    """The listings of all folders.
+    """The listings of all folders, and of the sync paths that are files.
 
-    `subtract_departed` and `clear` are safe to call from any thread; the rest is called by one walk at a time.
+    Walks may overlap. The walks' methods are for worker threads; `waiting`, `note_departed`, `note_arrived` and
+    `clear` are for the event loop.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._known: dict[str, Listing] = {}
         self._inner = 0
-        self._walk = 0
-        self._others_cost_s = self._others_again_s = 0.0
+        self._walks = 0
+        self._others = Listing((0, 0, 0), 0.0)
+        """What the folders hold together that are not remembered."""
+        self._others_again_s = self._small_again_s = 0.0
+        self._small_cost_s = 0.0
+        self._lists_small = True
+        """Whether this walk may list small folders that have nothing to send."""
+        self._large = self._large_before = 0
+        """How many large folders were to be listed by this walk, and by the one before it."""
+        self._files = self._bytes = self._recent = self._unreadable = 0
+        self._as_of_s: float | None = None
+        self.looked_s = -math.inf
+        """When the last walk ended that visited every folder, on the monotonic clock."""
 
     def clear(self) -> None:
-        """Forgets all listings, so that the next walk lists every folder."""
+        """Forgets all listings, so that the next walk lists every folder. Until then it is not known what waits."""
         with self._lock:
             self._known = {}
-            self._inner = 0
-        self._others_again_s = 0.0
+            self._others = Listing((0, 0, 0), 0.0)
+            self._inner = self._files = self._bytes = self._recent = 0
+            self._others_again_s = self._small_again_s = 0.0
+            self._as_of_s = None
+            self.looked_s = -math.inf
 
-    def begin_walk(self, now_s: float) -> bool:
-        """Notes that a walk begins. Returns whether it must leave out the folders that are not remembered."""
-        self._walk += 1
-        self._others_cost_s = 0.0
-        return now_s < self._others_again_s
-
-    def end_walk(self, now_s: float) -> None:
-        """Notes that the walk has visited every folder, and forgets those that it did not visit."""
+    @property
+    def waiting(self) -> Waiting | None:
+        """What waits now; None while no walk has seen all of it."""
         with self._lock:
-            self._known = {folder: known for folder, known in self._known.items() if known.walk == self._walk}
-            self._inner = sum(len(known.inner or ()) for known in self._known.values())
-        if self._others_cost_s:
-            self._others_again_s = now_s + rest_s(self._others_cost_s, MOST_LISTING)
+            if self._as_of_s is None:
+                return None
+            oldest_ns = min((known.oldest_ns for known in self._known.values() if known.files), default=math.inf)
+            others = self._others
+            if others.files:
+                oldest_ns = min(oldest_ns, others.oldest_ns)
+            return Waiting(
+                self._files + others.files,
+                self._bytes + others.size_bytes,
+                oldest_ns if oldest_ns < math.inf else None,
+                self._recent + others.recent,
+                self._unreadable,
+                self._as_of_s,
+            )
 
-    def visit(self, folder: str) -> Listing | None:
+    def begin_walk(self, now_s: float) -> tuple[int, bool]:
+        """Notes that a walk begins. Returns its number, and whether it must leave out the folders that are not
+        remembered."""
+        with self._lock:
+            self._walks += 1
+            self._large_before, self._large = self._large, 0
+            self._small_cost_s = 0.0
+            self._lists_small = now_s >= self._small_again_s
+            return self._walks, now_s < self._others_again_s
+
+    def end_walk(self, walk: int, others: Listing | None, as_of_s: float, unreadable: int, now_s: float) -> None:
+        """Notes that the walk has visited every folder that it should.
+
+        `others` is what it found together in the folders that are not remembered; None if it left them out. If it
+        did not, the folders are forgotten that neither it nor a later walk has visited.
+        `as_of_s` is when its oldest look at anything began.
+        """
+        with self._lock:
+            if self._lists_small:
+                self._small_again_s = now_s + rest_s(self._small_cost_s, MOST_LISTING)
+            if others is not None:
+                for folder in [folder for folder, known in self._known.items() if known.walk < walk]:
+                    self._forget(folder)
+                self._others = others
+                if others.cost_s:
+                    self._others_again_s = now_s + rest_s(others.cost_s, MOST_LISTING)
+            elif self._others.files:
+                as_of_s = min(as_of_s, self._others.begun_s)
+            self._as_of_s, self._unreadable = as_of_s, unreadable
+            self.looked_s = now_s
+
+    def visit(self, folder: str, walk: int) -> Listing | None:
         """Notes that the walk is at `folder`. Returns its last listing, or None if it is not remembered."""
         known = self._known.get(folder)
         if known is not None:
-            known.walk = self._walk
-            known.passed_over = False
+            known.walk = max(known.walk, walk)
         return known
 
-    def remember(self, folder: str, listing: Listing) -> None:
-        """Takes the new listing of `folder`. Beyond the bounds, only its cost is kept."""
+    def remember(self, folder: str, listing: Listing, walk: int) -> bool:
+        """Takes the new listing of `folder`. Returns False if it is beyond the bounds, and not remembered."""
         with self._lock:
-            before = self._known.get(folder)
+            before = self._forget(folder)
+            if listing.cost_s <= LARGE_S:
+                self._small_cost_s += listing.cost_s
             unchanged = before is not None and before.stamp == listing.stamp
             listing.unchanged_since_s = before.unchanged_since_s if before and unchanged else listing.begun_s
-            listing.walk = self._walk
-            inner = self._inner - len(before.inner or ()) if before is not None else self._inner
+            listing.walk = walk
             full = before is None and len(self._known) >= MAX_FOLDERS
-            if listing.inner is None or full or inner + len(listing.inner) > MAX_INNER:
-                self._known.pop(folder, None)
-                self._inner = inner
-                self._others_cost_s += listing.cost_s
-            else:
-                self._known[folder] = listing
-                self._inner = inner + len(listing.inner)
+            if listing.inner is None or full or self._inner + len(listing.inner) > MAX_INNER:
+                return False
+            self._keep(folder, listing)
+            return True
 
-    def done_listing(self, folder: str) -> Listing | None:
-        """Returns the folder's listing if further passes of this walk need not list the folder; otherwise None.
-
-        That is so if the walk passed over the folder, or found no file in it to send.
-        """
-        known = self._known.get(folder)
-        return known if known is not None and (known.passed_over or not known.offered) else None
+    def is_too_early(self, known: Listing, to_send: bool, now_s: float) -> bool:
+        """Returns whether listing a folder again now would take more than its share of the time."""
+        if to_send:
+            return now_s < known.ended_s + rest_s(known.cost_s, MOST_LISTING_TO_SEND)
+        if known.cost_s <= LARGE_S:
+            return not self._lists_small
+        self._large += 1
+        at_once = max(self._large, self._large_before)
+        return now_s < known.ended_s + rest_s(known.cost_s * at_once, MOST_LISTING)
 
     def knows(self, folder: str) -> bool:
         """Returns whether the folder's listing is remembered."""
         return folder in self._known
 
-    def subtract_departed(self, folder: str, files: int, size_bytes: int) -> None:
-        """Subtracts files that a walk found in the folder and that have departed since."""
+    def note_departed(self, path: str, files: int, size_bytes: int) -> None:
+        """Subtracts files that no longer wait, of the folder in which `path` lies."""
         with self._lock:
-            known = self._known.get(folder)
+            known, place = self._of(path)
+            files, size_bytes = min(files, known.files), min(size_bytes, known.size_bytes)
+            self._change(known, place, -files, -size_bytes)
+
+    def note_arrived(self, path: str, size_bytes: int, at_ns: int, at_s: float) -> None:
+        """Adds a complete capture file, unless its folder was listed since the file got its name, which was at
+        `at_ns` by the wall clock and at `at_s` by the monotonic one."""
+        with self._lock:
+            known, place = self._of(path)
+            if place is None and len(self._known) < MAX_FOLDERS:
+                known, place = Listing((0, 0, 0), at_s, walk=self._walks), os.path.dirname(path)
+                self._keep(place, known)
+            if known.begun_s <= at_s:
+                self._change(known, place, 1, size_bytes)
+                known.oldest_ns = min(known.oldest_ns, at_ns)
+                known.has_captures = True
+                known.offered += 1
+
+    def _of(self, path: str) -> tuple[Listing, str | None]:
+        """Returns the listing that counts the file at `path`, and by which name it is remembered; None if it is
+        not."""
+        for place in (path, os.path.dirname(path)):
+            known = self._known.get(place)
             if known is not None:
-                known.files -= min(files, known.files)
-                known.size_bytes -= min(size_bytes, known.size_bytes)
+                return known, place
+        return self._others, None
+
+    def _change(self, known: Listing, place: str | None, files: int, size_bytes: int) -> None:
+        known.files += files
+        known.size_bytes += size_bytes
+        if place is not None:
+            self._files += files
+            self._bytes += size_bytes
+
+    def _keep(self, folder: str, listing: Listing) -> None:
+        self._known[folder] = listing
+        self._inner += len(listing.inner or ())
+        self._files += listing.files
+        self._bytes += listing.size_bytes
+        self._recent += listing.recent
+
+    def _forget(self, folder: str) -> Listing | None:
+        listing = self._known.pop(folder, None)
+        if listing is not None:
+            self._inner -= len(listing.inner or ())
+            self._files -= listing.files
+            self._bytes -= listing.size_bytes
+            self._recent -= listing.recent
+        return listing

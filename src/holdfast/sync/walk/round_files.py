@@ -20,6 +20,7 @@ from ...config import HIGHEST_PRIORITY
 from ...storage.store import Store
 from ..found import Found
 from ..retries import Retries
+from .listings import Listings
 from .order import Order
 from .walk import Walk
 
@@ -30,26 +31,35 @@ MAX_ANNOUNCED = 4_000
 class AnnouncedFiles:
     """Files that sync knows of without a walk, kept from one round to the next."""
 
-    def __init__(self, files: FileSystem, stores: Callable[[], Sequence[Store]], retries: Retries) -> None:
+    def __init__(
+        self, files: FileSystem, stores: Callable[[], Sequence[Store]], retries: Retries, listings: Listings
+    ) -> None:
         self._files = files
         self._stores = stores
         self._retries = retries
+        self._listings = listings
+        self.order = Order()
+        """What decides about the priorities of files that are announced from now on."""
         self._paths: list[Newest[str, None]] = [Newest(MAX_ANNOUNCED) for _ in range(HIGHEST_PRIORITY + 1)]
         self._highest = -1
         """The highest priority that may have announced files; -1 if none has."""
 
-    def gather_due(self, order: Order) -> None:
+    def gather_due(self) -> None:
         """Adds the files whose retry is due."""
-        self._add(self._retries.due(), order)
+        self._add(self._retries.due())
 
-    def has(self, order: Order, above: int) -> bool:
-        """Returns whether there may be announced files with a priority above `above`.
-
-        Also takes over the files that the stores have completed since the last call.
-        """
+    def take_over(self) -> None:
+        """Takes over the files that the stores have completed since the last call, and counts them."""
         for store in self._stores():
-            if store.has_just_completed and store.owned:
-                self._add(store.take_just_completed(), order)
+            if store.has_just_completed:
+                completed = store.take_just_completed()
+                for file in completed:
+                    self._listings.note_arrived(file.path, file.size_bytes, file.at_ns, file.at_s)
+                self._add(file.path for file in completed)
+
+    def has(self, above: int) -> bool:
+        """Returns whether there may be announced files with a priority above `above`, after `take_over`."""
+        self.take_over()
         return self._highest > above
 
     async def take(self, walk: Walk, above: int) -> list[Found]:
@@ -58,7 +68,7 @@ class AnnouncedFiles:
         Retries of files that no longer exist are forgotten. Files outside the roots of `walk`, and files that are
         not ready, are dropped: a later walk finds them.
         """
-        if not self.has(walk.order, above):
+        if not self.has(above):
             return []
         paths: list[str] = []
         for priority in range(HIGHEST_PRIORITY, above, -1):
@@ -72,9 +82,9 @@ class AnnouncedFiles:
         self._retries.forget(gone)
         return founds
 
-    def _add(self, paths: Iterable[str], order: Order) -> None:
+    def _add(self, paths: Iterable[str]) -> None:
         for path in paths:
-            priority = order.priority_of(os.path.dirname(path))
+            priority = self.order.priority_of(os.path.dirname(path))
             waiting, self._highest = self._paths[priority], max(priority, self._highest)
             if path not in waiting:
                 waiting[path] = None
@@ -103,7 +113,7 @@ async def files_of_round(
     batches = walk.batches(is_idle)
     while (batch := await asyncio.to_thread(next, batches, None)) is not None:
         for found in batch:
-            if announced is not None and announced.has(walk.order, above := _above(walk.order, found)):
+            if announced is not None and announced.has(above := _above(walk.order, found)):
                 for first in await announced.take(walk, above):
                     yield first
             yield found
