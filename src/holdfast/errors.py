@@ -25,6 +25,7 @@
                 LoginError
             MongoError (mongo.target)
         NoDocumentError (mongo.documents)
+        NoRecordError (cli.gap_table)
 
 Foreign exceptions become one of these in the one module that talks to their library: those of the operating system
 in `base.filesystem`, of gRPC in `capture.client` and `sync.cloud`, and of MongoDB in `mongo.mongo_client`.

@@ -19,7 +19,7 @@ from .base.clock import Clock
 from .base.fitting import NOT_SHOWN
 from .base.problems import Lasting
 from .capture.engine import RunningCollector
-from .capture.gaps import Gap, History
+from .capture.gap_view import described
 from .capture.methods import own_methods_of
 from .capture.resolve import not_captured
 from .capture.shortfall import Load, parts_of, sentence
@@ -80,7 +80,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "cpu_share": None if load.at_s is None else round(load.process, 3),
         "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
-        "gaps": [_gap(history, gap) for history, gap in engine.capture.gaps.newest(MOST_GAPS)],
+        "gaps": [described(each.collector, gap) for each, gap in engine.capture.gaps.newest(MOST_GAPS)],
         "gaps_problem": engine.gaps.problem,
         "collectors": [_collector(manager, readings, each, load) for each in _shown_of(engine.capture.running)],
     }
@@ -194,22 +194,6 @@ def _rates(running: RunningCollector, now_s: float, load: Load) -> dict[str, Any
             for each in (parts_of(slow) if slow else ())
         ],
         "bounded_why": sentence(slow) if slow else "",
-    }
-
-
-def _gap(history: History, gap: Gap) -> dict[str, Any]:
-    """Returns a gap. The list of all is bounded by `MOST_GAPS`."""
-    api, resource, method = history.collector
-    causes = sorted(gap.missing.items(), key=lambda each: -each[1])
-    return {
-        "resource": resource,
-        "api": api,
-        "method": method,
-        "from": rfc3339(gap.from_ns - gap.from_ns % _MS),
-        "to": None if gap.to_ns is None else rfc3339(gap.to_ns - gap.to_ns % _MS),
-        "lasts_s": None if gap.lasts_s is None else round(gap.lasts_s, 1),
-        "missed": gap.missed,
-        "why": [{"cause": cause, "readings": count or None} for cause, count in causes],
     }
 
 

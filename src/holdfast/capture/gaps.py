@@ -197,7 +197,7 @@ class History:
         if self.away is not None and self.away.cause is not Absence.CONFIG:
             away = replace(self.away, seconds=dict(self.away.seconds))
             away.spend(now_s - self._away_since_s)
-            found += filter(None, [_gap_of(away, self.hz)])
+            found += filter(None, [gap_of(away, self.hz)])
         return found
 
     def _is_gap(self, hole: _Hole | None) -> bool:
@@ -221,7 +221,7 @@ class History:
         self.changed = True
 
     def _end_absence(self, away: Away, to_ns: int, hz: float) -> None:
-        gap = _gap_of(away, hz)
+        gap = gap_of(away, hz)
         if gap is not None:
             gap.to_ns = to_ns
             self._append(gap)
@@ -247,7 +247,7 @@ class History:
         return self._clock.time_ns() - round((self._clock.monotonic() - at_s) * _NS)
 
 
-def _gap_of(away: Away, hz: float) -> Gap | None:
+def gap_of(away: Away, hz: float) -> Gap | None:
     """Returns the gap that an absence is; None if nothing was due in it."""
     if not away.is_known:
         return Gap(away.from_ns, dict.fromkeys(away.seconds, 0))

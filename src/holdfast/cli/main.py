@@ -1,6 +1,6 @@
-"""The command line: it reads the arguments and a config, prints the answer, and ends with an exit code.
+"""The command line: it reads the arguments and what they name, prints the answer, and ends with an exit code.
 
-The converted config and the findings of a check go to stdout, everything else to stderr. With --json, all
+The converted config, the findings of a check and gaps go to stdout, everything else to stderr. With --json, all
 findings go to stdout. The exit codes are:
 
 - 0: everything is fine, perhaps with notes.
@@ -15,14 +15,17 @@ import argparse
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import NoReturn
 
 from .. import __version__
+from ..base.filesystem import FileSystem
 from ..base.words import escaped, shown
 from ..errors import HoldfastError
 from ..machine_config import Finding, Json, UnreadableConfigError, is_fine
 from .check import check
+from .gap_table import as_json, as_lines, default_folder, kept_gaps, since_ns
 from .path_findings import machines_host
 from .terminal import STDIN, print_json, print_lines, print_message, read_input
 from .to_builtin import convert_to_builtin
@@ -50,8 +53,19 @@ example:
 _ABOUT = """\
 holdfast config convert   a machine's config from the builtin data manager to Holdfast, or back
 holdfast config check     what is wrong with a config, and how to fix it
+holdfast gaps             when readings were missing on this machine, and why
 
-Each has a --help of its own. Neither talks to a machine or changes a file.
+Each has a --help of its own. None talks to a machine or changes a file.
+"""
+_GAPS = """\
+Shows when readings of each collector were missing, how many and why: a table from the record in the capture folder,
+which Holdfast keeps while it runs. It works whether Holdfast runs or not, as the user of viam-server.
+
+example:
+  sudo holdfast gaps /root/.viam/capture --since 3d
+"""
+_GAPS_CODES = """
+exit codes: 0 whatever it shows; 2 the arguments, the record or stdout can't be used
 """
 _CODES = """
 exit codes: 0 fine, perhaps with notes; 1 problems, each named; 2 the arguments, the file or stdout can't be used
@@ -67,9 +81,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _run_command(parsed: argparse.Namespace) -> int:
-    run: Callable[[argparse.Namespace, Json], int] = parsed.run
+    run: Callable[[argparse.Namespace], int] = parsed.run
     try:
-        return run(parsed, _read_config(parsed.file))
+        return run(parsed)
     except (UnreadableConfigError, RecursionError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else str(error)
         print_message(f"holdfast: {'stdin' if parsed.file == STDIN else parsed.file}: {why}")
@@ -90,7 +104,8 @@ def _parser() -> argparse.ArgumentParser:
     layout = argparse.RawDescriptionHelpFormatter
     parser = _Parser(prog="holdfast", description=_ABOUT, formatter_class=layout)
     parser.add_argument("--version", action="version", version=f"holdfast {__version__}")
-    config = parser.add_subparsers(required=True, metavar="config").add_parser(
+    parts = parser.add_subparsers(required=True, metavar="config|gaps")
+    config = parts.add_parser(
         "config", help="convert or check a machine's config", description=_ABOUT, formatter_class=layout
     )
     commands = config.add_subparsers(required=True, metavar="convert|check")
@@ -101,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
         )
         found.add_argument("file", nargs="?", default=STDIN, help="the config, JSON; - or nothing: stdin")
         found.add_argument("--json", action="store_true", help="the whole answer as one JSON object on stdout")
-        found.set_defaults(run=run)
+        found.set_defaults(run=lambda parsed: run(parsed, _read_config(parsed.file)))
         return found
 
     convert = command("convert", _CONVERT, _convert)
@@ -114,6 +129,17 @@ def _parser() -> argparse.ArgumentParser:
         help="the module's executable on the machine, if the module is not taken from Viam's registry",
     )
     command("check", _CHECK, _check)
+    gaps = parts.add_parser(
+        "gaps", help="when readings were missing, and why", description=_GAPS + _GAPS_CODES, formatter_class=layout
+    )
+    gaps.add_argument(
+        "folder", nargs="?", help="the capture folder; without it, viam-server's default for this user"
+    )
+    gaps.add_argument(
+        "--since", metavar="WHEN", type=since_ns, default=-1 << 63, help="a time, or how long ago: 90min, 2h, 3d"
+    )
+    gaps.add_argument("--json", action="store_true", help="the answer as one JSON object")
+    gaps.set_defaults(run=_gaps)
     return parser
 
 
@@ -146,6 +172,15 @@ def _check(parsed: argparse.Namespace, config: Json) -> int:
     else:
         print_lines([*map(str, findings), *(["fine"] if is_fine(findings) else [])])
     return _exit_code(findings)
+
+
+def _gaps(parsed: argparse.Namespace) -> int:
+    kept = kept_gaps(FileSystem(), parsed.folder or default_folder(os.environ))
+    if parsed.json:
+        print_json(as_json(kept, parsed.since))
+    else:
+        print_lines(as_lines(kept, parsed.since, time.time_ns()))
+    return FINE
 
 
 def _exit_code(findings: Sequence[Finding]) -> int:
