@@ -30,7 +30,7 @@ unit: setup
 	$(PYTEST) -q -n 4 --ignore=tests/e2e --ignore=tests/faults
 
 e2e: setup  ## the module in the real viam-server, which is built once (needs Go; skipped without), and killed (needs strace), with faults (needs root)
-	$(PYTEST) -q tests/e2e tests/faults
+	$(PYTEST) -q -n 2 --dist loadfile tests/e2e tests/faults
 
 kill-loop: setup  ## 500 kills of the module and of viam-server, and what they cost
 	PYTHONPATH=src:. $(VENV)/python -m tests.faults.kill_loop --rounds 450 --seed 1

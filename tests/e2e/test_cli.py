@@ -10,7 +10,8 @@ import re
 import shutil
 import subprocess
 import tarfile
-from collections.abc import Awaitable, Callable
+import tempfile
+from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +29,18 @@ Cli = Callable[..., Awaitable[str]]
 
 
 @pytest.fixture
-def cli(viam_cli_binary: Path, tmp_path: Path) -> Cli:
+def short_folder() -> Iterator[Path]:
+    """A folder in which a module's socket has a path that is short enough for the system."""
+    with tempfile.TemporaryDirectory(prefix="hf-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def cli(viam_cli_binary: Path, tmp_path: Path, short_folder: Path) -> Cli:
     """Runs the tool in a folder and returns what it said; it must succeed, and warn of nothing."""
 
     async def run(*arguments: str, cwd: Path) -> str:
-        environment = {"HOME": str(tmp_path), "TMPDIR": str(tmp_path), "PATH": os.environ["PATH"]}
+        environment = {"HOME": str(tmp_path), "TMPDIR": str(short_folder), "PATH": os.environ["PATH"]}
         process = await asyncio.create_subprocess_exec(
             str(viam_cli_binary),
             *arguments,
