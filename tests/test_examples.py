@@ -23,7 +23,7 @@ from holdfast.cli.to_holdfast import convert_to_holdfast, registry_module
 from holdfast.commands import COMMANDS, HELP
 from holdfast.config import Host
 from holdfast.machine_config import is_fine
-from holdfast.steering import reason_to_wait
+from holdfast.steering import SelectiveSyncer
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.sync.cloud.link import LinkState
 
@@ -201,7 +201,7 @@ async def test_the_troubleshooting_names_the_states_of_sync_as_they_are_said() -
     named = [name.partition("…")[0] for name in re.findall(r"^\| `(.+?)`", table, re.MULTILINE)]
     assert len(named) >= 5
     said = " ".join(path.read_text() for path in (ROOT / "src").rglob("*.py"))
-    said += f"waiting: {await reason_to_wait('a', None)}"
+    said += f"waiting: {await SelectiveSyncer('a', None).reason_to_wait()}"
     assert [name for name in named if name not in said] == []
 
 

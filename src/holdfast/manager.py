@@ -13,12 +13,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from .base.clock import Clock
+from .base import unforeseen
+from .base.clock import Clock, why_wrong
 from .base.filesystem import FileSystem
 from .base.jobs import Jobs
 from .base.places import Places
@@ -28,12 +28,11 @@ from .capture.client import UnaryClient
 from .capture.collector import CollectorSpec
 from .capture.engine import Capture
 from .capture.gap_keeper import GapKeeper
-from .capture.methods import sensor
-from .capture.resolve import Resolution, possible_apis, resolve
+from .capture.resolve import Resolution, possible_apis, problems_of, resolve
 from .config import Config, short_name
 from .errors import NotReadyError
 from .mongo import MongoCapture, SpoolPlace
-from .steering import Steering, effective, reason_to_wait, sensor_readings, why_absent
+from .steering import SelectiveSyncer, Steering, effective, selective_syncer, why_absent
 from .storage import layout
 from .storage.placement import placed
 from .storage.store import Store
@@ -117,6 +116,7 @@ class Manager:
         self.steering = Steering(files, clock, self._steer)
         self.problems = Problems(clock, self._wrong_now)
         """What a person has to see to, with its history. It is looked at every second while the engine runs."""
+        self._selector: SelectiveSyncer | None = None
         self._config_problems: list[Problem] = []
         self._looking: asyncio.Task[None] | None = None
         self.jobs = Jobs(clock)
@@ -327,6 +327,7 @@ class Manager:
         if engine.uplink.settings != self._cloud_settings(config):
             leaving = begin(engine.uplink.leave(), "holdfast-leave-cloud")
             engine.uplink = self._uplink(engine.stores, config, leaving)
+        selector = self._selector = selective_syncer(config.selective_syncer_name, resources.apis, resources.client)
         sync = SyncSettings(
             additional_paths=config.additional_sync_paths,
             protected=config.protected_with_copy,
@@ -335,7 +336,7 @@ class Manager:
             min_age_s=config.file_last_modified_s,
             uploads=config.maximum_num_sync_threads,
             newest_first=config.sync_order == "newest_first",
-            should_sync=_selector(config.selective_syncer_name, resources),
+            should_sync=None if selector is None else selector.reason_to_wait,
         )
         engine.uplink.configure(
             sync,
@@ -356,12 +357,20 @@ class Manager:
         """Yields what is wrong now; what may cost readings comes first. This takes well below a millisecond."""
         if self.engine is not None:
             yield from self.engine.stores.problems
+            yield from self.engine.capture.problems
             yield from self.engine.uplink.problems
+            yield from self.engine.mongo.problems
+            if self._selector is not None and self._selector.problem and self.engine.uplink.rounds.asks:
+                yield Problem(Kind.STEERING, f"{self._selector.problem}; nothing is sent by itself", key="selector")
+        yield from self.steering.problems
         yield from self._config_problems
+        if why := why_wrong(self.clock.time_ns()):
+            yield Problem(Kind.CLOCK, why, "set the clock", key="clock")
+        yield from unforeseen.problems(self.clock.monotonic())
 
     def _note_config_problems(self, config: Config) -> None:
-        wrong = (*config.problems, *(found.problem for found in self.resolutions if found.problem))
-        self._config_problems = [Problem(Kind.CONFIG, each) for each in wrong]
+        of_methods = () if config.capture_disabled else problems_of(self.resolutions)
+        self._config_problems = [*(Problem(Kind.CONFIG, each) for each in config.problems), *of_methods]
 
     def _say(self, config: Config) -> None:
         """Logs what is wrong with a configuration, once for each change of it."""
@@ -382,11 +391,3 @@ class Manager:
 def _spool_place(config: Config, store: Store) -> SpoolPlace:
     wrote = store.writer.completion.wrote
     return SpoolPlace(config.capture_dir, config.flush_interval_s, lambda: store.owned, wrote)
-
-
-def _selector(name: str, resources: Resources) -> Callable[[], Awaitable[str]] | None:
-    if not name:
-        return None
-    short, client = short_name(name), resources.client
-    there = client is not None and sensor.API in resources.apis.get(short, ())
-    return partial(reason_to_wait, name, partial(sensor_readings, client, short) if there and client else None)

@@ -57,7 +57,7 @@ def test_another_address_is_a_problem_and_nothing_goes_elsewhere(address: str) -
     assert found.cloud_address == address
     (problem,) = found.problems
     assert problem.startswith("cloud_address: ") and "is not https://host[:port]" in problem
-    assert problem.endswith("Until then nothing is sent, and data is kept")
+    assert problem.endswith("Until then nothing is sent")
     assert "secret" not in problem
     with pytest.raises(ConfigError):
         endpoint(address, allow_plaintext=True)

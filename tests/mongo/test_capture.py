@@ -12,8 +12,10 @@ import pytest
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.config import MongoSettings
+from holdfast.mongo import capture as capture_module
 from holdfast.mongo import writer as writer_module
 from holdfast.mongo.capture import MongoCapture, MongoReport, SpoolPlace
+from holdfast.mongo.target import MongoError, MongoErrorKind
 from tests.capture.specs import FakeSink
 from tests.mongo_server import NO_CONNECTION, MongoServer
 from tests.storage.samples import API, message
@@ -178,3 +180,35 @@ async def test_the_counts_of_a_report_agree_while_threads_change_them(rig: Rig) 
     await taking
     await rig.all_done()
     assert rig.mongo.spool is not None and rig.mongo.spool.waiting().readings == 0, "and what is counted is so"
+
+
+async def test_what_keeps_readings_from_mongodb_is_a_problem_until_they_go_there(
+    rig: Rig, server: MongoServer
+) -> None:
+    assert list(rig.mongo.problems) == []
+    server.fault = MongoError(MongoErrorKind.LOGIN_REFUSED, "wrong password")
+    rig.configure()
+    await rig.take(5)
+    await eventually(lambda: list(rig.mongo.problems))
+    (problem,) = rig.mongo.problems
+    assert problem.what == "MongoDB: login refused: wrong password; readings for it wait on the disk"
+    assert "password" in problem.do and problem.cost == "5 readings wait" and problem.patience_s == 0
+    server.fault = NO_CONNECTION
+    await eventually(lambda: "no connection" in next(rig.mongo.problems).what)
+    assert next(rig.mongo.problems).patience_s > 60, "this often ends by itself"
+    server.fault = None
+    await rig.all_done()
+    await eventually(lambda: not list(rig.mongo.problems))
+
+
+async def test_readings_that_mongodb_does_not_get_are_a_problem_while_more_are_dropped(
+    rig: Rig, server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.refuses = lambda document: True
+    rig.configure()
+    await rig.take(3)
+    await rig.all_done()
+    (problem,) = rig.mongo.problems
+    assert problem.cost == "readings dropped: 3 (refused)" and "it is not wanted" in problem.what
+    monkeypatch.setattr(capture_module, "_DROPPING_S", 0.0)
+    assert list(rig.mongo.problems) == []

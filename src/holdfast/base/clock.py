@@ -16,6 +16,9 @@ from typing import Any, Protocol
 _NS = 1_000_000_000
 _LATEST_NS = (1 << 63) - 365 * 86_400 * _NS
 """2261: the time when the clock is out of range from the beginning on; the earliest is as far from 1970."""
+_DAY_NS = 86_400 * _NS
+EARLIEST_NS = 1_672_531_200 * _NS
+"""2023: this program is younger."""
 
 logger = logging.getLogger(__name__)
 
@@ -79,11 +82,30 @@ class _WallClock:
         good_ns, then_ns = self._good
         return good_ns + time.monotonic_ns() - then_ns
 
+    @property
+    def is_good(self) -> bool:
+        """Whether the computer's clock showed a possible time when it was last asked."""
+        return self._is_good
+
+
+_wall_clock = _WallClock()
+
+
+def why_wrong(now_ns: int) -> str:
+    """Returns why the time `now_ns` of the wall clock can't be right, in words; empty if it can."""
+    if not _wall_clock.is_good:
+        return (
+            "the computer's clock shows an impossible time: readings get the last good time and what passed since"
+        )
+    if now_ns < EARLIEST_NS:
+        return f"the computer's clock is {(EARLIEST_NS - now_ns) // _DAY_NS + 1} days slow or more: so are readings"
+    return ""
+
 
 class SystemClock:
     """The clocks of the computer and the timer of the event loop. Safe to use from any thread."""
 
-    time_ns = staticmethod(_WallClock().time_ns)
+    time_ns = staticmethod(_wall_clock.time_ns)
     monotonic = staticmethod(time.monotonic)
 
     async def sleep(self, seconds: float) -> None:

@@ -13,10 +13,13 @@ import time
 from dataclasses import dataclass
 
 from .log_limit import once
+from .problems import Kind, Problem
 
 MAX_PARTS = 100
 REASON = "unexpected_error"
 """By this word readings are counted that such a failure cost."""
+RECENT_S = 600.0
+"""For so long a failure is a problem that a person has to see to."""
 REMEDY = "please report it, with what the log says"
 
 logger = logging.getLogger(__name__)
@@ -64,6 +67,20 @@ def all_found() -> list[Unforeseen]:
     """Returns what failed so far, the latest last."""
     with _lock:
         return list(_found.values())
+
+
+def problems(now_s: float) -> list[Problem]:
+    """Returns what failed within the last `RECENT_S`; `now_s` is on the monotonic clock."""
+    return [
+        Problem(
+            Kind.BUG,
+            f"{each.what} failed unexpectedly ({each.error}) and went on; {each.times} times since the start",
+            REMEDY,
+            key=each.what,
+        )
+        for each in all_found()
+        if now_s - each.last_s < RECENT_S
+    ]
 
 
 def in_words(error: BaseException) -> str:

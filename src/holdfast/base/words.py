@@ -12,7 +12,7 @@ import heapq
 import itertools
 import re
 import reprlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 MAX_SHOWN_CHARS = 100
@@ -103,6 +103,12 @@ def _pairs(name: str) -> set[str]:
 
 def _share(one: set[str], other: set[str]) -> float:
     return len(one & other) / len(one | other)
+
+
+def some(texts: Collection[str], most: int = 3, between: str = ", ") -> str:
+    """Returns the first of `texts` as one text, with the number of those that are left out."""
+    more = [f"and {len(texts) - most} more"] if len(texts) > most else []
+    return between.join([*itertools.islice(texts, most), *more])
 
 
 def size(size_bytes: float) -> str:

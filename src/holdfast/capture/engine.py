@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from weakref import WeakValueDictionary
 
 from ..base.clock import Clock
+from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, supervised
 from ..storage.writing.disk_writer import Appender, DiskWriter
 from .answers import Answers
@@ -21,8 +22,12 @@ from .gap_book import GapBook
 from .methods import BinaryMethod
 from .rates import RateWindow, Totals
 from .scheduler import Scheduler, Ticker
-from .shortfall import Load, Shortfall
+from .shortfall import Load, Shortfall, sentence
 from .watch import Watch, cpu_seconds
+
+_NAMED = 3
+_STARTS_S = 15.0
+"""How long a resource may fail after the start before that is a problem."""
 
 logger = logging.getLogger(__name__)
 
@@ -37,6 +42,8 @@ class RunningCollector:
     window: RateWindow
     is_slow: bool = False
     """Set by `Watch`: whether the collector reads less than it should."""
+    missing: int = 0
+    """Set by `Watch`: how many readings are missing of those that were due in the window."""
 
     @property
     def name(self) -> str:
@@ -45,6 +52,12 @@ class RunningCollector:
     @property
     def hz(self) -> float:
         return self.collector.spec.method.frequency_hz
+
+    @property
+    def has_only_failed(self) -> bool:
+        """Whether all calls since the start have failed."""
+        collector = self.collector
+        return bool(collector.errors) and not collector.readings and not collector.filtered
 
     def totals(self) -> Totals:
         collector = self.collector
@@ -102,6 +115,27 @@ class Capture:
     def load(self) -> Load:
         """How busy the process and the computer were in the last minute."""
         return self._watch.load()
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """Which collectors read less than they should, as of the last look at each, and which nothing at all."""
+        slow = [each for each in self._running.values() if each.is_slow]
+        if slow:
+            now_s, load = self._clock.monotonic(), self.load
+            why = [f"{each.name}: {sentence(each.shortfall(now_s, load))}" for each in slow[:_NAMED]]
+            what = self._of_all("read less than they should", why, len(slow))
+            cost = f"{sum(each.missing for each in slow)} readings missing in the last minute"
+            yield Problem(Kind.CAPTURE, what, cost=cost, key="slow")
+        silent = [each for each in self._running.values() if each.has_only_failed and not each.is_slow]
+        if silent:
+            why = [f"{each.name}: {each.collector.last_error}" for each in silent[:_NAMED]]
+            what = self._of_all("have read nothing yet", why, len(silent))
+            cost = f"{sum(each.collector.errors for each in silent)} calls failed"
+            yield Problem(Kind.CAPTURE, what, "fix these resources", cost, "silent", _STARTS_S)
+
+    def _of_all(self, do: str, why: list[str], count: int) -> str:
+        more = f"; and {count - len(why)} more" if count > len(why) else ""
+        return f"{count} of {len(self._running)} collectors {do}: {'; '.join(why)}{more}"
 
     def configure(self, specs: Iterable[CollectorSpec]) -> None:
         """Starts and stops collectors so that exactly those of `specs` run. Returns at once.

@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-from ..base.words import closest
+from ..base.problems import Kind, Problem
+from ..base.words import closest, some
 from ..config import CaptureMethod, short_name
 from .methods import TABLES, Method, lookup, methods_of, own_methods_of
+
+_APPEARS_S = 60.0
+"""How long a resource may be missing before that is a problem: viam-server starts them one after the other."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +44,18 @@ def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[s
         running.add(key)
         resolutions.append(found)
     return resolutions
+
+
+def problems_of(resolutions: Iterable[Resolution]) -> list[Problem]:
+    """Returns what keeps methods from being captured: what can't be, and what the machine does not have."""
+    resolutions = list(resolutions)
+    missing = sorted({found.method.name for found in resolutions if found.waiting})
+    found = [Problem(Kind.CONFIG, each.problem) for each in resolutions if each.problem]
+    if missing:
+        what = f"the machine does not have {some(missing)}: nothing of it is captured"
+        do = "correct the name, or see in the CONTROL tab why it is not there; it is captured when it appears"
+        found.append(Problem(Kind.CAPTURE, what, do, key="missing", patience_s=_APPEARS_S))
+    return found
 
 
 def possible_apis(method: CaptureMethod) -> list[str]:

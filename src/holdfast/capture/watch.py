@@ -30,10 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
-    """A running collector, as far as `Watch` looks at it and sets `is_slow`."""
+    """A running collector, as far as `Watch` looks at it and sets `is_slow` and `missing`."""
 
     window: RateWindow
     is_slow: bool
+    missing: int
 
     @property
     def name(self) -> str:
@@ -111,7 +112,8 @@ class Watch:
                 continue
             totals = watched.totals()
             window.sample(now_s, totals, watched.take_longest_s())
-            share = window.until(totals).share
+            within = window.until(totals)
+            share, watched.missing = within.share, sum(within.missing.values())
             if share is None or not window.is_long_enough(now_s):
                 continue
             was_slow, watched.is_slow = watched.is_slow, share < (_RECOVERED if watched.is_slow else ENOUGH)

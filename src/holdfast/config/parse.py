@@ -112,7 +112,7 @@ def _cloud_address(attributes: Attributes) -> str:
     try:
         endpoint(address, allow_plaintext=attributes.flag("allow_plaintext"))
     except ConfigError as error:
-        attributes.problems.append(f"{error}. Until then nothing is sent, and data is kept")
+        attributes.problems.append(f"{error}. Until then nothing is sent")
     return address
 
 

@@ -13,22 +13,34 @@ Runs on the event loop.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
+from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, in_thread
 from ..config import MongoSettings
 from ..storage.ledger.counts import CollectorId
 from ..storage.writing.sink import Sink
 from .segments import SpoolCounts
 from .spool import Spool, Waiting
-from .target import Connect, MongoTarget
+from .target import Connect, MongoErrorKind, MongoTarget
 from .writer import MongoWriter
 
 OFF = "off"
 _POLL_S = 0.2
+_REMEDIES = {
+    MongoErrorKind.NO_CONNECTION.value: "see whether MongoDB runs, and check the network and the uri",
+    MongoErrorKind.LOGIN_REFUSED.value: "correct the user and the password in the uri",
+    MongoErrorKind.UNUSABLE.value: "correct mongo_capture_config (docs/mongo.md)",
+    MongoErrorKind.REFUSED.value: "see what MongoDB's own log says, and give the user the right to write",
+}
+"""What a person can do about a state."""
+_ENDS_S = 300.0
+"""How long MongoDB may be away before that is a problem, since it often comes back."""
+_DROPPING_S = 60.0
+"""For so long after a reading was dropped that is taken to go on."""
 
 
 def _connect(settings: MongoSettings) -> MongoTarget:
@@ -87,6 +99,8 @@ class MongoCapture:
         self._clock = clock
         self._connect = connect
         self._writers: dict[str, MongoWriter] = {}
+        self._dropped = 0
+        self._dropped_at_s = 0.0
         self._closing: dict[str, asyncio.Task[None]] = {}
 
     def configure(self, settings: MongoSettings | None, place: SpoolPlace) -> None:
@@ -134,6 +148,25 @@ class MongoCapture:
             ),
             counts,
         )
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """What keeps readings from MongoDB now. It has to be looked at often to know when readings are dropped."""
+        if not self._writers:
+            return
+        report, now_s = self.report(), self._clock.monotonic()
+        waits = f"{report.waiting.readings} readings wait" if report.waiting.readings else ""
+        if report.state in _REMEDIES:
+            what = f"MongoDB: {report.state}: {report.why}; readings for it wait on the disk"
+            patience_s = _ENDS_S if report.state == MongoErrorKind.NO_CONNECTION.value else 0.0
+            yield Problem(Kind.MONGO, what, _REMEDIES[report.state], waits, report.state, patience_s)
+        dropped = report.counts.dropped
+        if sum(dropped.values()) != self._dropped:
+            self._dropped, self._dropped_at_s = sum(dropped.values()), now_s
+        if self._dropped and now_s - self._dropped_at_s < _DROPPING_S:
+            reasons = ", ".join(f"{count} ({reason})" for reason, count in dropped.items())
+            what = f"readings for MongoDB are dropped ({report.last_error or report.why}); the cloud gets them"
+            yield Problem(Kind.MONGO, what, "see docs/mongo.md", f"readings dropped: {reasons}", "dropping")
 
     async def flush(self) -> None:
         """Returns when all readings taken so far are handed to the operating system or dropped.

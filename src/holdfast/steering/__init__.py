@@ -17,8 +17,7 @@ from .absence import why_absent
 from .effective import Orders, Wanted, effective
 from .open_sequences import SequenceSpec
 from .pair import names_of
-from .selective_syncer import reason_to_wait
-from .sensor_readings import sensor_readings
+from .selective_syncer import SelectiveSyncer, selective_syncer
 from .settings_file import MAX_SETTINGS, Setting
 from .steering import Steering
 from .user_settings import CAPTURE, SYNC, ActiveSetting
@@ -29,13 +28,13 @@ __all__ = [
     "SYNC",
     "ActiveSetting",
     "Orders",
+    "SelectiveSyncer",
     "SequenceSpec",
     "Setting",
     "Steering",
     "Wanted",
     "effective",
     "names_of",
-    "reason_to_wait",
-    "sensor_readings",
+    "selective_syncer",
     "why_absent",
 ]

@@ -126,6 +126,8 @@ class ControlSensor:
     ) -> None:
         self.state = "no reading yet"
         """What the sensor does, or why the config applies instead, in words for the status."""
+        self.problem = ""
+        """Why some of its last reading does not apply, in words; empty if all of it does."""
         self.name = name
         self.key = key
         self._clock = clock
@@ -166,6 +168,7 @@ class ControlSensor:
         if controls == self._last:
             return
         before, self._last = self._last or Controls(), controls
+        self.problem = controls.problem
         self.state = controls.problem or f"in control of {len(controls.overrides)} resources and methods"
         if controls.problem:
             logger.warning("the capture control sensor %r: %s", self.name, controls.problem)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
+from ..base.problems import Kind, Problem
 from ..capture.client import UnaryClient
 from ..capture.methods import sensor
 from ..config import Config, ControlSensorConfig, short_name
@@ -26,6 +27,8 @@ from .sensor_readings import Readings, sensor_readings
 from .user_settings import CAPTURE, SYNC, UserSettings
 
 _STOP_TIMEOUT_S = 2.0
+_PATIENCE_S = 15.0
+"""How long the control sensor may fail before that is a problem: one reading that fails is none."""
 
 logger = logging.getLogger(__name__)
 
@@ -43,6 +46,7 @@ class Steering:
         self._sensor_origin: tuple[ControlSensorConfig, UnaryClient] | None = None
         """What `_sensor` was made of: a configuration with the same leaves it alone."""
         self._why_no_sensor = ""
+        self._is_sensor_missing = False
         self._controls = Controls()
         """What the sensor said last; nothing without a sensor."""
 
@@ -65,6 +69,17 @@ class Steering:
     def control_sensor_state(self) -> str:
         """What the capture control sensor does, or why the config applies instead; empty if none is configured."""
         return self._sensor.state if self._sensor is not None else self._why_no_sensor
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """What keeps the control sensor, or settings made by command, from their effect now."""
+        if self._sensor is not None and self._sensor.problem:
+            what = f"the capture control sensor {self._sensor.name!r}: {self._sensor.problem}"
+            yield Problem(Kind.STEERING, what, "see what that sensor reads", key="sensor", patience_s=_PATIENCE_S)
+        elif self._is_sensor_missing:
+            yield Problem(Kind.STEERING, self._why_no_sensor, "correct its name", patience_s=_PATIENCE_S)
+        if self.settings.problem:
+            yield Problem(Kind.STATE, f"settings made by command: {self.settings.problem}", key="settings")
 
     def configure(self, config: Config, apis: Apis, client: UnaryClient | None, owned: Callable[[], bool]) -> None:
         """Makes `config` hold, which a service brought.
@@ -102,11 +117,12 @@ class Steering:
 
     def _configure_sensor(self, config: Config, apis: Apis, client: UnaryClient | None) -> None:
         wanted = config.capture_control_sensor
-        self._why_no_sensor = ""
+        self._why_no_sensor, self._is_sensor_missing = "", False
         if wanted is not None and config.capture_disabled:
             self._why_no_sensor = "capture is disabled"
         elif wanted is not None and (client is None or sensor.API not in apis.get(short_name(wanted.name), ())):
             self._why_no_sensor = f"the capture control sensor {wanted.name!r} is not there; the config applies"
+            self._is_sensor_missing = True
         if wanted is None or client is None or self._why_no_sensor:
             self._stop_sensor()
             return

@@ -18,12 +18,15 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.tasks import begin, in_thread, supervised
 from ..errors import HoldfastError
+from ..storage.sequence_files import rfc3339
 from . import settings_file
 from .pair import Pair
 from .settings_file import MAX_SETTINGS, MAX_SETTINGS_CHARS, Setting, SettingKey
 
 SYNC, CAPTURE = "sync", "capture"
 LOAD_TIMEOUT_S = 1.0
+AGAIN_S = 30.0
+"""How long until settings are written again that the disk did not take."""
 _NS = 1_000_000_000
 
 logger = logging.getLogger(__name__)
@@ -36,6 +39,13 @@ class ActiveSetting:
     setting: Setting
     persist: bool
     until_s: float | None = None
+
+    def __str__(self) -> str:
+        """Returns what holds and until when, for the log."""
+        what, method, until_ns = self.setting.what, self.setting.method, self.setting.until_ns
+        holds = f"{method} of {what} is captured at {self.setting.hz:g} Hz" if method else f"{what} is paused"
+        until = "until a command ends it" if until_ns is None else f"until {rfc3339(until_ns)}"
+        return f"{holds} {until}, {'also' if self.persist else 'not'} after a restart"
 
 
 class UserSettings:
@@ -54,6 +64,8 @@ class UserSettings:
         self._saving = asyncio.Lock()
         self._tasks: set[asyncio.Task[None]] = set()
         self._timer: asyncio.Task[None] | None = None
+        self._again: asyncio.Task[None] | None = None
+        """Writes again what the disk did not take."""
 
     @property
     def active(self) -> list[ActiveSetting]:
@@ -101,7 +113,8 @@ class UserSettings:
         until_s = None if setting.for_s is None else self._clock.monotonic() + setting.for_s
         if setting.for_s is not None:
             setting = replace(setting, until_ns=self._clock.time_ns() + round(setting.for_s * _NS))
-        self._active[setting.key] = ActiveSetting(setting, persist, until_s)
+        made = self._active[setting.key] = ActiveSetting(setting, persist, until_s)
+        logger.info("set by command: %s", made)
         self._report_change()
         if persist or (before is not None and before.persist):
             await asyncio.shield(self._spawn(self._save()))
@@ -119,6 +132,7 @@ class UserSettings:
         before = self._active.pop(key, None)
         if before is None:
             return False
+        logger.info("ended by command: %s", before)
         self._report_change()
         if before.persist:
             await asyncio.shield(self._spawn(self._save()))
@@ -129,8 +143,10 @@ class UserSettings:
 
         The settings stay in memory and hold for a later `place`.
         """
-        if self._timer is not None:
-            self._timer.cancel()
+        timers, self._again = (self._timer, self._again), None
+        for task in timers:
+            if task is not None:
+                task.cancel()
         if self._tasks:
             await asyncio.wait(self._tasks)
 
@@ -171,7 +187,9 @@ class UserSettings:
             if left_s <= 0:
                 return
             until_s = self._clock.monotonic() + left_s
-        self._active.setdefault(setting.key, ActiveSetting(setting, True, until_s))
+        if setting.key not in self._active:
+            left = self._active[setting.key] = ActiveSetting(setting, True, until_s)
+            logger.warning("set by command before the restart, and holds again: %s", left)
 
     def _report_change(self) -> None:
         self._watch_the_time()
@@ -199,7 +217,17 @@ class UserSettings:
 
     async def _save(self) -> None:
         async with self._saving:
-            await self._write()
+            is_written = await self._write()
+        if not is_written and self._again is None:
+            again = supervised("writing again what was set", self._save_again)
+            self._again = begin(again, "holdfast-settings-again")
+
+    async def _save_again(self) -> None:
+        """Tries to write the settings until the disk takes them."""
+        while self.problem:
+            await self._clock.sleep(AGAIN_S)
+            await asyncio.shield(self._spawn(self._save()))
+        self._again = None
 
     async def _move(self, before: str) -> None:
         """Writes the settings that persist into the new capture folder, then removes the file from `before`."""

@@ -7,12 +7,14 @@ Counting takes at most `MOST_COUNTING` of the time, however much there is. It ha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.intervals import rest_s
+from ..base.problems import Kind, Problem
+from ..base.words import size
 from ..errors import StorageError
 from ..storage.ledger.ledger import Ledger
 from ..storage.quarantine.listing import quarantined_files
@@ -62,15 +64,23 @@ class QuarantineCount:
                 await self._clock.sleep(rest_s(cost_s, MOST_COUNTING))
             await self._clock.sleep(LOOK_S)
 
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """That something is in quarantine."""
+        if self.files:
+            readings = sum(ledger.quarantined for _, ledger in self._folders())
+            what = f"{self.files} files ({size(self.bytes or 0)}) can't be delivered and are in failed/"
+            do = 'list them with the command "failed", which says why, and retry or discard them'
+            yield Problem(Kind.SYNC, what, do, f"{readings} readings and other files are not delivered", "failed")
+
     def _changes(self) -> object:
         """Returns something that differs once anything was put into quarantine, or taken out."""
         folders = self._folders()
         ledgers = [ledger for _, ledger in folders]
-        quarantined = [sum(counts.quarantined for counts in ledger.readings().values()) for ledger in ledgers]
         return (
             [root for root, _ in folders],
             tuple(self._other_paths()),
-            quarantined,
+            [ledger.quarantined for ledger in ledgers],
             [ledger.files.quarantined for ledger in ledgers],
         )
 

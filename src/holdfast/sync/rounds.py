@@ -120,6 +120,16 @@ class Rounds:
         """When the walk of the last scheduled round ended, on the monotonic clock; None before that."""
 
     @property
+    def is_disabled(self) -> bool:
+        """Whether the configuration says that nothing is sent by itself."""
+        return self._settings.disabled
+
+    @property
+    def asks(self) -> bool:
+        """Whether the selective syncer is asked at each interval, if there is one."""
+        return self._link.usable and not (self._settings.disabled or self._hold)
+
+    @property
     def in_flight(self) -> int:
         """How many files are being sent or are next in line; none without a link."""
         return len(self._under_way) if self._link.usable else 0

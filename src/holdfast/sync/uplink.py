@@ -12,6 +12,7 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, end, supervised
+from ..base.words import size
 from ..storage.store import Store
 from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
@@ -21,6 +22,9 @@ from .delivery.sequence_delivery import IsOpen, SequenceDelivery
 from .quarantine_count import QuarantineCount
 from .rounds import STOP_PATIENCE_S, Rounds, SyncSettings
 from .uploads.uploads import Uploads
+
+_TRIED_AGAIN_S = 600.0
+"""How long files may be tried again before that is a problem."""
 
 
 class Uplink:
@@ -75,8 +79,16 @@ class Uplink:
     @property
     def problems(self) -> Iterator[Problem]:
         """What keeps data from the cloud now."""
-        for each in self.link.problems:
-            yield Problem(Kind.LINK, each)
+        retrying = self.delivery.retrying
+        if not self.rounds.is_disabled:
+            waiting = None if self.link.up else self.rounds.backlog.waiting
+            waits = f"{waiting.files} files ({size(waiting.bytes)}) wait" if waiting and waiting.files else ""
+            yield from self.link.problems(waits)
+        if retrying and self.link.usable:
+            what = f"{retrying} files were not accepted, and are tried again (last: {self.delivery.last_error})"
+            do = "see what the log says of them"
+            yield Problem(Kind.SYNC, what, do, f"{retrying} files wait", "retrying", _TRIED_AGAIN_S)
+        yield from self.quarantined.problems
         for each in self.rounds.additional.problems:
             yield Problem(Kind.CONFIG, each)
 

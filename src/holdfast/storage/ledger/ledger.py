@@ -261,6 +261,12 @@ class Ledger:
             back = [move for move in self._known.moves if move.kind is MoveKind.PUT_BACK]
             return {move.collector for move in back if move.collector is not None}
 
+    @property
+    def quarantined(self) -> int:
+        """How many readings are in quarantine. This costs little, also with many collectors."""
+        with self._lock:
+            return sum(counts.quarantined for counts in self._tally.readings.values())
+
     def readings(self) -> dict[CollectorId, ReadingCounts]:
         """Returns a copy of the counts by collector."""
         with self._lock:

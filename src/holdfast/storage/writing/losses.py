@@ -11,7 +11,6 @@ loss for each of the few reasons, and the names of `MAX_NAMED` collectors in eac
 
 from __future__ import annotations
 
-import itertools
 import logging
 import threading
 from collections.abc import Callable
@@ -21,7 +20,7 @@ from typing import NamedTuple
 from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.problems import Kind, Problem
-from ...base.words import duration
+from ...base.words import duration, some
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
 
@@ -29,7 +28,6 @@ LOOK_S = 1.0
 SAY_S = 60.0
 QUIET_S = 5.0
 MAX_NAMED = 2_000
-_SHOWN = 3
 
 logger = logging.getLogger(__name__)
 
@@ -66,9 +64,7 @@ class _Loss:
     @property
     def names(self) -> str:
         """The resources whose readings were dropped, in words."""
-        first = [resource for _, resource, _ in itertools.islice(self.collectors, _SHOWN)]
-        more = len(self.collectors) - len(first)
-        return ", ".join(first) + (f" and {more} more" if more else "")
+        return some([resource for _, resource, _ in self.collectors])
 
 
 class Losses:

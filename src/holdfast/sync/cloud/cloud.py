@@ -78,7 +78,7 @@ class CloudSettings:
             return ""
         return (
             f"no {' and no '.join(missing)} in the environment: viam-server gives these to modules of a machine "
-            "that is connected to the cloud and has an API key; data is captured and kept until then"
+            "that is connected to the cloud and has an API key"
         )
 
 

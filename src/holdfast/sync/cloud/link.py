@@ -12,9 +12,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Iterator
 from enum import Enum
 
 from ...base.clock import Clock, first_done
+from ...base.problems import Kind, Problem
 from ...errors import CloudError, NotConnectedError
 from .backoff import link_backoff, unwell_backoff
 from .cloud import Cloud, CloudSettings
@@ -44,6 +46,15 @@ class LinkState(Enum):
     LOGIN_REFUSED = "login refused"
     NO_CREDENTIALS = "no credentials"
 
+
+_REMEDIES = {
+    LinkState.LOGIN_REFUSED: "give the machine a valid API key in the app (docs/troubleshooting.md)",
+    LinkState.NO_CREDENTIALS: "give the machine an API key in the app; viam-server then restarts the module",
+    LinkState.ALL_REFUSED: "see what answers in the cloud's place, such as a captive portal or a proxy",
+}
+"""What a person can do about a state that does not end by itself."""
+_ENDS_S = 300.0
+"""How long another state may last before that is a problem, since it often ends by itself."""
 
 _UNWELL = (LinkState.UNWELL, LinkState.ALL_REFUSED)
 
@@ -140,10 +151,16 @@ class Link:
         while it is not."""
         return self._cloud.way
 
-    @property
-    def problems(self) -> tuple[str, ...]:
-        """What the environment says of proxies and certificates and can't be used, as texts for users."""
-        return self._cloud.problems
+    def problems(self, cost: str) -> Iterator[Problem]:
+        """What keeps data from the cloud now. `cost` says how much waits."""
+        if self.state in _REMEDIES:
+            what = f"{self.state.value}: {self.why}; nothing is sent until this is over"
+            yield Problem(Kind.LINK, what, _REMEDIES[self.state], cost, self.state.value)
+        elif self.state is not LinkState.UP:
+            what = f"{self.explanation}; nothing is sent until this is over"
+            yield Problem(Kind.LINK, what, "check the network (docs/troubleshooting.md)", cost, "down", _ENDS_S)
+        for each in self._cloud.problems:  # of what the environment says of proxies and certificates
+            yield Problem(Kind.LINK, each)
 
     @property
     def explanation(self) -> str:
@@ -209,7 +226,7 @@ class Link:
                 logger.info("connected to the cloud %s", self._cloud.way)
         else:
             level = logging.ERROR if state in (LinkState.LOGIN_REFUSED, LinkState.ALL_REFUSED) else logging.WARNING
-            logger.log(level, "%s: %s; data is kept, and sent when this is over", state.value, why)
+            logger.log(level, "%s: %s; nothing is sent until this is over", state.value, why)
 
     async def _watch_connection(self) -> None:
         """Looks, when a side ends the connection, whether the cloud can still be reached."""

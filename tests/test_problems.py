@@ -1,0 +1,255 @@
+"""What a person has to see to is in the list of problems while it is so, with what it costs and what helps. Each is
+brought about by the fault itself, and mended."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from holdfast.base import clock, unforeseen
+from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import FileSystem
+from holdfast.capture import engine, resolve
+from holdfast.manager import Manager
+from holdfast.status import status
+from holdfast.steering import steering, user_settings
+from holdfast.sync import quarantine_count
+from holdfast.sync.cloud import link
+from tests.fakes import START_NS
+
+from .acceptance import accept_something
+from .steered import GATE, Steered, steered
+from .waiting import eventually
+
+SYNCED = {"sync_disabled": False}
+
+
+@pytest.fixture(autouse=True)
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What often ends by itself is a problem soon."""
+    monkeypatch.setattr(link, "_ENDS_S", 0.2)
+    monkeypatch.setattr(engine, "_STARTS_S", 0.2)
+    monkeypatch.setattr(resolve, "_APPEARS_S", 0.2)
+    monkeypatch.setattr(steering, "_PATIENCE_S", 0.2)
+    monkeypatch.setattr(user_settings, "AGAIN_S", 0.1)
+    monkeypatch.setattr(quarantine_count, "LOOK_S", 0.1)
+
+
+@pytest.fixture
+async def world(tmp_path: Path) -> AsyncIterator[Steered]:
+    async with steered(tmp_path) as made:
+        yield made
+
+
+def of(world: Steered, kind: str) -> list[dict[str, Any]]:
+    return [each for each in status(world.manager)["problems"] if each["kind"] == kind]
+
+
+async def begins(world: Steered, kind: str, word: str) -> dict[str, Any]:
+    """Returns the problem of this kind with this word as soon as it is there."""
+
+    def found() -> list[dict[str, Any]]:
+        return [each for each in of(world, kind) if word in each["what"]]
+
+    await eventually(found)
+    return found()[0]
+
+
+async def ends(world: Steered, kind: str) -> None:
+    await eventually(lambda: not of(world, kind))
+
+
+async def test_all_is_well_where_nothing_is_wrong(world: Steered) -> None:
+    world.apply(**SYNCED)
+    await world.manager.sync()
+    found = [each for each in status(world.manager)["problems"] if each["kind"] != "bug"]
+    assert found == [] and status(world.manager)["paused"] == []
+
+
+async def test_a_login_that_is_refused_is_a_problem_until_it_is_accepted(world: Steered) -> None:
+    keys = world.cloud._api_keys
+    assert isinstance(keys, dict)
+    keys.clear()
+    world.apply(**SYNCED)
+    found = await begins(world, "link", "login refused")
+    assert "API key" in found["do"] and found["times"] == 1
+    keys["id"] = "key"
+    await ends(world, "link")
+
+
+async def test_missing_credentials_are_a_problem_and_it_is_not_said_that_data_is_kept(
+    world: Steered, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("VIAM_API_KEY_ID", "VIAM_API_KEY"):
+        del world.environment[name]
+    world.apply(**SYNCED)
+    found = await begins(world, "link", "no VIAM_API_KEY_ID and no VIAM_API_KEY in the environment")
+    assert "API key" in found["do"]
+    assert caplog.text.count("no credentials: ") == 1 and "kept" not in caplog.text
+    world.apply(sync_disabled=True)
+    assert of(world, "link") == [], "nobody has to see to a link that nothing uses"
+
+
+async def test_an_outage_is_a_problem_when_it_lasts_and_says_how_long_and_ends(world: Steered) -> None:
+    world.apply(**SYNCED)
+    await world.cut_off()
+    found = await begins(world, "link", "not connected to the cloud")
+    assert found["lasts_s"] >= 0.2 and "network" in found["do"]
+    await world.cloud.start()
+    await ends(world, "link")
+
+
+async def test_files_that_the_cloud_refuses_are_a_problem_until_they_are_discarded(world: Steered) -> None:
+    def refuse(method: str, request: bytes | None) -> grpc.StatusCode | None:
+        return grpc.StatusCode.INVALID_ARGUMENT if request and b"refused" in request else None
+
+    world.cloud.fail_while = refuse
+    files = world.folder / "files"
+    files.mkdir()
+    (files / "refused.log").write_bytes(bytes(2048))
+    world.apply(capture_methods=[], additional_sync_paths=[str(files)], file_last_modified_millis=1, **SYNCED)
+    assert world.manager.engine is not None
+    uplink = world.manager.engine.uplink
+    await eventually(lambda: "INVALID_ARGUMENT" in (uplink.delivery.last_error or ""))
+    await accept_something(uplink.link)
+    found = await begins(world, "sync", "1 files (2.0 KiB) can't be delivered")
+    assert "failed" in found["do"]
+    await world.command("failed", action="discard", all=True)
+    await ends(world, "sync")
+
+
+async def test_resources_that_are_missing_or_never_read_are_problems_until_they_are_there_and_read(
+    world: Steered,
+) -> None:
+    world.client.broken.add("a")
+    methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 100} for name in ("a", "b")]
+    world.apply("a", capture_methods=methods)
+    missing = await begins(world, "capture", "the machine does not have b: nothing of it is captured")
+    silent = await begins(world, "capture", "have read nothing yet: Readings of a: a is out of order")
+    assert "appears" in missing["do"] and silent["cost"].endswith("calls failed")
+    world.client.broken.clear()
+    world.apply("a", "b", capture_methods=methods)
+    await ends(world, "capture")
+
+
+async def test_a_collector_that_falls_short_is_a_problem_with_what_is_missing(world: Steered) -> None:
+    world.apply()
+    await world.served(5)
+    assert world.manager.engine is not None
+    (running,) = world.manager.engine.capture.running
+    running.is_slow, running.missing = True, 30
+    found = await begins(world, "capture", "1 of 1 collectors read less than they should: Readings of a")
+    assert found["cost"] == "30 readings missing in the last minute"
+    running.is_slow = False
+    assert of(world, "capture") == []
+
+
+async def test_sensors_that_steer_and_say_nothing_are_problems_until_they_do(world: Steered) -> None:
+    world.client.controls = None
+    world.apply(**GATE, **SYNCED, selective_syncer_name="gate")
+    await begins(world, "steering", "the capture control sensor 'gate': it gives no reading")
+    found = await begins(world, "steering", "the selective syncer 'gate' gives no reading")
+    assert found["what"].endswith("nothing is sent by itself")
+    world.client.controls = {"controls": [], "should_sync": False}
+    await ends(world, "steering")
+    world.apply("a", **GATE, **SYNCED)
+    await begins(world, "steering", "'gate' is not there; the config applies")
+
+
+async def test_settings_that_can_not_be_written_are_a_problem_until_they_are(world: Steered) -> None:
+    world.apply()
+    await eventually(lambda: world.manager.engine is not None and world.manager.engine.store.owned)
+    blocked = world.folder / "capture" / ".holdfast" / "control.prog"
+    blocked.mkdir()
+    (blocked / "something").touch()
+    await world.command("pause", what="a", persist=True)
+    await begins(world, "state", "settings made by command: ")
+    (blocked / "something").unlink()
+    blocked.rmdir()
+    await ends(world, "state")
+    assert blocked.is_file()
+
+
+async def test_a_folder_of_another_process_is_a_problem_until_it_is_free(
+    world: Steered, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("holdfast.storage.store._PATIENCE_S", 0.2)
+    world.apply()
+    await eventually(lambda: world.manager.engine is not None and world.manager.engine.store.owned)
+    first = world.manager
+    world.new_process()
+    world.apply()
+    found = await begins(world, "state", f"process {os.getpid()} has ")
+    assert "capture goes on" in found["what"] and "end that process" in found["do"]
+    assert "capture goes on, sync waits" in caplog.text
+    await first.stop()
+    await ends(world, "state")
+
+
+class SlowClock(SystemClock):
+    """A computer without a battery, that has not heard of the time yet."""
+
+    is_set = False
+
+    def time_ns(self) -> int:
+        return START_NS if self.is_set else 86_400_000_000_000
+
+
+async def test_a_clock_that_is_not_set_is_a_problem_until_it_is(world: Steered) -> None:
+    slow = SlowClock()
+    world.manager = Manager(world.environment, FileSystem(), slow)
+    world.apply()
+    found = await begins(world, "clock", "days slow or more")
+    assert found["since"].startswith("1970-") and found["do"] == "set the clock"
+    slow.is_set = True
+    await ends(world, "clock")
+
+
+def test_a_clock_with_an_impossible_time_is_said_to_be_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
+    def overflow() -> int:
+        raise OverflowError
+
+    assert clock.why_wrong(SystemClock.time_ns()) == ""
+    monkeypatch.setattr(clock._wall_clock, "_computers_ns", overflow)
+    assert "impossible time" in clock.why_wrong(SystemClock.time_ns())
+    monkeypatch.undo()
+    assert clock.why_wrong(SystemClock.time_ns()) == ""
+
+
+async def test_what_nobody_foresaw_is_a_problem_for_some_minutes(
+    world: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.apply()
+    unforeseen.note("a part of this test", ValueError("a mistake"), "it goes on")
+    found = await begins(world, "bug", "a part of this test failed unexpectedly (ValueError: a mistake)")
+    assert "report" in found["do"]
+    monkeypatch.setattr(unforeseen, "RECENT_S", 0.0)
+    assert of(world, "bug") == []
+
+
+async def test_a_pause_is_a_line_of_the_log_and_after_a_restart_too_and_the_status_has_it_at_its_top(
+    world: Steered, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    world.apply()
+    await world.command("pause", what="sync", persist=True)
+    await world.command("set_frequency", resource="a", method="Readings", hz=5, for_s=60)
+    assert "set by command: sync is paused until a command ends it, also after a restart" in caplog.text
+    assert "set by command: Readings of a is captured at 5 Hz until 2" in caplog.text
+    await world.manager.stop()
+    caplog.clear()
+    world.new_process()
+    world.apply()
+    await eventually(lambda: status(world.manager)["paused"])
+    assert list(status(world.manager))[:4] == ["version", "running", "paused", "problems"]
+    assert status(world.manager)["paused"] == [{"what": "sync", "until": "", "persist": True}]
+    (line,) = [each for each in caplog.records if "before the restart, and holds again" in each.getMessage()]
+    assert line.levelno == logging.WARNING and "sync is paused" in line.getMessage()
+    await world.command("resume", what="sync")
+    assert "ended by command: sync is paused" in caplog.text and status(world.manager)["paused"] == []
