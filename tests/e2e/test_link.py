@@ -115,3 +115,69 @@ async def test_without_credentials_capture_works_and_what_is_missing_is_told_onc
         assert machine.cloud.calls == {}
         log = machine.server.log_text()
         assert log.count("no credentials: ") == 1 and missing[0] in log
+
+
+@pytest.mark.parametrize("was_connected", [False, True], ids=["never connected", "an outage"])
+async def test_what_waits_is_known_and_grows_without_a_link(
+    viam_server: Servers, tmp_path: Path, was_connected: bool
+) -> None:
+    logs = tmp_path / "logs"
+    logs.mkdir()
+
+    def lie_there() -> tuple[int, int]:
+        sizes = [
+            path.stat().st_size
+            for path in (*(tmp_path / "capture").rglob("*.capture"), *logs.iterdir())
+            if ".holdfast" not in path.parts
+        ]
+        return len(sizes), sum(sizes)
+
+    async with a_machine(viam_server, tmp_path) as machine:
+        link = Link(urlsplit(machine.cloud.address).port or 0)
+        await link.start()
+        try:
+            source = machine.source("counting")
+            if not was_connected:
+                await link.cut()
+                for number in range(5):
+                    (logs / f"{number}.log").write_text("a line\n")
+            await machine.start(
+                components=[source.component],
+                cloud_address=link.address,
+                capture_dir=str(tmp_path / "capture"),
+                additional_sync_paths=[str(logs)],
+                file_last_modified_millis=100,
+                maximum_capture_file_size_bytes=2000,
+                capture_methods=[readings_of("counting", 50)],
+            )
+            if was_connected:
+                await until(lambda: len(machine.of("counting")) >= 50, "readings arrive")
+                await link.cut()
+                for number in range(5):
+                    (logs / f"{number}.log").write_text("a line\n")
+            await machine.until_status(lambda status: status["sync"]["link"] == "no connection", "it is offline")
+            least = 0
+            for most in (10, 20, 30):
+                await until(lambda: lie_there()[0] >= most, "files are completed")  # noqa: B023
+                before = lie_there()
+                sync = (
+                    await machine.until_status(
+                        lambda status: status["sync"].get("pending_files", 0) >= before[0],  # noqa: B023
+                        "the status counts what lies there",
+                    )
+                )["sync"]
+                after = lie_there()
+                assert before[0] <= sync["pending_files"] <= after[0] and sync["pending_files"] > least
+                assert before[1] <= sync["pending_bytes"] <= after[1]
+                assert "time_left_s" not in sync, "nothing moves"
+                assert (sync["in_flight"], sync["unreadable"]) == (0, 0)
+                assert sync["pending_as_of_s"] < 60 and sync["oldest_age_s"] < 60
+                least = sync["pending_files"]
+            assert "not connected to the cloud" in sync["state"]
+            await link.restore()
+            await machine.stop_capture_and_sync()
+            assert sorted(set(machine.seqs("counting"))) == source.seqs
+            assert len(machine.files) == 5
+            await machine.until_status(lambda status: status["sync"].get("pending_files") == 0, "nothing is left")
+        finally:
+            await link.stop()
