@@ -30,6 +30,7 @@ from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
 from .storage.sequence_files import rfc3339
 from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
+from .sync.retries import Held
 from .sync.walk.listings import Waiting
 
 MOST_COLLECTORS = 500
@@ -270,7 +271,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "time_left_s": None if time_left_s is None else round(time_left_s, 1),
         "in_flight": rounds.in_flight,
         "retrying": delivery.retrying,
-        "held_open": _held_open(delivery.retries.held_open),
+        "held_open": _held_open(manager.clock, delivery.retries.held_open),
         "failed_files": engine.uplink.quarantined.files,
         "failed_bytes": engine.uplink.quarantined.bytes,
         "failed_as_of_s": _ago_s(manager.clock, engine.uplink.quarantined.counted_s),
@@ -283,9 +284,12 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
     }
 
 
-def _held_open(holders: Mapping[str, str]) -> dict[str, Any]:
-    first = itertools.islice(holders.items(), _MOST_HELD_OPEN)
-    return {"count": len(holders), "first": [{"path": path, "by": by} for path, by in first]}
+def _held_open(clock: Clock, held: Mapping[str, Held]) -> dict[str, Any]:
+    first = [
+        {"path": path, "by": by, "as_of_s": _ago_s(clock, looked_s)}
+        for path, (by, looked_s) in itertools.islice(held.items(), _MOST_HELD_OPEN)
+    ]
+    return {"count": len(held), "first": first}
 
 
 def _ago_s(clock: Clock, then_s: float | None) -> float | None:

@@ -111,7 +111,8 @@ async def test_a_file_that_is_held_open_waits_a_minute_each_time_and_blocks_no_o
         assert not retries.is_due("/a/log") and retries.is_due("/a/other")
         await clock.advance(HELD_OPEN_S)
         assert retries.is_due("/a/log") and retries.due() == ["/a/log"]
-    assert retries.held_open == {"/a/log": "rsyslogd (812)"} and retries.holder("/a/log") == "rsyslogd (812)"
+    assert retries.held_open == {"/a/log": ("rsyslogd (812)", clock.monotonic() - HELD_OPEN_S)}
+    assert retries.holder("/a/log") == "rsyslogd (812)"
     retries.note_success(["/a/log"])
     assert not retries.held_open and not retries.holder("/a/log") and len(retries) == 0
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from ..base.bounded import Newest
 from ..base.clock import Clock
@@ -43,6 +44,15 @@ class _Wait:
     """The file of a folder that failed last; empty for a unit, and when that file waits no more."""
     holder: str = ""
     """What has the file open for writing; empty for what failed."""
+
+
+class Held(NamedTuple):
+    """A file that another process had open for writing."""
+
+    by: str
+    """That process."""
+    looked_s: float
+    """When that was seen, on the monotonic clock."""
 
 
 class Retries:
@@ -121,9 +131,11 @@ class Retries:
         return wait.holder if wait is not None else ""
 
     @property
-    def held_open(self) -> dict[str, str]:
-        """The files that other processes had open for writing when they were last tried, each with its holder."""
-        return {path: wait.holder for path, wait in self._files.items() if wait.holder}
+    def held_open(self) -> dict[str, Held]:
+        """The files that other processes had open for writing when they were last tried."""
+        return {
+            path: Held(wait.holder, wait.at_s - HELD_OPEN_S) for path, wait in self._files.items() if wait.holder
+        }
 
     def note_success(self, paths: Iterable[str]) -> None:
         """Notes that calls with these files succeeded: neither they nor their folders wait any more."""

@@ -29,7 +29,7 @@ async def test_a_file_is_sent_when_the_process_that_writes_it_has_closed_it(worl
         assert await attempt(world) is Outcome.HELD_OPEN
         assert world.delivery.retrying == 0
         (held,) = world.delivery.retries.held_open.items()
-        assert held[0] == str(path) and f"({os.getpid()})" in held[1]
+        assert held[0] == str(path) and f"({os.getpid()})" in held[1].by
         log.write(b"two\n")
     assert contents(world) == [] and path.read_bytes() == b"one\ntwo\n"
     assert await attempt(world) is Outcome.DELIVERED
