@@ -232,12 +232,14 @@ class Listings:
         did not, the folders are forgotten that neither it nor a later walk has visited.
         `as_of_s` is when its oldest look at anything began.
         """
+        gone = [folder for folder, known in list(self._known.items()) if known.walk < walk]
         with self._lock:
             if self._lists_small:
                 self._small_again_s = now_s + rest_s(self._small_cost_s, MOST_LISTING)
             if others is not None:
-                for folder in [folder for folder, known in self._known.items() if known.walk < walk]:
-                    self._forget(folder)
+                for folder in gone:
+                    if (known := self._known.get(folder)) is not None and known.walk < walk:
+                        self._forget(folder)
                 self._others = others
                 if others.cost_s:
                     self._others_again_s = now_s + rest_s(others.cost_s, MOST_LISTING)
