@@ -312,9 +312,8 @@ class Spool:
             return
         self.last_error = str(error)
         logger.error(
-            "%s; %d readings do not go to MongoDB, and are counted; the next flush tries again",
+            "%s; readings do not go to MongoDB, and are counted; the next flush tries again",
             error,
-            lost,
             extra=once(f"{self.folder} {error.reason}"),
         )
 

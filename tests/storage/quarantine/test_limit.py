@@ -159,3 +159,13 @@ def test_what_a_crash_left_of_a_rewrite_counts_and_goes_with_its_file(folder: Fo
     Path(layout.rewritten_path(str(failed))).write_bytes(bytes(5 * BLOCK))
     folder.limit.check(6 * BLOCK)
     assert folder.left == []
+
+
+def test_what_had_to_go_is_a_problem_with_its_number(folder: Folder) -> None:
+    for name in "abc":
+        folder.fail(name)
+    folder.limit.check(3 * FILE)
+    assert list(folder.limit.problems) == []
+    folder.limit.check(FILE)
+    (problem,) = folder.limit.problems
+    assert problem.cost == f"{2 * READINGS} readings in 2 files deleted since the start"

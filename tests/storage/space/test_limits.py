@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -473,3 +474,33 @@ def test_on_a_full_disk_the_local_copy_goes_before_captured_data(
     folder.limits.check()
     assert len(folder.left()) == captured_left
     assert (copy.bytes or 0) < kept * BLOCK
+
+
+async def test_each_file_that_a_limit_deletes_is_in_one_line_a_minute_and_in_the_problem(
+    folder: Folder, caplog: pytest.LogCaptureFixture
+) -> None:
+    folder.configure(most_bytes=10 * BLOCK)
+    assert list(folder.limits.problems) == []
+    for number in range(60):
+        folder.fill(4, begin_ns=START_NS + number * 10_000_000_000)
+        await folder.clock.advance(5)
+        folder.limits.check()
+    await folder.limits.close()
+    gone = folder.space.deleted.files
+    said = [int(found) for found in re.findall(r"bytes are kept: (\d+) capture files", caplog.text)]
+    assert sum(said) == gone > 200 and len(said) <= 60 * 5 / limits_module.SAY_S + 2
+    (problem,) = folder.limits.problems
+    assert problem.cost == f"{gone * READINGS} readings in {gone} files deleted since the start"
+    assert problem.what.endswith("bytes are kept")
+    await folder.clock.advance(limits_module.DELETING_S)
+    assert list(folder.limits.problems) == []
+
+
+def test_a_disk_that_does_not_say_how_full_it_is_is_a_problem_until_it_does(folder: Folder) -> None:
+    with folder.disk.failing("usage", code=errno.EIO):
+        folder.limits.check()
+    (problem,) = folder.limits.problems
+    assert "do not hold until that works" in problem.what and problem.do
+    folder.configure(most_age_s=3600.0)
+    folder.limits.check()
+    assert list(folder.limits.problems) == []

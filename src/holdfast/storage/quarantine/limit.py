@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import os
 from collections.abc import Callable, Iterator
 from typing import NamedTuple
@@ -18,6 +19,7 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem, occupied_bytes
 from ...base.intervals import rest_s
 from ...base.log_limit import once
+from ...base.problems import Kind, Problem
 from ...errors import StorageError
 from .. import layout
 from ..ledger.ledger import Ledger
@@ -26,6 +28,9 @@ from .removal import BATCH, QuarantineRemoval
 
 MOST_LISTING = 0.05
 """The largest share of the time that may go into listings."""
+
+DELETING_S = 900.0
+"""For so long after a deletion it is taken to go on."""
 
 logger = logging.getLogger(__name__)
 
@@ -46,11 +51,27 @@ class QuarantineLimit:
     def __init__(self, files: FileSystem, clock: Clock, ledger: Ledger, root: Callable[[], str]) -> None:
         self.bytes: int | None = None
         """How much was in quarantine after the last check, in bytes on the disk; None before the first one."""
+        self._deleted = (0, 0)
+        """How many files, and readings in them, were deleted since the start."""
+        self._deleted_at_s = -math.inf
         self._files = files
         self._clock = clock
         self._removal = QuarantineRemoval(files, lambda file: ledger)
         self._root = root
         self._list_at_s = 0.0
+
+    @property
+    def problems(self) -> Iterator[Problem]:
+        """That something was deleted lately. Safe to call on the event loop."""
+        if self._clock.monotonic() - self._deleted_at_s < DELETING_S:
+            files, readings = self._deleted
+            yield Problem(
+                Kind.DISK,
+                f"more can't be delivered than is kept in memory: the oldest of it is deleted from {self._root()}",
+                'the command "failed" says why it can\'t be delivered',
+                f"{readings} readings in {files} files deleted since the start",
+                f"{self._root()} quarantine",
+            )
 
     def check(self, most_bytes: int) -> None:
         """Deletes what exceeds `most_bytes`, unless the last listing was too short a time ago. Never raises
@@ -70,6 +91,8 @@ class QuarantineLimit:
         now_s = self._clock.monotonic()
         self._list_at_s = now_s + rest_s(now_s - begin_s, MOST_LISTING)
         if files:
+            self._deleted = (self._deleted[0] + files, self._deleted[1] + readings)
+            self._deleted_at_s = now_s
             logger.warning(
                 "more than %d bytes can't be delivered and would be kept in memory: the oldest, %d files with %d "
                 "readings, were deleted from %s",

@@ -51,6 +51,8 @@ RECOUNT_S = 600.0
 MOST_LISTING = 0.05
 MAX_CHOSEN = 10_000
 """How many files are remembered at once to find the oldest or the newest."""
+SAY_S = 60.0
+"""How often the log says at most what was deleted."""
 DELETING_S = 900.0
 """For so long after a deletion it is taken to go on: thresholds are looked at seldom, and age limits in steps."""
 _CLOSE_TIMEOUT_S = 2.0
@@ -110,6 +112,9 @@ class Limits:
         self.deleted_at_s: float | None = None
         """When a limit last deleted files, on the monotonic clock."""
         self._why_deleted = ""
+        self._unsaid = Freed()
+        """What was deleted and is in no line of the log yet."""
+        self._said_s = -math.inf
         self._full_of_others = ""
         """That the disk is full of what is not ours, in words; empty if it is not."""
         self._unknown: StorageError | None = None
@@ -140,6 +145,7 @@ class Limits:
                 f"{gone.readings} readings in {gone.files} files deleted since the start",
                 f"{root} deletion",
             )
+        yield from self.quarantine.problems
         if self._full_of_others:
             yield Problem(Kind.DISK, self._full_of_others, "free this disk", key=f"{root} full")
         if (error := self._unknown) is not None:
@@ -166,6 +172,8 @@ class Limits:
         self._closing = True
         if self._running is not None:
             await asyncio.wait([self._running], timeout=_CLOSE_TIMEOUT_S)
+        if self._unsaid.files:
+            self._say()
 
     def check(self) -> None:
         """Deletes what must go if a limit is passed. Costs next to nothing while none is near.
@@ -190,6 +198,8 @@ class Limits:
         except StorageError as error:
             self._unknown = error
             logger.warning("%s; the limits of %s are looked at later", error, self.space.root)
+        if self._unsaid.files and now_s - self._said_s >= SAY_S:
+            self._say()
 
     def _check_disk(self) -> None:
         usage = self._files.usage(self.space.root)
@@ -257,7 +267,7 @@ class Limits:
                 oldest_ns = file.time_ns
         self._oldest_ns = oldest_ns
         self._listed(begin_s)
-        self._say(f"older than {most_age_s / 3600:g} hours", freed)
+        self._note(f"older than {most_age_s / 3600:g} hours", freed)
 
     def _may_exceed(self, most_bytes: int) -> bool:
         captured = self.space.captured_bytes
@@ -292,7 +302,7 @@ class Limits:
             if missing <= 0:
                 break
             self._free_of(priority, missing, of, of(amount), freed)
-        self._say(why, freed)
+        self._note(why, freed)
 
     def _free_of(self, priority: int, missing: int, of: Callable[[Amount], int], there: int, freed: Freed) -> None:
         enough = of(freed.as_amount) + missing
@@ -324,14 +334,18 @@ class Limits:
         self.space.deleted.add(gone)
         return gone.files > 0
 
-    def _say(self, why: str, freed: Freed) -> None:
-        if not freed.files:
-            return
-        self.deleted_at_s, self._why_deleted = self._clock.monotonic(), why
+    def _note(self, why: str, freed: Freed) -> None:
+        if freed.files:
+            self.deleted_at_s, self._why_deleted = self._clock.monotonic(), why
+            self._unsaid.add(freed)
+
+    def _say(self) -> None:
+        """Logs what was deleted since the last line."""
+        freed, self._unsaid, self._said_s = self._unsaid, Freed(), self._clock.monotonic()
         logger.warning(
             "%s: %d capture files with %d readings that the cloud does not have were deleted from %s (%s)",
-            why, freed.files, freed.readings, self.space.root,
-            (self._rules.limits.when_full or WhenFull.THIN).value, extra=once(self.space.root),
+            self._why_deleted, freed.files, freed.readings, self.space.root,
+            (self._rules.limits.when_full or WhenFull.THIN).value,
         )  # fmt: skip
 
     def _is_on_this_disk(self, copy: LocalCopy) -> bool:
