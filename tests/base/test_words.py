@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.base.words import all_escaped, closest, duration, escaped, json_escaped, shortened, shown, size
+from holdfast.base.words import all_escaped, closest, duration, escaped, json_escaped, shortened, shown, size, some
 
 FORGED = "a\n2026-11-29T00:00:00Z ERROR forged"
 STEERING = "\n\r\t\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\u061c\udcff\ud800"
@@ -123,3 +123,7 @@ def test_a_size_has_no_unit_beyond_the_last() -> None:
 )
 def test_a_duration_in_words(seconds: float, words: str) -> None:
     assert duration(seconds) == words
+
+
+def test_of_many_names_the_first_are_shown_and_the_others_counted() -> None:
+    assert [some("ab"), some("abc"), some("abcde"), some("")] == ["a, b", "a, b, c", "a, b, c and 2 more", ""]

@@ -105,10 +105,10 @@ def _share(one: set[str], other: set[str]) -> float:
     return len(one & other) / len(one | other)
 
 
-def some(texts: Collection[str], most: int = 3, between: str = ", ") -> str:
-    """Returns the first of `texts` as one text, with the number of those that are left out."""
-    more = [f"and {len(texts) - most} more"] if len(texts) > most else []
-    return between.join([*itertools.islice(texts, most), *more])
+def some(names: Collection[str], most: int = 3) -> str:
+    """Returns the first of `names` as one text, with the number of those that are left out."""
+    first = ", ".join(itertools.islice(names, most))
+    return f"{first} and {len(names) - most} more" if len(names) > most else first
 
 
 def size(size_bytes: float) -> str:

@@ -58,13 +58,13 @@ class _Loss:
     readings: int = 0
     unsaid: int = 0
     """How many of them are in no line of the log yet."""
-    collectors: dict[CollectorId, None] = field(default_factory=dict)
-    """Those whose readings were dropped, the first ones first."""
+    collectors: dict[CollectorId, str] = field(default_factory=dict)
+    """Those whose readings were dropped, each with its resource; the first ones first."""
 
     @property
     def names(self) -> str:
         """The resources whose readings were dropped, in words."""
-        return some([resource for _, resource, _ in self.collectors])
+        return some(self.collectors.values())
 
 
 class Losses:
@@ -88,7 +88,7 @@ class Losses:
             loss.readings += readings
             loss.unsaid += readings
             if len(loss.collectors) < MAX_NAMED:
-                loss.collectors[collector] = None
+                loss.collectors[collector] = collector[1]
         if before is None:
             logger.error(
                 "%s; readings of %s are dropped and counted until the disk takes them again",
