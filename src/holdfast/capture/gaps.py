@@ -6,7 +6,7 @@ in a gap that is no longer listed, is counted as `scattered`. So all that is mis
 
 Readings can be missing in three ways: none come, they come and are dropped, or the collector
 does not run (an *absence*). Nobody counts what would have been due in an absence, so it is computed from its length
-and the frequency. What a filter holds back is not missing.
+and the frequency; one that is too short for a gap is in no count. What a filter holds back is not missing.
 
 Times of gaps are those of the wall clock when they began and ended, as readings have them; lengths are measured by
 the monotonic clock. Runs on the event loop. Bound: `MOST_GAPS`, and one of each kind that lasts.

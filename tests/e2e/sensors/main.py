@@ -6,6 +6,7 @@
 | holdfast:test:counting_camera | `ledger` (a file, optional) | `picture(n)` as a point cloud, noted so too |
 | holdfast:test:broken | | every reading fails |
 | holdfast:test:late | `delay_s` | answers after that time |
+| holdfast:test:flaky | `fails_each`, `stalls_each`, `stall_s` | that often, a call fails, or takes that time |
 | holdfast:test:switch | `path` (a file) | `should_sync` as the file says, see `Switch` |
 | holdfast:test:reading | `path` (a file) | the JSON object in the file; it fails where there is none |
 | holdfast:test:late_start | `path` (a file) | can't be built until the file exists |
@@ -169,6 +170,29 @@ class Late(_TestSensor):
         return {"delay_s": self._delay_s}
 
 
+class Flaky(_TestSensor):
+    """Fails and stalls at calls that can be told by their number, which it answers otherwise."""
+
+    MODEL = Model.from_string("holdfast:test:flaky")
+    _number = 0
+    _fails_each, _stalls_each, _stall_s = 0, 0, 0.0
+
+    def take(self, attributes: Mapping[str, Any]) -> None:
+        self._fails_each = int(attributes["fails_each"])
+        self._stalls_each = int(attributes["stalls_each"])
+        self._stall_s = float(attributes["stall_s"])
+
+    async def get_readings(
+        self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any
+    ) -> Mapping[str, SensorReading]:
+        self._number += 1
+        if self._number % self._stalls_each == 0:
+            await asyncio.sleep(self._stall_s)
+        if self._number % self._fails_each == 0:
+            raise RuntimeError("the bus is gone")
+        return {"number": self._number}
+
+
 class Switch(_TestSensor):
     """A selector for sync, worked by the word in a file.
 
@@ -229,7 +253,7 @@ class LateStart(_TestSensor):
 
 async def main() -> None:
     module = Module.from_args()
-    for kind in (Counting, CountingCamera, Broken, Late, Switch, Reading, LateStart):
+    for kind in (Counting, CountingCamera, Broken, Late, Flaky, Switch, Reading, LateStart):
         Registry.register_resource_creator(kind.API, kind.MODEL, ResourceCreatorRegistration(kind.new))
         module.add_model_from_registry(kind.API, kind.MODEL)
     await module.start()  # type: ignore[no-untyped-call]
