@@ -21,7 +21,6 @@ MAY_GO_ON = {
         "lambda: Candidates(manager.files, roots, sync_paths).find(path)",
         "lambda: list(itertools.islice(found, _BATCH))",
     },
-    "steering/cards.py": {"self._reader.read"},
     "steering/open_sequences.py": {"function"},  # what follows it waits for it, and nobody else
     "steering/user_settings.py": {"settings_file.read"},
     "storage/writing/disk_writer.py": {"self._end"},  # only waits, for threads that end by themselves

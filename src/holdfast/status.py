@@ -37,7 +37,6 @@ MOST_COLLECTORS = 500
 """So many collectors are told of, which takes some 20 ms of the event loop. Their sums are of all."""
 MOST_PROBLEMS = MOST_GAPS = 100
 MOST_NOT_CAPTURED = 100
-MOST_CARDS = 100
 _MOST_HELD_OPEN = 10
 _MS = 1_000_000
 
@@ -82,7 +81,6 @@ def status(manager: Manager) -> dict[str, Any]:
         "cpu_share": None if load.at_s is None else round(load.process, 3),
         "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
-        "cards_without_effect": _cards(manager, found[NOT_SHOWN]),
         "gaps": [described(each.collector, gap) for each, gap in engine.capture.gaps.newest(MOST_GAPS)],
         "gaps_problem": engine.gaps.problem,
         "collectors": [_collector(manager, readings, each, load) for each in _shown_of(engine.capture.running)],
@@ -143,20 +141,6 @@ def _not_captured(manager: Manager, config: Config, not_shown: dict[str, int]) -
             {"resource": name, "api": api, "methods": own_methods_of(api)}
             for name, api in found[:MOST_NOT_CAPTURED]
         ],
-    }
-
-
-def _cards(manager: Manager, not_shown: dict[str, int]) -> dict[str, Any] | None:
-    """Returns what is set for capture on components and has no effect; None while that is not known."""
-    cards = manager.steering.cards
-    if cards.read_s is None:
-        return None
-    found = cards.without_effect
-    if len(found) > MOST_CARDS:
-        not_shown["capture.cards_without_effect.cards"] = len(found) - MOST_CARDS
-    return {
-        "as_of_s": _ago_s(manager.clock, cards.read_s),
-        "cards": [{"resource": each.resource, "method": each.method, "hz": each.hz} for each in found[:MOST_CARDS]],
     }
 
 

@@ -133,20 +133,3 @@ async def test_the_status_lists_what_else_of_the_machine_could_be_captured(
         assert told["capture"]["not_captured"]["resources"] == [
             {"resource": "fake-2", "api": "rdk:component:sensor", "methods": ["Readings"]}
         ], "and none of the services that viam-server brings"
-
-
-async def test_the_status_lists_what_is_set_on_components_and_has_no_effect(
-    viam_server: Servers, tmp_path: Path
-) -> None:
-    async with a_machine(viam_server, tmp_path, connected=True) as machine:
-        card = {"method": "Readings", "capture_frequency_hz": 5}
-        configs = [{"type": "data_manager", "attributes": {"capture_methods": [card]}}]
-        await machine.start(
-            components=[{**sensor("fake-1"), "service_configs": configs}, sensor("fake-2")],
-            capture_methods=[readings_of("fake-2", 1)],
-        )
-        told = await machine.until_status(lambda status: "cards_without_effect" in status["capture"], "it was read")
-        assert told["capture"]["cards_without_effect"]["cards"] == [
-            {"resource": "rdk:component:sensor/fake-1", "method": "Readings", "hz": 5.0}
-        ]
-        assert [each["resource"] for each in told["capture"]["not_captured"]["resources"]] == ["fake-1"]

@@ -5,13 +5,11 @@ Terms: a *machine* is a view of such a config. A *holder* is a component, a serv
 JSON, with the full name of its resource where that is known. To *link* is to find what the builtin would capture. A
 *finding* is a sentence about a config, with a level.
 
-It stands right above `config`, whose `parse` checks the attributes of the data manager alone. Nothing here talks to
-a machine or writes a file, and only `cached` reads one: viam-server's own copy of the config. Linking leaves the
-config as it is; methods that add or remove something change it in place. Other packages import the names below,
-from the package and not from its modules.
+It stands right above `config`, whose `parse` checks the attributes of the data manager alone. Nothing here reads or
+writes a file, or talks to a machine. Linking leaves the config as it is; methods that add or remove something
+change it in place. Other packages import the names below, from the package and not from its modules.
 """
 
-from .cached import Card, CardReader, cached_config
 from .entries import IGNORED_BY_BUILTIN, MethodEntry, method_entries, usable_methods
 from .finding import Finding, error, is_fine, note, problem
 from .linking import linked_methods
@@ -35,8 +33,6 @@ __all__ = [
     "IGNORED_BY_BUILTIN",
     "MODULE_ID",
     "MODULE_NAME",
-    "Card",
-    "CardReader",
     "Finding",
     "FullName",
     "Json",
@@ -45,7 +41,6 @@ __all__ = [
     "NoDataManagerError",
     "Resource",
     "UnreadableConfigError",
-    "cached_config",
     "error",
     "is_fine",
     "is_machine",

@@ -19,7 +19,6 @@ from ..base.problems import Kind, Problem
 from ..capture.client import UnaryClient
 from ..capture.methods import sensor
 from ..config import Config, ControlSensorConfig, short_name
-from .cards import Cards
 from .control_sensor import Controls, ControlSensor
 from .effective import Orders
 from .machine_resources import Apis, MachineResources
@@ -41,7 +40,6 @@ class Steering:
         self.settings = UserSettings(files, clock, changed)
         self.sequences = OpenSequences(files, clock)
         self.resources = MachineResources(clock, changed)
-        self.cards = Cards(files, clock)
         self._clock = clock
         self._changed = changed
         self._sensor: ControlSensor | None = None
@@ -90,7 +88,6 @@ class Steering:
         the capture folder is ours. Settings stay, and suspended sequences continue.
         """
         self.resources.configure(client, apis, config.dependencies)
-        self.cards.configure(client, config.protected.viam_home)
         self.settings.place(config.capture_dir)
         self.sequences.place(config.capture_dir, owned)
         self.sequences.resume()
@@ -112,7 +109,6 @@ class Steering:
         `_STOP_TIMEOUT_S`. Settings keep holding for a later `configure`."""
         self._stop_sensor()
         self.resources.stop()
-        self.cards.stop()
         ended = asyncio.gather(self.sequences.close(), self.settings.stop())
         try:
             await asyncio.wait_for(ended, _STOP_TIMEOUT_S)
