@@ -1,0 +1,60 @@
+"""One capture method, as a user writes it: checked and typed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..base.words import shown
+from ..errors import ConfigError
+from .attributes import CLOUD_SIDE, Attributes
+from .model import LEAST_HZ, MAX_IN_FLIGHT, MOST_HZ, MOST_MS, CaptureMethod, is_off, ordered
+from .space import priority
+
+_IGNORED = ("type", "model")
+_ONLY_CHECKED = ("capture_queue_size", "capture_buffer_size")
+"""The sizes of the builtin's buffers. Holdfast has no such buffers, but refuses what the builtin refuses."""
+
+
+def entry_of(attributes: Attributes, where: str, values: object) -> Attributes:
+    """Returns the attributes of one entry; errors and problems give the resource and the method besides `where`."""
+    if not isinstance(values, Mapping):
+        wanted = "an object with name, method and capture_frequency_hz"
+        raise ConfigError(where, f"must be {wanted}, not {shown(values)}")
+    entry = attributes.child(values, f"{where}.")
+    entry.rename(f"{where} ({entry.required('name')} {entry.required('method')}).")
+    return entry
+
+
+def method_of(entry: Attributes) -> CaptureMethod:
+    """Returns what an entry means. Raises ConfigError; what costs less than the entry is a problem of `entry`."""
+    method = CaptureMethod(
+        entry.text("name"),
+        entry.text("method"),
+        params=ordered(entry.mapping("additional_params")),
+        frequency_hz=_frequency_hz(entry),
+        tags=entry.tags("tags"),
+        timeout_s=entry.number("timeout_ms", 5000.0, least=1, most=MOST_MS) / 1000,
+        capture_directory=entry.path("capture_directory", "its data is kept in capture_dir", synced=True),
+        priority=priority(entry),
+        max_in_flight=entry.whole("max_in_flight", 0, most=MAX_IN_FLIGHT),
+    )
+    for size in _ONLY_CHECKED:
+        entry.unbounded(size)
+    entry.accept((*_IGNORED, *CLOUD_SIDE))
+    entry.report_unknown()
+    return method
+
+
+def _frequency_hz(entry: Attributes) -> float:
+    """Returns the frequency, 0 if the entry is switched off. That is a problem if `disabled` does not say so."""
+    name = "capture_frequency_hz"
+    value, disabled = entry.raw(name), entry.flag("disabled")
+    if isinstance(value, bool) or not isinstance(value, (int, float, type(None))):
+        raise entry.error(name, f"must be a number, not {shown(value)}")
+    if value is None or is_off(value):
+        if not disabled:
+            why = "is missing" if value is None else f"it is {value:g}"
+            entry.add_problem(name, f"{why}, so this entry is not captured; it is the number of readings a second")
+        return 0.0
+    frequency_hz = entry.number(name, 0.0, least=LEAST_HZ, most=MOST_HZ)
+    return 0.0 if disabled else frequency_hz
