@@ -27,6 +27,7 @@ def test_without_attributes_everything_is_as_in_the_builtin() -> None:
         "capture_dir": "/home/user/.viam/capture",
         "tags": (),
         "capture_disabled": False,
+        "adopt_component_settings": True,
         "maximum_capture_file_size_bytes": 256 * 1024,
         "flush_interval_s": 1.0,
         "fsync_interval_s": 5.0,

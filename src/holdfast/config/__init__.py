@@ -1,8 +1,9 @@
 """The configuration of the service: `parse` makes a checked `Config` of the attributes in a Viam config.
 
 Terms: *attributes* are the names and values that a user writes; a *capture method* is one entry of
-`capture_methods`; a *problem* is a sentence about something wrong that costs only a part. The *host* is what paths
-and defaults depend on besides the config.
+`capture_methods`; a *card* is a capture method in the settings of a component, a service or a remote, as Viam's app
+shows it; a *problem* is a sentence about something wrong that costs only a part. The *host* is what paths and
+defaults depend on besides the config.
 
 This package decides what each value means and what its default is. It never reads a file or calls a resource, so it
 does not know whether a folder or a resource is there. A whole machine's config is the matter of `machine_config`,
@@ -14,7 +15,7 @@ from .capture_methods import CAPTURE_METHODS
 from .cloud_address import Endpoint, endpoint, joined
 from .former_folders import FormerFolder
 from .host import ConfiguredPath, Host
-from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Config, ControlSensorConfig, is_off, ordered, short_name
+from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Card, Config, ControlSensorConfig, is_off, ordered, short_name
 from .mongo import MongoSettings
 from .parse import ADDITIONAL_PATHS, parse
 from .protected import Protected
@@ -39,6 +40,7 @@ __all__ = [
     "MEMORY_LIMIT_BYTES",
     "MOST_HZ",
     "CaptureMethod",
+    "Card",
     "Config",
     "ConfiguredPath",
     "ControlSensorConfig",

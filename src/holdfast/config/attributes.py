@@ -63,6 +63,16 @@ class Attributes:
         """
         return Attributes(values, self._host, found_paths=self.found_paths, prefix=prefix)
 
+    def added_to(self, other: Attributes, prefix: str) -> Attributes:
+        """Returns the attributes of two objects as those of one, with a list of problems of its own.
+
+        A value of this object goes before the other's, unless it is null. `prefix` is the same as in `rename`.
+        """
+        own = {name: value for name, value in self._values.items() if value is not None}
+        replaced = {name.lower() for name in own}
+        kept = {name: value for name, value in other._values.items() if name.lower() not in replaced}
+        return self.child({**kept, **own}, prefix)
+
     def nested(self, name: str, wanted: str = "an object", *, secret: bool = False) -> Attributes:
         """Returns the attributes of the object called `name`, which are empty if it is missing.
 
@@ -125,8 +135,9 @@ class Attributes:
         self.add_problem(name, f"{given} is not a possible value and has no effect; possible: {possible}")
         return offered[0]
 
-    def flag(self, name: str) -> bool:
-        return bool(self._typed(name, bool, "true or false"))
+    def flag(self, name: str, *, default: bool = False) -> bool:
+        value = self._typed(name, bool, "true or false")
+        return default if value is None else bool(value)
 
     def number(
         self, name: str, default: float, *, least: float = 0.0, most: float = math.inf, nearest: bool = True

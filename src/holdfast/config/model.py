@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -27,6 +28,18 @@ _SENSOR = "rdk:component:sensor"
 
 
 @dataclass(frozen=True)
+class Card:
+    """One capture method that stands in the settings of a component, a service or a remote, as in Viam's app."""
+
+    source: str
+    """Whose settings: those of a "component", a "service" or a "remote"."""
+    where: str
+    """The same for people, with the name: "the component thermometer", "the remote far"."""
+    values: Mapping[str, Any]
+    """The capture method, unchecked. Its `name` is the full name of the resource, as the machine lists it."""
+
+
+@dataclass(frozen=True)
 class CaptureMethod:
     """One method of one resource, to be captured at one frequency."""
 
@@ -44,6 +57,8 @@ class CaptureMethod:
     differ only in this are equal, so that a new priority does not restart the collector."""
     max_in_flight: int = 0
     """The calls that may be under way at once; 0 for a number that fits the frequency."""
+    source: str = "service"
+    """Where it comes from: `capture_methods` of the "service", or the `source` of a card."""
 
     @property
     def interval_s(self) -> float:
@@ -68,7 +83,10 @@ class Config:
     maximum_capture_file_size_bytes: int = 256 * 1024
     flush_interval_s: float = 1.0
     fsync_interval_s: float = 5.0
+    adopt_component_settings: bool = True
+    """Whether the cards are captured too."""
     methods: tuple[CaptureMethod, ...] = ()
+    """What runs: the entries of `capture_methods`, then the cards that none of these replaces."""
     off_methods: tuple[CaptureMethod, ...] = ()
     """The entries that are switched off; a control sensor or a command may switch them on."""
     capture_control_sensor: ControlSensorConfig | None = None
@@ -136,17 +154,25 @@ def short_name(name: str) -> str:
 
 
 def ordered(params: Mapping[str, Any]) -> tuple[tuple[str, Any], ...]:
-    """Returns parameters sorted by name, and so the objects inside them.
+    """Returns parameters sorted by name, and so the objects inside them, with all numbers as floats.
 
-    Protobuf gives the fields of an object in any order, and a different order must not look like a change.
+    Protobuf gives the fields of an object in any order, and each number as a float. Neither that order nor an
+    integer of a file must look like a change.
     """
+    return tuple((name, _ordered(params[name])) for name in sorted(params))
 
-    def sorted_in(value: Any) -> Any:
-        if isinstance(value, Mapping):
-            return {name: sorted_in(value[name]) for name in sorted(value)}
-        return [sorted_in(item) for item in value] if isinstance(value, (list, tuple)) else value
 
-    return tuple((name, sorted_in(params[name])) for name in sorted(params))
+def _ordered(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return dict(ordered(value))
+    if isinstance(value, (list, tuple)):
+        return [_ordered(item) for item in value]
+    if not isinstance(value, int) or isinstance(value, bool):
+        return value
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf if value > 0 else -math.inf
 
 
 def _declarable(name: str) -> bool:

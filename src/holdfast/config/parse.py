@@ -9,7 +9,7 @@ builtin has, the name, the default and the checks are the builtin's (services/da
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -25,6 +25,7 @@ from .model import (
     DEFAULT_SYNC_THREADS,
     MOST_MS,
     SYNC_ORDERS,
+    Card,
     Config,
     ControlSensorConfig,
 )
@@ -42,14 +43,15 @@ _LEAST_BANDWIDTH = 1_000.0
 """With less, a call of a mebibyte takes more than a quarter of an hour."""
 
 
-def parse(attributes: Mapping[str, Any], host: Host) -> Config:
-    """Checks the service's attributes and returns what they mean on this host.
+def parse(attributes: Mapping[str, Any], host: Host, cards: Sequence[Card] = ()) -> Config:
+    """Checks the service's attributes and returns what they and the cards mean on this host.
 
     Raises ConfigError, which names the attribute. The module's docstring says what becomes a problem instead.
     """
     found = Attributes(attributes, host)
     capture_dir = _capture_dir(found, host)
-    methods, off_methods = capture_methods(found)
+    adopt = found.flag("adopt_component_settings", default=True)
+    methods, off_methods = capture_methods(found, cards if adopt else ())
     config = Config(
         capture_dir=capture_dir,
         tags=found.tags("tags"),
@@ -60,6 +62,7 @@ def parse(attributes: Mapping[str, Any], host: Host) -> Config:
         flush_interval_s=found.number("capture_flush_interval_ms", 1000.0, least=1, most=MOST_MS) / 1000,
         fsync_interval_s=found.number("capture_fsync_interval_ms", 5000.0, least=_LEAST_FSYNC_MS, most=MOST_MS)
         / 1000,
+        adopt_component_settings=adopt,
         methods=methods,
         off_methods=off_methods,
         capture_control_sensor=_control_sensor(found),

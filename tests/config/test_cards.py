@@ -1,0 +1,162 @@
+"""Cards are captured like entries of `capture_methods`, which replace them, add to them and switch them off."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from holdfast import config
+from holdfast.config import CaptureMethod, Card, Config
+
+from .samples import HOST
+
+SENSOR = "rdk:component:sensor/thermometer"
+READINGS = {"name": SENSOR, "method": "Readings", "capture_frequency_hz": 10}
+
+
+def card(source: str = "component", where: str = "the component thermometer", **values: Any) -> Card:
+    return Card(source, where, {**READINGS, **values})
+
+
+def merged(cards: Sequence[Card], *entries: dict[str, Any], **attributes: Any) -> Config:
+    return config.parse({"capture_methods": list(entries), **attributes}, HOST, cards)
+
+
+def entry(name: str = "thermometer", **values: Any) -> dict[str, Any]:
+    return {"name": name, "method": "Readings", **values}
+
+
+def test_cards_alone_are_captured_and_say_where_they_come_from() -> None:
+    far = card("remote", "the remote far", name="rdk:component:sensor/far_t")
+    found = merged([card(tags=["a"], priority=7), far, card("service", "the service slam", method="Position")])
+    assert found.methods == (
+        CaptureMethod(SENSOR, "Readings", 10.0, tags=("a",), source="component"),
+        CaptureMethod("rdk:component:sensor/far_t", "Readings", 10.0, source="remote"),
+        CaptureMethod(SENSOR, "Position", 10.0, source="service"),
+    )
+    assert found.methods[0].priority == 7
+    assert (found.problems, found.off_methods) == ((), ())
+    assert found.dependencies == (SENSOR, "rdk:component:sensor/far_t")
+
+
+def test_cards_are_ignored_where_the_service_says_so() -> None:
+    found = merged([card()], entry("other", capture_frequency_hz=1), adopt_component_settings=False)
+    assert [method.name for method in found.methods] == ["other"]
+    assert (found.adopt_component_settings, merged([]).adopt_component_settings) == (False, True)
+
+
+@pytest.mark.parametrize("name", ["thermometer", SENSOR])
+def test_an_entry_with_a_frequency_replaces_the_card(name: str) -> None:
+    found = merged([card(tags=["a"])], entry(name, capture_frequency_hz=2))
+    assert found.methods == (CaptureMethod(name, "Readings", 2.0),)
+    assert found.problems == ()
+
+
+@pytest.mark.parametrize("name", ["thermometer", SENSOR])
+def test_an_entry_without_a_frequency_adds_its_keys_to_the_card(name: str) -> None:
+    found = merged([card(tags=["a"], timeout_ms=100)], entry(name, Priority=2, timeout_ms=200, tags=None))
+    (method,) = found.methods
+    assert method == CaptureMethod(SENSOR, "Readings", 10.0, tags=("a",), timeout_s=0.2, source="component")
+    assert (method.priority, found.problems) == (2, ())
+
+
+def test_disabled_switches_a_card_off_and_on() -> None:
+    off = merged([card()], entry(disabled=True))
+    assert (off.methods, off.problems) == ((), ())
+    assert [method.name for method in off.off_methods] == [SENSOR]
+    on = merged([card(disabled=True)], entry(disabled=False))
+    assert [method.frequency_hz for method in on.methods] == [10.0]
+    replaced = merged([card()], entry(capture_frequency_hz=1, disabled=True))
+    assert (replaced.methods, replaced.off_methods[0].source, replaced.problems) == ((), "service", ())
+
+
+def test_an_entry_is_about_the_card_with_its_resource_method_and_parameters_alone() -> None:
+    cards = [card(additional_params={"a": 1, "b": [2, {"c": 3}]}), card(method="DoCommand")]
+    same = entry(additional_params={"b": [2.0, {"c": 3.0}], "a": 1.0}, capture_frequency_hz=2)
+    found = merged(cards, same, entry(capture_frequency_hz=3), entry("other", capture_frequency_hz=4))
+    assert [(each.name, each.frequency_hz, each.source) for each in found.methods] == [
+        ("thermometer", 2.0, "service"),
+        ("thermometer", 3.0, "service"),
+        ("other", 4.0, "service"),
+        (SENSOR, 10.0, "component"),
+    ]
+
+
+@pytest.mark.parametrize("cards", [[], [card(method="DoCommand")], [card(name="rdk:component:sensor/other")]])
+def test_an_entry_that_adds_to_nothing_is_a_problem(cards: list[Card]) -> None:
+    (problem,) = merged(cards, entry(priority=2)).problems
+    assert problem.startswith("capture_methods[0] (thermometer Readings).capture_frequency_hz: is missing")
+    assert "adds to the settings of a component, and none has this capture method" in problem
+
+
+def test_a_short_name_that_two_cards_resources_have_is_a_problem_with_their_full_names() -> None:
+    twin = card(name="rdk:component:movement_sensor/thermometer")
+    found = merged([card(), twin], entry(priority=2))
+    assert [method.name for method in found.methods] == [SENSOR, "rdk:component:movement_sensor/thermometer"]
+    (problem,) = found.problems
+    assert f"write {SENSOR} or rdk:component:movement_sensor/thermometer" in problem
+    full = merged([card(), twin], entry(SENSOR, priority=2), entry(twin.values["name"], priority=3))
+    assert ([method.priority for method in full.methods], full.problems) == ([2, 3], ())
+
+
+@pytest.mark.parametrize(
+    ("bad", "words"),
+    [
+        (
+            card(capture_frequency_hz="fast"),
+            "the component thermometer (Readings): capture_frequency_hz: must be a number, not 'fast'",
+        ),
+        (card(method=None), "the component thermometer: method: is missing"),
+        (card(additional_params=[1]), "the component thermometer: additional_params: must be an object"),
+        (card(priority=10**400), "the component thermometer (Readings): priority: must be"),
+        (card(timeout_ms=10**400), "the component thermometer (Readings): timeout_ms: must be"),
+        (
+            card("remote", "the remote far", tags="x"),
+            f"the remote far ({SENSOR} Readings): tags: must be a list of strings",
+        ),
+    ],
+)
+def test_a_bad_card_names_the_component_and_costs_itself_alone(bad: Card, words: str) -> None:
+    found = merged([bad, card(name="rdk:component:sensor/good")], entry("listed", capture_frequency_hz=1))
+    assert [method.name for method in found.methods] == ["listed", "rdk:component:sensor/good"]
+    (problem,) = found.problems
+    assert problem.startswith(words)
+    assert problem.endswith("; this is not captured, all else is")
+
+
+def test_what_is_wrong_with_a_part_of_a_card_names_the_component() -> None:
+    (problem,) = merged([card(zz=1)]).problems
+    assert problem.startswith("the component thermometer (Readings): zz: there is no such attribute")
+    (off,) = merged([card(capture_frequency_hz=0)]).problems
+    assert off.startswith(
+        "the component thermometer (Readings): capture_frequency_hz: it is 0, so this entry is not"
+    )
+
+
+@pytest.mark.parametrize("bad", [{"priority": 11}, {"capture_frequency_hz": "fast"}])
+def test_an_entry_that_can_not_be_used_leaves_the_card_as_it_is(bad: dict[str, Any]) -> None:
+    found = merged([card()], entry(**bad))
+    assert found.methods == (CaptureMethod(SENSOR, "Readings", 10.0, source="component"),)
+    (problem,) = found.problems
+    assert problem.startswith("capture_methods[0]")
+    assert problem.endswith("this entry has no effect, the settings of the component thermometer hold")
+
+
+def test_a_card_that_is_replaced_has_nothing_to_say() -> None:
+    assert merged([card(tags=5, zz=1)], entry(capture_frequency_hz=1)).problems == ()
+
+
+def test_of_two_entries_about_one_card_the_first_is_used() -> None:
+    found = merged([card()], entry(priority=2), entry(SENSOR, priority=3), entry(capture_frequency_hz=1))
+    assert [(method.priority, method.frequency_hz) for method in found.methods] == [(2, 10.0)]
+    assert [problem.partition(":")[0] for problem in found.problems] == ["capture_methods[1]", "capture_methods[2]"]
+    assert all("appears twice; the first entry is used" in problem for problem in found.problems)
+
+
+def test_of_two_cards_that_capture_the_same_the_one_that_runs_is_added_to() -> None:
+    for cards in ([card(disabled=True), card()], [card(), card(disabled=True)]):
+        found = merged(cards, entry(priority=2))
+        assert [(method.priority, method.frequency_hz) for method in found.methods] == [(2, 10.0)]
+        assert (found.off_methods, found.problems) == ((), ())
