@@ -8,7 +8,8 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from holdfast.machine_config import Machine
+from holdfast.config import Card
+from holdfast.machine_config import Machine, UnreadableConfigError, cards_of
 from holdfast.machine_config.finding import Level
 from holdfast.machine_config.linking import LinkedMethods, linked_methods
 
@@ -79,7 +80,10 @@ def test_a_remotes_list_of_several_resources_is_read_each_by_its_own_name() -> N
     ("method", "words"),
     [
         ("Readings", "'Readings' is left out, it is not a capture method"),
-        ({"method": "Readings", "name": "short"}, "Readings of short in remotes[0] is left out: its name must be"),
+        (
+            {"method": "Readings", "name": "short"},
+            "Readings of short in the remote far is left out: its name must be",
+        ),
     ],
 )
 def test_what_can_not_be_carried_over_is_named_and_the_rest_is(method: object, words: str) -> None:
@@ -115,6 +119,27 @@ def test_an_entry_that_is_off_is_linked_beside_one_that_runs_and_keeps_none_from
     off = {**READINGS, "disabled": True}
     assert captured(link(machine(component("a", off)), {"name": "a", **READINGS})) == [{"name": LOCAL, **off}]
     assert captured(link(machine(component("a", READINGS)), {"name": "a", **off})) == [{"name": LOCAL, **READINGS}]
+
+
+def test_cards_have_full_names_and_say_whose_settings_they_are() -> None:
+    far = {"name": "rdk:component:sensor/far:t", **READINGS}
+    slam = {"name": "map", "type": "slam", "service_configs": [associated({"method": "Position"}, {})]}
+    remotes = [{"name": "far", "prefix": "far_", "service_configs": [associated(far)]}]
+    config = machine(component("a", READINGS), remotes=remotes)
+    config["services"].append(slam)
+    cards, findings = cards_of(config)
+    assert cards == [
+        Card("component", "the component a", {"name": LOCAL, **READINGS}),
+        Card("service", "the service map", {"name": "rdk:service:slam/map", "method": "Position"}),
+        Card("service", "the service map", {"name": "rdk:service:slam/map"}),
+        Card("remote", "the remote far", {"name": "rdk:component:sensor/far_t", **READINGS}),
+    ]
+    assert [finding.level for finding in findings] == [Level.NOTE]
+
+
+def test_what_has_not_the_shape_of_a_machine_s_config_brings_no_cards() -> None:
+    with pytest.raises(UnreadableConfigError):
+        cards_of({"components": [{"name": "a", "service_configs": [{"type": "data_manager", "attributes": []}]}]})
 
 
 def test_an_entry_is_listed_with_the_shortest_name_that_only_its_resource_has() -> None:

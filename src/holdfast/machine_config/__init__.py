@@ -12,7 +12,7 @@ change it in place. Other packages import the names below, from the package and 
 
 from .entries import IGNORED_BY_BUILTIN, MethodEntry, method_entries, usable_methods
 from .finding import Finding, error, is_fine, note, problem
-from .linking import linked_methods
+from .linking import cards_of, linked_methods
 from .machine import (
     BUILTIN,
     HOLDFAST,
@@ -41,6 +41,7 @@ __all__ = [
     "NoDataManagerError",
     "Resource",
     "UnreadableConfigError",
+    "cards_of",
     "error",
     "is_fine",
     "is_machine",

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import is_off
+from ..config import is_off, ordered
 from .finding import Finding, problem
 from .machine import Holder, Json, Machine
 
@@ -26,8 +25,8 @@ class MethodEntry:
     @property
     def key(self) -> str:
         """A text that is equal for two entries that capture the same."""
-        parts = (self.resource, self.attributes.get("method"), self.attributes.get("additional_params") or {})
-        return json.dumps(parts, sort_keys=True)
+        params = self.attributes.get("additional_params") or {}
+        return repr((self.resource, self.attributes.get("method"), *ordered({"": params})))
 
     @property
     def runs(self) -> bool:
@@ -75,5 +74,5 @@ def usable_methods(holder: Holder, methods: Iterable[Any], findings: list[Findin
         if isinstance(method, dict):
             usable.append(method)
         else:
-            findings.append(problem(f"{holder.where}: {method!r} is left out, it is not a capture method"))
+            findings.append(problem(f"{holder.title}: {method!r} is left out, it is not a capture method"))
     return usable

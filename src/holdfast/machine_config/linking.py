@@ -8,9 +8,11 @@ config/reader.go, and the data manager's `Link`):
 - A remote's list gives the full names of resources as the machine lists them, with the remote's prefix. The first
   name says whose list it is.
 
-Two things differ, because what the user means is clear. An entry in a remote's list counts for the resource that it
-names, not for the first one in the list. And `remote:name`, which the builtin never finds, becomes the name with
-the prefix. Whatever is left out, and whatever differs, is a finding. Nothing here changes the config.
+Three things differ, because what the user means is clear. An entry in a remote's list counts for the resource that
+it names, not for the first one in the list. `remote:name`, which the builtin never finds, becomes the name with the
+prefix. And where a list has the same method with the same parameters twice, the first entry that runs is used: the
+builtin runs a collector for each, and never ends those that it does not know any more. Whatever is left out, and
+whatever differs, is a finding. Nothing here changes the config.
 """
 
 from __future__ import annotations
@@ -19,18 +21,39 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from ..config import Card
 from .entries import MethodEntry, method_entries, usable_methods
 from .finding import Finding, note, problem
 from .machine import FullName, Holder, Json, Machine
 
 
 @dataclass(frozen=True)
+class LinkedEntry(MethodEntry):
+    """A capture method that stands in the settings of a component, a service or a remote."""
+
+    holder: Holder
+
+    @property
+    def card(self) -> Card:
+        return Card(self.holder.kind, self.holder.title, {**self.attributes, "name": self.resource})
+
+
+@dataclass(frozen=True)
 class LinkedMethods:
     """What linking a machine came to."""
 
-    entries: list[MethodEntry]
+    entries: list[LinkedEntry]
     """Sorted by the place of the resource in the config; those of remotes stand behind all others."""
     findings: list[Finding]
+
+
+def cards_of(config: Json) -> tuple[list[Card], list[Finding]]:
+    """Returns the capture methods of all components, services and remotes that count, and the findings on them.
+
+    Names of keys in another case become the usual ones in the config itself. Raises UnreadableConfigError.
+    """
+    linked = linked_methods(Machine(config), ())
+    return [entry.card for entry in linked.entries], linked.findings
 
 
 def linked_methods(machine: Machine, listed: Iterable[Any]) -> LinkedMethods:
@@ -54,31 +77,31 @@ def linked_methods(machine: Machine, listed: Iterable[Any]) -> LinkedMethods:
     return LinkedMethods(entries, findings)
 
 
-def _last_lists(machine: Machine, findings: list[Finding]) -> list[MethodEntry]:
+def _last_lists(machine: Machine, findings: list[Finding]) -> list[LinkedEntry]:
     """Returns the entries of the lists that count, by the first name in each list."""
-    lists: dict[str, list[MethodEntry]] = {}
+    lists: dict[str, list[LinkedEntry]] = {}
     for holder, entries in _all_lists(machine, findings):
         if not entries:
             continue
         first = entries[0].resource
         for entry in lists.pop(first, ()):
-            findings.append(problem(f"{entry} is left out: the builtin uses its last list, in {holder.where}"))
+            findings.append(problem(f"{entry} is left out: the builtin uses its last list, in {holder.title}"))
         lists[first] = entries
         if any(entry.resource != first for entry in entries):
             findings.append(
                 note(
-                    f"{holder.where}: the builtin reads {first} for all the names in this list; "
+                    f"{holder.title}: the builtin reads {first} for all the names in this list; "
                     "Holdfast reads each by its own name"
                 )
             )
     return [entry for entries in lists.values() for entry in entries]
 
 
-def _all_lists(machine: Machine, findings: list[Finding]) -> Iterator[tuple[Holder, list[MethodEntry]]]:
+def _all_lists(machine: Machine, findings: list[Finding]) -> Iterator[tuple[Holder, list[LinkedEntry]]]:
     for resource in machine.resources:
         for methods in resource.method_lists:
             usable = usable_methods(resource, methods, findings)
-            yield resource, [MethodEntry(resource.full_name, each) for each in usable]
+            yield resource, [LinkedEntry(resource.full_name, each, resource) for each in usable]
     for remote in machine.remotes:
         for methods in remote.method_lists:
             usable = usable_methods(remote, methods, findings)
@@ -86,12 +109,12 @@ def _all_lists(machine: Machine, findings: list[Finding]) -> Iterator[tuple[Hold
             yield remote, [entry for entry in entries if entry is not None]
 
 
-def _entry_of_remote(machine: Machine, remote: Holder, method: Json, findings: list[Finding]) -> MethodEntry | None:
+def _entry_of_remote(machine: Machine, remote: Holder, method: Json, findings: list[Finding]) -> LinkedEntry | None:
     name = FullName.parsed(method.get("name"))
     if name is None:
         findings.append(
             problem(
-                f"{method.get('method')} of {method.get('name')} in {remote.where} is left out: its name must be a "
+                f"{method.get('method')} of {method.get('name')} in {remote.title} is left out: its name must be a "
                 "full one, like rdk:component:sensor/thermometer"
             )
         )
@@ -104,10 +127,10 @@ def _entry_of_remote(machine: Machine, remote: Holder, method: Json, findings: l
                 note(f"{name} becomes {listed}, as the machine lists it; the builtin finds no remote:name")
             )
             name = listed
-    return MethodEntry(str(name), method)
+    return LinkedEntry(str(name), method, remote)
 
 
-def _in_order(machine: Machine, entries: list[MethodEntry]) -> list[MethodEntry]:
+def _in_order(machine: Machine, entries: list[LinkedEntry]) -> list[LinkedEntry]:
     """Returns the entries by resource, in the order of the config."""
     first_of = {entry.resource: index for index, entry in reversed(list(enumerate(entries)))}
     return sorted(entries, key=lambda entry: (machine.place_of(entry.resource), first_of[entry.resource]))

@@ -73,6 +73,17 @@ class Holder:
     where: str
     """Its place in the config, as in `components[2]`."""
     entry: Json
+    kind: str
+    """A "component", a "service" or a "remote"."""
+
+    @property
+    def name(self) -> str:
+        return str(self.entry.get("name") or "")
+
+    @property
+    def title(self) -> str:
+        """What it is and its name, for people."""
+        return f"the {self.kind} {self.name}"
 
     @property
     def method_lists(self) -> list[list[Any]]:
@@ -132,15 +143,12 @@ class Holder:
         return _list(self._attributes_of(service_config), CAPTURE_METHODS, self.where)
 
 
-@dataclass(frozen=True)
 class Resource(Holder):
-    """A component or a service; `kind` says which."""
-
-    kind: str
+    """A component or a service."""
 
     @property
     def name(self) -> str:
-        return str(self.entry.get("name") or ("builtin" if self.kind == "service" else ""))
+        return super().name or ("builtin" if self.kind == "service" else "")
 
     @property
     def api(self) -> str:
@@ -198,7 +206,7 @@ class Machine:
             for index, entry in enumerate(_objects(config, section, "the config"))
         ]
         self.remotes = [
-            Holder(f"remotes[{index}]", entry)
+            Holder(f"remotes[{index}]", entry, "remote")
             for index, entry in enumerate(_objects(config, "remotes", "the config"))
         ]
         self.modules = _objects(config, "modules", "the config")
