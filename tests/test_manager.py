@@ -454,6 +454,8 @@ async def test_the_selector_holds_scheduled_sync_until_it_says_true(
 async def test_a_selector_that_is_not_there_holds_scheduled_sync(world: World) -> None:
     world.apply("a", sync_disabled=False, sync_interval_mins=0.0002, selective_syncer_name="selector")
     await eventually(lambda: "'selector' is not there" in status(world.manager)["sync"]["state"])
+    told = status(world.manager)["sync"]
+    assert "'selector' is not there" in told["selector"] and 0 <= told["selector_age_s"] < 20
     assert world.cloud.readings_count == 0
 
 

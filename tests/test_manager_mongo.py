@@ -12,10 +12,13 @@ import pytest
 from holdfast import manager as manager_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.base.presentable import presentable
 from holdfast.commands import run_command
 from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.mongo import MongoCapture, writer
+from holdfast.status import status
+from holdfast.storage.lock import FolderLock
 
 from .mongo_server import NO_CONNECTION, MongoServer
 from .test_manager import SENSOR, CountingClient
@@ -129,3 +132,22 @@ async def test_a_reading_on_request_reaches_mongo_too(machine: Machine, server: 
     command = {"command": "capture_now", "resource": "a", "method": "Readings", "sync": False}
     assert (await run_command(machine.manager, command))["readings"] == 1
     await eventually(lambda: server.seqs == [1])
+
+
+async def test_the_status_tells_no_count_that_is_not_known(machine: Machine, tmp_path: Path) -> None:
+    def told() -> dict[str, Any]:
+        found: dict[str, Any] = presentable(status(machine.manager))["mongo"]
+        return found
+
+    other = FolderLock(FileSystem(), str(tmp_path / "capture"))
+    (tmp_path / "capture").mkdir()
+    assert other.try_acquire()
+    machine.apply()
+    await machine.served(5)
+    await eventually(lambda: told()["state"] == "waiting for the capture folder")
+    assert told()["taken"] >= 5 and not {"found", "waiting_readings", "waiting_bytes"} & told().keys()
+    other.release()
+    await eventually(lambda: told()["state"] == "up")
+    assert told()["found"] == 0 and told()["tried_age_s"] >= 0
+    machine.apply(mongo_capture_config={})
+    assert told() == {"state": "off", "why": "", "last_error": ""}

@@ -25,6 +25,7 @@ from .capture.resolve import not_captured
 from .capture.shortfall import Load, parts_of, sentence
 from .config import Config, WhenFull
 from .manager import Engine, Manager
+from .mongo import OFF
 from .steering import ActiveSetting
 from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
 from .storage.sequence_files import rfc3339
@@ -199,21 +200,24 @@ def _rates(running: RunningCollector, now_s: float, load: Load) -> dict[str, Any
 
 
 def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
-    """Returns the part for MongoDB, in which taken + found = written + dropped + waiting_readings."""
+    """Returns the part for MongoDB, in which taken + found = written + dropped + waiting_readings.
+
+    Without MongoDB there are no counts, and before the folder is ours nobody knows what an earlier run left.
+    """
     report = engine.mongo.report()
-    waiting, counts = report.waiting, report.counts
-    oldest_ns = waiting.oldest_ns
+    counts = report.counts if report.state != OFF else None
+    waiting = report.waiting if report.adopted else None
     return {
         "state": report.state,
         "why": report.why,
         "tried_age_s": _ago_s(manager.clock, report.tried_s),
-        "waiting_readings": waiting.readings,
-        "waiting_bytes": waiting.size_bytes,
-        "oldest_age_s": _age_s(manager.clock, oldest_ns),
-        "taken": counts.taken,
-        "found": counts.found,
-        "written": counts.written,
-        "dropped": dict(counts.dropped),
+        "waiting_readings": waiting and waiting.readings,
+        "waiting_bytes": waiting and waiting.size_bytes,
+        "oldest_age_s": waiting and _age_s(manager.clock, waiting.oldest_ns),
+        "taken": counts and counts.taken,
+        "found": counts.found if counts and report.adopted else None,
+        "written": counts and counts.written,
+        "dropped": dict(counts.dropped) if counts else None,
         "last_error": report.last_error,
     }
 
@@ -263,6 +267,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "way": link.way,
         "state": engine.store.waiting_for or rounds.state,
         "selector": rounds.selector,
+        "selector_age_s": _ago_s(manager.clock, rounds.selector_s),
         "lock_problem": next((problem for store in engine.stores.all if (problem := store.lock_problem)), ""),
         "recovery": engine.store.recovery_state,
         **_pending(manager.clock, rounds.backlog.waiting),

@@ -323,7 +323,7 @@ class TortureRig(ServerRig):
             rest = [*self.files.there, *self.left()]
             raise AssertionError(f"{error}; {len(rest)} files are left, such as {rest[:_EXAMPLES]}") from error
         await self.machine.until_status(
-            lambda status: not status["mongo"]["waiting_readings"], "MongoDB has everything", _DRAIN_TIMEOUT_S
+            lambda status: status["mongo"].get("waiting_readings") == 0, "MongoDB has everything", _DRAIN_TIMEOUT_S
         )
         with contextlib.suppress(AssertionError):  # the account then describes it better
             return await self.machine.until_status(

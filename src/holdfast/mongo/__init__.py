@@ -8,6 +8,6 @@ This package never waits for MongoDB or a disk on the event loop, never touches 
 `capture` or `sync`. Other packages import the names below, from here. pymongo is loaded for the first connection.
 """
 
-from .capture import MongoCapture, SpoolPlace
+from .capture import OFF, MongoCapture, SpoolPlace
 
-__all__ = ["MongoCapture", "SpoolPlace"]
+__all__ = ["OFF", "MongoCapture", "SpoolPlace"]

@@ -69,6 +69,8 @@ class MongoReport:
     last_error: str = ""
     tried_s: float | None = None
     """When the state was seen, on the monotonic clock: at the last attempt to write. None before the first."""
+    adopted: bool = False
+    """Whether what earlier runs left is counted, and with it all that waits."""
     waiting: Waiting = _NOTHING
     counts: SpoolCounts = field(default_factory=SpoolCounts)
 
@@ -141,6 +143,7 @@ class MongoCapture:
             active.why,
             active.last_error or active.spool.last_error,
             active.tried_s,
+            all(each.adopted for each in writers),
             Waiting(
                 counts.waiting,  # not as counted by hand: so it agrees with the others while threads change them
                 sum(each.size_bytes for each in waiting),

@@ -67,7 +67,8 @@ class MongoWriter:
         self._clock = clock
         self._target: MongoTarget | None = None
         self._target_settings: MongoSettings | None = None
-        self._adopted = False
+        self.adopted = False
+        """Whether what earlier runs left in the spool is counted."""
         self._failures = 0
         self._most_readings = BATCH_READINGS
         self._hurry = threading.Event()
@@ -109,7 +110,7 @@ class MongoWriter:
     def _run(self) -> None:
         try:
             while not self._must_end:
-                if not self._adopted and not self._adopt():
+                if not self.adopted and not self._adopt():
                     self._pause(_POLL_S)
                     continue
                 batch = self.spool.reader.next_batch(self._most_readings, BATCH_BYTES)
@@ -145,7 +146,7 @@ class MongoWriter:
             extra = self._once(error.reason)
             logger.error("%s; readings that an earlier run left for MongoDB wait", error, extra=extra)
             return False
-        self._adopted, self.state = True, CONNECTING
+        self.adopted, self.state = True, CONNECTING
         return True
 
     def _deliver(self, batch: Batch) -> None:

@@ -111,6 +111,8 @@ class Rounds:
         """The sync paths beside the stores. The caller runs its `run`."""
         self.selector = ""
         """What the selective syncer answered last; empty without one."""
+        self.selector_s: float | None = None
+        """When that was, on the monotonic clock."""
         self.backlog = Backlog(
             files, clock, self._listings, delivery.retries, self._checked_paths, self._announced.take_over
         )
@@ -292,10 +294,10 @@ class Rounds:
 
     async def _reason_to_wait(self) -> str:
         if self._settings.should_sync is None:
-            self.selector = self._reason = ""
+            self.selector, self.selector_s, self._reason = "", None, ""
             return ""
         self._reason = await self._settings.should_sync()
-        self.selector = self._reason or "should_sync is true"
+        self.selector, self.selector_s = self._reason or "should_sync is true", self._clock.monotonic()
         return self._reason
 
     async def _round(self, report: SyncReport | None, select: Select | None = None) -> None:

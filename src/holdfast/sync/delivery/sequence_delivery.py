@@ -34,7 +34,7 @@ def no_sequence_is_open(path: str) -> bool:
 
 
 class SequenceDelivery:
-    """Sends `.seq` files. `delivered` and `quarantined` count what became of them since the process started."""
+    """Sends `.seq` files. `delivered` and `quarantined` count what became of them since this was made."""
 
     def __init__(self, files: FileSystem, sender: Sender) -> None:
         self._files = files
