@@ -312,7 +312,11 @@ async def test_a_copy_that_fails_holds_up_no_delivery(world: World) -> None:
     world.apply(sync_disabled=False, sync_interval_mins=0.001, local_copy={"dir": str(world.folder / "kept")})
     await eventually(lambda: len(world.delivered) > 5)
     await eventually(lambda: status(world.manager)["space"]["local_copy"]["not_kept"] > 0)
-    assert isinstance(world.manager.engine.stores.local_copy, LocalCopy)  # type: ignore[union-attr]
+    copy = world.manager.engine.stores.local_copy  # type: ignore[union-attr]
+    assert isinstance(copy, LocalCopy) and copy.problem is not None and copy.problem.cost.endswith("files not kept")
+    assert any("deleted without a copy" in each for each in problems_in(status(world.manager), "disk"))
+    os.unlink(world.folder / "kept")
+    await eventually(lambda: not problems_in(status(world.manager), "disk"))
 
 
 async def test_a_sync_path_that_leads_around_the_local_copy_is_not_synced(world: World) -> None:

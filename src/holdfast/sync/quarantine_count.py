@@ -70,8 +70,9 @@ class QuarantineCount:
         if self.files:
             readings = sum(ledger.quarantined for _, ledger in self._folders())
             what = f"{self.files} files ({size(self.bytes or 0)}) can't be delivered and are in failed/"
+            held = f" with {readings} readings" if readings else ""
             do = 'list them with the command "failed", which says why, and retry or discard them'
-            yield Problem(Kind.SYNC, what, do, f"{readings} readings and other files are not delivered", "failed")
+            yield Problem(Kind.SYNC, what, do, f"{self.files} files{held} not delivered", "failed")
 
     def _changes(self) -> object:
         """Returns something that differs once anything was put into quarantine, or taken out."""
