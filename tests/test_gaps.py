@@ -76,7 +76,23 @@ async def test_each_gap_says_when_it_was_how_long_it_lasted_what_it_cost_and_why
             assert gap["from"] < gap["to"] and gap["lasts_s"] >= 0.9
             assert gap["missed"] == sum(each["readings"] for each in gap["why"]) >= 100
             assert gap["missed"] <= 101 * (gap["lasts_s"] + 0.1), "not more than were due"
-        assert status(world.manager)["capture"]["gaps_problem"] == ""
+        assert not any("gaps" in each["what"] for each in status(world.manager)["problems"])
+
+
+async def test_a_record_that_can_not_be_kept_is_a_problem_as_long_as_it_is_so(tmp_path: Path) -> None:
+    async with steered(tmp_path) as world:
+        planted = tmp_path / "capture" / ".holdfast" / "gaps.prog"
+        planted.parent.mkdir(parents=True, mode=0o700)
+        planted.write_text("somebody else's")
+        planted.chmod(0o666)
+
+        def said() -> list[str]:
+            return [each["what"] for each in status(world.manager)["problems"] if each["kind"] == "state"]
+
+        world.apply()
+        await eventually(lambda: any(what.startswith("the record of gaps: ") for what in said()))
+        planted.unlink()
+        await eventually(lambda: planted.exists() and said() == [])
 
 
 async def test_a_restart_that_changes_the_config_makes_no_gap(tmp_path: Path) -> None:

@@ -358,6 +358,7 @@ class Manager:
         if self.engine is not None:
             yield from self.engine.stores.problems
             yield from self.engine.capture.problems
+            yield from self.engine.gaps.problems
             yield from self.engine.uplink.problems
             yield from self.engine.mongo.problems
             if self._selector is not None and self._selector.problem and self.engine.uplink.rounds.asks:

@@ -83,7 +83,6 @@ def status(manager: Manager) -> dict[str, Any]:
         "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
         "gaps": [described(each.collector, gap) for each, gap in engine.capture.gaps.newest(MOST_GAPS)],
-        "gaps_problem": engine.gaps.problem,
         "collectors": [_collector(manager, readings, each, load) for each in _shown_of(engine.capture.running)],
     }
     found["mongo"] = _mongo(manager, engine)

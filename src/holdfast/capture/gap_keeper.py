@@ -18,6 +18,7 @@ from contextlib import suppress
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
+from ..base.problems import Kind, Problem
 from ..base.tasks import begin, end, in_thread, supervised
 from ..errors import DamagedFileError, HoldfastError, StorageError
 from . import gap_file
@@ -46,6 +47,11 @@ class GapKeeper:
         self._is_read = False
         self._wrote_s = -math.inf
         self._task: asyncio.Task[None] | None = None
+
+    @property
+    def problems(self) -> list[Problem]:
+        """Why the gaps would not outlast a restart."""
+        return [Problem(Kind.STATE, f"the record of gaps: {self.problem}", key="gaps")] if self.problem else []
 
     def place(self, capture_dir: str, owned: Callable[[], bool]) -> None:
         """Makes `capture_dir` the folder of the file; `owned` tells whether it is ours."""
