@@ -64,29 +64,39 @@ def read(files: FileSystem, capture_dir: str) -> Kept | None:
     """
     path = layout.state_path(capture_dir, _NAME)
     try:
-        status = files.stat(path)
-        if status.st_size > _MAX_BYTES:
-            raise DamagedFileError(f"{path} is too large")
-        lines = files.read_own(path).splitlines()
+        alive_ns = files.stat(path).st_mtime_ns
+        lines = _lines(files, path)
     except StorageError as error:
         if error.reason == "no_such_file":
             return None
         raise
-    found = [_parsed(line) for line in lines]
-    version = found[0].get("version") if found and found[0] else None
+    records = [_record(row) for line in lines[1:] if (row := _parsed(line)) is not None]
+    return Kept([record for record in records if record is not None], alive_ns)
+
+
+def _lines(files: FileSystem, path: str) -> list[bytes]:
+    """Returns the lines of a file of this version. Raises as `read` does."""
+    if files.stat(path).st_size > _MAX_BYTES:
+        raise DamagedFileError(f"{path} is too large")
+    lines = files.read_own(path).splitlines()
+    version = (_parsed(lines[0]) or {}).get("version") if lines else None
     if isinstance(version, int) and version > VERSION:
         raise NewerStateError(path, version, VERSION)
     if version != VERSION:
         raise DamagedFileError(f"{path}: its first line is damaged")
-    records = [_record(row) for row in found[1:] if row]
-    return Kept([record for record in records if record is not None], status.st_mtime_ns)
+    return lines
 
 
 def write(files: FileSystem, capture_dir: str, records: Iterable[Record], now_ns: int) -> None:
     """Replaces the file. Raises StorageError, and NewerStateError as `read` does; then the file stays as it is."""
     path = layout.state_path(capture_dir, _NAME)
-    with suppress(DamagedFileError):
-        read(files, capture_dir)
+    try:
+        _lines(files, path)
+    except DamagedFileError:
+        pass
+    except StorageError as error:
+        if error.reason != "no_such_file":
+            raise
     files.make_private_folder(os.path.dirname(path))
     lines = [_line({"version": VERSION}), *(record.line() for record in records)]
     files.replace(path, b"".join(lines))
