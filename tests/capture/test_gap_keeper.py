@@ -26,6 +26,22 @@ NS = 1_000_000_000
 NO_SPACE = 28
 
 
+class Watched:
+    """A clock on which it can be seen whether the one who uses it sleeps."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.asleep = asyncio.Event()
+        self.time_ns, self.monotonic = clock.time_ns, clock.monotonic
+
+    async def sleep(self, seconds: float) -> None:
+        self.asleep.set()
+        try:
+            await self._clock.sleep(seconds)
+        finally:
+            self.asleep.clear()
+
+
 class Life:
     """One life of the module, with one collector at 10 Hz. The clock and the folder outlast it."""
 
@@ -33,7 +49,8 @@ class Life:
         self.clock, self.folder = clock, folder
         self.files = files or FileSystem()
         self.book = GapBook(clock)
-        self.keeper = GapKeeper(self.files, clock, self.book)
+        self.watched = Watched(clock)
+        self.keeper = GapKeeper(self.files, self.watched, self.book)
         self.owned = True
         self.why = Absence.CONFIG
         self.keeper.place(str(folder), lambda: self.owned)
@@ -49,10 +66,9 @@ class Life:
             await self.settled()
 
     async def settled(self) -> None:
-        for _ in range(3):
-            await asyncio.get_running_loop().run_in_executor(None, lambda: None)
-            await asyncio.sleep(0.002)
-            await self.clock.settle()
+        """Returns when the keeper has done what is due, however long its thread takes."""
+        await self.clock.settle()
+        await asyncio.wait_for(self.watched.asleep.wait(), 60.0)
 
     async def is_killed(self) -> None:
         """SIGKILL: nothing more is written."""
