@@ -186,6 +186,18 @@ async def test_what_a_filter_holds_back_is_no_gap(machine: Machine) -> None:
     assert gaps(running) == lasting(running) == [] and running.collector.history.scattered == 0
 
 
+async def test_a_gap_ends_with_an_answer_that_a_filter_holds_back(machine: Machine) -> None:
+    sensor = Broken(machine)
+    running = machine.captures(sensor, hz=10.0)
+    await machine.clock.advance(5.0)
+    sensor.error = BROKEN
+    await machine.clock.advance(3.0)
+    sensor.error = FILTERED
+    await machine.clock.advance(30.0)
+    (gap,) = gaps(running)
+    assert gap.missing == {"error": 30} and gap.lasts_s == pytest.approx(3.0, abs=0.1)
+
+
 async def test_a_loop_that_stands_still_makes_a_gap(machine: Machine) -> None:
     running = machine.captures(Broken(machine), hz=10.0)
     await machine.clock.advance(2.0)
