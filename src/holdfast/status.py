@@ -31,6 +31,7 @@ from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
 from .storage.sequence_files import rfc3339
 from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
+from .sync.path_check import CheckedPath
 from .sync.retries import Held
 from .sync.walk.listings import Waiting
 
@@ -269,7 +270,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "selector_age_s": _ago_s(manager.clock, rounds.selector_s),
         "lock_problem": next((problem for store in engine.stores.all if (problem := store.lock_problem)), ""),
         "recovery": engine.store.recovery_state,
-        **_pending(manager.clock, rounds.backlog.waiting),
+        **_pending(manager.clock, rounds.backlog.waiting, rounds.additional.all),
         "unfinished_files": rounds.unfinished,
         "throughput_bytes_per_s": round(engine.uplink.bytes_per_s, 1),
         "time_left_s": None if time_left_s is None else round(time_left_s, 1),
@@ -306,7 +307,7 @@ def _age_s(clock: Clock, time_ns: float | None) -> float | None:
     return None if time_ns is None else max(0.0, round((clock.time_ns() - time_ns) / 1e9, 1))
 
 
-def _pending(clock: Clock, waiting: Waiting | None) -> dict[str, Any]:
+def _pending(clock: Clock, waiting: Waiting | None, others: Sequence[CheckedPath]) -> dict[str, Any]:
     """Returns how much waits to be sent. All of it is None while not all sync paths were looked at."""
     return {
         "pending_files": waiting and waiting.files,
@@ -314,7 +315,7 @@ def _pending(clock: Clock, waiting: Waiting | None) -> dict[str, Any]:
         "pending_as_of_s": waiting and round(clock.monotonic() - waiting.as_of_s, 1),
         "oldest_age_s": waiting and _age_s(clock, waiting.oldest_ns),
         "recent_files": waiting and waiting.recent,
-        "unreadable": waiting and waiting.unreadable,
+        "unreadable": waiting and waiting.unreadable + sum(not each.is_readable for each in others),
     }
 
 

@@ -106,7 +106,7 @@ def test_a_name_that_is_never_synced_is_said(tmp_path: Path, name: str) -> None:
     path.parent.mkdir(exist_ok=True)
     path.touch() if "." in name[1:] else path.mkdir()
     found = checked(path)
-    assert not found.is_synced and "is never synced" in found.problem
+    assert not found.is_synced and found.is_readable and "is never synced" in found.problem
 
 
 @pytest.mark.parametrize("target", ["/etc", "/", "home", "home/..", "/dev/null", "/etc/passwd"])
@@ -131,6 +131,7 @@ def test_what_may_not_be_read_is_not_synced_and_what_may_not_be_deleted_is_said(
         for name in ("locked", "locked/a.log", "listable", "listable/a.log", "secret.log")
     }
     assert [name for name, found in said.items() if found.is_synced] == ["listable", "listable/a.log"]
+    assert [name for name, found in said.items() if found.is_readable] == ["listable", "listable/a.log"]
     assert "Permission denied" in said["locked"].problem and "Permission denied" in said["locked/a.log"].problem
     assert "can't be read" in said["secret.log"].problem
     for name in ("listable", "listable/a.log"):

@@ -98,7 +98,7 @@ class AdditionalPaths:
             return look.result()
         self._hanging[path] = look
         problem = f"{path} does not answer: its file system hangs; it is synced again when it answers"
-        return CheckedPath(path, PathKind.UNKNOWN, problem, is_synced=False)
+        return CheckedPath(path, PathKind.UNKNOWN, problem, is_synced=False, is_readable=False)
 
     def _take(self, found: CheckedPath) -> None:
         before = self._known[found.path]

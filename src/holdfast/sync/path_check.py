@@ -43,6 +43,8 @@ class CheckedPath:
     """What is wrong, and what to do; empty if nothing is."""
     is_synced: bool = True
     """Whether walks look there. They also do while nothing is there."""
+    is_readable: bool = True
+    """Whether it is known what is there. If not, what waits there is in no count."""
 
 
 _PATTERN = frozenset("*?[")
@@ -59,12 +61,13 @@ def check_path(files: FileSystem, path: str, protected: Protected) -> CheckedPat
         mode = files.stat(path).st_mode
     except StorageError as error:
         if error.reason != "no_such_file":
-            return CheckedPath(path, PathKind.UNKNOWN, f"{error}; {_NOT_SYNCED} until that works", is_synced=False)
+            problem = f"{error}; {_NOT_SYNCED} until that works"
+            return CheckedPath(path, PathKind.UNKNOWN, problem, is_synced=False, is_readable=False)
         return _missing(files, path)
     if stat.S_ISDIR(mode):
-        return CheckedPath(path, PathKind.FOLDER, *_folder(files, path))
+        return _folder(files, path)
     if stat.S_ISREG(mode):
-        return CheckedPath(path, PathKind.FILE, *_file(files, path))
+        return _file(files, path)
     what = "a pipe" if stat.S_ISFIFO(mode) else "a socket" if stat.S_ISSOCK(mode) else "a device"
     return CheckedPath(path, PathKind.OTHER, f"{path} is {what}; name a folder or a file", is_synced=False)
 
@@ -79,27 +82,26 @@ def _missing(files: FileSystem, path: str) -> CheckedPath:
     return CheckedPath(path, PathKind.MISSING, f"{path} is not there; {_WAITS}")
 
 
-def _folder(files: FileSystem, path: str) -> tuple[str, bool]:
-    """Returns what is wrong with a folder, and whether it is synced."""
+def _folder(files: FileSystem, path: str) -> CheckedPath:
     if os.path.basename(path) in layout.SKIPPED_FOLDERS:
-        return (
-            f"{path} is never synced: folders of that name hold what Holdfast keeps back; name another one",
-            False,
-        )
+        problem = f"{path} is never synced: folders of that name hold what Holdfast keeps back; name another one"
+        return CheckedPath(path, PathKind.FOLDER, problem, is_synced=False)
     try:
         _first(files.list_folder(path))
     except StorageError as error:
-        return f"{error}; {_NOT_SYNCED} until viam-server's user may read it", False
-    return _why_it_stays(files, path, path), True
+        problem = f"{error}; {_NOT_SYNCED} until viam-server's user may read it"
+        return CheckedPath(path, PathKind.FOLDER, problem, is_synced=False, is_readable=False)
+    return CheckedPath(path, PathKind.FOLDER, _why_it_stays(files, path, path))
 
 
-def _file(files: FileSystem, path: str) -> tuple[str, bool]:
-    """Returns what is wrong with a file, and whether it is synced."""
+def _file(files: FileSystem, path: str) -> CheckedPath:
     if layout.kind_of(path) in (FileKind.IN_PROGRESS, FileKind.SEQUENCE):
-        return f"{path} is never synced: files of that name, or in that folder, are not complete; rename it", False
+        problem = f"{path} is never synced: files of that name, or in that folder, are not complete; rename it"
+        return CheckedPath(path, PathKind.FILE, problem, is_synced=False)
     if not files.is_readable(path):
-        return f"{path} can't be read; {_NOT_SYNCED} until viam-server's user may read it", False
-    return _why_it_stays(files, path, os.path.dirname(path)), True
+        problem = f"{path} can't be read; {_NOT_SYNCED} until viam-server's user may read it"
+        return CheckedPath(path, PathKind.FILE, problem, is_synced=False, is_readable=False)
+    return CheckedPath(path, PathKind.FILE, _why_it_stays(files, path, os.path.dirname(path)))
 
 
 def _why_it_stays(files: FileSystem, path: str, folder: str) -> str:

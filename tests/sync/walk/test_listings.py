@@ -290,14 +290,14 @@ def test_a_configuration_that_changes_forgets_everything(rig: Rig) -> None:
     assert rig.disk.listed == ["root", "a"]
 
 
-def test_small_folders_together_take_little_of_the_time(rig: Rig) -> None:
+def test_the_folders_of_collectors_together_take_little_of_the_time(rig: Rig) -> None:
     """Each alone costs nothing to speak of; there may be thousands, and capture writes into all of them."""
-    for number in range(100):
+    for number in range(20):
         write_old_file(rig.root / str(number) / "1.capture", b"x")
-    rig.disk.entry_s = 0.01
+    rig.disk.entry_s = 0.03
     listed_s, began_s = 0.0, rig.clock.now_s
-    for number in range(400):
-        for folder in range(100):
+    for number in range(200):
+        for folder in range(20):
             write_old_file(rig.root / str(folder) / f"new{number % 2}.prog", b"x")
         before_s = rig.clock.now_s
         rig.count()
@@ -312,7 +312,7 @@ def test_large_folders_share_what_one_may_take(rig: Rig) -> None:
             write_old_file(rig.root / str(folder) / f"{number}.capture", b"x")
     rig.disk.entry_s = 0.05
     listed_s, began_s = 0.0, rig.clock.now_s
-    for number in range(400):
+    for number in range(200):
         for folder in range(5):
             write_old_file(rig.root / str(folder) / f"new{number % 2}.prog", b"x")
         before_s = rig.clock.now_s
@@ -320,6 +320,19 @@ def test_large_folders_share_what_one_may_take(rig: Rig) -> None:
         listed_s += rig.clock.now_s - before_s
         rig.clock.now_s += 10
     assert 0.5 * MOST_LISTING < listed_s / (rig.clock.now_s - began_s) < 2 * MOST_LISTING
+
+
+def test_what_the_folders_of_collectors_cost_holds_up_no_other_folder(rig: Rig) -> None:
+    for number in range(100):
+        write_old_file(rig.root / str(number) / "1.capture", b"x")
+        write_old_file(rig.root / str(number) / "2.prog", b"x")
+    (rig.root / "logs").mkdir()
+    rig.disk.entry_s = 0.01
+    rig.settle()
+    write_old_file(rig.root / "logs" / "a.log", b"x")
+    rig.clock.now_s += 1
+    rig.count()
+    assert rig.disk.listed == ["logs"] and rig.pending == (101, 101)
 
 
 def test_a_walk_that_counts_lists_no_folder_that_did_not_change_though_it_has_files_to_send(rig: Rig) -> None:

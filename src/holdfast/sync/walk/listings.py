@@ -15,8 +15,9 @@ too.
   programs may grow where they are, so a folder with such files is listed every `RELIST_OTHERS_S`.
 
 A walk also passes over a folder if listing it again would take more than a share of the time. Of a folder that has
-more files to send than wait for a retry this is `MOST_LISTING_TO_SEND`. Of the others, the large ones together take
-`MOST_LISTING`, and the small ones, which are listed in the same walks, take as much again.
+more files to send than wait for a retry this is `MOST_LISTING_TO_SEND`. The folders that collectors write to may be
+many, change all the time, and have nothing that is not known without a listing: unless they are large, they take
+`MOST_LISTING` together, in the same walks. All others that have changed take as much again, and share it evenly.
 
 The listings change between walks as well: files that sync sent are subtracted, and files that capture completed are
 added.
@@ -77,6 +78,8 @@ class Listing:
     has_captures: bool = False
     has_others: bool = False
     """Whether files of other programs are among `files`."""
+    is_of_collector: bool = False
+    """Whether it had capture files, complete or in progress."""
     settled: bool = True
     """Whether the listing was complete, and every change will show in `due_s` or in the folder's stamp."""
     inner: list[str] | None = field(default_factory=list)
@@ -96,7 +99,7 @@ class Listing:
         if modified_ns < self.oldest_ns:
             self.oldest_ns = modified_ns
         if is_capture:
-            self.has_captures = True
+            self.has_captures = self.is_of_collector = True
         else:
             self.has_others = True
             self.due_s = min(self.due_s, self.begun_s + RELIST_OTHERS_S)
@@ -117,6 +120,15 @@ class Listing:
         """Counts an arbitrary file that has been left alone for long enough only at `due_s`."""
         self.recent += 1
         self.due_s = min(self.due_s, due_s)
+
+    def note_in_progress(self) -> None:
+        """Notes that the folder has a capture file in progress."""
+        self.is_of_collector = True
+
+    @property
+    def is_small_of_collector(self) -> bool:
+        """Whether a collector writes to the folder, and listing it costs little."""
+        return self.is_of_collector and self.cost_s <= LARGE_S
 
     def note_incomplete(self) -> None:
         """Notes that something in the folder could not be listed, or may become ready without a sign."""
@@ -175,12 +187,12 @@ class Listings:
         self._walks = 0
         self._others = Listing((0, 0, 0), 0.0)
         """What the folders hold together that are not remembered."""
-        self._others_again_s = self._small_again_s = 0.0
-        self._small_cost_s = 0.0
-        self._lists_small = True
-        """Whether this walk may list small folders that have nothing to send."""
-        self._large = self._large_before = 0
-        """How many large folders were to be listed by this walk, and by the one before it."""
+        self._others_again_s = self._captured_again_s = 0.0
+        self._captured_cost_s = 0.0
+        self._lists_captured = True
+        """Whether this walk may list small folders of collectors that have nothing to send."""
+        self._changed = self._changed_before = 0
+        """How many other folders were to be listed by this walk, and by the one before it."""
         self._files = self._bytes = self._recent = self._unreadable = 0
         self._as_of_s: float | None = None
         self.looked_s = -math.inf
@@ -192,7 +204,7 @@ class Listings:
             self._known = {}
             self._others = Listing((0, 0, 0), 0.0)
             self._inner = self._files = self._bytes = self._recent = 0
-            self._others_again_s = self._small_again_s = 0.0
+            self._others_again_s = self._captured_again_s = 0.0
             self._as_of_s = None
             self.looked_s = -math.inf
 
@@ -220,9 +232,9 @@ class Listings:
         remembered."""
         with self._lock:
             self._walks += 1
-            self._large_before, self._large = self._large, 0
-            self._small_cost_s = 0.0
-            self._lists_small = now_s >= self._small_again_s
+            self._changed_before, self._changed = self._changed, 0
+            self._captured_cost_s = 0.0
+            self._lists_captured = now_s >= self._captured_again_s
             return self._walks, now_s < self._others_again_s
 
     def end_walk(self, walk: int, others: Listing | None, as_of_s: float, unreadable: int, now_s: float) -> None:
@@ -234,8 +246,8 @@ class Listings:
         """
         gone = [folder for folder, known in list(self._known.items()) if known.walk < walk]
         with self._lock:
-            if self._lists_small:
-                self._small_again_s = now_s + rest_s(self._small_cost_s, MOST_LISTING)
+            if self._lists_captured:
+                self._captured_again_s = now_s + rest_s(self._captured_cost_s, MOST_LISTING)
             if others is not None:
                 for folder in gone:
                     if (known := self._known.get(folder)) is not None and known.walk < walk:
@@ -259,8 +271,8 @@ class Listings:
         """Takes the new listing of `folder`. Returns False if it is beyond the bounds, and not remembered."""
         with self._lock:
             before = self._forget(folder)
-            if listing.cost_s <= LARGE_S:
-                self._small_cost_s += listing.cost_s
+            if listing.is_small_of_collector:
+                self._captured_cost_s += listing.cost_s
             unchanged = before is not None and before.stamp == listing.stamp
             listing.unchanged_since_s = before.unchanged_since_s if before and unchanged else listing.begun_s
             listing.walk = walk
@@ -274,10 +286,10 @@ class Listings:
         """Returns whether listing a folder again now would take more than its share of the time."""
         if to_send:
             return now_s < known.ended_s + rest_s(known.cost_s, MOST_LISTING_TO_SEND)
-        if known.cost_s <= LARGE_S:
-            return not self._lists_small
-        self._large += 1
-        at_once = max(self._large, self._large_before)
+        if known.is_small_of_collector:
+            return not self._lists_captured
+        self._changed += 1
+        at_once = max(self._changed, self._changed_before)
         return now_s < known.ended_s + rest_s(known.cost_s * at_once, MOST_LISTING)
 
     def knows(self, folder: str) -> bool:

@@ -249,8 +249,10 @@ class Walk:
 
     def _look_into(self, entry: Entry, folder: str, root: str, listing: Listing, window: KeyWindow | None) -> None:
         kind = kind_of(entry.path)
-        if kind is FileKind.IN_PROGRESS and window is not None:
-            self.in_progress.add(entry.path)
+        if kind is FileKind.IN_PROGRESS:
+            listing.note_in_progress()
+            if window is not None:
+                self.in_progress.add(entry.path)
         if entry.kind is EntryKind.OTHER or kind is FileKind.SEQUENCE:
             return
         status = self._status(entry, kind)
