@@ -51,6 +51,25 @@ async def test_a_line_tells_what_went_by_sync_path(rig: Rig, caplog: pytest.LogC
     ]
 
 
+@pytest.mark.parametrize(
+    ("waiting", "left_s", "said"),
+    [
+        (Waiting(17, 2048, 0, 0, 0, 0.0), 90.0, "17 files (2.0 KiB) remain to be sent, 90 s at this rate"),
+        (Waiting(17, 2048, 0, 0, 0, 0.0), None, "17 files (2.0 KiB) remain to be sent"),
+        (None, None, "not all sync paths are looked at yet"),
+    ],
+    ids=["it moves", "nothing moves", "not known"],
+)
+async def test_a_line_tells_what_is_left_as_far_as_that_is_known(
+    rig: Rig, caplog: pytest.LogCaptureFixture, waiting: Waiting | None, left_s: float | None, said: str
+) -> None:
+    rig.waiting, rig.left_s = waiting, left_s
+    rig.add("/capture/a")
+    await rig.clock.advance(OFTEN_S)
+    (line,) = caplog.messages
+    assert line.endswith(f"; {said}")
+
+
 async def test_nothing_happened_nothing_is_said(rig: Rig, caplog: pytest.LogCaptureFixture) -> None:
     rig.add("/data/log", Outcome.HELD_OPEN)
     await rig.clock.advance(10 * OFTEN_S)

@@ -263,6 +263,23 @@ def test_what_is_remembered_is_bounded_and_the_rest_takes_little_of_the_time(
     assert rig.walk().whole and len(rig.disk.listed) >= 8
 
 
+def test_a_walk_that_began_before_everything_was_forgotten_tells_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for folder in ("a", "b"):
+        write_old_file(rig.root / folder / "1.capture", b"x")
+    monkeypatch.setattr(walk, "_STEP", 1)
+    survey = rig._new_walk().survey()
+    for _ in range(3):
+        next(survey)
+    rig.listings.clear()
+    for _ in survey:
+        pass
+    assert rig.listings.waiting is None, "it has seen a part of the folders only"
+    rig.count()
+    assert rig.pending == (2, 2)
+
+
 def test_folders_that_are_gone_are_forgotten(rig: Rig) -> None:
     (rig.root / "a").mkdir(parents=True)
     rig.walk()

@@ -53,6 +53,8 @@ class Backlog:
         self._take_over = take_over
         self._min_age_s = 0.0
         self._soon = True
+        self._settings = 0
+        """How often the settings have changed."""
         self._again_s = 0.0
         self._round: tuple[Walk, float] | None = None
         """The walk of the last round, and when it began."""
@@ -68,6 +70,7 @@ class Backlog:
         """Makes the next look a whole one, which begins soon; an arbitrary file counts as ready when it was left
         alone for `min_age_s`."""
         self._min_age_s = min_age_s
+        self._settings += 1
         self._listings.clear()
         self._again_s = 0.0
         self.look_soon()
@@ -108,8 +111,9 @@ class Backlog:
             self._files, self._clock, await self._paths(), self._min_age_s, retries=self._retries,
             listings=self._listings,
         )  # fmt: skip
-        steps = walk.survey()
+        steps, settings = walk.survey(), self._settings
         while await asyncio.to_thread(next, steps, walk) is None:
             if self._round_looks():
                 return
-        self._again_s = self._clock.monotonic() + rest_s(max(0.0, walk.visiting_s), MOST_VISITING)
+        if settings == self._settings:  # else another look is due at once
+            self._again_s = self._clock.monotonic() + rest_s(max(0.0, walk.visiting_s), MOST_VISITING)

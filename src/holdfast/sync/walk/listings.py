@@ -185,6 +185,8 @@ class Listings:
         self._known: dict[str, Listing] = {}
         self._inner = 0
         self._walks = 0
+        self._cleared = 0
+        """Walks up to this one had begun when the listings were last cleared, and tell nothing any more."""
         self._others = Listing((0, 0, 0), 0.0)
         """What the folders hold together that are not remembered."""
         self._others_again_s = self._captured_again_s = 0.0
@@ -202,6 +204,7 @@ class Listings:
         """Forgets all listings, so that the next walk lists every folder. Until then it is not known what waits."""
         with self._lock:
             self._known = {}
+            self._cleared = self._walks
             self._others = Listing((0, 0, 0), 0.0)
             self._inner = self._files = self._bytes = self._recent = 0
             self._others_again_s = self._captured_again_s = 0.0
@@ -246,6 +249,8 @@ class Listings:
         """
         gone = [folder for folder, known in list(self._known.items()) if known.walk < walk]
         with self._lock:
+            if walk <= self._cleared:
+                return
             if self._lists_captured:
                 self._captured_again_s = now_s + rest_s(self._captured_cost_s, MOST_LISTING)
             if others is not None:
@@ -268,8 +273,11 @@ class Listings:
         return known
 
     def remember(self, folder: str, listing: Listing, walk: int) -> bool:
-        """Takes the new listing of `folder`. Returns False if it is beyond the bounds, and not remembered."""
+        """Takes the new listing of `folder`. Returns False if it is beyond the bounds, or of a walk from before
+        `clear`, and not remembered."""
         with self._lock:
+            if walk <= self._cleared:
+                return False
             before = self._forget(folder)
             if listing.is_small_of_collector:
                 self._captured_cost_s += listing.cost_s
