@@ -53,6 +53,7 @@ class Disk:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self._ballast = folder / "ballast"
+        self._device = folder.stat().st_dev
         self._refilling: asyncio.Task[None] | None = None
 
     def fill(self) -> None:
@@ -94,6 +95,9 @@ class Disk:
 
     def _take_all(self) -> None:
         with self._ballast.open("ab", buffering=0) as file:
+            if os.fstat(file.fileno()).st_dev != self._device:  # it is unmounted: this is the computer's own disk
+                self._ballast.unlink()
+                return
             size_bytes = MEBIBYTE
             while size_bytes >= _SMALLEST_BYTES:
                 try:

@@ -253,3 +253,13 @@ async def test_without_permission_readings_are_counted_and_all_go_on(
         os.seteuid(0)
     await machine.all_are_kept_again()
     await machine.stopped_with_a_true_account()
+
+
+@pytest.mark.usefixtures("needs_disks")
+async def test_a_full_disk_that_is_unmounted_leaves_the_computer_s_own_one_alone(tmp_path: Path) -> None:
+    """A test that fails while its disk is full unmounts it, and the disk is still refilled for a moment."""
+    with disks.tmpfs(tmp_path / "disk", MEBIBYTE) as disk:
+        disk.fill()
+    disk._take_all()
+    assert list(disk.folder.iterdir()) == []
+    await disk.free()
