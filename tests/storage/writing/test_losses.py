@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from holdfast.base.problems import Kind
 from holdfast.errors import StorageError
 from holdfast.storage.ledger.counts import CollectorId
-from holdfast.storage.writing import losses
+from holdfast.storage.ledger.ledger import Ledger
+from holdfast.storage.writing import disk_writer, losses
+from holdfast.storage.writing.disk_writer import DiskWriter
 from holdfast.storage.writing.losses import Cause, Losses, cause_of
-from tests.fakes import FakeClock
+from tests.fakes import FakeClock, FaultyFileSystem
 
 from .. import samples
+from .test_disk_writer import LIDAR, NEVER_S, append, open_lidar
 
 FULL = cause_of(StorageError("write", "/data/a.prog", OSError(errno.ENOSPC, "No space left on device")))
 DENIED = cause_of(StorageError("create", "/data/b.prog", OSError(errno.EACCES, "Permission denied")))
@@ -130,3 +134,49 @@ async def test_at_the_end_what_is_in_no_line_yet_is_said(lines: Callable[[], lis
     account.losses.close()
     (line,) = lines()
     assert "5 readings of a were dropped" in line
+
+
+@pytest.mark.parametrize("ends", ["written", "released"])
+async def test_a_collector_whose_last_reading_was_refused_is_a_problem_until_one_is_written_or_it_ends(
+    files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, ends: str
+) -> None:
+    clock = FakeClock()
+    writer = DiskWriter(files, clock, ledger, str(tmp_path), NEVER_S)
+    seldom, often = open_lidar(writer), writer.open(samples.metadata(name="often"), 10_000)
+    append(seldom, 1)
+    with files.failing("create", code=errno.EACCES):
+        await writer.flush()
+    for number in range(100):  # it reads nothing more, and others do
+        append(often, 1, first=number)
+        await writer.flush()
+        await clock.advance(1)
+        writer.losses.look()
+        assert [problem.cost for problem in writer.losses.problems] == ["1 readings of 1 collectors dropped"]
+    if ends == "written":
+        append(seldom, 1, first=1)
+        await writer.flush()
+    else:
+        await writer.release([seldom])
+    writer.losses.look()
+    assert writer.losses.problems == []
+    await writer.close()
+
+
+async def test_memory_that_is_full_is_a_problem_until_the_disk_has_caught_up(
+    files: FaultyFileSystem, ledger: Ledger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_writer, "MAX_PENDING_BYTES", 10_000)
+    clock = FakeClock()
+    writer = DiskWriter(files, clock, ledger, str(tmp_path), NEVER_S)
+    files.stall_writes()
+    append(open_lidar(writer), 1000)
+    dropped = ledger.readings()[LIDAR].dropped["disk_too_slow"]
+    await clock.advance(600)
+    writer.losses.look()
+    (problem,) = writer.losses.problems
+    assert problem.cost == f"{dropped} readings of 1 collectors dropped" and "faster disk" in problem.do
+    files.resume_writes()
+    await writer.flush()
+    writer.losses.look()
+    assert writer.losses.problems == []
+    await writer.close()
