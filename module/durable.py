@@ -6,8 +6,10 @@ everything that runs belongs to the manager (see `holdfast.manager`).
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -20,6 +22,7 @@ from viam.resource.registry import Registry, ResourceCreatorRegistration
 from viam.resource.types import Model, ModelFamily
 
 from holdfast import config
+from holdfast.adoption import LOOK_S, Adoption, MachineFile
 from holdfast.base import mime_types
 from holdfast.base.attachment import Attachment
 from holdfast.base.clock import SystemClock
@@ -27,7 +30,7 @@ from holdfast.base.filesystem import FileSystem
 from holdfast.base.mime_types import extension_of
 from holdfast.base.presentable import presentable
 from holdfast.base.protobuf_values import plain
-from holdfast.base.tasks import in_thread
+from holdfast.base.tasks import begin, in_thread, supervised
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.commands import run_command, start_sync, start_upload
 from holdfast.config import Config
@@ -40,8 +43,10 @@ from holdfast.sync.uploads.uploads import Labels
 from .data_manager import DataManager
 from .direct_client import DirectClient
 from .host import find_host
+from .locating import locate, revision
 from .off_loop import off_loop
 from .rpc_errors import rpc_error
+from .viam_server import find_viam_server
 
 _MOST_NAMED = 3
 _MIME_TYPES = {
@@ -57,7 +62,15 @@ class Process:
     """Holds what lives as long as the process: the manager, and the connection to the machine's resources."""
 
     def __init__(self) -> None:
-        self.host = find_host()
+        self._viam_server = find_viam_server()
+        self.host = find_host(self._viam_server)
+        self._clock = SystemClock()
+        self._adoption = Adoption(FileSystem(), self._clock, self._machine_file, self._revision)
+        self._service: tuple[ComponentConfig, Mapping[ResourceName, ResourceBase | None]] | None = None
+        """What the service of now was made of; None while there is none."""
+        self._applied: object = None
+        """The cards that the manager has."""
+        self._watching: asyncio.Task[None] | None = None
         self._problems: tuple[str, ...] | None = None
         self._parent: UnaryClient | None = None
         self._manager: Manager | None = None
@@ -66,7 +79,7 @@ class Process:
     def manager(self) -> Manager:
         """The one manager. Its first use creates it, and has to be on the event loop."""
         if self._manager is None:
-            self._manager = Manager(os.environ, FileSystem(), SystemClock())
+            self._manager = Manager(os.environ, FileSystem(), self._clock, self._adoption)
         return self._manager
 
     def set_parent(self, address: str) -> None:
@@ -103,13 +116,54 @@ class Process:
         found = await in_thread(lambda: [relocation.move_out(files, folder) for folder in folders])
         self._problems = tuple(filter(None, found))
 
+    async def adopt(self, request: ComponentConfig) -> None:
+        """Reads the capture settings of components, for a `parse` that follows. Takes a few seconds at most. Never
+        raises."""
+        await self._adoption.look()
+        with suppress(ConfigError):  # `Durable` raises it
+            await self._adoption.use_kept(config.parse(plain(request.attributes.fields), self.host).capture_dir)
+
     def parse(self, request: ComponentConfig) -> Config:
-        """Returns the config on this host. Raises ConfigError."""
-        parsed = config.parse(plain(request.attributes.fields), self.host)
-        return replace(parsed, problems=(*parsed.problems, *(self._problems or ())))
+        """Returns the config on this host, with the capture settings of components. Raises ConfigError."""
+        parsed = config.parse(plain(request.attributes.fields), self.host, self._adoption.cards)
+        adopted = self._adoption.findings if parsed.adopt_component_settings else ()
+        return replace(parsed, problems=(*parsed.problems, *adopted, *(self._problems or ())))
+
+    def apply(self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]) -> None:
+        """Makes a service's config hold. Unchanged collectors keep running untouched. Raises ConfigError."""
+        found = self.parse(request)
+        self.manager.apply(found, self.resources(dependencies))
+        self._service, self._applied = (request, dependencies), self._adoption.cards
+        if self._watching is None:
+            self._watching = begin(supervised("the watch over components' settings", self._watch), "holdfast-adopt")
+
+    async def hand_over(self) -> None:
+        """Waits for the next service, see `Manager.hand_over`."""
+        self._service = None
+        await self.manager.hand_over()
+
+    async def _watch(self) -> None:
+        """Looks at the capture settings of components, and applies a change that brings no new service."""
+        while True:
+            if self._service is not None:
+                await self._adoption.keep(self.parse(self._service[0]).capture_dir)
+            await self._clock.sleep(LOOK_S)
+            if self._service is not None:
+                await self._adoption.look_again()
+            if self._service is not None and self._adoption.cards != self._applied:
+                self.apply(*self._service)
+
+    async def _machine_file(self) -> MachineFile:
+        return await locate(self._parent, self._viam_server, os.environ)
+
+    async def _revision(self) -> str:
+        return await revision(self._parent)
 
     async def end(self, *, in_a_hurry: bool = False) -> None:
         """Stops everything; all files are complete when it returns. See `Manager.stop`."""
+        self._service = None
+        if self._watching is not None:
+            self._watching.cancel()
         if self._manager is not None:
             await self._manager.stop(in_a_hurry=in_a_hurry)
         if self._parent is not None:
@@ -146,11 +200,11 @@ class Durable(DataManager):
         self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]
     ) -> None:
         """Creates the collectors whose dependencies are there. Unchanged collectors keep running untouched."""
-        PROCESS.manager.apply(PROCESS.parse(request), PROCESS.resources(dependencies))
+        PROCESS.apply(request, dependencies)
 
     async def close(self) -> None:
         """Hands over to a successor, which viam-server creates within seconds unless it removed the service."""
-        await PROCESS.manager.hand_over()
+        await PROCESS.hand_over()
 
     async def sync(
         self, *, extra: Mapping[str, Any] | None = None, timeout: float | None = None, **kwargs: Any

@@ -84,12 +84,14 @@ class HoldfastModule(Module):
             namespace=api.namespace, type=api.resource_type, subtype=api.resource_subtype, name=request.config.name
         )
         await durable.PROCESS.move_out(request.config)
+        await durable.PROCESS.adopt(request.config)
         if name in self.server.resources:
             await self.server.remove_resource(name)
         await super().add_resource(request, deadline=deadline)
 
     async def validate_config(self, request: ValidateConfigRequest) -> ValidateConfigResponse:
         """Validates like the SDK, but answers an invalid config with the error's message alone."""
+        await durable.PROCESS.adopt(request.config)
         required, optional = durable.validate(request.config)
         return ValidateConfigResponse(dependencies=required, optional_dependencies=optional)
 

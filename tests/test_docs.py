@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from holdfast.adoption import Adoption, MachineFile
 from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
@@ -314,7 +315,15 @@ def test_every_command_and_argument_stands_in_docs_commands() -> None:
 async def test_every_field_of_the_status_is_documented_and_no_other_and_says_when_it_is_left_out(
     tmp_path: Path,
 ) -> None:
-    manager = Manager({"HOME": str(tmp_path)}, FileSystem(), SystemClock())
+    async def machine_file() -> MachineFile:
+        return MachineFile(str(tmp_path / "machine.json"))
+
+    async def revision() -> str:
+        return "r1"
+
+    (tmp_path / "machine.json").write_text('{"revision": "r1"}')
+    adoption = Adoption(FileSystem(), SystemClock(), machine_file, revision)
+    manager = Manager({"HOME": str(tmp_path)}, FileSystem(), SystemClock(), adoption)
     attributes = {
         "capture_methods": [{"name": "a", "method": "Readings", "capture_frequency_hz": 100}],
         "local_copy": {"dir": str(tmp_path / "copy")},
@@ -326,6 +335,7 @@ async def test_every_field_of_the_status_is_documented_and_no_other_and_says_whe
     )
     await eventually(lambda: status(manager)["capture"]["collectors"])
     at_first = status(manager)
+    await adoption.look()
     await eventually(lambda: client.calls)
     unforeseen.note("a part", ValueError("a mistake"), "it goes on")
     found = status(manager)

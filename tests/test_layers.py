@@ -32,7 +32,7 @@ ORDER: tuple[tuple[str, ...], ...] = (
     ("sync.uploads", "sync.summary", "sync.gathered"),
     ("sync.rounds",),
     ("sync.uplink",),
-    ("steering", "cli"),
+    ("steering", "cli", "adoption"),
     ("manager",),
     ("status",),
     ("commands",),
@@ -45,13 +45,13 @@ do not see each other."""
 BESIDE = frozenset({"capture", "mongo", "sync", "export"})
 """Packages that take several rows beside each other, and never see each other."""
 
-RUNS = frozenset({"steering", "manager", "status", "commands", "web"})
+RUNS = frozenset({"adoption", "steering", "manager", "status", "commands", "web"})
 """What runs in the module. The command line never sees it, nor does it see the command line."""
 
 TO_COME = frozenset({"web", "export"})
 """Parts that have their place and are not built yet: a local HTTP door, and the export of captured data."""
 
-FACES = frozenset({"config", "machine_config", "mongo", "steering", "commands", "cli"})
+FACES = frozenset({"adoption", "config", "machine_config", "mongo", "steering", "commands", "cli"})
 """Packages whose `__init__` names all that others may import; their modules are their own affair."""
 
 OUTSIDE = frozenset({"module", "demo", "bench", "tests"})

@@ -12,6 +12,7 @@
                 _RefusedError (sync.uploads.uploads)
             UnreadableConfigError (machine_config.machine)
             NoDataManagerError (machine_config.machine)
+            UnknownMachineFileError (adoption.machine_file)
         FileError
             StorageError
             DamagedFileError

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from .adoption import Adoption
 from .base import unforeseen
 from .base.clock import Clock, why_wrong
 from .base.filesystem import FileSystem
@@ -98,8 +99,12 @@ class Engine:
 class Manager:
     """Owns everything that runs. `environment` holds the variables that viam-server sets."""
 
-    def __init__(self, environment: Mapping[str, str], files: FileSystem, clock: Clock) -> None:
+    def __init__(
+        self, environment: Mapping[str, str], files: FileSystem, clock: Clock, adoption: Adoption | None = None
+    ) -> None:
         self._environment = environment
+        self.adoption = adoption
+        """Where the capture settings of components come from; None if nothing brings any."""
         self.files = files
         self._end: asyncio.Task[None] | None = None
         self._last: asyncio.Task[Any] | None = None
@@ -364,10 +369,16 @@ class Manager:
             if self._selector is not None and self._selector.problem and self.engine.uplink.rounds.asks:
                 yield Problem(Kind.STEERING, f"{self._selector.problem}; nothing is sent by itself", key="selector")
         yield from self.steering.problems
+        if self.adoption is not None and self.adoption.problem is not None and self._adopts:
+            yield self.adoption.problem
         yield from self._config_problems
         if why := why_wrong(self.clock.time_ns()):
             yield Problem(Kind.CLOCK, why, "set the clock", key="clock")
         yield from unforeseen.problems(self.clock.monotonic())
+
+    @property
+    def _adopts(self) -> bool:
+        return self.config is not None and self.config.adopt_component_settings
 
     def _note_config_problems(self, config: Config) -> None:
         of_methods = () if config.capture_disabled else problems_of(self.resolutions)

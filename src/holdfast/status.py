@@ -77,6 +77,7 @@ def status(manager: Manager) -> dict[str, Any]:
     found["capture"] = {
         "enabled": not config.capture_disabled,
         "capture_dir": config.capture_dir,
+        "adopted": _adopted(manager, config),
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
         "last_disk_error": next((e for s in engine.stores.all if (e := s.writer.last_error)), ""),
@@ -127,6 +128,20 @@ def _rss_bytes() -> int | None:
         return None
 
 
+def _adopted(manager: Manager, config: Config) -> dict[str, Any] | None:
+    """Returns where the capture settings of components come from; None if none are adopted."""
+    if manager.adoption is None or not config.adopt_component_settings:
+        return None
+    adopted = manager.adoption.adopted
+    return {
+        "file": adopted.path or None,
+        "revision": adopted.revision or None,
+        "count": len(manager.adoption.cards),
+        "as_of_s": _age_s(manager.clock, adopted.read_ns),
+        "why_not_newer": adopted.why_not_newer,
+    }
+
+
 def _not_captured(manager: Manager, config: Config, not_shown: dict[str, int]) -> dict[str, Any] | None:
     """Returns what else of the machine could be captured; None until the machine has listed its resources."""
     machine = manager.steering.resources
@@ -155,6 +170,7 @@ def _collector(
     return {
         "resource": spec.resource,
         "api": spec.api,
+        "source": spec.method.source,
         "found_as": "dependency" if spec.api in manager.resources.apis.get(spec.resource, ()) else "listed",
         "method": spec.method.method,
         "hz": spec.method.frequency_hz,

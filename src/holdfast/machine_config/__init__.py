@@ -26,6 +26,7 @@ from .machine import (
     UnreadableConfigError,
     is_machine,
 )
+from .variables import substituted
 
 __all__ = [
     "BUILTIN",
@@ -49,5 +50,6 @@ __all__ = [
     "method_entries",
     "note",
     "problem",
+    "substituted",
     "usable_methods",
 ]

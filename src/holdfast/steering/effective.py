@@ -54,7 +54,11 @@ def effective(
     methods = list(configured)
     known = {pair for method in methods for pair in pairs_of(method, apis)}
     named = dict.fromkeys((*orders.frequencies, *orders.overrides))
-    methods += [CaptureMethod(*pair, 0.0) for pair in named if pair not in known]
+    methods += [
+        CaptureMethod(*pair, 0.0, source="command" if pair in orders.frequencies else "control sensor")
+        for pair in named
+        if pair not in known
+    ]
     return [wanted for method in methods if (wanted := _wanted(method, tags, orders, apis)) is not None]
 
 

@@ -1,0 +1,250 @@
+"""Cards are read from viam-server's file; what was adopted last holds while that is not possible."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from holdfast.adoption import Adoption, MachineFile, UnknownMachineFileError
+from holdfast.base.filesystem import FileSystem
+from holdfast.storage import layout
+
+from ..fakes import FakeClock
+
+PART = "part-1"
+SECRET = "nobody may see this"
+
+
+def config(hz: float = 5.0, *, revision: str = "r1", **more: Any) -> dict[str, Any]:
+    """A machine's config with one card and a secret."""
+    method = {"method": "Readings", "capture_frequency_hz": hz}
+    return {
+        "revision": revision,
+        "cloud": {"secret": SECRET},
+        "components": [
+            {
+                "name": "eye",
+                "api": "rdk:component:sensor",
+                "attributes": {"password": SECRET},
+                "service_configs": [{"type": "data_manager", "attributes": {"capture_methods": [method]}}],
+            }
+        ],
+        **more,
+    }
+
+
+class Server:
+    """A viam-server with a machine file."""
+
+    def __init__(self, folder: Path) -> None:
+        self.path = folder / f"cached_cloud_config_{PART}.json"
+        self.capture_dir = str(folder / "captured")
+        self.part_id = PART
+        self.running = "r1"
+        self.unknown = ""
+        os.mkdir(self.capture_dir)
+
+    async def locate(self) -> MachineFile:
+        if self.unknown:
+            raise UnknownMachineFileError(self.unknown)
+        return MachineFile(str(self.path), self.part_id)
+
+    async def revision(self) -> str:
+        return self.running
+
+    def write(self, content: object) -> None:
+        self.path.write_text(json.dumps(content))
+
+    def adoption(self) -> Adoption:
+        return Adoption(FileSystem(), FakeClock(), self.locate, self.revision)
+
+    def replace_by_a_pipe(self) -> None:
+        self.path.unlink()
+        os.mkfifo(self.path)
+
+    @property
+    def kept(self) -> Path:
+        return Path(layout.state_path(self.capture_dir, "adopted"))
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Server:
+    return Server(tmp_path)
+
+
+def frequencies(adoption: Adoption) -> list[float]:
+    return [card.values["capture_frequency_hz"] for card in adoption.cards]
+
+
+async def adopted(server: Server) -> Adoption:
+    """An adoption of a start: it reads, takes over what is kept, and keeps."""
+    adoption = server.adoption()
+    await adoption.look()
+    await adoption.use_kept(server.capture_dir)
+    await adoption.keep(server.capture_dir)
+    return adoption
+
+
+async def test_the_cards_of_the_file_are_adopted_and_kept_and_nothing_else_of_it(server: Server) -> None:
+    server.write(config())
+    adoption = await adopted(server)
+    (card,) = adoption.cards
+    assert (card.source, card.values["name"]) == ("component", "rdk:component:sensor/eye")
+    assert (adoption.adopted.path, adoption.adopted.revision) == (str(server.path), "r1")
+    assert adoption.problem is None
+    assert SECRET not in server.kept.read_text()
+    assert server.kept.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("break_it", "said"),
+    [
+        (lambda server: server.path.unlink(), "No such file"),
+        (lambda server: server.path.write_text(server.path.read_text()[:100]), "only a part of one"),
+        (lambda server: server.path.write_text("[]"), "no JSON object"),
+        (lambda server: server.path.write_text("[" * 100_000), "no JSON object"),
+        (lambda server: server.write({"components": {SECRET: 1}}), "components of the config must be a list"),
+        (lambda server: (server.path.unlink(), server.path.mkdir()), "not a regular file"),
+        (lambda server: server.replace_by_a_pipe(), "not a regular file"),
+        (lambda server: os.truncate(server.path, 65 << 20), "larger than 64 MiB"),
+        (lambda server: setattr(server, "unknown", "viam-server does not tell"), "viam-server does not tell"),
+    ],
+    ids=["missing", "half", "list", "deep", "wrong-shape", "folder", "pipe", "large", "no-place"],
+)
+@pytest.mark.parametrize("when", ["while it runs", "at a start"])
+async def test_while_the_file_can_not_be_read_what_was_adopted_last_holds(
+    server: Server, break_it: Any, said: str, when: str
+) -> None:
+    server.write(config())
+    adoption = await adopted(server)
+    good = server.path.read_text()
+    break_it(server)
+    if when == "at a start":
+        adoption = server.adoption()
+    await adoption.look()
+    await adoption.use_kept(server.capture_dir)
+    assert frequencies(adoption) == [5.0]
+    assert adoption.problem is not None and said in adoption.problem.what
+    assert "adopted last hold" in adoption.problem.what and SECRET not in adoption.problem.what
+    await adoption.keep(server.capture_dir)
+    assert json.loads(server.kept.read_text())["cards"]
+
+    server.unknown = ""
+    if server.path.is_dir():
+        server.path.rmdir()
+    elif server.path.exists():
+        server.path.unlink()
+    server.path.write_text(good)
+    await adoption.look()
+    assert adoption.problem is None
+
+
+async def test_without_anything_kept_an_unreadable_file_means_that_no_card_is_known_yet(server: Server) -> None:
+    adoption = await adopted(server)
+    assert adoption.cards == ()
+    assert adoption.problem is not None and "none is known yet" in adoption.problem.what
+    assert not server.kept.exists()
+
+
+async def test_a_change_is_taken_over_and_a_file_that_is_only_written_again_is_not_parsed(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.write(config())
+    adoption = await adopted(server)
+    parsed: list[str] = []
+    loads = json.loads
+
+    def noted(text: str) -> Any:
+        parsed.append(text)
+        return loads(text)
+
+    monkeypatch.setattr(json, "loads", noted)
+    cards = adoption.cards
+    server.write(config())
+    await adoption.look()
+    assert adoption.cards is cards and parsed == []
+    server.write(config(7.0, revision="r2"))
+    await adoption.look()
+    assert frequencies(adoption) == [7.0] and len(parsed) == 1
+    assert adoption.adopted.revision == "r2"
+
+
+async def test_what_another_machine_adopted_is_not_used(server: Server) -> None:
+    server.write(config())
+    await adopted(server)
+    server.path.unlink()
+    server.part_id = "part-2"
+    adoption = server.adoption()
+    await adoption.look()
+    await adoption.use_kept(server.capture_dir)
+    assert adoption.cards == ()
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"[]", b'{"version": 1}', b'{"version": 1, "machine": 5}', b"\xff", b'{"version": "x"}']
+)
+async def test_what_is_kept_and_damaged_is_not_used_and_replaced(server: Server, content: bytes) -> None:
+    server.kept.parent.mkdir(mode=0o700)
+    server.kept.write_bytes(content)
+    server.kept.chmod(0o600)
+    adoption = server.adoption()
+    await adoption.use_kept(server.capture_dir)
+    assert adoption.cards == ()
+    server.write(config())
+    await adoption.look()
+    await adoption.keep(server.capture_dir)
+    assert json.loads(server.kept.read_text())["revision"] == "r1"
+
+
+async def test_what_another_user_may_have_kept_is_not_used(server: Server) -> None:
+    server.write(config())
+    await adopted(server)
+    server.kept.chmod(0o666)
+    adoption = server.adoption()
+    await adoption.use_kept(server.capture_dir)
+    assert adoption.cards == ()
+
+
+async def test_what_a_newer_version_kept_is_neither_used_nor_overwritten(server: Server) -> None:
+    server.kept.parent.mkdir(mode=0o700)
+    server.kept.write_text('{"version": 2, "machine": "part-1"}')
+    server.kept.chmod(0o600)
+    server.write(config())
+    adoption = await adopted(server)
+    assert frequencies(adoption) == [5.0]
+    assert json.loads(server.kept.read_text())["version"] == 2
+
+
+async def test_a_file_that_is_older_than_what_viam_server_runs_is_told_until_it_is_not(server: Server) -> None:
+    """viam-server replaces the file a moment before it tells the revision, so one look is not enough."""
+    server.write(config())
+    adoption = await adopted(server)
+    server.running = "r2"
+    await adoption.look_again()
+    assert adoption.problem is None
+    for _ in range(2):
+        await adoption.look_again()
+        assert adoption.problem is not None and "viam-server runs r2" in adoption.problem.what
+        assert frequencies(adoption) == [5.0]
+    server.write(config(9.0, revision="r2"))
+    await adoption.look_again()
+    assert adoption.problem is None and frequencies(adoption) == [9.0]
+
+
+async def test_a_viam_server_that_does_not_answer_holds_nothing_up(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def never() -> MachineFile:
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    monkeypatch.setattr("holdfast.adoption.adoption._TIMEOUT_S", 0.01)
+    monkeypatch.setattr(server, "locate", never)
+    adoption = server.adoption()
+    await adoption.look()
+    assert adoption.problem is not None and "does not answer" in adoption.problem.what
