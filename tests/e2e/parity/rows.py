@@ -113,17 +113,10 @@ def as_builtin(rows: Sequence[Row], machine: Mapping[str, Any], data_manager: Ma
 
 
 def as_ours(rows: Sequence[Row], machine: Mapping[str, Any], data_manager: Mapping[str, Any]) -> dict[str, Any]:
-    """The machine's config with our module: what to capture stands with the service."""
-    service = {
-        "name": "data",
-        "api": "rdk:service:data_manager",
-        "model": "holdfast:data-manager:durable",
-        "attributes": {
-            **data_manager,
-            "capture_methods": [{**row.capture_method(), "name": row.name} for row in rows],
-        },
-    }
-    return {**machine, "services": [*machine["services"], service]}
+    """The same config, in which only the data manager's model is another one."""
+    config = as_builtin(rows, machine, data_manager)
+    *others, service = config["services"]
+    return {**config, "services": [*others, {**service, "model": "holdfast:data-manager:durable"}]}
 
 
 def _associated(methods: list[dict[str, Any]]) -> dict[str, Any]:
