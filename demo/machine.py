@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -87,9 +88,11 @@ class LocalMachine:
         api_key: str = "demo-key",
         env: Mapping[str, str] | None = None,
         socket: Socket | None = None,
+        components: Sequence[Mapping[str, Any]] = (),
     ) -> None:
         """`home` becomes VIAM_HOME. `env` overrides all of the module's environment but VIAM_MODULE_ADDRESS. With
-        `socket`, the machine's resources are those that it serves, and not `resources`."""
+        `socket`, the machine's resources are those that it serves, and not `resources`. `components` is what the
+        machine's config has of them, such as what is to be captured."""
         self.name = name
         self.restarts_count = 0
         self._executable = executable.resolve()
@@ -111,6 +114,8 @@ class LocalMachine:
             **(env or {}),
         }
         self._part_id = part_id
+        self._machine_file = home / f"cached_cloud_config_{part_id}.json"
+        self._components = list(components)
         self._log: BinaryIO | None = None
         self._folder: Path | None = None
         self._parent: Socket | Parent | None = None
@@ -151,6 +156,7 @@ class LocalMachine:
         everything that it started is stopped.
         """
         Path(self._env["VIAM_MODULE_DATA"]).mkdir(parents=True, exist_ok=True)
+        self._machine_file.write_text(json.dumps({"components": self._components}))
         self._log_path.parent.mkdir(parents=True, exist_ok=True)
         self._log = self._log_path.open("ab", buffering=0)
         # The path is short, since that of a unix socket has at most 107 bytes.

@@ -36,6 +36,11 @@ from demo.viam_server import NoViamServerError, ViamServerMachine, find_viam_ser
 ROOT = Path(__file__).parent.parent
 SENSOR = "this-computer"
 HZ = 20.0
+CARD = {
+    "type": "data_manager",
+    "attributes": {"capture_methods": [{"method": "Readings", "capture_frequency_hz": HZ}]},
+}
+"""What is captured of the sensor, as Viam's app sets it on a component."""
 FLUSH_S = 1.0
 MODEL = "holdfast:data-manager:durable"
 NETWORK_FAILS_S, MODULE_DIES_S, NETWORK_RETURNS_S, ENDS_S = 8.0, 12.0, 17.0, 26.0
@@ -92,7 +97,6 @@ class Demo:
             "sync_interval_mins": 0.02,
             "cloud_address": self._link.address,
             "capture_flush_interval_ms": FLUSH_S * 1000,
-            "capture_methods": [{"name": SENSOR, "method": "Readings", "capture_frequency_hz": HZ}],
         }
         self._machine = self._new_machine()
         ending.push_async_callback(self._machine.stop)
@@ -122,12 +126,16 @@ class Demo:
                 self._attributes,
                 sensor=SENSOR,
                 sensor_ledger=self._sensor_ledger,
+                card=CARD,
                 log_path=log,
                 home=home,
                 env=environment,
             )
         sensor = HostSensor(SENSOR, self._sensor_ledger)
-        return LocalMachine(executable, MODEL, self._attributes, [sensor], log_path=log, home=home)
+        components = [{"name": SENSOR, "api": "rdk:component:sensor", "service_configs": [CARD]}]
+        return LocalMachine(
+            executable, MODEL, self._attributes, [sensor], log_path=log, home=home, components=components
+        )
 
     async def _story(self, display: Display) -> None:
         await self._at(NETWORK_FAILS_S)

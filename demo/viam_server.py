@@ -58,6 +58,7 @@ class ViamServerMachine:
         *,
         sensor: str,
         sensor_ledger: Path,
+        card: Mapping[str, Any],
         log_path: Path,
         home: Path,
         name: str = "data-manager",
@@ -70,6 +71,7 @@ class ViamServerMachine:
         self._attributes = dict(attributes)
         self._sensor = sensor
         self._sensor_ledger = sensor_ledger
+        self._card = card
         self._log_path = log_path
         self._home = home
         self._env = dict(env)
@@ -175,6 +177,7 @@ class ViamServerMachine:
                     "api": "rdk:component:sensor",
                     "model": "holdfast:demo:host",
                     "attributes": {"ledger": str(self._sensor_ledger)},
+                    "service_configs": [self._card],
                 }
             ],
             "services": [

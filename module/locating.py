@@ -1,8 +1,8 @@
 """Finds the file in which viam-server has the machine's config, and the config's revision that viam-server runs.
 
 - A config from the cloud is in `cached_cloud_config_<part id>.json` in viam-server's folder, which is VIAM_HOME, or
-  `.viam` in its HOME. The part id comes from viam-server itself, over its socket: the environment may have
-  another's.
+  `.viam` in its HOME; if it is not there, in the VIAM_HOME that the module has. The part id comes from viam-server
+  itself, over its socket: the environment may have another's.
 - A local config is in the file that viam-server's command line names.
 
 Runs on the event loop, and reads no file.
@@ -38,9 +38,10 @@ async def locate(
     """
     part_id = await _part_id(client)
     if part_id:
-        return MachineFile(
-            os.path.join(_folder(viam_server, environment), f"cached_cloud_config_{part_id}.json"), part_id
-        )
+        name, given = f"cached_cloud_config_{part_id}.json", environment.get("VIAM_HOME", "")
+        path = os.path.join(_folder(viam_server, environment), name)
+        otherwise = os.path.join(given, name) if os.path.isabs(given) else ""
+        return MachineFile(path, part_id, otherwise)
     if not viam_server.config_file:
         raise UnknownMachineFileError(
             "the machine's config is on this computer only, and viam-server's command line does not show where"

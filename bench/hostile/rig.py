@@ -156,6 +156,7 @@ class Rig:
             log_path=self._folder / "module.log",
             home=self._folder / "home",
             name=_NAME,
+            part_id="part",
             env={"HOLDS": str(self._folder / "holds.jsonl")},
             socket=self._source,
         )

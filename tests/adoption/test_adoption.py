@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from holdfast.adoption import Adoption, MachineFile, UnknownMachineFileError
+from holdfast.adoption.machine_file import read
 from holdfast.base.filesystem import FileSystem
 from holdfast.storage import layout
 
@@ -142,6 +143,36 @@ async def test_while_the_file_can_not_be_read_what_was_adopted_last_holds(
     server.path.write_text(good)
     await adoption.look()
     assert adoption.problem is None
+
+
+async def test_where_there_is_no_file_it_may_be_in_another_place(server: Server, tmp_path: Path) -> None:
+    other = tmp_path / "other.json"
+    other.write_text(json.dumps(config(3.0)))
+    file = MachineFile(str(server.path), PART, str(other))
+    assert [card.values["capture_frequency_hz"] for card in read(FileSystem(), file, None).cards] == [3.0]
+    server.write(config())
+    assert [card.values["capture_frequency_hz"] for card in read(FileSystem(), file, None).cards] == [5.0]
+
+
+@pytest.mark.parametrize(("written_ns", "name"), [(10, "ear"), (30, "$NAME")], ids=["before", "after"])
+async def test_variables_of_a_local_config_have_their_values_from_viam_server_s_start(
+    server: Server, written_ns: int, name: str
+) -> None:
+    """viam-server puts them in when it reads the file at its start, and not when it reads a change of it."""
+    found = config()
+    twin = {**found["components"][0], "name": "$NAME"}
+    server.write({**found, "components": [twin]})
+    os.utime(server.path, ns=(written_ns, written_ns))
+    file = MachineFile(str(server.path), variables={"NAME": "ear"}, started_ns=20)
+    (card,) = read(FileSystem(), file, None).cards
+    assert card.values["name"] == f"rdk:component:sensor/{name}"
+
+
+async def test_a_local_config_that_is_no_json_without_its_variables_has_their_values(server: Server) -> None:
+    server.path.write_text(json.dumps(config()).replace("5.0", "${HZ:-2}"))
+    for variables, hz in (({"HZ": "4"}, 4), ({}, 2)):
+        (card,) = read(FileSystem(), MachineFile(str(server.path), variables=variables), None).cards
+        assert card.values["capture_frequency_hz"] == hz
 
 
 async def test_without_anything_kept_an_unreadable_file_means_that_no_card_is_known_yet(server: Server) -> None:

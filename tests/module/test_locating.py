@@ -36,6 +36,7 @@ async def test_a_config_of_the_cloud_is_in_viam_server_s_folder(environment: Map
     server = ViamServer("/started/here", environment, ("-config", "cloud.json"))
     found = await locate(FakeClient(of_part("p1")), server, {"VIAM_HOME": "/other"})
     assert (found.path, found.machine, found.variables) == (path, "p1", None)
+    assert found.otherwise == "/other/cached_cloud_config_p1.json"
 
 
 async def test_where_viam_server_s_environment_is_not_shown_the_module_s_counts() -> None:

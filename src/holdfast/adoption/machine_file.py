@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from ..base.filesystem import FileSystem
 from ..config import Card
-from ..errors import HoldfastError, RequestError
+from ..errors import HoldfastError, RequestError, StorageError
 from ..machine_config import Finding, Json, UnreadableConfigError, cards_of, is_fine, substituted
 
 MAX_BYTES = 64 * 1024 * 1024
@@ -28,6 +28,8 @@ class MachineFile:
     """Absolute."""
     part_id: str = ""
     """The machine's part, whose config the cloud sent; empty for a config that is only on this computer."""
+    otherwise: str = ""
+    """Where it is if there is no file at `path`; empty if there is no other place."""
     variables: Mapping[str, str] | None = None
     """viam-server's environment, whose variables it put into a local config at its start; None if it is not known,
     and for a config of the cloud, in which it replaces none."""
@@ -60,10 +62,11 @@ def read(files: FileSystem, file: MachineFile, known: Content | None) -> Content
     Raises UnknownMachineFileError, which quotes nothing of the file, and StorageError.
     """
     try:
-        modified_ns = files.stat(file.path).st_mtime_ns
-        text = files.read_whole(files.open(file.path), file.path, MAX_BYTES)
-    except ValueError as error:
-        raise UnknownMachineFileError(f"{file.path} is larger than {MAX_BYTES >> 20} MiB") from error
+        text, modified_ns = _read(files, file.path)
+    except StorageError as error:
+        if error.reason != "no_such_file" or not file.otherwise:
+            raise
+        text, modified_ns = _read(files, file.otherwise)
     digest = hashlib.sha256(text).digest()
     if known is not None and known.digest == digest:
         return known
@@ -74,6 +77,15 @@ def read(files: FileSystem, file: MachineFile, known: Content | None) -> Content
         raise UnknownMachineFileError(f"{file.path} is no machine's config: {error}") from error
     revision = config.get("revision")
     return Content(digest, revision if isinstance(revision, str) else "", tuple(cards), _worth_telling(findings))
+
+
+def _read(files: FileSystem, path: str) -> tuple[bytes, int]:
+    """Returns what is in a file, and when it was changed last."""
+    try:
+        modified_ns = files.stat(path).st_mtime_ns
+        return files.read_whole(files.open(path), path, MAX_BYTES), modified_ns
+    except ValueError as error:
+        raise UnknownMachineFileError(f"{path} is larger than {MAX_BYTES >> 20} MiB") from error
 
 
 def why(error: BaseException) -> str:
