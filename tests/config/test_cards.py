@@ -6,11 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from holdfast import config
 from holdfast.config import CaptureMethod, Card, Config
 
-from .samples import HOST
+from .samples import HOST, JSON
 
 SENSOR = "rdk:component:sensor/thermometer"
 READINGS = {"name": SENSOR, "method": "Readings", "capture_frequency_hz": 10}
@@ -56,7 +58,9 @@ def test_an_entry_with_a_frequency_replaces_the_card(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["thermometer", SENSOR])
 def test_an_entry_without_a_frequency_adds_its_keys_to_the_card(name: str) -> None:
-    found = merged([card(tags=["a"], timeout_ms=100)], entry(name, Priority=2, timeout_ms=200, tags=None))
+    found = merged(
+        [card(tags=["a"], timeout_ms=100, priority=7)], entry(name, Priority=2, timeout_ms=200, tags=None)
+    )
     (method,) = found.methods
     assert method == CaptureMethod(SENSOR, "Readings", 10.0, tags=("a",), timeout_s=0.2, source="component")
     assert (method.priority, found.problems) == (2, ())
@@ -155,8 +159,105 @@ def test_of_two_entries_about_one_card_the_first_is_used() -> None:
     assert all("appears twice; the first entry is used" in problem for problem in found.problems)
 
 
+def test_an_entry_that_adds_does_not_switch_on_what_the_one_before_switched_off() -> None:
+    found = merged([card()], entry(disabled=True), entry(priority=2))
+    assert (found.methods, len(found.problems)) == ((), 1)
+    assert merged([card()], entry(disabled=True), entry(capture_frequency_hz=1)).methods[0].frequency_hz == 1
+
+
 def test_of_two_cards_that_capture_the_same_the_one_that_runs_is_added_to() -> None:
     for cards in ([card(disabled=True), card()], [card(), card(disabled=True)]):
         found = merged(cards, entry(priority=2))
         assert [(method.priority, method.frequency_hz) for method in found.methods] == [(2, 10.0)]
         assert (found.off_methods, found.problems) == ((), ())
+
+
+RESOURCES = ["rdk:component:sensor/a", "rdk:component:camera/a"]
+THINGS = st.tuples(st.just("Readings"), st.sampled_from([{}, {"x": 1.0}]))
+VALUES = st.fixed_dictionaries(
+    {},
+    optional={
+        "capture_frequency_hz": st.sampled_from([0.0, 1.0, 5.0]),
+        "disabled": st.booleans(),
+        "priority": st.integers(0, 9),
+    },
+)
+
+
+def written(name: str, thing: tuple[str, dict[str, float]], values: dict[str, Any]) -> dict[str, Any]:
+    return {"name": name, "method": thing[0], "additional_params": thing[1], **values}
+
+
+CARDS = st.lists(st.builds(written, st.sampled_from(RESOURCES), THINGS, VALUES), max_size=5)
+ENTRIES = st.lists(st.builds(written, st.sampled_from(["a", *RESOURCES]), THINGS, VALUES), max_size=5)
+
+
+def is_on(values: dict[str, Any]) -> bool:
+    return bool(values.get("capture_frequency_hz")) and not values.get("disabled")
+
+
+def what_holds(cards: list[dict[str, Any]], entries: list[dict[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Says by the rules' words what is captured, by resource, method and parameters."""
+
+    def key(values: dict[str, Any]) -> str:
+        return repr((values["name"], values["method"], values["additional_params"]))
+
+    def about(values: dict[str, Any]) -> list[dict[str, Any]]:
+        """The cards about the same as an entry: of each resource the first that runs, or else the first."""
+        same = [
+            each
+            for each in cards
+            if values["name"] in (each["name"], each["name"].partition("/")[2])
+            and (each["method"], each["additional_params"]) == (values["method"], values["additional_params"])
+        ]
+        return [next(filter(is_on, found), found[0]) for name in RESOURCES if (found := named(same, name))]
+
+    def named(found: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+        return [each for each in found if each["name"] == name]
+
+    running: dict[str, dict[str, Any]] = {}
+    settled = set()
+    for values in entries:
+        found = about(values)
+        if len(found) > 1:
+            continue
+        same = key(found[0]) if found else key(values)
+        if "capture_frequency_hz" not in values and found:
+            if same in settled:
+                continue
+            values = {**found[0], **values}
+        settled.add(same)
+        if is_on(values):
+            running.setdefault(same, values)
+    for values in cards:
+        if key(values) not in settled and is_on(values):
+            running.setdefault(key(values), values)
+    return running
+
+
+@settings(max_examples=300, deadline=None)
+@given(CARDS, ENTRIES)
+def test_what_is_captured_is_what_the_rules_say(cards: list[dict[str, Any]], entries: list[dict[str, Any]]) -> None:
+    found = merged([Card("component", "the component x", each) for each in cards], *entries)
+    captured = [
+        (config.short_name(each.name), each.method, dict(each.params), each.frequency_hz, each.priority)
+        for each in found.methods
+    ]
+    wanted = [
+        (
+            config.short_name(each["name"]),
+            each["method"],
+            each["additional_params"],
+            each["capture_frequency_hz"],
+            each.get("priority", 5),
+        )
+        for each in what_holds(cards, entries).values()
+    ]
+    assert sorted(map(repr, captured)) == sorted(map(repr, wanted))
+
+
+@given(st.lists(JSON | st.dictionaries(st.sampled_from([*READINGS, "disabled", "tags"]), JSON), max_size=4))
+def test_no_card_keeps_a_good_one_from_being_captured(bad: list[Any]) -> None:
+    cards = [Card("component", "the component x", each) for each in bad if isinstance(each, dict)]
+    found = merged([*cards, card(name="rdk:component:sensor/good")], entry("listed", capture_frequency_hz=1))
+    assert {"listed", "rdk:component:sensor/good"} <= {method.name for method in found.methods}

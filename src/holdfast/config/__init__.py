@@ -11,7 +11,7 @@ one layer above. Other packages import the names below, from the package and not
 """
 
 from .attributes import CLOUD_SIDE
-from .capture_methods import CAPTURE_METHODS
+from .capture_methods import CAPTURE_METHODS, SettledCard, settled_cards
 from .cloud_address import Endpoint, endpoint, joined
 from .former_folders import FormerFolder
 from .host import ConfiguredPath, Host
@@ -50,6 +50,7 @@ __all__ = [
     "Host",
     "MongoSettings",
     "Protected",
+    "SettledCard",
     "SpaceLimits",
     "WhenFull",
     "endpoint",
@@ -57,5 +58,6 @@ __all__ = [
     "joined",
     "ordered",
     "parse",
+    "settled_cards",
     "short_name",
 ]

@@ -11,12 +11,14 @@ from running.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..errors import ConfigError
 from .attributes import Attributes
 from .capture_entry import Identity, entry_of, identity_of, is_addition, method_of
 from .cards import LEFT_OUT, Adopted, Cards
+from .host import Host
 from .model import CaptureMethod, Card, is_off
 
 CAPTURE_METHODS = "capture_methods"
@@ -24,6 +26,19 @@ _ADDS_TO_NOTHING = (
     "it is the number of readings a second; an entry without one adds to the settings of a component, and none has "
     "this capture method"
 )
+
+
+@dataclass(frozen=True)
+class SettledCard:
+    """A card in whose place an entry of `capture_methods` counts."""
+
+    card: Card
+    index: int
+    """The entry's place in the list."""
+    adds: bool
+    """Whether the entry only adds its keys to the card's."""
+    runs: bool
+    """Whether the result is captured, and not switched off."""
 
 
 def capture_methods(
@@ -34,11 +49,22 @@ def capture_methods(
     Of two entries that capture the same, the first one runs, and so of two cards. What is switched off is left out
     when one that runs captures the same. Raises ConfigError when the attribute is not a list.
     """
-    merge = _Merge(attributes, cards)
-    for index, values in enumerate(attributes.entries(CAPTURE_METHODS, "a list of capture methods")):
-        merge.add_entry(f"{CAPTURE_METHODS}[{index}]", values)
+    merge = _merged(attributes, cards)
     merge.add_cards()
     return merge.on, merge.off
+
+
+def settled_cards(methods: Sequence[Any], cards: Sequence[Card]) -> list[SettledCard]:
+    """Returns the cards that entries of `capture_methods` replace, add to or switch off."""
+    attributes = Attributes({CAPTURE_METHODS: methods}, Host(""))
+    return list(_merged(attributes, cards).settled.values())
+
+
+def _merged(attributes: Attributes, cards: Sequence[Card]) -> _Merge:
+    merge = _Merge(attributes, cards)
+    for index, values in enumerate(attributes.entries(CAPTURE_METHODS, "a list of capture methods")):
+        merge.add_entry(index, values)
+    return merge
 
 
 class _Merge:
@@ -48,8 +74,8 @@ class _Merge:
         self._attributes = attributes
         self._problems = attributes.problems
         self._cards = Cards(attributes, cards)
-        self._settled: set[Identity] = set()
-        """The cards that an entry replaces or adds to, by what they capture."""
+        self.settled: dict[Identity, SettledCard] = {}
+        """By what they capture."""
         self._on: dict[Identity, CaptureMethod] = {}
         self._off: list[tuple[Identity, CaptureMethod]] = []
 
@@ -61,49 +87,56 @@ class _Merge:
     def off(self) -> tuple[CaptureMethod, ...]:
         return tuple(method for identity, method in self._off if identity not in self._on)
 
-    def add_entry(self, where: str, values: object) -> None:
-        otherwise = "this entry is not captured, the others are"
+    def add_entry(self, index: int, values: object) -> None:
+        where, otherwise = f"{CAPTURE_METHODS}[{index}]", "this entry is not captured, the others are"
         try:
             entry = entry_of(self._attributes, where, values)
             card = self._cards.about(entry)
             if card is None:
                 self._add(where, identity_of(entry), entry, method_of(entry, without_frequency=_ADDS_TO_NOTHING))
             else:
-                otherwise = f"this entry has no effect, the settings of {card.where} hold"
-                self._settle(where, entry, card)
+                otherwise = f"this entry has no effect, the settings of {card.card.where} hold"
+                self._settle(index, where, entry, card)
         except ConfigError as error:
             self._problems.append(f"{error}; {otherwise}")
 
-    def _settle(self, where: str, entry: Attributes, card: Adopted) -> None:
+    def _settle(self, index: int, where: str, entry: Attributes, card: Adopted) -> None:
         """Adds an entry that replaces a card or adds to it. Raises ConfigError, and then the card still holds."""
-        if not is_addition(entry):
-            self._add(where, card.identity, entry, method_of(entry))
-        elif card.identity in self._settled:
+        is_first = card.identity not in self.settled
+        adds = is_addition(entry)
+        if adds and not is_first:
             self._say_twice(where, card.identity)
+            return
+        if adds:
+            entry = entry.added_to(card.entry, f"{where}, added to {card.card.where}: ")
+            method = replace(method_of(entry, card.card.source), name=card.identity.name)
         else:
-            both = entry.added_to(card.entry, f"{where}, added to {card.where}: ")
-            method = replace(method_of(both, card.source), name=card.identity.name)
-            self._add(where, card.identity, both, method)
-        self._settled.add(card.identity)
+            method = method_of(entry)
+        runs = not is_off(method.frequency_hz)
+        if self._add(where, card.identity, entry, method) and (is_first or runs):
+            self.settled[card.identity] = SettledCard(card.card, index, adds, runs)
 
     def add_cards(self) -> None:
         """Adds the cards that no entry replaces or adds to."""
         for card in self._cards.all:
-            if card.identity not in self._settled:
+            if card.identity not in self.settled:
                 try:
-                    self._add(card.where, card.identity, card.entry, method_of(card.entry, card.source))
+                    method = method_of(card.entry, card.card.source)
+                    self._add(card.card.where, card.identity, card.entry, method)
                 except ConfigError as error:
                     self._problems.append(f"{error}; {LEFT_OUT}")
 
-    def _add(self, where: str, identity: Identity, entry: Attributes, method: CaptureMethod) -> None:
+    def _add(self, where: str, identity: Identity, entry: Attributes, method: CaptureMethod) -> bool:
+        """Adds a method, and tells whether it counts: of two that run, the first does."""
         if is_off(method.frequency_hz):
             self._off.append((identity, method))
         elif identity in self._on:
             self._say_twice(where, identity)
-            return
+            return False
         else:
             self._on[identity] = method
         self._problems += entry.problems
+        return True
 
     def _say_twice(self, where: str, identity: Identity) -> None:
         what = f"{identity.method} of {identity.name} with these parameters"

@@ -17,8 +17,7 @@ LEFT_OUT = "this is not captured, all else is"
 class Adopted:
     """A card that says what it captures. Its other attributes are not checked yet."""
 
-    source: str
-    where: str
+    card: Card
     identity: Identity
     entry: Attributes
     """Errors and problems in it begin with the component."""
@@ -63,7 +62,7 @@ def _adopted(attributes: Attributes, card: Card) -> Adopted:
     identity = identity_of(entry)
     of_remote = f"{identity.name} " if card.source == "remote" else ""
     entry.rename(f"{card.where} ({of_remote}{identity.method}): ")
-    return Adopted(card.source, card.where, identity, entry)
+    return Adopted(card, identity, entry)
 
 
 def _in_short(identity: Identity) -> Identity:
