@@ -83,6 +83,8 @@ def test_nothing_anywhere_in_a_config_makes_a_command_crash(config: Json) -> Non
             with contextlib.suppress(UnreadableConfigError):
                 convert_to_holdfast(changed, registry_module())
             with contextlib.suppress(UnreadableConfigError):
+                convert_to_holdfast(changed, registry_module(), into_service=True)
+            with contextlib.suppress(UnreadableConfigError):
                 convert_to_builtin(changed)
             with contextlib.suppress(UnreadableConfigError):
                 check(changed, Host("/home/user"))

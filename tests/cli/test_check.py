@@ -85,16 +85,40 @@ def test_what_may_be_a_remotes_or_a_fragments_is_no_problem_but_said(more: Json,
     assert "not in this config, so not checked" in texts(config, Level.NOTE)[0]
 
 
-def test_capture_that_stands_with_a_component_has_no_effect() -> None:
-    (text,) = texts(of_holdfast(components=[component("a", READINGS)]), Level.PROBLEM)
-    assert text.startswith("components[0] (a): its capture methods have no effect")
+def test_capture_that_stands_with_a_component_is_fine() -> None:
+    assert check(of_holdfast(components=[component("a", READINGS)]), HOST) == []
 
 
-def test_capture_methods_before_a_malformed_service_config_are_found() -> None:
+def test_a_card_that_the_machine_would_leave_out_is_found_and_names_the_component() -> None:
+    bad = component("a", {**READINGS, "capture_frequency_hz": "fast"}, {**READINGS, "method": "Reading"})
+    number, method = texts(of_holdfast(components=[bad]), Level.PROBLEM)
+    assert number.startswith("the component a (Readings): capture_frequency_hz: must be a number")
+    assert method.startswith("the component a: Reading of a") and "did you mean 'Readings'?" in method
+
+
+@pytest.mark.parametrize(
+    ("entry", "verb"),
+    [
+        (ENTRY, "replaces"),
+        ({**ENTRY, "name": "rdk:component:sensor/a"}, "replaces"),
+        ({"name": "a", "method": "Readings", "priority": 2}, "adds to"),
+        ({"name": "a", "method": "Readings", "disabled": True}, "switches off"),
+    ],
+)
+def test_what_an_entry_of_the_service_does_to_a_card_is_said(entry: Json, verb: str) -> None:
+    config = of_holdfast(entry, components=[component("a", READINGS)])
+    assert is_fine(check(config, HOST))
+    (text,) = texts(config, Level.NOTE)
+    card = "Readings of rdk:component:sensor/a in the settings of the component a"
+    assert text == f"capture_methods[0] {verb} {card}"
+
+
+def test_cards_that_the_service_does_not_adopt_are_said_to_have_no_effect() -> None:
     config = of_holdfast(components=[component("a", READINGS)])
-    config["components"][0]["service_configs"].append({"type": "data_manager", "attributes": "x"})
-    (text,) = texts(config, Level.PROBLEM)
-    assert text.startswith("components[0] (a): its capture methods have no effect")
+    config["services"][0]["attributes"]["Adopt_Component_Settings"] = False
+    (text,) = texts(config, Level.NOTE)
+    assert text.endswith("the component a has no effect, since adopt_component_settings is false")
+    assert is_fine(check(config, HOST))
 
 
 def test_a_check_leaves_the_config_as_it_is() -> None:

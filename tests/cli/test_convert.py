@@ -19,7 +19,13 @@ HOST = config.Host("/home/user")
 
 
 def convert(found: Json) -> Conversion:
+    """Converts, with what components say left where it is."""
     return convert_to_holdfast(found, registry_module())
+
+
+def move(found: Json) -> Conversion:
+    """Converts, with what components say moved into the service."""
+    return convert_to_holdfast(found, registry_module(), into_service=True)
 
 
 def methods_in(conversion: Conversion) -> list[Json]:
@@ -35,7 +41,7 @@ def said(conversion: Conversion, level: Level) -> list[str]:
 
 def test_the_builtin_s_place_is_taken_and_what_components_capture_moves_into_the_service() -> None:
     before = machine(component("thermometer", READINGS), service=data_manager(sync_interval_mins=1, tags=["a"]))
-    conversion = convert(before)
+    conversion = move(before)
     assert conversion.findings == []
     assert conversion.config == {
         "components": [{"name": "thermometer", "api": "rdk:component:sensor", "model": "rdk:builtin:fake"}],
@@ -62,7 +68,7 @@ def test_the_builtin_s_place_is_taken_and_what_components_capture_moves_into_the
 @pytest.mark.parametrize("model", ["rdk:builtin:builtin", "holdfast:data-manager:durable"])
 def test_a_converted_service_has_attributes(model: str, attributes: Json) -> None:
     service = {"name": "data", "api": "rdk:service:data_manager", "model": model, **attributes}
-    for conversion in (convert(machine(service=service)), convert_to_builtin(machine(service=service))):
+    for conversion in (move(machine(service=service)), convert_to_builtin(machine(service=service))):
         assert conversion.config is None or conversion.config["services"][0]["attributes"] == {}
 
 
@@ -83,7 +89,7 @@ def test_a_converted_service_has_attributes(model: str, attributes: Json) -> Non
 @pytest.mark.parametrize("kind", ["data_manager", "rdk:service:data_manager"])
 def test_every_way_of_naming_an_api_and_a_model_is_understood(service: Json, api: Json, kind: str) -> None:
     camera = {"name": "eye", **api, "service_configs": [{**associated({"method": "GetImages"}), "type": kind}]}
-    conversion = convert({"components": [camera], "services": [service]})
+    conversion = move({"components": [camera], "services": [service]})
     assert methods_in(conversion) == [{"name": "eye", "method": "GetImages"}]
     assert conversion.config is not None
     assert conversion.config["services"][0]["model"] == "holdfast:data-manager:durable"
@@ -95,7 +101,7 @@ def test_what_is_not_capture_stays_where_it_is() -> None:
     sensor = component("a")
     sensor["service_configs"] = [other, associated(READINGS, retention_policy={"days": 5})]
     before = {**machine(sensor), "network": {"fqdn": "x"}, "cloud": {"id": "i", "secret": "s"}}
-    conversion = convert(before)
+    conversion = move(before)
     assert conversion.config is not None
     kept = [other, {"type": "data_manager", "attributes": {"retention_policy": {"days": 5}}}]
     assert conversion.config["components"][0]["service_configs"] == kept
@@ -104,7 +110,7 @@ def test_what_is_not_capture_stays_where_it_is() -> None:
 
 
 def test_a_name_that_two_resources_have_is_written_in_full() -> None:
-    conversion = convert(machine(component("a", READINGS), component("a", kind="camera")))
+    conversion = move(machine(component("a", READINGS), component("a", kind="camera")))
     assert [method["name"] for method in methods_in(conversion)] == ["rdk:component:sensor/a"]
 
 
@@ -113,7 +119,7 @@ def test_a_remotes_resource_keeps_its_full_name_and_comes_back_to_its_remote() -
     near = {"name": "near", "address": "a"}
     far = {"name": "far", "address": "b", "prefix": "far_", "service_configs": [associated(full)]}
     before = machine(component("b", READINGS), remotes=[near, far])
-    conversion = convert(before)
+    conversion = move(before)
     assert methods_in(conversion) == [{"name": "b", **READINGS}, full]
     assert conversion.config is not None
     assert "service_configs" not in conversion.config["remotes"][1]
@@ -123,7 +129,7 @@ def test_a_remotes_resource_keeps_its_full_name_and_comes_back_to_its_remote() -
 def test_an_entry_that_is_there_twice_is_named_and_used_once() -> None:
     off = {**READINGS, "disabled": True}
     other = {**READINGS, "additional_params": {"x": 1}}
-    conversion = convert(machine(component("a", READINGS, {**READINGS, "capture_frequency_hz": 1}, off, other)))
+    conversion = move(machine(component("a", READINGS, {**READINGS, "capture_frequency_hz": 1}, off, other)))
     assert methods_in(conversion) == [{"name": "a", **each} for each in (READINGS, off, other)]
     assert len(said(conversion, Level.PROBLEM)) == 1
     assert conversion.config is not None
@@ -139,7 +145,7 @@ def test_an_entry_that_is_there_twice_is_named_and_used_once() -> None:
     ],
 )
 def test_what_acts_otherwise_than_before_is_said(more: Json, words: str) -> None:
-    conversion = convert(machine(component("a", {**READINGS, **more})))
+    conversion = move(machine(component("a", {**READINGS, **more})))
     assert methods_in(conversion) == [{"name": "a", **READINGS, **more}]
     (text,) = said(conversion, Level.NOTE)
     assert text.startswith(words)
@@ -151,36 +157,91 @@ def test_what_is_captured_stands_in_the_order_of_the_config_wherever_it_was_conf
         {"name": "near", "prefix": "near_", "service_configs": [associated(far), associated(local)]},
         {"name": "far", "prefix": "far_", "service_configs": [associated(near)]},
     ]
-    once = convert(machine(component("a"), component("b", READINGS), remotes=remotes))
+    once = move(machine(component("a"), component("b", READINGS), remotes=remotes))
     names = [method["name"] for method in methods_in(once)]
     assert names == ["a", "b", "rdk:component:sensor/near_t", "rdk:component:sensor/far_t"]
     assert once.config is not None
     returned = convert_to_builtin(once.config).config
     assert returned is not None
-    assert convert(returned).config == once.config
+    assert move(returned).config == once.config
 
 
 def test_what_the_service_depends_on_is_kept_and_said() -> None:
     service = {**data_manager(), "depends_on": ["motion"]}
-    conversion = convert(machine(service=service))
+    conversion = move(machine(service=service))
     (text,) = said(conversion, Level.NOTE)
     assert "motion" in text
 
 
 def test_a_list_that_the_builtin_does_not_read_is_left_out_and_named() -> None:
-    conversion = convert(machine(component("b", READINGS), service=data_manager(capture_methods=[{"name": "a"}])))
+    conversion = move(machine(component("b", READINGS), service=data_manager(capture_methods=[{"name": "a"}])))
     assert [method["name"] for method in methods_in(conversion)] == ["b"]
     (text,) = said(conversion, Level.PROBLEM)
     assert text.startswith("capture_methods of data")
+
+
+def test_the_model_is_changed_and_the_module_added_and_nothing_else() -> None:
+    remote = {"name": "far", "service_configs": [associated({"name": "rdk:component:sensor/t", **READINGS})]}
+    sensor = component("thermometer", {**READINGS, "recent_data_store": {"stored_hours": 24}})
+    before = machine(sensor, remotes=[remote])
+    conversion = convert(before)
+    assert conversion.findings == []
+    assert conversion.config is not None
+    service = {**data_manager(), "model": "holdfast:data-manager:durable"}
+    assert conversion.config == {**before, "services": [service], "modules": [registry_module()]}
+    assert convert_to_builtin(conversion.config).config == before
+
+
+def test_where_the_service_does_not_adopt_what_components_say_it_moves_and_that_is_said() -> None:
+    conversion = convert(machine(component("a", READINGS), service=data_manager(adopt_component_settings=False)))
+    assert methods_in(conversion) == [{"name": "a", **READINGS}]
+    (text,) = said(conversion, Level.NOTE)
+    assert text.startswith("adopt_component_settings of data is false")
+
+
+def test_what_components_say_moves_with_what_the_service_adds_and_without_what_it_replaces() -> None:
+    entries = [
+        {"name": "a", "method": "Readings", "priority": 2},
+        {"name": "b", "method": "Readings", "disabled": True},
+        {"name": "c", "method": "Readings", "capture_frequency_hz": 1},
+    ]
+    found = of_holdfast(*entries, components=[component(name, {**READINGS, "tags": ["t"]}) for name in "abcd"])
+    assert methods_in(move(found)) == [
+        {"name": "a", **READINGS, "tags": ["t"], "priority": 2},
+        {"name": "b", **READINGS, "tags": ["t"], "disabled": True},
+        {"name": "c", "method": "Readings", "capture_frequency_hz": 1},
+        {"name": "d", **READINGS, "tags": ["t"]},
+    ]
+    assert len([text for text in said(move(found), Level.NOTE) if text.startswith("capture_methods[")]) == 3
+
+
+def test_on_the_way_back_what_the_service_says_joins_what_components_say() -> None:
+    far = "rdk:component:sensor/far_t"
+    entries = [
+        {"name": "a", "method": "Readings", "priority": 2},
+        {"name": "a", "method": "DoCommand", "capture_frequency_hz": 1},
+        {"name": "far_t", "method": "Readings", "disabled": True},
+        {"name": far, "method": "DoCommand", "capture_frequency_hz": 1},
+    ]
+    remote = {"name": "far", "prefix": "far_", "service_configs": [associated({"name": far, **READINGS})]}
+    found = of_holdfast(*entries, components=[component("a", READINGS)], remotes=[remote])
+    returned = convert_to_builtin(found).config
+    assert returned is not None
+    own = [{**READINGS, "priority": 2}, {"method": "DoCommand", "capture_frequency_hz": 1}]
+    assert returned["components"] == [component("a", *own)]
+    assert returned["remotes"][0]["service_configs"] == [
+        associated({"name": far, **READINGS, "disabled": True}, {**entries[3], "name": far})
+    ]
+    assert "capture_methods" not in returned["services"][0]["attributes"]
 
 
 def test_with_holdfast_there_what_a_component_says_is_added_and_what_was_there_stays() -> None:
     there = [{"name": "a", **READINGS}, {"name": "rdk:component:sensor/c", **READINGS, "priority": 2}]
     again = {**READINGS, "capture_frequency_hz": 1}
     found = of_holdfast(*there, components=[component("a", again), component("b", READINGS), component("c", again)])
-    conversion = convert(found)
+    conversion = move(found)
     assert methods_in(conversion) == [*there, {"name": "b", **READINGS}]
-    assert len(said(conversion, Level.PROBLEM)) == 2
+    assert len(said(conversion, Level.NOTE)) == 2
     assert conversion.config is not None
     assert conversion.config["modules"] == found["modules"]
 
@@ -199,7 +260,7 @@ def test_with_holdfast_there_what_a_component_says_is_added_and_what_was_there_s
     ],
 )
 def test_what_can_not_be_converted_at_all_is_an_error(services: list[Json], more: Json, words: str) -> None:
-    conversion = convert({"components": [], "services": services, **more})
+    conversion = move({"components": [], "services": services, **more})
     assert conversion.config is None
     (text,) = said(conversion, Level.ERROR)
     assert words in text
@@ -222,7 +283,7 @@ def test_what_can_not_be_converted_at_all_is_an_error(services: list[Json], more
 )
 def test_what_is_no_machine_s_config_is_refused_and_not_shown(config_with_a_flaw: Json) -> None:
     with pytest.raises(UnreadableConfigError):
-        convert(config_with_a_flaw)
+        move(config_with_a_flaw)
 
 
 def test_a_module_on_the_machine_is_named_by_its_path_and_taken_out_on_the_way_back() -> None:
@@ -265,7 +326,7 @@ def test_on_the_way_back_what_the_builtin_has_not_is_said_and_kept() -> None:
     assert "capture_directory, priority of Readings of rdk:component:sensor/a: without effect" in texts[0]
     assert texts[1].startswith("capture_store: without effect")
     assert "does not look into memory" in texts[2]
-    assert convert(returned.config).config == found
+    assert move(returned.config).config == found
 
 
 @pytest.mark.parametrize(
@@ -286,7 +347,10 @@ def test_on_the_way_back_what_has_no_place_is_named_with_all_it_says(
 
 def test_on_the_way_back_a_component_s_own_list_is_added_to() -> None:
     sensor = component("a", {"method": "DoCommand"})
-    returned = convert_to_builtin(of_holdfast({"name": "a", **READINGS}, components=[sensor]))
+    found = of_holdfast({"name": "a", **READINGS}, components=[sensor])
+    assert not any("own" in text for text in said(convert_to_builtin(found), Level.NOTE))
+    found["services"][0]["attributes"]["adopt_component_settings"] = False
+    returned = convert_to_builtin(found)
     assert returned.config is not None
     assert returned.config["components"][0]["service_configs"] == [associated({"method": "DoCommand"}, READINGS)]
     assert any("own" in text for text in said(returned, Level.NOTE))
@@ -316,7 +380,7 @@ def test_what_the_builtin_has_our_parser_knows() -> None:
 def test_a_config_that_is_converted_is_not_changed_itself() -> None:
     before = machine(component("a", READINGS))
     same = copy.deepcopy(before)
-    convert(before)
+    move(before)
     assert before == same
 
 
@@ -328,7 +392,7 @@ def test_keys_in_another_case_are_read_and_attributes_of_other_models_stay_as_th
             "Attributes": {"Capture_Methods": [{"Method": "Readings", "Capture_Frequency_HZ": 2}]},
         }
     ]
-    conversion = convert(machine(sensor, service=data_manager()))
+    conversion = move(machine(sensor, service=data_manager()))
     assert conversion.findings == []
     assert methods_in(conversion) == [{"name": "t", "method": "Readings", "capture_frequency_hz": 2}]
     assert conversion.config is not None

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 import json
 from collections.abc import Iterable
 from typing import Any
 
+from holdfast.config import Host, ordered, parse
+from holdfast.machine_config import cards_of
+
+HOST = Host("/home/user")
 Json = dict[str, Any]
 Captured = set[tuple[str, str, str, float]]
 """The full resource name, method, parameters and frequency of each entry that runs."""
@@ -55,14 +60,24 @@ def what_the_builtin_captures(config: Json) -> Captured:
 
 
 def what_holdfast_captures(config: Json) -> Captured:
+    """Returns what the module makes of a config, with the cards that it finds in it."""
     full_names = {
         entry["name"]: f"{entry.get('api') or f'rdk:{kind}:' + entry['type']}/{entry['name']}"
         for section, kind in (("components", "component"), ("services", "service"))
         for entry in config.get(section, [])
     }
     (service,) = (each for each in config["services"] if each.get("model") == "holdfast:data-manager:durable")
-    methods = service["attributes"].get("capture_methods", [])
-    return _running({**each, "name": full_names.get(each["name"], each["name"])} for each in methods)
+    found = parse(service["attributes"], HOST, cards_of(copy.deepcopy(config))[0])
+    assert found.problems == ()
+    return {
+        (
+            full_names.get(each.name, each.name),
+            each.method,
+            json.dumps(dict(each.params), sort_keys=True),
+            each.frequency_hz,
+        )
+        for each in found.methods
+    }
 
 
 def _lists(entry: Json) -> list[list[Json]]:
@@ -79,7 +94,7 @@ def _running(methods: Iterable[Json]) -> Captured:
         (
             each["name"],
             each["method"],
-            json.dumps(each.get("additional_params") or {}, sort_keys=True),
+            json.dumps(dict(ordered(each.get("additional_params") or {})), sort_keys=True),
             each["capture_frequency_hz"],
         )
         for each in methods

@@ -8,7 +8,7 @@ import json
 import pytest
 from hypothesis import given, settings
 
-from holdfast.config import Card
+from holdfast.config import Card, ordered
 from holdfast.machine_config import Machine, UnreadableConfigError, cards_of
 from holdfast.machine_config.finding import Level
 from holdfast.machine_config.linking import LinkedMethods, linked_methods
@@ -19,8 +19,8 @@ from .generated import machines
 LOCAL = "rdk:component:sensor/a"
 
 
-def link(config: Json, *listed: object) -> LinkedMethods:
-    return linked_methods(Machine(config), listed)
+def link(config: Json) -> LinkedMethods:
+    return linked_methods(Machine(config))
 
 
 def captured(linked: LinkedMethods) -> list[Json]:
@@ -40,7 +40,7 @@ def test_what_is_linked_is_what_the_builtin_captures_and_the_config_stays_as_it_
         (
             entry.resource,
             entry.attributes["method"],
-            json.dumps(entry.attributes.get("additional_params") or {}, sort_keys=True),
+            json.dumps(dict(ordered(entry.attributes.get("additional_params") or {})), sort_keys=True),
             entry.attributes["capture_frequency_hz"],
         )
         for entry in link(config).entries
@@ -56,7 +56,7 @@ def test_of_two_lists_of_a_resource_the_last_counts_as_in_the_builtin_and_the_ot
     linked = link(machine(sensor))
     assert [method["capture_frequency_hz"] for method in captured(linked)] == [1]
     (text,) = said(linked, Level.PROBLEM)
-    assert text.startswith("Readings of rdk:component:sensor/a is left out")
+    assert text.startswith("Readings of rdk:component:sensor/a has no effect: the last list")
 
 
 def test_a_remotes_colon_becomes_its_prefix() -> None:
@@ -106,19 +106,12 @@ def test_resources_stand_in_the_order_of_the_config_and_those_of_remotes_behind_
     assert names == ["a", "b", "near_t", "far_t"]
 
 
-@pytest.mark.parametrize("name", ["a", LOCAL])
-def test_what_the_data_manager_lists_itself_is_not_linked_again(name: str) -> None:
-    again = {**READINGS, "capture_frequency_hz": 1}
-    linked = link(machine(component("a", again)), {"name": name, **READINGS})
-    assert linked.entries == []
+def test_an_entry_that_is_off_is_linked_beside_one_that_runs() -> None:
+    off = {**READINGS, "disabled": True}
+    linked = link(machine(component("a", off, READINGS, {**READINGS, "capture_frequency_hz": 1})))
+    assert captured(linked) == [{"name": LOCAL, **off}, {"name": LOCAL, **READINGS}]
     (text,) = said(linked, Level.PROBLEM)
     assert text.startswith(f"Readings of {LOCAL} is configured twice with these parameters")
-
-
-def test_an_entry_that_is_off_is_linked_beside_one_that_runs_and_keeps_none_from_being_linked() -> None:
-    off = {**READINGS, "disabled": True}
-    assert captured(link(machine(component("a", off)), {"name": "a", **READINGS})) == [{"name": LOCAL, **off}]
-    assert captured(link(machine(component("a", READINGS)), {"name": "a", **off})) == [{"name": LOCAL, **READINGS}]
 
 
 def test_cards_have_full_names_and_say_whose_settings_they_are() -> None:

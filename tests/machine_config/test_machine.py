@@ -84,10 +84,12 @@ def test_capture_methods_are_appended_to_the_list_that_the_builtin_reads() -> No
     sensor = component("a", READINGS)
     sensor["service_configs"].append({"type": "data_manager", "attributes": {"retention_policy": {"days": 5}}})
     (holder, _) = Machine(machine(sensor)).holders
-    assert not holder.append_methods([READINGS])
     assert holder.append_methods([{"method": "DoCommand"}])
-    assert holder.method_lists == [[READINGS], [READINGS, {"method": "DoCommand"}]]
-    assert sensor["service_configs"][1]["attributes"]["retention_policy"] == {"days": 5}
+    assert holder.method_lists == [[READINGS, {"method": "DoCommand"}]]
+    holder.remove_methods()
+    assert not holder.append_methods([READINGS])
+    assert holder.method_lists == [[READINGS]]
+    assert sensor["service_configs"][0]["attributes"]["retention_policy"] == {"days": 5}
 
 
 @pytest.mark.parametrize(

@@ -2,18 +2,18 @@
 
 The checks are those of the running module (`config.parse`, `capture.resolve`), with the resources in the config in
 place of those on a machine. Added to these are checks that only a whole config allows: whether the module is in it,
-whether capture is configured where only the builtin reads it, and whether the sensors that control capture and sync
-are there.
+what the service's entries do to what is set for capture on components, and whether the sensors that control capture
+and sync are there.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from ..base.filesystem import FileSystem
 from ..base.words import closest
 from ..capture.resolve import resolve
-from ..config import CAPTURE_METHODS, Config, Host, parse, short_name
+from ..config import ADOPT, CAPTURE_METHODS, Card, Config, Host, parse, short_name
 from ..errors import ConfigError
 from ..machine_config import (
     BUILTIN,
@@ -21,13 +21,18 @@ from ..machine_config import (
     MODULE_NAME,
     Finding,
     Json,
+    LinkedMethods,
     Machine,
     NoDataManagerError,
+    Resource,
+    SettledEntry,
     error,
     is_machine,
+    linked_methods,
     method_entries,
     note,
     problem,
+    settled_entries,
 )
 from .network_findings import findings_on_network
 from .path_findings import findings_on_paths, findings_on_sync_paths
@@ -61,21 +66,31 @@ def _check_machine(
         ]
     if manager.model != HOLDFAST:
         return [error(f"{manager.name} is of the model {manager.model}, not {HOLDFAST}")]
-    findings, parsed = _check_attributes(manager.attributes, host, {**environment, **_module_env(machine)})
+    linked = linked_methods(machine)
+    cards = [entry.card for entry in linked.entries]
+    findings, parsed = _check_attributes(manager.attributes, host, {**environment, **_module_env(machine)}, cards)
     if alone:
         return findings
-    findings += _findings_on_modules(machine) + _findings_on_left_methods(machine)
+    findings += _findings_on_modules(machine)
+    settled = settled_entries(manager.listed_methods, linked.entries) if manager.adopts else []
+    findings += _findings_on_cards(manager, linked, settled)
     if parsed is not None:
-        findings += _check_methods(machine, parsed) + _check_sensors(machine, parsed)
+        gone = {each.linked.key for each in settled}
+        where = {
+            (entry.resource, str(entry.attributes.get("method"))): entry.holder.title
+            for entry in linked.entries
+            if entry.key not in gone
+        }
+        findings += _check_methods(machine, parsed, where) + _check_sensors(machine, parsed)
     findings += findings_on_dependencies(manager) + findings_on_fragments(machine)
     return findings
 
 
 def _check_attributes(
-    attributes: Json, host: Host, environment: Mapping[str, str]
+    attributes: Json, host: Host, environment: Mapping[str, str], cards: Sequence[Card] = ()
 ) -> tuple[list[Finding], Config | None]:
     try:
-        parsed = parse(attributes, host)
+        parsed = parse(attributes, host, cards)
     except ConfigError as refused:
         return [error(f"{refused}; with this config the data manager captures and syncs nothing")], None
     findings = [problem(text) for text in parsed.problems]
@@ -109,18 +124,23 @@ def _findings_on_modules(machine: Machine) -> list[Finding]:
     ]
 
 
-def _findings_on_left_methods(machine: Machine) -> list[Finding]:
+def _findings_on_cards(manager: Resource, linked: LinkedMethods, settled: Sequence[SettledEntry]) -> list[Finding]:
+    """Returns what is to know of what components, services and remotes say, beside what is wrong with it."""
+    if not manager.adopts:
+        return [
+            note(f"{entry} in the settings of {entry.holder.title} has no effect, since {ADOPT} is false")
+            for entry in linked.entries
+            if entry.runs
+        ]
     return [
-        problem(
-            f"{holder.where} ({holder.entry.get('name')}): its capture methods have no effect, viam-server passes "
-            f"them only to the builtin; holdfast config convert moves them into {CAPTURE_METHODS} of the service"
-        )
-        for holder in machine.holders
-        if holder.has_methods
+        *linked.findings,
+        *(note(each.text) for each in settled),
+        *(found for entry in linked.entries for found in findings_on_attributes(entry)),
     ]
 
 
-def _check_methods(machine: Machine, parsed: Config) -> list[Finding]:
+def _check_methods(machine: Machine, parsed: Config, where: Mapping[tuple[str, str], str]) -> list[Finding]:
+    """Returns the findings on what is captured. `where` says whose settings a resource's method stands in."""
     apis: dict[str, set[str]] = {}
     for resource in machine.resources:
         apis.setdefault(resource.name, set()).add(resource.api)
@@ -128,11 +148,12 @@ def _check_methods(machine: Machine, parsed: Config) -> list[Finding]:
     off = (resolve([method], apis)[0] for method in parsed.off_methods)
     for resolution in (*resolve(parsed.methods, apis), *off):
         method = resolution.method
+        place = where.get((method.name, method.method), CAPTURE_METHODS)
         elsewhere = "/" in method.name and not machine.resources_named(method.name) and machine.may_have_more
         if resolution.problem and not elsewhere:
-            findings.append(problem(f"{CAPTURE_METHODS}: {resolution.problem}"))
+            findings.append(problem(f"{place}: {resolution.problem}"))
         elif resolution.waiting or elsewhere:
-            what = f"{CAPTURE_METHODS}: {method.method} of {method.name}"
+            what = f"{place}: {method.method} of {method.name}"
             findings.append(_missing(machine, what, method.name))
     return findings
 

@@ -34,9 +34,9 @@ from .to_holdfast import convert_to_holdfast, local_module, registry_module
 FINE, PROBLEMS, UNUSABLE, INTERRUPTED = 0, 1, 2, 130
 
 _CONVERT = """\
-Prints a machine's config with Holdfast in place of the builtin data manager: the module, the service with all its
-attributes, and in its capture_methods what is configured for capture in components, services and remotes.
-Names on stderr what could not be carried over, and what works differently from before.
+Prints a machine's config with Holdfast in place of the builtin data manager: the service has another model, and
+the module is added. What is configured for capture on components, services and remotes stays there and is captured.
+Names on stderr what works differently from before, and what could not be carried over.
 
 example:
   holdfast config convert machine.json > with-holdfast.json
@@ -128,6 +128,12 @@ def _parser() -> argparse.ArgumentParser:
         type=_executable,
         help="the module's executable on the machine, if the module is not taken from Viam's registry",
     )
+    convert.add_argument(
+        "--into-service",
+        action="store_true",
+        help="move what is configured for capture on components into capture_methods of the service",
+    )
+    convert.set_defaults(refuse=convert.error)
     command("check", _CHECK, _check)
     gaps = parts.add_parser(
         "gaps", help="when readings were missing, and why", description=_GAPS + _GAPS_CODES, formatter_class=layout
@@ -151,10 +157,12 @@ def _executable(path: str) -> str:
 
 def _convert(parsed: argparse.Namespace, config: Json) -> int:
     if parsed.back:
+        if parsed.into_service:
+            parsed.refuse("argument --into-service: not allowed with argument --back")
         conversion = convert_to_builtin(config)
     else:
         module = local_module(parsed.executable) if parsed.executable else registry_module()
-        conversion = convert_to_holdfast(config, module)
+        conversion = convert_to_holdfast(config, module, into_service=parsed.into_service)
     if parsed.json:
         print_json({"config": conversion.config, "findings": _as_json(conversion.findings)})
     else:

@@ -1,5 +1,7 @@
 """Converts a config from Holdfast back to the builtin: `capture_methods` moves into components and remotes.
 
+There it joins what is set for capture already; of two that are about the same, the service's goes before.
+
 Attributes that the builtin does not have stay, since it ignores them; so nothing is lost if the config is converted
 again. Whatever can't be carried over, and whatever the builtin does differently, is a finding.
 """
@@ -7,6 +9,8 @@ again. Whatever can't be carried over, and whatever the builtin does differently
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
+from itertools import chain
 
 from ..config import CAPTURE_METHODS, CLOUD_SIDE
 from ..machine_config import (
@@ -17,12 +21,15 @@ from ..machine_config import (
     Finding,
     FullName,
     Json,
+    LinkedEntry,
     Machine,
     MethodEntry,
     Resource,
+    linked_methods,
     method_entries,
     note,
     problem,
+    settled_entries,
     usable_methods,
 )
 from .conversion import Conversion, convert_copy
@@ -60,9 +67,20 @@ def convert_to_builtin(config: Json) -> Conversion:
 def _put_builtin_in_place(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
     methods = usable_methods(manager, manager.listed_methods, findings)
     manager.attributes_to_change().pop(CAPTURE_METHODS, None)
-    for name, entries in _entries_by_resource(machine, methods).items():
-        findings += _move_to_resource(machine, name, entries)
-        findings += _findings_on_entries(manager, entries)
+    cards: list[LinkedEntry] = []
+    if manager.adopts:
+        linked = linked_methods(machine)
+        cards, settled = linked.entries, settled_entries(methods, linked.entries)
+        findings += linked.findings
+        for each in settled:
+            _rewrite(each.linked, each.result)
+        gone = {each.index for each in settled}
+        methods = [method for index, method in enumerate(methods) if index not in gone]
+    moved = _by_resource(method_entries(machine, methods))
+    for name, entries in moved.items():
+        findings += _move_to_resource(machine, name, entries, cards)
+    for of_one in _by_resource([*cards, *chain(*moved.values())]).values():
+        findings += _findings_on_entries(manager, of_one)
     findings += _findings_on_service(manager)
     manager.entry["model"] = BUILTIN
     findings += _remove_modules(machine)
@@ -82,15 +100,30 @@ def _remove_modules(machine: Machine) -> list[Finding]:
     return findings
 
 
-def _entries_by_resource(machine: Machine, methods: list[Json]) -> dict[str, list[MethodEntry]]:
+def _rewrite(card: LinkedEntry, result: Json) -> None:
+    """Makes an entry of a component, a service or a remote say what is in `result`."""
+    name = {key: card.attributes[key] for key in ("name",) if key in card.attributes}
+    card.attributes.clear()
+    card.attributes.update({**name, **result})
+
+
+def _by_resource(entries: Iterable[MethodEntry]) -> dict[str, list[MethodEntry]]:
     found: dict[str, list[MethodEntry]] = {}
-    for entry in method_entries(machine, methods):
+    for entry in entries:
         found.setdefault(entry.resource, []).append(entry)
     return found
 
 
-def _move_to_resource(machine: Machine, name: str, entries: list[MethodEntry]) -> list[Finding]:
-    """Writes the methods of one resource to where the builtin reads them."""
+def _move_to_resource(
+    machine: Machine, name: str, entries: list[MethodEntry], cards: list[LinkedEntry]
+) -> list[Finding]:
+    """Writes the methods of one resource to where the builtin reads them: beside its `cards`, if it has some."""
+    beside = next((card for card in cards if card.resource == name), None)
+    if beside is not None:
+        named = beside.holder.kind == "remote"
+        added = [{**each.attributes, "name": name} if named else each.without_name for each in entries]
+        beside.holder.append_beside(beside.attributes, added)
+        return []
     resources = machine.resources_named(name)
     if len(resources) == 1:
         if resources[0].append_methods([each.without_name for each in entries]):

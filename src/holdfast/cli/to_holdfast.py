@@ -1,6 +1,7 @@
-"""Converts a config from the builtin to Holdfast: capture methods move from the components into the service.
+"""Converts a config from the builtin to Holdfast: the service's model changes, and the module is added.
 
-Afterwards the same is captured as before. This is not always what the config seems to say; the builtin's rules are
+What is set for capture on components stays there, since Holdfast reads it there; it can also move into the service.
+Either way the same is captured as before. This is not always what the config seems to say; the builtin's rules are
 in `machine_config.linking`. Whatever is left out, and whatever works differently from before, is a finding.
 Converting a converted config changes nothing.
 """
@@ -10,7 +11,7 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-from ..config import CAPTURE_METHODS, CLOUD_SIDE
+from ..config import ADOPT, CAPTURE_METHODS, CLOUD_SIDE
 from ..machine_config import (
     BUILTIN,
     HOLDFAST,
@@ -18,12 +19,14 @@ from ..machine_config import (
     MODULE_NAME,
     Finding,
     Json,
+    LinkedEntry,
     Machine,
     MethodEntry,
     Resource,
     linked_methods,
     note,
     problem,
+    settled_entries,
 )
 from .conversion import Conversion, convert_copy
 from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
@@ -39,22 +42,25 @@ def local_module(executable: str) -> Json:
     return {"type": "local", "name": MODULE_NAME, "executable_path": executable}
 
 
-def convert_to_holdfast(config: Json, module: Json) -> Conversion:
+def convert_to_holdfast(config: Json, module: Json, *, into_service: bool = False) -> Conversion:
     """Returns the config with Holdfast in the builtin's place, and with `module` if no module of Holdfast is in it.
 
-    In a config that has Holdfast already, the capture methods of components are added to its own.
-    Raises UnreadableConfigError.
+    With `into_service`, what is set for capture on components moves into the service's `capture_methods`, also in a
+    config that has Holdfast already. Raises UnreadableConfigError.
     """
 
     def put_holdfast_in_place(machine: Machine, manager: Resource, findings: list[Finding]) -> None:
         methods = _own_methods(manager, findings)
-        linked = linked_methods(machine, methods)
-        findings += linked.findings
-        for entry in linked.entries:
-            methods.append(entry.listed(machine))
-            findings += _findings_on_entry(entry)
-        for holder in machine.holders:
-            holder.remove_methods()
+        linked = linked_methods(machine)
+        if manager.model == BUILTIN or into_service:
+            findings += linked.findings
+            for entry in linked.entries:
+                findings += findings_on_attributes(entry)
+        if into_service:
+            _move_into(methods, machine, manager, linked.entries, findings)
+        elif manager.model == BUILTIN and not manager.adopts:
+            findings.append(note(f"{ADOPT} of {manager.name} is false: what components say moves into the service"))
+            _move_into(methods, machine, manager, linked.entries, findings)
         if methods:
             manager.attributes_to_change()[CAPTURE_METHODS] = methods
         manager.entry["model"] = HOLDFAST
@@ -85,12 +91,25 @@ def _own_methods(manager: Resource, findings: list[Finding]) -> list[Any]:
     return []
 
 
-def _findings_on_entry(entry: MethodEntry) -> list[Finding]:
-    cloud_side = sorted(CLOUD_SIDE & set(entry.attributes))
+def _move_into(
+    methods: list[Any], machine: Machine, manager: Resource, linked: list[LinkedEntry], findings: list[Finding]
+) -> None:
+    """Moves what components, services and remotes say into the list `methods`, whose entries go before."""
+    settled = settled_entries(methods, linked) if manager.adopts else []
+    for each in settled:
+        methods[each.index] = {"name": methods[each.index]["name"], **each.result}
+        findings.append(note(each.text))
+    gone = {each.linked.key for each in settled}
+    for entry in linked:
+        if entry.key not in gone:
+            methods.append(entry.listed(machine))
+            findings += _findings_on_cloud_side(entry)
+    for holder in machine.holders:
+        holder.remove_methods()
+
+
+def _findings_on_cloud_side(entry: MethodEntry) -> list[Finding]:
     return [
-        *findings_on_attributes(entry),
-        *(
-            note(f"{name} of {entry} is kept, but Viam's cloud looks for it in the component")
-            for name in cloud_side
-        ),
+        note(f"{name} of {entry} is kept, but Viam's cloud looks for it in the component")
+        for name in sorted(CLOUD_SIDE & set(entry.attributes))
     ]

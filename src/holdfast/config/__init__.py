@@ -17,7 +17,7 @@ from .former_folders import FormerFolder
 from .host import ConfiguredPath, Host
 from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Card, Config, ControlSensorConfig, is_off, ordered, short_name
 from .mongo import MongoSettings
-from .parse import ADDITIONAL_PATHS, parse
+from .parse import ADDITIONAL_PATHS, ADOPT, parse
 from .protected import Protected
 from .space import (
     DEFAULT_PRIORITY,
@@ -31,6 +31,7 @@ from .space import (
 
 __all__ = [
     "ADDITIONAL_PATHS",
+    "ADOPT",
     "CAPTURE_METHODS",
     "CLOUD_SIDE",
     "DEFAULT_PRIORITY",

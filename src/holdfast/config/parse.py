@@ -33,6 +33,7 @@ from .mongo import mongo_settings
 from .space import copy_settings, memory_dir, refuse_copy_in, space_limits
 
 ADDITIONAL_PATHS = "additional_sync_paths"
+ADOPT = "adopt_component_settings"
 _LEAST_SYNC_INTERVAL_MINS, _MOST_SYNC_INTERVAL_MINS = 0.0001, 43_200.0
 _LEAST_FSYNC_MS = 10.0
 _MOST_CAPTURE_FILE_BYTES = 1024 * 1024 * 1024
@@ -50,7 +51,7 @@ def parse(attributes: Mapping[str, Any], host: Host, cards: Sequence[Card] = ())
     """
     found = Attributes(attributes, host)
     capture_dir = _capture_dir(found, host)
-    adopt = found.flag("adopt_component_settings", default=True)
+    adopt = found.flag(ADOPT, default=True)
     methods, off_methods = capture_methods(found, cards if adopt else ())
     config = Config(
         capture_dir=capture_dir,

@@ -12,7 +12,7 @@ change it in place. Other packages import the names below, from the package and 
 
 from .entries import IGNORED_BY_BUILTIN, MethodEntry, method_entries, usable_methods
 from .finding import Finding, error, is_fine, note, problem
-from .linking import cards_of, linked_methods
+from .linking import LinkedEntry, LinkedMethods, cards_of, linked_methods
 from .machine import (
     BUILTIN,
     HOLDFAST,
@@ -26,6 +26,7 @@ from .machine import (
     UnreadableConfigError,
     is_machine,
 )
+from .settled import SettledEntry, settled_entries
 from .variables import substituted
 
 __all__ = [
@@ -37,10 +38,13 @@ __all__ = [
     "Finding",
     "FullName",
     "Json",
+    "LinkedEntry",
+    "LinkedMethods",
     "Machine",
     "MethodEntry",
     "NoDataManagerError",
     "Resource",
+    "SettledEntry",
     "UnreadableConfigError",
     "cards_of",
     "error",
@@ -50,6 +54,7 @@ __all__ = [
     "method_entries",
     "note",
     "problem",
+    "settled_entries",
     "substituted",
     "usable_methods",
 ]

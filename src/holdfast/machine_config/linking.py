@@ -17,12 +17,11 @@ whatever differs, is a finding. Nothing here changes the config.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from ..config import Card
-from .entries import MethodEntry, method_entries, usable_methods
+from .entries import MethodEntry, usable_methods
 from .finding import Finding, note, problem
 from .machine import FullName, Holder, Json, Machine
 
@@ -52,19 +51,19 @@ def cards_of(config: Json) -> tuple[list[Card], list[Finding]]:
 
     Names of keys in another case become the usual ones in the config itself. Raises UnreadableConfigError.
     """
-    linked = linked_methods(Machine(config), ())
+    linked = linked_methods(Machine(config))
     return [entry.card for entry in linked.entries], linked.findings
 
 
-def linked_methods(machine: Machine, listed: Iterable[Any]) -> LinkedMethods:
-    """Returns the entries that components, services and remotes add to those that the data manager `listed` itself.
+def linked_methods(machine: Machine) -> LinkedMethods:
+    """Returns the entries that stand in components, services and remotes.
 
-    Of entries that run and capture the same, the first is used, and a listed one before all others. Entries that
-    are switched off are all kept. Raises UnreadableConfigError.
+    Of entries that run and capture the same, the first is used. Entries that are switched off are all kept. Raises
+    UnreadableConfigError.
     """
     findings: list[Finding] = []
     entries = []
-    running = {entry.key for entry in method_entries(machine, listed) if entry.runs}
+    running: set[str] = set()
     for entry in _in_order(machine, _last_lists(machine, findings)):
         if not entry.runs:
             entries.append(entry)
@@ -85,7 +84,9 @@ def _last_lists(machine: Machine, findings: list[Finding]) -> list[LinkedEntry]:
             continue
         first = entries[0].resource
         for entry in lists.pop(first, ()):
-            findings.append(problem(f"{entry} is left out: the builtin uses its last list, in {holder.title}"))
+            findings.append(
+                problem(f"{entry} has no effect: the last list of a resource counts, in {holder.title}")
+            )
         lists[first] = entries
         if any(entry.resource != first for entry in entries):
             findings.append(

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import CAPTURE_METHODS
+from ..config import ADOPT, CAPTURE_METHODS
 from ..errors import RequestError
 from . import spelling
 
@@ -91,14 +91,6 @@ class Holder:
         lists = (self._methods_in(each) for each in self._data_manager_configs)
         return [methods for methods in lists if methods]
 
-    @property
-    def has_methods(self) -> bool:
-        """Whether one of its service configs has capture methods. What comes after the first one is not read.
-
-        Raises UnreadableConfigError.
-        """
-        return any(self._methods_in(each) for each in self._data_manager_configs)
-
     def add_service_config(self, methods: list[Json]) -> None:
         """Adds a service config that holds these capture methods."""
         configs = self._service_configs
@@ -110,10 +102,16 @@ class Holder:
         if not self._data_manager_configs:
             self.add_service_config(methods)
             return False
-        last = self._data_manager_configs[-1]
-        found = self._methods_in(last)
-        last["attributes"] = {**self._attributes_of(last), CAPTURE_METHODS: [*found, *methods]}
-        return bool(found)
+        filled = [each for each in self._data_manager_configs if self._methods_in(each)]
+        last = (filled or self._data_manager_configs)[-1]
+        last["attributes"] = {**self._attributes_of(last), CAPTURE_METHODS: [*self._methods_in(last), *methods]}
+        return bool(filled)
+
+    def append_beside(self, method: Json, methods: list[Json]) -> None:
+        """Adds capture methods to the list that holds the object `method`."""
+        for methods_there in self.method_lists:
+            if any(each is method for each in methods_there):
+                methods_there += methods
 
     def remove_methods(self) -> None:
         """Removes all capture methods, and the service configs that hold nothing else."""
@@ -183,6 +181,11 @@ class Resource(Holder):
     def listed_methods(self) -> list[Any]:
         """The `capture_methods` in its own attributes, which only Holdfast reads."""
         return _list(self.attributes, CAPTURE_METHODS, self.where)
+
+    @property
+    def adopts(self) -> bool:
+        """Whether Holdfast, as this service, captures what components say too."""
+        return self.attributes.get(ADOPT) is not False
 
     def attributes_to_change(self) -> Json:
         """Returns its attributes as part of the config, which gets an empty object if they are missing."""

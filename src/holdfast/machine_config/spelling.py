@@ -25,8 +25,8 @@ _METHOD = Shape(
         "disabled", "tags", "capture_directory", "priority", "timeout_ms", "max_in_flight",
     )
 )  # fmt: skip
-DATA_MANAGER = Shape((), {"capture_methods": _METHOD})
-"""The attribute of a data manager that this package reads; `config` reads the others."""
+DATA_MANAGER = Shape(("adopt_component_settings",), {"capture_methods": _METHOD})
+"""The attributes of a data manager that this package reads; `config` reads the others."""
 _SERVICE_CONFIG = Shape(("type",), {"attributes": DATA_MANAGER})
 _RESOURCE = Shape(
     ("name", "api", "type", "namespace", "model", "depends_on", "attributes"),
