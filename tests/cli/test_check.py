@@ -13,7 +13,7 @@ from holdfast.config import Host
 from holdfast.machine_config import is_fine
 from holdfast.machine_config.finding import Level
 
-from ..machine_config.configs import READINGS, Json, component, data_manager, machine, of_holdfast
+from ..machine_config.configs import READINGS, Json, associated, component, data_manager, machine, of_holdfast
 
 HOST = Host("/home/user", working_folder="/srv/viam")
 ENTRY = {"name": "a", **READINGS}
@@ -94,6 +94,13 @@ def test_a_card_that_the_machine_would_leave_out_is_found_and_names_the_componen
     number, method = texts(of_holdfast(components=[bad]), Level.PROBLEM)
     assert number.startswith("the component a (Readings): capture_frequency_hz: must be a number")
     assert method.startswith("the component a: Reading of a") and "did you mean 'Readings'?" in method
+
+
+def test_a_list_that_does_not_count_is_a_problem() -> None:
+    sensor = component("a", READINGS)
+    sensor["service_configs"].append(associated({**READINGS, "capture_frequency_hz": 1}))
+    (text,) = texts(of_holdfast(components=[sensor]), Level.PROBLEM)
+    assert text.startswith("Readings of rdk:component:sensor/a has no effect")
 
 
 @pytest.mark.parametrize(
