@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pytest
 from grpclib.exceptions import GRPCError, StreamTerminatedError
 from viam.errors import ResourceNotFoundError
 
@@ -142,8 +143,9 @@ async def collectors_that_read(server: ViamServer, service: str = "data") -> set
     return {(each["api"], each["resource"], each["method"]) for each in collectors if each["readings"]}
 
 
+@pytest.mark.parametrize("way", [[], ["--into-service"]], ids=["as-it-is", "into-service"])
 async def test_what_the_builtin_captures_the_converted_config_captures_and_the_way_back_does_again(
-    viam_server: Callable[..., ViamServer], tmp_path: Path
+    way: list[str], viam_server: Callable[..., ViamServer], tmp_path: Path
 ) -> None:
     remote, server = viam_server("remote"), viam_server("here")
     thermometer = {"name": "thermometer", "api": "rdk:component:sensor", "model": "rdk:builtin:fake"}
@@ -154,7 +156,8 @@ async def test_what_the_builtin_captures_the_converted_config_captures_and_the_w
     await until(lambda: collectors_of(files(captured), captured) >= EXPECTED, "the builtin captures everything")
     assert collectors_of(files(captured), captured) == EXPECTED
 
-    with_holdfast = converted(config, "--executable", str(RUN))
+    with_holdfast = converted(config, "--executable", str(RUN), *way)
+    assert (with_holdfast["components"] == config["components"]) == (not way)
     server.write_config(with_holdfast)
     await server.wait_until_ready("data")
     await until(lambda: server.module_pids("holdfast"), "the module runs")
