@@ -212,13 +212,12 @@ def main() -> None:
         put(capture_dir, arguments.files, arguments.folders)
         print(f"{arguments.files:,} files are in place", flush=True)
         rows = asyncio.run(measure(capture_dir, arguments.files, arguments.settle, arguments.seconds))
-    how = (
-        f"{arguments.files:,} files of 2 KiB in {arguments.folders:,} folders {'in memory' if where else 'on disk'}"
-    )
+    spread = "one folder" if arguments.folders == 1 else f"{arguments.folders:,} folders"
+    how = f"{arguments.files:,} files of 2 KiB in {spread}, {'in memory' if where else 'on disk'}"
     print(table(rows))
     print(f"\n{machine()}; {how}")
     if arguments.write:
-        write(ROOT / "docs", "million" if arguments.folders == 1 else "million-folders", rows, how)
+        write(ROOT / "docs", "million", rows, how)
 
 
 if __name__ == "__main__":
