@@ -5,14 +5,30 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.e2e.test_handover import rebuild
 from tests.problems import problems_in
 
-from .machines import MODULE, Machine, Servers, Source, Status, a_machine, collector, readings_of, repeated, until
+from .machines import (
+    MODULE,
+    Machine,
+    Servers,
+    Source,
+    Status,
+    a_machine,
+    collector,
+    readings_of,
+    repeated,
+    sensor,
+    until,
+)
 
 BOTH = pytest.mark.parametrize("connected", [False, True], ids=["local-config", "cloud-config"])
 
@@ -22,6 +38,12 @@ def with_card(source: Source, hz: float, **more: Any) -> dict[str, Any]:
     method = {"method": "Readings", "capture_frequency_hz": hz, **more}
     settings = {"type": "data_manager", "attributes": {"capture_methods": [method]}}
     return {**source.component, "service_configs": [settings]}
+
+
+CARD = {
+    "type": "data_manager",
+    "attributes": {"capture_methods": [{"method": "Readings", "capture_frequency_hz": 0.1}]},
+}
 
 
 def sources(status: Status) -> dict[str, str]:
@@ -182,6 +204,63 @@ async def test_what_was_adopted_holds_at_a_start_at_which_the_file_can_not_be_re
             lambda now: not now["capture"]["adopted"]["why_not_newer"], "the file is read again"
         )
         assert problems_in(await machine.status(), "config") == []
+
+
+@contextmanager
+def never_replaced(path: Path) -> Iterator[None]:
+    """While it lasts, nobody can replace the file, as on a full disk."""
+    made = subprocess.run(["chattr", "+i", str(path)], capture_output=True, text=True, check=False)
+    if made.returncode:
+        pytest.skip(f"no file can be protected here: {made.stderr.strip()}")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", str(path)], check=True)
+
+
+async def test_a_file_that_viam_server_can_not_replace_is_told_and_what_was_adopted_holds_until_it_can(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    async with a_machine(viam_server, tmp_path, connected=True) as machine:
+        counting = machine.source("counting")
+        machine.change(components=[with_card(counting, 50)])
+        machine.take({**machine.config(), "revision": "r1"})
+        await machine.start_again()
+        status = await machine.until_captured("counting", 20)
+        assert status["capture"]["adopted"]["revision"] == "r1"
+        with never_replaced(Path(status["capture"]["adopted"]["file"])):
+            machine.components = [with_card(counting, 20)]
+            machine.take({**machine.config(), "revision": "r2"})
+            status = await machine.until_status(
+                lambda now: "viam-server runs r2" in now["capture"]["adopted"]["why_not_newer"], "it is told"
+            )
+            assert collector(status, "counting")["hz"] == 50
+            await machine.until_status(
+                lambda now: any("has revision r1" in each for each in problems_in(now, "config")), "as a problem"
+            )
+        machine.take({**machine.config(), "revision": "r3"})
+        status = await machine.until_status(runs_at(20), "it is read again")
+        assert not status["capture"]["adopted"]["why_not_newer"]
+
+
+async def test_a_config_of_a_megabyte_adds_little_to_the_time_without_a_service(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    """The same is captured by the service's own list, and then by cards."""
+    async with a_machine(viam_server, tmp_path) as machine:
+        fakes = [sensor(f"fake-{number}", padding="x" * 4000) for number in range(250)]
+        await machine.start(components=fakes, capture_methods=[readings_of(each["name"], 0.1) for each in fakes])
+        await machine.until_status(lambda now: len(sources(now)) == len(fakes), "all are captured", 60.0)
+        listed_s = [(await rebuild(machine, sync_interval_mins=1 + n)).away_s for n in range(5)]
+        machine.change(components=[{**each, "service_configs": [CARD]} for each in fakes], capture_methods=[])
+        await machine.until_status(
+            lambda now: list(sources(now).values()) == ["component"] * len(fakes), "all cards are adopted", 60.0
+        )
+        adopted_s = [(await rebuild(machine, sync_interval_mins=10 + n)).away_s for n in range(5)]
+        assert machine.server.config_path.stat().st_size > 1_000_000
+        print(f"without a service for {min(listed_s) * 1000:.0f} ms, with cards {min(adopted_s) * 1000:.0f} ms")
+        # A busy computer only ever adds to what the change itself takes, so the quickest ones are compared.
+        assert min(adopted_s) < min(listed_s) + 0.15, (listed_s, adopted_s)
 
 
 async def test_at_an_offline_start_the_last_config_of_the_cloud_holds(viam_server: Servers, tmp_path: Path) -> None:
