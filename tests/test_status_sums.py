@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 from demo.cloud import LocalCloud
 from demo.link import Link
 from holdfast import manager as manager_module
+from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.presentable import presentable
 from holdfast.commands import run_command
@@ -255,7 +256,7 @@ async def play(steps: list[str], mongo: MongoServer) -> None:
         for step in steps:
             await history.take(step)
         await history.end()
-        assert history.answers > 5 * len(steps)
+        assert history.answers > len(steps)
     finally:
         history.faults.close()
         await history.manager.stop()
@@ -271,4 +272,5 @@ def test_the_sums_of_a_status_agree_whatever_happens(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(manager_module, "MongoCapture", partial(MongoCapture, connect=mongo.connect))
         patch.setattr(writer, "RETRY_MOST_S", 0.05)
+        patch.setattr(unforeseen, "_found", {})  # what other tests of this process left
         asyncio.run(play(steps, mongo))

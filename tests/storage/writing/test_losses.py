@@ -14,14 +14,14 @@ from holdfast.storage.ledger.counts import CollectorId
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.writing import disk_writer, losses
 from holdfast.storage.writing.disk_writer import DiskWriter
-from holdfast.storage.writing.losses import Cause, Losses, cause_of
+from holdfast.storage.writing.losses import Losses, WhyDropped, why_dropped
 from tests.fakes import FakeClock, FaultyFileSystem
 
 from .. import samples
 from .test_disk_writer import LIDAR, NEVER_S, append, open_lidar
 
-FULL = cause_of(StorageError("write", "/data/a.prog", OSError(errno.ENOSPC, "No space left on device")))
-DENIED = cause_of(StorageError("create", "/data/b.prog", OSError(errno.EACCES, "Permission denied")))
+FULL = why_dropped(StorageError("write", "/data/a.prog", OSError(errno.ENOSPC, "No space left on device")))
+DENIED = why_dropped(StorageError("create", "/data/b.prog", OSError(errno.EACCES, "Permission denied")))
 
 
 def collector(name: str) -> CollectorId:
@@ -36,7 +36,7 @@ class Account:
         self.stuck: set[str] = set()
         self.losses = Losses(self.clock, "/data", lambda reason: reason in self.stuck)
 
-    async def drop(self, cause: Cause, *names: str, seconds: int) -> None:
+    async def drop(self, cause: WhyDropped, *names: str, seconds: int) -> None:
         """Drops a reading of each every second."""
         for _ in range(seconds):
             for name in names:
@@ -119,7 +119,7 @@ async def test_each_reason_is_a_loss_of_its_own() -> None:
 
 
 async def test_what_nobody_foresaw_is_a_loss_to_be_reported() -> None:
-    assert cause_of(ValueError("a mistake")) == (
+    assert why_dropped(ValueError("a mistake")) == (
         "unexpected_error",
         "ValueError: a mistake",
         "please report it, with what the log says",

@@ -36,11 +36,11 @@ from ..ledger.counts import collector_of
 from ..ledger.ledger import Ledger
 from .completion import Completion
 from .dropped import Dropped
-from .losses import Cause, Losses, cause_of
+from .losses import Losses, WhyDropped, why_dropped
 
 MAX_PENDING_BYTES = 48 * 1024 * 1024
 """Room for one answer of 32 MiB, the largest that a module's resource can give, beside the others' answers."""
-_TOO_SLOW = Cause(
+_TOO_SLOW = WhyDropped(
     "disk_too_slow",
     f"the disk takes readings too slowly: {MAX_PENDING_BYTES >> 20} MiB wait in memory",
     "capture less, or use a faster disk",
@@ -396,7 +396,7 @@ class DiskWriter:
             appender.file = None
 
     def _report(self, appender: Appender, error: Exception, lost: int) -> None:
-        cause = cause_of(error)
+        cause = why_dropped(error)
         self._last_error = cause.why
         appender.refused_for = cause.reason
         self._drop(appender, cause.reason, lost, self._written_since_s)

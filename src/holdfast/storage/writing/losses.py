@@ -32,7 +32,7 @@ MAX_NAMED = 2_000
 logger = logging.getLogger(__name__)
 
 
-class Cause(NamedTuple):
+class WhyDropped(NamedTuple):
     """Why readings are dropped: the reason by which they count, what the disk answered or does, and what helps."""
 
     reason: str
@@ -40,16 +40,16 @@ class Cause(NamedTuple):
     do: str
 
 
-def cause_of(error: Exception) -> Cause:
-    """Returns the cause that an error of the disk, or one that nobody foresaw, is."""
+def why_dropped(error: Exception) -> WhyDropped:
+    """Returns what an error of the disk, or one that nobody foresaw, says."""
     if isinstance(error, StorageError):
-        return Cause(error.reason, str(error), error.remedy)
-    return Cause(unforeseen.REASON, unforeseen.in_words(error), unforeseen.REMEDY)
+        return WhyDropped(error.reason, str(error), error.remedy)
+    return WhyDropped(unforeseen.REASON, unforeseen.in_words(error), unforeseen.REMEDY)
 
 
 @dataclass
 class _Loss:
-    cause: Cause
+    cause: WhyDropped
     """The last one; those of one loss differ in their words only."""
     began_s: float
     said_s: float
@@ -78,7 +78,7 @@ class Losses:
         self._lock = threading.Lock()
         self._losses: dict[str, _Loss] = {}
 
-    def note(self, cause: Cause, collector: CollectorId, readings: int) -> None:
+    def note(self, cause: WhyDropped, collector: CollectorId, readings: int) -> None:
         """Notes that readings of a collector were dropped."""
         now_s = self._clock.monotonic()
         with self._lock:
