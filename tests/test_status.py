@@ -15,6 +15,7 @@ from demo.cloud import LocalCloud
 from holdfast import status as status_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.base.noted import Noted
 from holdfast.config import Host, parse
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
@@ -148,3 +149,23 @@ async def test_what_else_could_be_captured_is_listed_as_of_when_the_machine_was_
         world.client.listed = {}  # it does not answer any more, or lists nothing
         await eventually(lambda: status(world.manager)["capture"]["not_captured"]["as_of_s"] > 0.2)
         assert len(found()) == 2
+
+
+async def test_an_error_of_long_ago_is_told_with_its_age(tmp_path: Path) -> None:
+    async with steered(tmp_path) as world:
+        world.apply("a")
+        await eventually(lambda: status(world.manager)["capture"]["collectors"])
+        found = status(world.manager)
+        assert (found["sync"]["last_error"], found["sync"]["last_error_age_s"]) == ("", None)
+        assert (found["capture"]["last_disk_error"], found["capture"]["last_disk_error_age_s"]) == ("", None)
+        engine, now_s = world.manager.engine, world.manager.clock.monotonic()
+        assert engine is not None
+        engine.uplink.delivery.last_error = Noted("refused", now_s - 7200)
+        engine.store.writer.completion.last_error = Noted("no sync", now_s - 60)
+        engine.capture.running[0].collector.last_error = Noted("no answer", now_s - 5)
+        found = status(world.manager)
+        assert found["sync"]["last_error"] == "refused"
+        assert 7200 <= found["sync"]["last_error_age_s"] < 7260
+        assert found["capture"]["last_disk_error"] == "no sync"
+        assert 60 <= found["capture"]["last_disk_error_age_s"] < 120
+        assert 5 <= found["capture"]["collectors"][0]["last_error_age_s"] < 65

@@ -17,6 +17,7 @@ from . import __version__
 from .base import unforeseen
 from .base.clock import Clock
 from .base.fitting import NOT_SHOWN
+from .base.noted import Noted
 from .base.problems import Lasting
 from .capture.engine import RunningCollector
 from .capture.gap_view import described
@@ -73,6 +74,8 @@ def status(manager: Manager) -> dict[str, Any]:
     if config is None or engine is None:
         return found
     readings, load = _readings(engine), engine.capture.load
+    disk_errors = (store.writer.last_error for store in engine.stores.all)
+    disk_error = max(filter(None, disk_errors), key=lambda error: error.at_s, default=None)
     engine.capture.gaps.look()
     found["capture"] = {
         "enabled": not config.capture_disabled,
@@ -80,7 +83,8 @@ def status(manager: Manager) -> dict[str, Any]:
         "adopted": _adopted(manager, config),
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
-        "last_disk_error": next((e for s in engine.stores.all if (e := s.writer.last_error)), ""),
+        "last_disk_error": disk_error or "",
+        "last_disk_error_age_s": None if disk_error is None else _ago_s(manager.clock, disk_error.at_s),
         "cpu_share": None if load.at_s is None else round(load.process, 3),
         "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
@@ -96,6 +100,11 @@ def status(manager: Manager) -> dict[str, Any]:
         if count > MOST_COLLECTORS:
             found[NOT_SHOWN][f"{part}.collectors"] = count - MOST_COLLECTORS
     return found
+
+
+def _last_error(clock: Clock, error: Noted | None) -> dict[str, Any]:
+    """Returns a part's last error and its age, which is unknown without one."""
+    return {"last_error": error or "", "last_error_age_s": None if error is None else _ago_s(clock, error.at_s)}
 
 
 def _problems(lasting: Sequence[Lasting]) -> list[dict[str, Any]]:
@@ -183,7 +192,7 @@ def _collector(
         "delivered": counts.delivered,
         "dropped": dict(counts.dropped),
         "last_reading_age_s": None if last is None else round(manager.clock.monotonic() - last, 3),
-        "last_error": collector.last_error or "",
+        **_last_error(manager.clock, collector.last_error),
         **_rates(running, manager.clock.monotonic(), load),
     }
 
@@ -234,7 +243,7 @@ def _mongo(manager: Manager, engine: Engine) -> dict[str, Any]:
         "found": counts.found if counts and report.adopted else None,
         "written": counts and counts.written,
         "dropped": dict(counts.dropped) if counts else None,
-        "last_error": report.last_error,
+        **_last_error(manager.clock, report.last_error),
     }
 
 
@@ -297,7 +306,7 @@ def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:
         "failed_bytes": engine.uplink.quarantined.bytes,
         "failed_as_of_s": _ago_s(manager.clock, engine.uplink.quarantined.counted_s),
         "last_round_age_s": _ago_s(manager.clock, last),
-        "last_error": delivery.last_error or "",
+        **_last_error(manager.clock, delivery.last_error),
         "additional_paths": [
             {"path": each.path, "kind": each.kind.value, "problem": each.problem} for each in rounds.additional.all
         ],
@@ -382,7 +391,7 @@ def _space(clock: Clock, stores: Iterable[Store], copy: LocalCopy | None) -> dic
     """Returns how full the folders are, as of the last check of their disks, and what the limits deleted."""
     return {
         "folders": [_folder(clock, store) for store in stores],
-        "local_copy": None if copy is None else _copy(copy),
+        "local_copy": None if copy is None else _copy(clock, copy),
     }
 
 
@@ -409,12 +418,12 @@ def _folder(clock: Clock, store: Store) -> dict[str, Any]:
     }
 
 
-def _copy(copy: LocalCopy) -> dict[str, Any]:
+def _copy(clock: Clock, copy: LocalCopy) -> dict[str, Any]:
     return {
         "folder": copy.settings.folder,
         "bytes": copy.bytes,
         "limit_bytes": copy.settings.most_bytes,
         "limit_age_s": copy.settings.most_age_s,
         "not_kept": copy.failed,
-        "last_error": copy.last_error,
+        **_last_error(clock, copy.last_error),
     }

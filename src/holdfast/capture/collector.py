@@ -25,6 +25,7 @@ from viam.proto.app.datasync import DataCaptureMetadata, DataType
 
 from ..base import unforeseen
 from ..base.clock import Clock
+from ..base.noted import Noted
 from ..config import CaptureMethod, short_name
 from ..errors import ResourceCallError, ResourceErrorKind
 from ..storage.ledger.counts import CollectorId
@@ -156,7 +157,7 @@ class Collector:
         self.filtered = 0
         self.unused: Counter[Cause] = Counter()
         """The deadlines that passed without a call, by what they waited for."""
-        self.last_error: str | None = None
+        self.last_error: Noted | None = None
         self.last_reading_s: float | None = None
         """When the last reading came, on the monotonic clock; None before the first."""
         self.lateness = RecentDurations()
@@ -268,7 +269,7 @@ class Collector:
             self._failed(error, turn)
         except Exception as error:  # noqa: BLE001 - an unforeseen error costs this reading only
             self._count_error(turn)
-            self.last_error = unforeseen.in_words(error)
+            self.last_error = Noted(unforeseen.in_words(error), self._clock.monotonic())
             unforeseen.note("a collector", error, f"a reading of {self.spec.resource} is missing")
         else:
             self.readings += 1
@@ -324,7 +325,7 @@ class Collector:
                 self._answer_bytes = max(self._answer_bytes, MAX_AT_ONCE_BYTES)
             return
         self._count_error(turn)
-        self.last_error = str(error)
+        self.last_error = Noted(str(error), self._clock.monotonic())
         if self._may_warn() and self._is_news(self.last_error):
             logger.warning(
                 "no reading from %s of %s: %s; it is asked again at its next deadline",

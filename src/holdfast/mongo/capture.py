@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 from ..base.clock import Clock
 from ..base.filesystem import Buffer, FileSystem
+from ..base.noted import Noted
 from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, in_thread
 from ..config import MongoSettings
@@ -66,7 +67,7 @@ class MongoReport:
 
     state: str = OFF
     why: str = ""
-    last_error: str = ""
+    last_error: Noted | None = None
     tried_s: float | None = None
     """When the state was seen, on the monotonic clock: at the last attempt to write. None before the first."""
     adopted: bool = False

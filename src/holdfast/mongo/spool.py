@@ -30,6 +30,7 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.intervals import LONGEST_WAIT_S, due_s
 from ..base.log_limit import once
+from ..base.noted import Noted
 from ..base.threads import SupervisedThread
 from ..errors import StorageError
 from ..storage.ledger.counts import CollectorId
@@ -79,7 +80,7 @@ class Spool:
     ) -> None:
         self.folder = folder_of(capture_dir)
         self._flush_interval_s = flush_interval_s
-        self.last_error = ""
+        self.last_error: Noted | None = None
         self._files = files
         self._clock = clock
         self._wrote = wrote
@@ -306,11 +307,11 @@ class Spool:
         self._number += lost if self._current is None else 0
         self._drop(error.reason if isinstance(error, StorageError) else unforeseen.REASON, lost)
         if not isinstance(error, StorageError):
-            self.last_error = unforeseen.in_words(error)
+            self.last_error = Noted(unforeseen.in_words(error), self._clock.monotonic())
             consequence = f"{lost} readings do not go to MongoDB, and are counted"
             unforeseen.note("the spool for MongoDB", error, consequence)
             return
-        self.last_error = str(error)
+        self.last_error = Noted(str(error), self._clock.monotonic())
         logger.error(
             "%s; readings do not go to MongoDB, and are counted; the next flush tries again",
             error,
@@ -327,7 +328,7 @@ class Spool:
             try:
                 self._files.remove(segment.path)
             except StorageError as error:
-                self.last_error = str(error)
+                self.last_error = Noted(str(error), self._clock.monotonic())
 
     def _drop(self, reason: str, count: int) -> None:
         with self._segments.changed:

@@ -22,6 +22,7 @@ from collections.abc import Callable
 from ..base import unforeseen
 from ..base.clock import Clock
 from ..base.log_limit import once
+from ..base.noted import Noted
 from ..base.threads import SupervisedThread
 from ..config import MongoSettings
 from ..errors import StorageError
@@ -60,7 +61,7 @@ class MongoWriter:
         """The error behind the state; empty when there is none."""
         self.tried_s: float | None = None
         """When the last attempt to write ended, on the monotonic clock; None before the first."""
-        self.last_error = ""
+        self.last_error: Noted | None = None
         self._settings = settings
         self._owned = owned
         self._connect = connect
@@ -102,7 +103,7 @@ class MongoWriter:
         try:
             self._run()
         except Exception as error:
-            self.last_error = unforeseen.in_words(error)
+            self.last_error = Noted(unforeseen.in_words(error), self._clock.monotonic())
             if not self._must_end:
                 self._pause(RETRY_MOST_S)
             raise
@@ -142,7 +143,7 @@ class MongoWriter:
         try:
             self.spool.reader.adopt()
         except StorageError as error:
-            self.last_error = str(error)
+            self.last_error = Noted(str(error), self._clock.monotonic())
             extra = self._once(error.reason)
             logger.error("%s; readings that an earlier run left for MongoDB wait", error, extra=extra)
             return False
@@ -193,7 +194,7 @@ class MongoWriter:
 
     def _refuse(self, refused: Counter[str], reason: str, why: str) -> None:
         refused[reason] += 1
-        self.last_error = why
+        self.last_error = Noted(why, self._clock.monotonic())
         logger.error(
             "a reading can't be stored in MongoDB: %s; it is dropped there and counted, others continue",
             why,
@@ -203,7 +204,7 @@ class MongoWriter:
     def _failed(self, error: MongoError) -> bool:
         """Waits until it is time to try again; returns True when the writer ends instead."""
         self.state, self.why, self.tried_s = error.kind.value, str(error), self._clock.monotonic()
-        self.last_error = str(error)
+        self.last_error = Noted(str(error), self._clock.monotonic())
         if error.slow:
             self._most_readings = max(1, self._most_readings // 2)
         if self._ends_at_s is not None:

@@ -21,6 +21,7 @@ from ...base.at import Identity
 from ...base.clock import Clock
 from ...base.filesystem import EntryKind, FileSystem, is_in, occupied_bytes
 from ...base.log_limit import once
+from ...base.noted import Noted
 from ...base.problems import Kind, Problem
 from ...config import CopySettings
 from ...errors import StorageError
@@ -57,7 +58,7 @@ class LocalCopy:
         """How much of the disk the kept files take up; None until they were counted once."""
         self.failed = 0
         """How many files could not be kept."""
-        self.last_error = ""
+        self.last_error: Noted | None = None
         self.refusal: StorageError | None = None
         """Why the last file could not be kept; None if it was."""
         self._files = files
@@ -95,7 +96,7 @@ class LocalCopy:
         except StorageError as error:
             with self._lock:
                 self.failed += 1
-                self.last_error, self.refusal = str(error), error
+                self.last_error, self.refusal = Noted(str(error), self._clock.monotonic()), error
             logger.error("%s; it is delivered, and deleted without a copy", error, extra=once(error.reason))
             return False
         with self._lock:
@@ -160,7 +161,7 @@ class LocalCopy:
         try:
             self._files.remove(kept.path)
         except StorageError as error:
-            self.last_error = str(error)
+            self.last_error = Noted(str(error), self._clock.monotonic())
             return error.reason == "no_such_file"
         return True
 
@@ -174,13 +175,13 @@ class LocalCopy:
                     yield kept
         except StorageError as error:
             if error.reason != "no_such_file":
-                self.last_error = str(error)
+                self.last_error = Noted(str(error), self._clock.monotonic())
 
     def _kept(self, path: str) -> _Kept | None:
         try:
             status = self._files.stat(path)
         except StorageError as error:
             if error.reason != "no_such_file":
-                self.last_error = str(error)
+                self.last_error = Noted(str(error), self._clock.monotonic())
             return None
         return _Kept(status.st_ctime_ns, path, occupied_bytes(status.st_size))

@@ -26,6 +26,7 @@ from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import LONGEST_WAIT_S, due_s
 from ...base.log_limit import once
+from ...base.noted import Noted
 from ...base.problems import Kind, Problem
 from ...base.threads import SupervisedThread
 from ...errors import StorageError
@@ -106,7 +107,7 @@ class Completion:
         self._ledger = ledger
         self._capture_dir = capture_dir
         self.interval_s = interval_s
-        self.last_error: str | None = None
+        self.last_error: Noted | None = None
         """The last failure of the disk."""
         self._not_synced: StorageError | None = None
         """Why the last sync failed."""
@@ -266,7 +267,7 @@ class Completion:
         try:
             self._files.sync(self._capture_dir)
         except StorageError as error:
-            self.last_error, self._not_synced = str(error), error
+            self.last_error, self._not_synced = Noted(str(error), self._clock.monotonic()), error
             logger.error(
                 "%s; a power cut now may cost what was captured since the last good sync",
                 error,
@@ -288,7 +289,7 @@ class Completion:
             try:
                 self._name(finished)
             except Exception as error:  # noqa: BLE001 - it is raised below
-                self.last_error, failure = unforeseen.in_words(error), error
+                self.last_error, failure = Noted(unforeseen.in_words(error), self._clock.monotonic()), error
                 continue
             with self._condition:
                 self._working.remove(finished)
@@ -308,7 +309,7 @@ class Completion:
         try:
             path = file.complete()
         except StorageError as error:
-            self.last_error = str(error)
+            self.last_error = Noted(str(error), self._clock.monotonic())
             if error.reason == "no_such_file":
                 self._ledger.count_vanished(finished.collector, file.readings, ours=finished.ours)
                 self._renamed.append(file.path)

@@ -27,6 +27,7 @@ from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.filesystem import Buffer, FileSystem, occupied_bytes
 from ...base.intervals import LONGEST_WAIT_S, due_s
+from ...base.noted import Noted
 from ...base.threads import SupervisedThread
 from ...errors import StorageError
 from .. import layout
@@ -147,7 +148,7 @@ class DiskWriter:
         self._ends_at_s: float | None = None
         self.completion = Completion(files, clock, ledger, capture_dir, fsync_interval_s)
         self.losses = Losses(clock, capture_dir, self._is_stuck)
-        self._last_error: str | None = None
+        self._last_error: Noted | None = None
         self.finished_bytes = 0
         """How much of the disk all finished files took up together. Never falls."""
         self._thread = SupervisedThread("holdfast-disk", "the disk thread", self._run)
@@ -158,7 +159,7 @@ class DiskWriter:
         self.completion.configure(fsync_interval_s)
 
     @property
-    def last_error(self) -> str | None:
+    def last_error(self) -> Noted | None:
         """The last failure of the disk."""
         return self._last_error or self.completion.last_error
 
@@ -397,7 +398,7 @@ class DiskWriter:
 
     def _report(self, appender: Appender, error: Exception, lost: int) -> None:
         cause = why_dropped(error)
-        self._last_error = cause.why
+        self._last_error = Noted(cause.why, self._clock.monotonic())
         appender.refused_for = cause.reason
         self._drop(appender, cause.reason, lost, self._written_since_s)
         if not isinstance(error, StorageError):

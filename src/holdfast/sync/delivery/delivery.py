@@ -20,6 +20,7 @@ from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
+from ...base.noted import Noted
 from ...base.tasks import in_thread
 from ...errors import CloudError, NotConnectedError, StorageError
 from ...storage.layout import FileKind
@@ -60,7 +61,7 @@ class Delivery:
         self.settlements = Settlements(files)
         self.retries = Retries(clock)
         self.sequences = SequenceDelivery(files, self._sender)
-        self.last_error: str | None = None
+        self.last_error: Noted | None = None
 
     def configure(self, tags: tuple[str, ...], is_open: IsOpen) -> None:
         """Sets the tags of arbitrary files, and what says whether the sequence in a file may still go on."""
@@ -106,7 +107,7 @@ class Delivery:
                 rest = [each.found for each in claimed if each.found.path not in outcomes]
                 # fewer go together next time, until the one that is to blame is alone
                 wait_s = self.retries.note_failure(_paths(rest))
-                self.last_error = f"{rest[0].path}: {type(error).__name__}: {error}"
+                self.last_error = Noted(f"{rest[0].path}: {type(error).__name__}: {error}", self._clock.monotonic())
                 unforeseen.remember("sync", error)
                 logger.exception(
                     "%s, one of %d files: sync failed unexpectedly; tried again in %.1f s",
@@ -155,7 +156,7 @@ class Delivery:
                 else:
                     outcomes[founds[0].path] = await self._send_alone(part.members[0].settlement, wait, alone)
             except NotConnectedError as error:
-                self.last_error = str(error)
+                self.last_error = Noted(str(error), self._clock.monotonic())
                 outcomes |= dict.fromkeys(_paths(founds), Outcome.WAITING)
             else:
                 self.retries.note_success(_paths(founds))
@@ -176,7 +177,7 @@ class Delivery:
         except CloudError as error:
             return self._failed([found], error, alone)
         except NotConnectedError as error:
-            self.last_error = str(error)
+            self.last_error = Noted(str(error), self._clock.monotonic())
             return Outcome.WAITING
         except StorageError as error:
             return await self._unusable(settlement, error)
@@ -231,7 +232,7 @@ class Delivery:
         """Whether the cloud will never take the file, so that it goes to quarantine."""
         if verdict(error) is not Verdict.QUARANTINE or not self._sender.believes(error, found, collector):
             return False
-        self.last_error = f"{found.path}: {error}"
+        self.last_error = Noted(f"{found.path}: {error}", self._clock.monotonic())
         return True
 
     def _failed(self, founds: Sequence[Found], error: CloudError, alone: bool) -> Outcome:
@@ -240,7 +241,7 @@ class Delivery:
         what = first if len(founds) == 1 else f"{first} and {len(founds) - 1} more"
         is_refused = verdict(error) in (Verdict.QUARANTINE, Verdict.TOO_LARGE)
         why = f"{error}{_NOT_BELIEVED}" if is_refused else str(error)
-        self.last_error = f"{what}: {why}"
+        self.last_error = Noted(f"{what}: {why}", self._clock.monotonic())
         meaning = self._link.judge_failure(founds[0].path, error)
         if error.is_cut:
             self.retries.note_cut(_paths(founds))
@@ -263,7 +264,7 @@ class Delivery:
             if settlement.found.kind is FileKind.ARBITRARY:
                 await in_thread(settlement.note_vanished)
             return Outcome.GONE
-        self.last_error = str(error)
+        self.last_error = Noted(str(error), self._clock.monotonic())
         wait_s = self.retries.note_failure([path])
         logger.warning("%s; tried again in %.1f s", error, wait_s, extra=once(str(error)))
         return Outcome.WAITING
