@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,27 @@ async def test_while_the_file_can_not_be_read_what_was_adopted_last_holds(
     server.path.write_text(good)
     await adoption.look()
     assert adoption.problem is None
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
+def test_a_file_that_another_user_has_is_told_with_what_helps() -> None:
+    """viam-server's file is for its user alone, and a script may start the module as another one."""
+    with tempfile.TemporaryDirectory() as folder:
+        os.chmod(folder, 0o755)
+        server = Server(Path(folder))
+        server.write(config())
+        server.path.chmod(0o600)
+        child = os.fork()
+        if child == 0:
+            os.setuid(65534)
+            adoption = server.adoption()
+            asyncio.run(adoption.look())
+            problem = adoption.problem
+            told = (
+                problem is not None and "Permission denied" in problem.what and "viam-server's user" in problem.do
+            )
+            os._exit(0 if told and not adoption.cards else 1)
+        assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 
 
 async def test_where_there_is_no_file_it_may_be_in_another_place(server: Server, tmp_path: Path) -> None:
