@@ -140,6 +140,29 @@ async def test_changes_of_a_card_and_kills_leave_others_complete(viam_server: Se
             assert set(seqs) <= set(each.seqs)
 
 
+async def test_the_card_of_a_remote_is_captured_and_a_change_of_its_prefix_is_found(
+    viam_server: Servers, tmp_path: Path
+) -> None:
+    """viam-server builds the service anew for neither of the two prefixes."""
+    far = viam_server("far")
+    await far.start({"components": [sensor("eye")]})
+    async with a_machine(viam_server, tmp_path) as machine:
+
+        def with_remote(prefix: str, hz: float = 20) -> dict[str, Any]:
+            methods = [{**readings_of("rdk:component:sensor/rem:eye", hz)}]
+            settings = {"type": "data_manager", "attributes": {"capture_methods": methods}}
+            remote = {"name": "rem", "address": far.bind_address, "insecure": True, "prefix": prefix}
+            return {**machine.config(), "remotes": [{**remote, "service_configs": [settings]}]}
+
+        machine.take(with_remote("one_"))
+        await machine.start_again()
+        status = await machine.until_captured("one_eye", 20)
+        assert sources(status) == {"one_eye": "remote"}
+        machine.take(with_remote("two_"))
+        status = await machine.until_captured("two_eye", 20)
+        assert sources(status) == {"two_eye": "remote"}
+
+
 async def test_a_service_entry_goes_before_a_card_and_switches_it_off(viam_server: Servers, tmp_path: Path) -> None:
     async with a_machine(viam_server, tmp_path) as machine:
         one, two, three = (machine.source(name) for name in ("one", "two", "three"))
