@@ -32,11 +32,11 @@ def entry(name: str = "thermometer", **values: Any) -> dict[str, Any]:
 
 def test_cards_alone_are_captured_and_say_where_they_come_from() -> None:
     far = card("remote", "the remote far", name="rdk:component:sensor/far_t")
-    found = merged([card(tags=["a"], priority=7), far, card("service", "the service slam", method="Position")])
+    found = merged([card(tags=["a"], priority=7), far, card("component", "the service slam", method="Position")])
     assert found.methods == (
         CaptureMethod(SENSOR, "Readings", 10.0, tags=("a",), source="component"),
         CaptureMethod("rdk:component:sensor/far_t", "Readings", 10.0, source="remote"),
-        CaptureMethod(SENSOR, "Position", 10.0, source="service"),
+        CaptureMethod(SENSOR, "Position", 10.0, source="component"),
     )
     assert found.methods[0].priority == 7
     assert (found.problems, found.off_methods) == ((), ())

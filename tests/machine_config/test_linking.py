@@ -123,8 +123,8 @@ def test_cards_have_full_names_and_say_whose_settings_they_are() -> None:
     cards, findings = cards_of(config)
     assert cards == [
         Card("component", "the component a", {"name": LOCAL, **READINGS}),
-        Card("service", "the service map", {"name": "rdk:service:slam/map", "method": "Position"}),
-        Card("service", "the service map", {"name": "rdk:service:slam/map"}),
+        Card("component", "the service map", {"name": "rdk:service:slam/map", "method": "Position"}),
+        Card("component", "the service map", {"name": "rdk:service:slam/map"}),
         Card("remote", "the remote far", {"name": "rdk:component:sensor/far_t", **READINGS}),
     ]
     assert [finding.level for finding in findings] == [Level.NOTE]

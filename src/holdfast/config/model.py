@@ -32,9 +32,9 @@ class Card:
     """One capture method that stands in the settings of a component, a service or a remote, as in Viam's app."""
 
     source: str
-    """Whose settings: those of a "component", a "service" or a "remote"."""
+    """Whose settings: those of a "component", which may be a service such as SLAM, or of a "remote"."""
     where: str
-    """The same for people, with the name: "the component thermometer", "the remote far"."""
+    """The same for people, with the name: "the component thermometer", "the service map", "the remote far"."""
     values: Mapping[str, Any]
     """The capture method, unchecked. Its `name` is the full name of the resource, as the machine lists it."""
 
@@ -58,7 +58,7 @@ class CaptureMethod:
     max_in_flight: int = 0
     """The calls that may be under way at once; 0 for a number that fits the frequency."""
     source: str = "service"
-    """Where it comes from: `capture_methods` of the "service", or the `source` of a card."""
+    """Where it comes from: `capture_methods` of the "service", the `source` of a card, or who steers capture."""
 
     @property
     def interval_s(self) -> float:

@@ -34,7 +34,8 @@ class LinkedEntry(MethodEntry):
 
     @property
     def card(self) -> Card:
-        return Card(self.holder.kind, self.holder.title, {**self.attributes, "name": self.resource})
+        source = "remote" if self.holder.kind == "remote" else "component"
+        return Card(source, self.holder.title, {**self.attributes, "name": self.resource})
 
 
 @dataclass(frozen=True)
