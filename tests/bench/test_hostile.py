@@ -15,6 +15,7 @@ from viam.proto.rpc.auth import AuthenticateRequest
 from bench.hostile.answers import Answers
 from bench.hostile.callers import drawn
 from bench.hostile.cloud import HostileCloud
+from bench.hostile.give_way import STANDS_BACK
 from bench.hostile.journal import Input, Journal, read
 from bench.hostile.rig import HZ, SENSORS, Found, Rig, hostile_rpcs
 from bench.hostile.summary import described, rows, under_way
@@ -113,7 +114,8 @@ def test_the_report_tells_the_longest_hold_what_held_it_and_what_was_captured() 
     assert figures["holds of more than 50 ms"].value == 1
 
 
-async def test_the_rig_measures_a_real_module(tmp_path: Path) -> None:
+async def test_the_rig_measures_a_real_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(STANDS_BACK, "0")
     found = await Rig(tmp_path, "1", hostile=("component",)).run(1.0)
     assert found.captured > 0 and found.served > 0 and found.restarts == 0
     assert found.samples[0][1] > 10 << 20
