@@ -70,6 +70,8 @@ class Process:
         """What the service of now was made of; None while there is none."""
         self._applied: object = None
         """The cards that the manager has."""
+        self._capture_dir = ""
+        """The capture folder of the service of now or of the last one."""
         self._watching: asyncio.Task[None] | None = None
         self._problems: tuple[str, ...] | None = None
         self._parent: UnaryClient | None = None
@@ -134,6 +136,7 @@ class Process:
         found = self.parse(request)
         self.manager.apply(found, self.resources(dependencies))
         self._service, self._applied = (request, dependencies), self._adoption.cards
+        self._capture_dir = found.capture_dir
         if self._watching is None:
             self._watching = begin(supervised("the watch over components' settings", self._watch), "holdfast-adopt")
 
@@ -146,7 +149,7 @@ class Process:
         """Looks at the capture settings of components, and applies a change that brings no new service."""
         while True:
             if self._service is not None:
-                await self._adoption.keep(self.parse(self._service[0]).capture_dir)
+                await self._adoption.keep(self._capture_dir)
             await self._clock.sleep(LOOK_S)
             if self._service is not None:
                 await self._adoption.look_again()
