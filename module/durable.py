@@ -9,8 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 from grpclib import Status
@@ -34,7 +33,7 @@ from holdfast.base.tasks import begin, in_thread, supervised
 from holdfast.capture.client import GrpcioClient, UnaryClient
 from holdfast.commands import run_command, start_sync, start_upload
 from holdfast.config import Config
-from holdfast.errors import ConfigError, HoldfastError
+from holdfast.errors import ConfigError, HoldfastError, NotReadyError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage import relocation
@@ -58,6 +57,21 @@ _MIME_TYPES = {
 """The types whose files get an extension when they are uploaded to datasets. As in the builtin, others get none."""
 
 
+@dataclass(frozen=True)
+class _Service:
+    """What a service was made of."""
+
+    request: ComponentConfig
+    dependencies: Mapping[ResourceName, ResourceBase | None]
+    config: Config
+    read: object
+    """What was read of components."""
+
+    @property
+    def adopts(self) -> bool:
+        return self.config.adopt_component_settings
+
+
 class Process:
     """Holds what lives as long as the process: the manager, and the connection to the machine's resources."""
 
@@ -66,12 +80,9 @@ class Process:
         self.host = find_host(self._viam_server)
         self._clock = SystemClock()
         self._adoption = Adoption(FileSystem(), self._clock, self._machine_file, self._revision)
-        self._service: tuple[ComponentConfig, Mapping[ResourceName, ResourceBase | None]] | None = None
-        """What the service of now was made of; None while there is none."""
-        self._applied: object = None
-        """The cards that the manager has."""
-        self._capture_dir = ""
-        """The capture folder of the service of now or of the last one."""
+        self._service: _Service | None = None
+        """The service of now; None while there is none."""
+        self._ended = False
         self._watching: asyncio.Task[None] | None = None
         self._problems: tuple[str, ...] | None = None
         self._parent: UnaryClient | None = None
@@ -119,11 +130,15 @@ class Process:
         self._problems = tuple(filter(None, found))
 
     async def adopt(self, request: ComponentConfig) -> None:
-        """Reads the capture settings of components, for a `parse` that follows. Takes a few seconds at most. Never
-        raises."""
-        await self._adoption.look()
-        with suppress(ConfigError):  # `Durable` raises it
-            await self._adoption.use_kept(config.parse(plain(request.attributes.fields), self.host).capture_dir)
+        """Reads the capture settings of components, for a `parse` that follows. Takes less than five seconds, and
+        never raises."""
+        try:
+            alone = config.parse(plain(request.attributes.fields), self.host)
+        except ConfigError:  # `Durable` raises it
+            return
+        if alone.adopt_component_settings:
+            await self._adoption.look()
+            await self._adoption.use_kept(alone.capture_dir)
 
     def parse(self, request: ComponentConfig) -> Config:
         """Returns the config on this host, with the capture settings of components. Raises ConfigError."""
@@ -132,11 +147,13 @@ class Process:
         return replace(parsed, problems=(*parsed.problems, *adopted, *(self._problems or ())))
 
     def apply(self, request: ComponentConfig, dependencies: Mapping[ResourceName, ResourceBase | None]) -> None:
-        """Makes a service's config hold. Unchanged collectors keep running untouched. Raises ConfigError."""
+        """Makes a service's config hold. Unchanged collectors keep running untouched. Raises ConfigError, and
+        NotReadyError when the process ends."""
+        if self._ended:
+            raise NotReadyError("the module is ending")
         found = self.parse(request)
         self.manager.apply(found, self.resources(dependencies))
-        self._service, self._applied = (request, dependencies), self._adoption.cards
-        self._capture_dir = found.capture_dir
+        self._service = _Service(request, dependencies, found, self._read_of_components)
         if self._watching is None:
             self._watching = begin(supervised("the watch over components' settings", self._watch), "holdfast-adopt")
 
@@ -145,16 +162,30 @@ class Process:
         self._service = None
         await self.manager.hand_over()
 
+    @property
+    def _read_of_components(self) -> object:
+        return self._adoption.cards, self._adoption.findings
+
     async def _watch(self) -> None:
         """Looks at the capture settings of components, and applies a change that brings no new service."""
         while True:
-            if self._service is not None:
-                await self._adoption.keep(self._capture_dir)
+            if self._service is not None and self._service.adopts:
+                await self._keep(self._service.config)
             await self._clock.sleep(LOOK_S)
-            if self._service is not None:
+            if self._service is not None and self._service.adopts:
                 await self._adoption.look_again()
-            if self._service is not None and self._adoption.cards != self._applied:
-                self.apply(*self._service)
+            service = self._service  # it may be another one by now
+            if service is not None and service.adopts and service.read != self._read_of_components:
+                self.apply(service.request, service.dependencies)
+
+    async def _keep(self, applied: Config) -> None:
+        """Keeps the settings in the capture folder, if it is ours."""
+        engine = self.manager.engine
+        if engine is not None:
+            await engine.store.tried()
+            if engine.store.owned:
+                brought = [f"{each.method} of {each.name}" for each in applied.methods if each.source != "service"]
+                await self._adoption.keep(applied.capture_dir, brought)
 
     async def _machine_file(self) -> MachineFile:
         return await locate(self._parent, self._viam_server, os.environ)
@@ -164,7 +195,8 @@ class Process:
 
     async def end(self, *, in_a_hurry: bool = False) -> None:
         """Stops everything; all files are complete when it returns. See `Manager.stop`."""
-        self._service = None
+        self._service, self._ended = None, True
+        self._adoption.stop()
         if self._watching is not None:
             self._watching.cancel()
         if self._manager is not None:

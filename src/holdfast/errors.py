@@ -13,6 +13,7 @@
             UnreadableConfigError (machine_config.machine)
             NoDataManagerError (machine_config.machine)
             UnknownMachineFileError (adoption.machine_file)
+                ConfigOfTheCloudError (adoption.machine_file)
         FileError
             StorageError
             DamagedFileError

@@ -369,8 +369,8 @@ class Manager:
             if self._selector is not None and self._selector.problem and self.engine.uplink.rounds.asks:
                 yield Problem(Kind.STEERING, f"{self._selector.problem}; nothing is sent by itself", key="selector")
         yield from self.steering.problems
-        if self.adoption is not None and self.adoption.problem is not None and self._adopts:
-            yield self.adoption.problem
+        if self.adoption is not None and self._adopts:
+            yield from self.adoption.problems
         yield from self._config_problems
         if why := why_wrong(self.clock.time_ns()):
             yield Problem(Kind.CLOCK, why, "set the clock", key="clock")

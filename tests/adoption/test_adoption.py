@@ -6,17 +6,20 @@ import asyncio
 import json
 import os
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from holdfast.adoption import Adoption, MachineFile, UnknownMachineFileError
-from holdfast.adoption.machine_file import read
+from holdfast.adoption import Adoption, MachineFile, UnknownMachineFileError, adopted_file, machine_file
+from holdfast.adoption.machine_file import Content, read
 from holdfast.base.filesystem import FileSystem
+from holdfast.base.problems import Problem
 from holdfast.storage import layout
 
 from ..fakes import FakeClock
+from ..waiting import eventually
 
 PART = "part-1"
 SECRET = "nobody may see this"
@@ -83,12 +86,22 @@ def frequencies(adoption: Adoption) -> list[float]:
     return [card.values["capture_frequency_hz"] for card in adoption.cards]
 
 
+def problem_of(adoption: Adoption) -> Problem | None:
+    """The first of its problems."""
+    return next(iter(adoption.problems), None)
+
+
+def what_of(adoption: Adoption) -> str:
+    problem = problem_of(adoption)
+    return problem.what if problem is not None else ""
+
+
 async def adopted(server: Server) -> Adoption:
     """An adoption of a start: it reads, takes over what is kept, and keeps."""
     adoption = server.adoption()
     await adoption.look()
     await adoption.use_kept(server.capture_dir)
-    await adoption.keep(server.capture_dir)
+    await adoption.keep(server.capture_dir, ["Readings of eye"])
     return adoption
 
 
@@ -98,7 +111,7 @@ async def test_the_cards_of_the_file_are_adopted_and_kept_and_nothing_else_of_it
     (card,) = adoption.cards
     assert (card.source, card.values["name"]) == ("component", "rdk:component:sensor/eye")
     assert (adoption.adopted.path, adoption.adopted.revision) == (str(server.path), "r1")
-    assert adoption.problem is None
+    assert problem_of(adoption) is None
     assert SECRET not in server.kept.read_text()
     assert server.kept.stat().st_mode & 0o777 == 0o600
 
@@ -131,9 +144,9 @@ async def test_while_the_file_can_not_be_read_what_was_adopted_last_holds(
     await adoption.look()
     await adoption.use_kept(server.capture_dir)
     assert frequencies(adoption) == [5.0]
-    assert adoption.problem is not None and said in adoption.problem.what
-    assert "adopted last hold" in adoption.problem.what and SECRET not in adoption.problem.what
-    await adoption.keep(server.capture_dir)
+    assert problem_of(adoption) is not None and said in what_of(adoption)
+    assert "adopted last hold" in what_of(adoption) and SECRET not in what_of(adoption)
+    await adoption.keep(server.capture_dir, ["Readings of eye"])
     assert json.loads(server.kept.read_text())["cards"]
 
     server.unknown = ""
@@ -143,7 +156,7 @@ async def test_while_the_file_can_not_be_read_what_was_adopted_last_holds(
         server.path.unlink()
     server.path.write_text(good)
     await adoption.look()
-    assert adoption.problem is None
+    assert problem_of(adoption) is None
 
 
 @pytest.mark.skipif(os.getuid() != 0, reason="needs root, to become another user")
@@ -159,7 +172,7 @@ def test_a_file_that_another_user_has_is_told_with_what_helps() -> None:
             os.setuid(65534)
             adoption = server.adoption()
             asyncio.run(adoption.look())
-            problem = adoption.problem
+            problem = problem_of(adoption)
             told = (
                 problem is not None and "Permission denied" in problem.what and "viam-server's user" in problem.do
             )
@@ -181,9 +194,8 @@ async def test_variables_of_a_local_config_have_their_values_from_viam_server_s_
     server: Server, written_ns: int, name: str
 ) -> None:
     """viam-server puts them in when it reads the file at its start, and not when it reads a change of it."""
-    found = config()
-    twin = {**found["components"][0], "name": "$NAME"}
-    server.write({**found, "components": [twin]})
+    twin = {**config()["components"][0], "name": "$NAME"}
+    server.write({"components": [twin]})
     os.utime(server.path, ns=(written_ns, written_ns))
     file = MachineFile(str(server.path), variables={"NAME": "ear"}, started_ns=20)
     (card,) = read(FileSystem(), file, None).cards
@@ -191,16 +203,118 @@ async def test_variables_of_a_local_config_have_their_values_from_viam_server_s_
 
 
 async def test_a_local_config_that_is_no_json_without_its_variables_has_their_values(server: Server) -> None:
-    server.path.write_text(json.dumps(config()).replace("5.0", "${HZ:-2}"))
+    server.path.write_text(json.dumps({"components": config()["components"]}).replace("5.0", "${HZ:-2}"))
     for variables, hz in (({"HZ": "4"}, 4), ({}, 2)):
         (card,) = read(FileSystem(), MachineFile(str(server.path), variables=variables), None).cards
         assert card.values["capture_frequency_hz"] == hz
 
 
+async def test_a_local_file_that_only_names_the_cloud_means_no_empty_config(server: Server) -> None:
+    """viam-server tells the part a moment later, or not in a version to come."""
+    server.write(config())
+    await adopted(server)
+    server.write({"cloud": {"id": PART, "secret": SECRET}})
+    server.part_id = ""
+    adoption = server.adoption()
+    await adoption.look()
+    await adoption.use_kept(server.capture_dir)
+    assert frequencies(adoption) == [5.0]
+    assert "says that the cloud has the config" in what_of(adoption) and SECRET not in what_of(adoption)
+
+
+async def test_what_another_machine_kept_goes_as_soon_as_the_machine_is_known(server: Server) -> None:
+    server.write(config())
+    await adopted(server)
+    server.path.unlink()
+    server.unknown = "viam-server does not tell"
+    adoption = server.adoption()
+    await adoption.look()
+    await adoption.use_kept(server.capture_dir)
+    assert frequencies(adoption) == [5.0]
+    server.unknown, server.part_id = "", "part-2"
+    await adoption.look()
+    assert (adoption.cards, adoption.adopted.read_ns) == ((), None)
+
+
+async def test_a_look_reads_what_is_there_when_it_begins(server: Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another look may have read the file before it was replaced, and one may be left by a caller that is gone."""
+    server.write(config())
+    adoption = server.adoption()
+    has_read, go_on = threading.Event(), threading.Event()
+    read_file = machine_file.read
+
+    def slow(*arguments: Any) -> Content:
+        content = read_file(*arguments)
+        has_read.set()
+        go_on.wait(10)
+        return content
+
+    monkeypatch.setattr(machine_file, "read", slow)
+    gone = asyncio.ensure_future(adoption.look())
+    await asyncio.to_thread(has_read.wait, 10)
+    gone.cancel()
+    server.write(config(9.0))
+    after = asyncio.ensure_future(adoption.look())
+    await asyncio.sleep(0)
+    go_on.set()
+    await after
+    assert frequencies(adoption) == [9.0]
+
+
+async def test_a_disk_that_hangs_does_not_hold_up_a_validation(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.write(config())
+    await adopted(server)
+    server.unknown = "viam-server does not tell"
+    go_on = threading.Event()
+    read_kept = adopted_file.read
+
+    def hangs(*arguments: Any) -> Any:
+        go_on.wait(10)
+        return read_kept(*arguments)
+
+    monkeypatch.setattr(adopted_file, "read", hangs)
+    monkeypatch.setattr("holdfast.adoption.adoption._KEPT_TIMEOUT_S", 0.01)
+    adoption = server.adoption()
+    await adoption.look()
+    await adoption.use_kept(server.capture_dir)
+    assert adoption.cards == ()
+    go_on.set()
+    await eventually(lambda: frequencies(adoption) == [5.0])
+
+
+async def test_what_can_not_be_kept_is_a_problem_and_what_is_adopted_is_told_when_it_is_kept(
+    server: Server, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    server.write(config())
+    server.kept.parent.write_text("in the place of the folder")
+    adoption = await adopted(server)
+    assert "are not known after a start" in what_of(adoption)
+    assert "from now on" not in caplog.text
+    server.kept.parent.unlink()
+    for _ in range(2):
+        await adoption.keep(server.capture_dir, ["Readings of eye", "Readings of ear"])
+    assert problem_of(adoption) is None
+    assert caplog.text.count("are adopted from now on: Readings of eye, Readings of ear") == 1
+
+
+async def test_the_file_that_was_read_is_the_one_that_is_told(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "other.json").write_text(json.dumps(config()))
+
+    async def locate() -> MachineFile:
+        return MachineFile(str(server.path), PART, str(tmp_path / "other.json"))
+
+    adoption = Adoption(FileSystem(), FakeClock(), locate, server.revision)
+    await adoption.look()
+    assert adoption.adopted.path == str(tmp_path / "other.json")
+
+
 async def test_without_anything_kept_an_unreadable_file_means_that_no_card_is_known_yet(server: Server) -> None:
     adoption = await adopted(server)
     assert adoption.cards == ()
-    assert adoption.problem is not None and "none is known yet" in adoption.problem.what
+    assert problem_of(adoption) is not None and "none is known yet" in what_of(adoption)
     assert not server.kept.exists()
 
 
@@ -250,7 +364,7 @@ async def test_what_is_kept_and_damaged_is_not_used_and_replaced(server: Server,
     assert adoption.cards == ()
     server.write(config())
     await adoption.look()
-    await adoption.keep(server.capture_dir)
+    await adoption.keep(server.capture_dir, ["Readings of eye"])
     assert json.loads(server.kept.read_text())["revision"] == "r1"
 
 
@@ -279,14 +393,14 @@ async def test_a_file_that_is_older_than_what_viam_server_runs_is_told_until_it_
     adoption = await adopted(server)
     server.running = "r2"
     await adoption.look_again()
-    assert adoption.problem is None
+    assert problem_of(adoption) is None
     for _ in range(2):
         await adoption.look_again()
-        assert adoption.problem is not None and "viam-server runs r2" in adoption.problem.what
+        assert problem_of(adoption) is not None and "viam-server was given revision r2" in what_of(adoption)
         assert frequencies(adoption) == [5.0]
     server.write(config(9.0, revision="r2"))
     await adoption.look_again()
-    assert adoption.problem is None and frequencies(adoption) == [9.0]
+    assert problem_of(adoption) is None and frequencies(adoption) == [9.0]
 
 
 async def test_a_viam_server_that_does_not_answer_holds_nothing_up(
@@ -296,8 +410,8 @@ async def test_a_viam_server_that_does_not_answer_holds_nothing_up(
         await asyncio.Event().wait()
         raise AssertionError
 
-    monkeypatch.setattr("holdfast.adoption.adoption._TIMEOUT_S", 0.01)
+    monkeypatch.setattr("holdfast.adoption.adoption._LOOK_TIMEOUT_S", 0.01)
     monkeypatch.setattr(server, "locate", never)
     adoption = server.adoption()
     await adoption.look()
-    assert adoption.problem is not None and "does not answer" in adoption.problem.what
+    assert problem_of(adoption) is not None and "does not answer" in what_of(adoption)

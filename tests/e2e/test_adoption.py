@@ -255,12 +255,9 @@ async def test_a_file_that_viam_server_can_not_replace_is_told_and_what_was_adop
             machine.components = [with_card(counting, 20)]
             machine.take({**machine.config(), "revision": "r2"})
             status = await machine.until_status(
-                lambda now: "viam-server runs r2" in now["capture"]["adopted"]["why_not_newer"], "it is told"
+                lambda now: "was given revision r2" in now["capture"]["adopted"]["why_not_newer"], "it is told"
             )
             assert collector(status, "counting")["hz"] == 50
-            await machine.until_status(
-                lambda now: any("has revision r1" in each for each in problems_in(now, "config")), "as a problem"
-            )
         machine.take({**machine.config(), "revision": "r3"})
         status = await machine.until_status(runs_at(20), "it is read again")
         assert not status["capture"]["adopted"]["why_not_newer"]

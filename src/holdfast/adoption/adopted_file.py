@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,8 +72,3 @@ def _card(row: Any) -> Card:
     if not isinstance(values, dict):
         raise ValueError("a card has no values")
     return Card(json_values.text(row["source"]), json_values.text(row["where"]), values)
-
-
-def names(cards: Sequence[Card]) -> list[str]:
-    """Returns what each card captures, for people."""
-    return [f"{card.values.get('method')} of {card.values.get('name')}" for card in cards]

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from ..base.clock import Clock
@@ -15,18 +15,21 @@ from ..base.filesystem import FileSystem
 from ..base.log_limit import once
 from ..base.problems import Kind, Problem
 from ..base.tasks import begin, in_thread
+from ..base.words import some
 from ..config import Card
 from ..errors import HoldfastError, NewerStateError, StorageError
 from . import adopted_file, machine_file
 from .adopted_file import Kept
-from .machine_file import Content, MachineFile
+from .machine_file import ConfigOfTheCloudError, Content, MachineFile
 
 LOOK_S = 5.0
 """How often the machine file is looked at, for what viam-server changes without a new service."""
-_TIMEOUT_S = 3.0
+_LOOK_TIMEOUT_S, _KEPT_TIMEOUT_S = 2.5, 1.0
 """viam-server gives a validation five seconds."""
 _PATIENCE_S = 2 * LOOK_S
-_MOST_NAMED = 20
+_STALE_PATIENCE_S = 300.0
+_MOST_NAMED = 500
+_WHAT = "capture settings of components, as set in Viam's app,"
 _DO = (
     "see to it that viam-server's folder (VIAM_HOME, else ~/.viam) is not full or read-only, and that the module "
     "runs as viam-server's user"
@@ -44,17 +47,18 @@ class Adopted:
     revision: str = ""
     """The config's revision in the cloud; empty for a local one."""
     read_ns: int | None = None
-    """When the machine file was read last, in Unix time; None before the first time."""
+    """When they were read, in Unix time; None before the first time. Of cards that an earlier process kept, it is
+    when that one read them first."""
     why_not_newer: str = ""
-    """Why newer cards may not be known: the file can't be read since, or viam-server runs another revision. Empty
-    if neither is so."""
+    """Why newer cards may not be known: the file can't be read since, or viam-server was given another revision.
+    Empty if neither is so."""
 
 
 class Adoption:
     """Reads the cards of the machine file that `locate` returns, which raises UnknownMachineFileError.
 
-    `running` returns the revision of the config that viam-server runs; empty where it is not known. Both are called
-    on the event loop, and given up after three seconds.
+    `given` returns the revision of the config that viam-server was given last; empty where it is not known. Both
+    are called on the event loop, and given up after some seconds.
     """
 
     def __init__(
@@ -62,7 +66,7 @@ class Adoption:
         files: FileSystem,
         clock: Clock,
         locate: Callable[[], Awaitable[MachineFile]],
-        running: Callable[[], Awaitable[str]],
+        given: Callable[[], Awaitable[str]],
     ) -> None:
         self.cards: tuple[Card, ...] = ()
         """What components, services and remotes want captured."""
@@ -71,7 +75,7 @@ class Adoption:
         self._files = files
         self._clock = clock
         self._locate = locate
-        self._running = running
+        self._given = given
         self._path = self._machine = self._revision = ""
         self._read_ns: int | None = None
         self._content: Content | None = None
@@ -80,119 +84,164 @@ class Adoption:
         self._differs = ("", "")
         """The revisions of the file and of viam-server, if they differed at the last look."""
         self._is_stale = False
-        self._written: tuple[str, Kept] | None = None
+        self._kept: tuple[str, Kept] | None = None
         """What is kept where, as far as this process knows."""
+        self._not_kept = ""
+        """Why what was read is not kept."""
         self._reading: asyncio.Task[None] | None = None
-        """The reading that is under way."""
+        """The reading that began last."""
 
     @property
     def adopted(self) -> Adopted:
-        return Adopted(self._path, self._revision, self._read_ns, self._why_not_newer)
+        return Adopted(self._path, self._revision, self._read_ns, self._unreadable or self._stale)
 
     @property
-    def problem(self) -> Problem | None:
-        """What keeps newer cards from being adopted; None if nothing does."""
-        if not self._why_not_newer:
-            return None
-        what = f"capture settings of components, as set in Viam's app, can't be read: {self._why_not_newer}"
-        follows = "none is known yet" if self._read_ns is None else "those that were adopted last hold"
-        return Problem(Kind.CONFIG, f"{what}; {follows}", _DO, key="adoption", patience_s=_PATIENCE_S)
+    def problems(self) -> Iterator[Problem]:
+        """What keeps newer cards from being adopted, and what was adopted from being kept."""
+        if self._unreadable:
+            follows = "none is known yet" if self._read_ns is None else "those that were adopted last hold"
+            what = f"{_WHAT} can't be read: {self._unreadable}; {follows}"
+            yield Problem(Kind.CONFIG, what, _DO, key="unreadable cards", patience_s=_PATIENCE_S)
+        elif self._stale:
+            yield Problem(
+                Kind.CONFIG,
+                f"{_WHAT} may be older than in the app: {self._stale}",
+                "see in viam-server's log whether a module can't be downloaded or this file can't be written",
+                key="stale cards",
+                patience_s=_STALE_PATIENCE_S,
+            )
+        if self._not_kept:
+            what = f"{self._not_kept}; {_WHAT} are not known after a start at which they can't be read"
+            yield Problem(Kind.STATE, what, key="cards that are not kept")
 
     async def look(self) -> None:
-        """Reads the machine file, within three seconds. Never raises: `adopted` says what went wrong, and the cards
-        stay."""
-        reading = self._reading = self._reading or begin(self._read(), "the capture settings of components")
-        done, _ = await asyncio.wait({reading}, timeout=_TIMEOUT_S)
+        """Reads what the machine file has now, within some seconds. Never raises: `adopted` says what went wrong,
+        and the cards stay."""
+        before, until_s = self._reading, asyncio.get_running_loop().time() + _LOOK_TIMEOUT_S
+        if before is not None and not before.done():  # it may have read what has been replaced since
+            await asyncio.wait({before}, timeout=_LOOK_TIMEOUT_S)
+        if self._reading is before and (before is None or before.done()):
+            self._reading = begin(self._read(), "the capture settings of components")
+        reading = self._reading
+        if reading is None:
+            return
+        done, _ = await asyncio.wait({reading}, timeout=max(0.0, until_s - asyncio.get_running_loop().time()))
         if not done:  # it goes on, and the next look waits for it again: a disk that hangs takes one thread
             self._failed(f"{self._path or 'viam-server'} does not answer")
-            return
-        if self._reading is reading:
-            self._reading = None
-        error = None if reading.cancelled() else reading.exception()
-        if error is not None:
+        elif not reading.cancelled() and (error := reading.exception()) is not None:
             self._failed(machine_file.why(error))
 
     async def look_again(self) -> None:
-        """Looks for what changed without a new service, and whether viam-server runs what the file says. Never
+        """Looks for what changed without a new service, and whether the file has what viam-server was given. Never
         raises."""
         await self.look()
         if self._content is None or not self._content.revision or self._unreadable:
             return
         try:
-            running = await asyncio.wait_for(self._running(), _TIMEOUT_S)
+            given = await asyncio.wait_for(self._given(), _LOOK_TIMEOUT_S)
         except (HoldfastError, OSError, asyncio.TimeoutError):
             return
-        # Two looks in a row have to agree, since viam-server replaces the file before it tells the revision.
-        differs = (self._content.revision, running)
-        if not running or running == self._content.revision:
+        # viam-server tells a revision when it begins to apply it, and writes the file when it has what that needs.
+        # A change between the two calls is no difference, so two looks in a row have to agree.
+        differs = (self._content.revision, given)
+        if not given or given == self._content.revision:
             differs = ("", "")
-        self._is_stale = bool(running) and differs == self._differs != ("", "")
+        self._is_stale = bool(given) and differs == self._differs != ("", "")
         self._differs = differs
 
     async def use_kept(self, capture_dir: str) -> None:
-        """Takes over what is kept in the capture folder, unless cards were read already. Never raises."""
-        if self._read_ns is not None:
+        """Takes over what is kept in the capture folder, unless cards were read already. Never raises, and waits
+        for a second at most: what the disk tells later is taken over then."""
+        if self._read_ns is None:
+            taking = begin(self._take_kept(capture_dir), "what was adopted last")
+            await asyncio.wait({taking}, timeout=_KEPT_TIMEOUT_S)
+
+    async def keep(self, capture_dir: str, brought: Sequence[str]) -> None:
+        """Keeps what was read, for a start at which it can't be read. Never raises.
+
+        The folder must be ours. `brought` are the names of all that only cards have captured, for the log line of
+        the first time.
+        """
+        if self._content is None or self._read_ns is None:
             return
+        new = Kept(self._machine, self._content.revision, self._read_ns, self._content.cards)
+        if self._kept is not None and self._kept[0] == capture_dir and _same(self._kept[1], new):
+            return
+        try:
+            before = await in_thread(adopted_file.read, self._files, capture_dir)
+            if before is None or not _same(before, new):
+                await in_thread(adopted_file.write, self._files, capture_dir, new)
+        except (StorageError, NewerStateError) as error:
+            self._not_kept = str(error)
+            logger.error(
+                "%s; capture settings of components are not known after a start at which they can't be read",
+                error,
+                extra=once(),
+            )
+            return
+        self._kept, self._not_kept = (capture_dir, new), ""
+        if before is None and brought:
+            logger.info(
+                "capture settings of components, as set in Viam's app, are adopted from now on: %s",
+                some(brought, _MOST_NAMED),
+            )
+
+    def stop(self) -> None:
+        """Ends a reading that is under way."""
+        if self._reading is not None:
+            self._reading.cancel()
+
+    @property
+    def _stale(self) -> str:
+        if not self._is_stale:
+            return ""
+        return (
+            f"viam-server was given revision {self._differs[1]}, and {self._path} has {self._differs[0]}: it is "
+            "still downloading what that needs, or failed to, or can't write the file"
+        )
+
+    async def _read(self) -> None:
+        file = await self._locate()
+        self._path = file.path
+        if file.part_id:
+            self._expect(file.machine)
+        try:
+            content = await in_thread(machine_file.read, self._files, file, self._content)
+        except ConfigOfTheCloudError:
+            raise
+        except HoldfastError:
+            self._expect(file.machine)
+            raise
+        self._content, self.cards, self.findings = content, content.cards, content.findings
+        self._path, self._revision, self._machine = content.path, content.revision, file.machine
+        self._read_ns, self._unreadable = self._clock.time_ns(), ""
+
+    def _expect(self, machine: str) -> None:
+        """Takes the machine for the one of which cards are to hold, until the first are read: what another one kept
+        does not."""
+        if self._content is None:
+            self._machine = machine
+            if self._kept is not None and self._kept[1].machine != machine:
+                self.cards, self._read_ns, self._kept = (), None, None
+
+    async def _take_kept(self, capture_dir: str) -> None:
         try:
             found = await in_thread(adopted_file.read, self._files, capture_dir)
         except (StorageError, NewerStateError) as error:
             logger.warning("%s; what was adopted before is not known", error, extra=once())
             return
-        if found is None or (self._machine and found.machine != self._machine):
+        if found is None or self._read_ns is not None or (self._machine and found.machine != self._machine):
             return
-        self._written = (capture_dir, found)
+        self._kept = (capture_dir, found)
         self.cards, self._revision, self._read_ns = found.cards, found.revision, found.read_ns
         logger.warning(
             "%s; the capture settings of components that were adopted last hold",
             self._unreadable or "the machine's config is not read yet",
         )
 
-    async def keep(self, capture_dir: str) -> None:
-        """Keeps what was read, for a start at which it can't be read. Never raises."""
-        if self._content is None or self._read_ns is None:
-            return
-        new = Kept(self._machine, self._content.revision, self._read_ns, self._content.cards)
-        if self._written is not None and self._written[0] == capture_dir and _same(self._written[1], new):
-            return
-        try:
-            before = await in_thread(adopted_file.read, self._files, capture_dir)
-            if before is None or not _same(before, new):
-                self._say_what_is_new(before, new)
-                await in_thread(adopted_file.write, self._files, capture_dir, new)
-            self._written = (capture_dir, new)
-        except (StorageError, NewerStateError) as error:
-            logger.error(
-                "%s; capture settings of components are not known after a start at which they can't be read",
-                error,
-                extra=once(),
-            )
-
-    @property
-    def _why_not_newer(self) -> str:
-        if self._unreadable or not self._is_stale:
-            return self._unreadable
-        return f"{self._path} has revision {self._differs[0]}, and viam-server runs {self._differs[1]}"
-
-    async def _read(self) -> None:
-        file = await self._locate()
-        self._path, self._machine = file.path, file.machine
-        content = await in_thread(machine_file.read, self._files, file, self._content)
-        self._content, self.cards, self.findings = content, content.cards, content.findings
-        self._revision, self._read_ns, self._unreadable = content.revision, self._clock.time_ns(), ""
-
     def _failed(self, why: str) -> None:
         self._unreadable = why
         logger.warning("capture settings of components can't be read: %s; those that were adopted last hold", why)
-
-    def _say_what_is_new(self, before: Kept | None, new: Kept) -> None:
-        if before is None and new.cards:
-            named = adopted_file.names(new.cards)
-            more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
-            logger.info(
-                "capture settings of components, as set in Viam's app, are adopted from now on: %s%s",
-                ", ".join(named[:_MOST_NAMED]),
-                more,
-            )
 
 
 def _same(one: Kept, other: Kept) -> bool:

@@ -20,6 +20,10 @@ class UnknownMachineFileError(RequestError):
     """It is not known where the machine file is, or there is nothing usable in it. The message says why."""
 
 
+class ConfigOfTheCloudError(UnknownMachineFileError):
+    """A local file says only which machine of the cloud this is."""
+
+
 @dataclass(frozen=True)
 class MachineFile:
     """Where viam-server has the machine's config."""
@@ -47,6 +51,8 @@ class MachineFile:
 class Content:
     """What is taken of a machine file."""
 
+    path: str
+    """Where it was."""
     digest: bytes
     """Of the whole file: one that was replaced by an equal one is not parsed again."""
     revision: str
@@ -61,22 +67,28 @@ def read(files: FileSystem, file: MachineFile, known: Content | None) -> Content
 
     Raises UnknownMachineFileError, which quotes nothing of the file, and StorageError.
     """
+    path = file.path
     try:
-        text, modified_ns = _read(files, file.path)
+        text, modified_ns = _read(files, path)
     except StorageError as error:
         if error.reason != "no_such_file" or not file.otherwise:
             raise
-        text, modified_ns = _read(files, file.otherwise)
+        path = file.otherwise
+        text, modified_ns = _read(files, path)
     digest = hashlib.sha256(text).digest()
-    if known is not None and known.digest == digest:
+    if known is not None and (known.path, known.digest) == (path, digest):
         return known
-    config = _parsed(file, text, modified_ns)
+    config = _parsed(file, path, text, modified_ns)
+    if not file.part_id and config.get("cloud"):
+        raise ConfigOfTheCloudError(f"{path} says that the cloud has the config, and viam-server tells no part")
     try:
         cards, findings = cards_of(config)
     except UnreadableConfigError as error:
-        raise UnknownMachineFileError(f"{file.path} is no machine's config: {error}") from error
+        raise UnknownMachineFileError(f"{path} is no machine's config: {error}") from error
     revision = config.get("revision")
-    return Content(digest, revision if isinstance(revision, str) else "", tuple(cards), _worth_telling(findings))
+    return Content(
+        path, digest, revision if isinstance(revision, str) else "", tuple(cards), _worth_telling(findings)
+    )
 
 
 def _read(files: FileSystem, path: str) -> tuple[bytes, int]:
@@ -94,7 +106,7 @@ def why(error: BaseException) -> str:
     return str(error) if isinstance(error, HoldfastError) else f"an unexpected {type(error).__name__}"
 
 
-def _parsed(file: MachineFile, content: bytes, modified_ns: int) -> Json:
+def _parsed(file: MachineFile, path: str, content: bytes, modified_ns: int) -> Json:
     """Returns the config. In a local one, the variables have the values that they had at viam-server's start."""
     text = content.decode("utf-8", "replace")
     variables = file.variables
@@ -108,7 +120,7 @@ def _parsed(file: MachineFile, content: bytes, modified_ns: int) -> Json:
             continue
         if isinstance(config, dict):
             return config
-    raise UnknownMachineFileError(f"{file.path} is no JSON object, or is only a part of one")
+    raise UnknownMachineFileError(f"{path} is no JSON object, or is only a part of one")
 
 
 def _worth_telling(findings: list[Finding]) -> tuple[str, ...]:
