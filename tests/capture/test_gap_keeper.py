@@ -275,6 +275,75 @@ async def test_a_disk_that_takes_nothing_is_said_and_is_over_when_it_is(
     assert kept is not None and kept.records[0].gaps[0].missing == {"error": 10}
 
 
+async def test_a_write_that_failed_is_tried_again_and_its_problem_ends(clock: FakeClock, tmp_path: Path) -> None:
+    files = FaultyFileSystem()
+    life = Life(clock, tmp_path, files)
+    life.starts()
+    with files.failing("replace", code=NO_SPACE):
+        await life.runs(3.0)
+        assert life.keeper.problem
+    await life.runs(2 * WRITE_S)
+    assert life.keeper.problem == "", "although nothing has changed since"
+    await life.keeper.stop()
+
+
+async def test_after_a_write_that_failed_no_restart_invents_a_gap(clock: FakeClock, tmp_path: Path) -> None:
+    files = FaultyFileSystem()
+    life = Life(clock, tmp_path, files)
+    life.starts()
+    await life.runs(10.0)
+    life.history().stops(Absence.PAUSED)
+    life.starts()
+    with files.failing("replace", code=NO_SPACE):
+        await life.runs(600.0)
+        assert life.keeper.problem
+        await life.is_killed()
+    await clock.advance(2.0)
+    next_life = Life(clock, tmp_path)
+    history = next_life.starts()
+    await next_life.runs(5.0)
+    assert sum(gap.lasts_s or 0.0 for gap in history.gaps) < 10.0, "it captured all the time, and said that it did"
+    await next_life.keeper.stop()
+
+
+async def test_a_capture_folder_that_changes_back_costs_no_record(clock: FakeClock, tmp_path: Path) -> None:
+    """Neither that of the folder that is used again, nor that of another process in the one that never was ours."""
+    ours, theirs = tmp_path / "ours", tmp_path / "theirs"
+    other = Life(clock, theirs)
+    other.starts()
+    life = Life(clock, ours)
+    life.starts()
+    await life.runs(8.0)
+    life.owned = False
+    life.keeper.place(str(theirs), lambda: False)
+    await life.runs(3.0)
+    life.owned = True
+    life.keeper.place(str(ours), lambda: True)
+    life.history().stops(Absence.PAUSED)
+    await life.runs(2 * WRITE_S)
+    assert gap_file.read(FileSystem(), str(ours)) is not None
+    assert gap_file.read(FileSystem(), str(theirs)) is not None
+    await life.keeper.stop()
+    await other.keeper.stop()
+
+
+async def test_the_file_in_a_former_folder_goes_although_the_first_write_fails(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    files = FaultyFileSystem()
+    life = Life(clock, tmp_path / "a", files)
+    life.starts()
+    await life.runs(10.0)
+    with files.failing("replace", code=NO_SPACE):
+        life.keeper.place(str(tmp_path / "b"), lambda: True)
+        life.history().stops(Absence.PAUSED)
+        await life.runs(10.0)
+    await life.runs(10.0)
+    assert gap_file.read(FileSystem(), str(tmp_path / "b")) is not None
+    assert gap_file.read(FileSystem(), str(tmp_path / "a")) is None
+    await life.keeper.stop()
+
+
 async def test_a_file_of_a_newer_version_is_neither_used_nor_overwritten(clock: FakeClock, tmp_path: Path) -> None:
     state = tmp_path / ".holdfast"
     state.mkdir(mode=0o700)

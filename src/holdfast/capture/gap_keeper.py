@@ -45,6 +45,8 @@ class GapKeeper:
         self._former: list[str] = []
         """Folders that were the capture folder, and have a file of gaps that would tell of a gap without end."""
         self._is_read = False
+        self._has_file = False
+        """Whether the file in `_capture_dir` is ours, as it was read or written there."""
         self._wrote_s = -math.inf
         self._task: asyncio.Task[None] | None = None
 
@@ -55,8 +57,10 @@ class GapKeeper:
 
     def place(self, capture_dir: str, owned: Callable[[], bool]) -> None:
         """Makes `capture_dir` the folder of the file; `owned` tells whether it is ours."""
-        if self._capture_dir not in ("", capture_dir) and self._is_read:
+        if self._capture_dir not in ("", capture_dir) and self._has_file:
             self._former.append(self._capture_dir)
+            self._has_file = False
+        self._former = [folder for folder in self._former if folder != capture_dir]
         self._capture_dir, self._owned = capture_dir, owned
         if self._task is None:
             self._task = begin(supervised("the record of gaps", self._run), "holdfast-gaps")
@@ -81,9 +85,9 @@ class GapKeeper:
         if not self._is_read:
             await self._read()
         is_due = self._clock.monotonic() - self._wrote_s >= WRITE_S or self._former
-        if self._is_read and self._book.changed and is_due:
+        if self._is_read and (self._book.changed or self.problem) and is_due:
             await self._write()
-        elif self._is_read and not self.problem:
+        elif self._has_file:
             with suppress(StorageError):  # whoever removed it
                 await in_thread(gap_file.note_alive, self._files, self._capture_dir, self._clock.time_ns())
 
@@ -99,7 +103,7 @@ class GapKeeper:
         except HoldfastError as error:
             self._say(str(error))
             return
-        self._is_read = True
+        self._is_read = self._has_file = True
         if kept is not None:
             self._book.adopt(kept)
 
@@ -111,9 +115,10 @@ class GapKeeper:
             for folder in former:
                 await in_thread(gap_file.remove, self._files, folder)
         except HoldfastError as error:
+            self._former = [*former, *self._former]
             self._say(str(error))
             return
-        self.problem = ""
+        self.problem, self._has_file = "", True
 
     def _say(self, problem: str) -> None:
         if problem != self.problem:
