@@ -142,6 +142,29 @@ async def test_neighbours_are_one_gap_with_all_that_is_missing_between(machine: 
     assert len(gaps(running)) == 2, "a minute later it is another one"
 
 
+async def test_a_gap_within_a_longer_one_shortens_it_by_nothing() -> None:
+    clock = FakeClock()
+    history = History(clock, "k", ("api", "a", "Readings"), 10.0)
+    history.starts(10.0)
+    began_ns = clock.time_ns()
+    for _ in range(100):  # the disk is full
+        await clock.advance(1.0)
+        history.dropped(Drop(clock.monotonic() - 1.0, clock.monotonic(), 10))
+        history.look()
+    await clock.advance(0.5)
+    for _ in range(2):  # it has room again, and the sensor fails for two seconds
+        history.missed(Cause.ERROR, 10, clock.monotonic())
+        await clock.advance(1.0)
+        history.look()
+    history.came()
+    for _ in range(20):
+        await clock.advance(1.0)
+        history.look()
+    (gap,) = history.gaps
+    assert gap.from_ns == began_ns and gap.missing == {"disk": 1000, "error": 20}
+    assert gap.lasts_s == pytest.approx(102.5) and gap.to_ns == began_ns + round(102.5 * NS)
+
+
 async def test_readings_that_the_disk_refuses_are_a_gap_while_it_lasts_and_afterwards(machine: Machine) -> None:
     running = machine.captures(Broken(machine), hz=10.0)
     await machine.runs(5.0)

@@ -98,6 +98,8 @@ class History:
         self._dropping: _Hole | None = None
         self._ended_s: float | None = None
         """When the newest gap ended, if another may still become one with it."""
+        self._began_s = 0.0
+        """When that gap began."""
         self._between: Counter[str] = Counter()
         """What is scattered since then."""
         self._away_since_s = 0.0
@@ -210,13 +212,14 @@ class History:
         ended_s = self._ended_s
         if ended_s is None or hole.from_s - ended_s > NEIGHBOURS_S:
             self._append(replace(hole.gap, to_ns=self._wall_ns(to_s), lasts_s=to_s - hole.from_s))
-            self._ended_s = to_s
+            self._began_s, self._ended_s = hole.from_s, to_s
             return
         last, self._ended_s = self.gaps.pop(), max(to_s, ended_s)
         self._scattered -= self._between.total()
         missing = Counter(last.missing) + Counter(hole.gap.missing) + self._between
-        lasts_s = (last.lasts_s or 0.0) + self._ended_s - ended_s
-        self.gaps.append(Gap(last.from_ns, dict(missing), self._wall_ns(self._ended_s), lasts_s))
+        self._began_s = min(self._began_s, hole.from_s)
+        from_ns, to_ns = min(last.from_ns, hole.gap.from_ns), self._wall_ns(self._ended_s)
+        self.gaps.append(Gap(from_ns, dict(missing), to_ns, self._ended_s - self._began_s))
         self._between.clear()
         self.changed = True
 
