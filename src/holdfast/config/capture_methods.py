@@ -17,7 +17,7 @@ from typing import Any
 from ..errors import ConfigError
 from .attributes import Attributes
 from .capture_entry import Identity, entry_of, identity_of, is_addition, method_of
-from .cards import LEFT_OUT, Adopted, Cards
+from .cards import LEFT_OUT, ReadCard, Cards
 from .host import Host
 from .model import CaptureMethod, Card, is_off
 
@@ -100,7 +100,7 @@ class _Merge:
         except ConfigError as error:
             self._problems.append(f"{error}; {otherwise}")
 
-    def _settle(self, index: int, where: str, entry: Attributes, card: Adopted) -> None:
+    def _settle(self, index: int, where: str, entry: Attributes, card: ReadCard) -> None:
         """Adds an entry that replaces a card or adds to it. Raises ConfigError, and then the card still holds."""
         is_first = card.identity not in self.settled
         adds = is_addition(entry)

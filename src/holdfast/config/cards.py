@@ -14,7 +14,7 @@ LEFT_OUT = "this is not captured, all else is"
 
 
 @dataclass(frozen=True)
-class Adopted:
+class ReadCard:
     """A card that says what it captures. Its other attributes are not checked yet."""
 
     card: Card
@@ -27,16 +27,16 @@ class Cards:
     """All cards that say what they capture. Each other one becomes a problem of `attributes`, the service's."""
 
     def __init__(self, attributes: Attributes, cards: Sequence[Card]) -> None:
-        self.all: list[Adopted] = []
-        self._about: dict[Identity, dict[str, Adopted]] = {}
+        self.all: list[ReadCard] = []
+        self._about: dict[Identity, dict[str, ReadCard]] = {}
         """By what they capture with the short name of the resource, and then by the full name."""
         for card in cards:
             try:
-                self._add(_adopted(attributes, card))
+                self._add(_read(attributes, card))
             except ConfigError as error:
                 attributes.problems.append(f"{error}; {LEFT_OUT}")
 
-    def about(self, entry: Attributes) -> Adopted | None:
+    def about(self, entry: Attributes) -> ReadCard | None:
         """Returns the card that is about the same as an entry of `capture_methods`, by its short or its full name.
 
         Of several, it is the first one that runs. Raises ConfigError for a short name that several resources have.
@@ -49,7 +49,7 @@ class Cards:
             raise entry.error("name", f"several resources are named {identity.name!r}: write {' or '.join(found)}")
         return next(iter(found.values()), None)
 
-    def _add(self, card: Adopted) -> None:
+    def _add(self, card: ReadCard) -> None:
         self.all.append(card)
         named = self._about.setdefault(_in_short(card.identity), {})
         known = named.get(card.identity.name)
@@ -57,12 +57,12 @@ class Cards:
             named[card.identity.name] = card
 
 
-def _adopted(attributes: Attributes, card: Card) -> Adopted:
+def _read(attributes: Attributes, card: Card) -> ReadCard:
     entry = attributes.child(dict(ordered(card.values)), f"{card.where}: ")
     identity = identity_of(entry)
     of_remote = f"{identity.name} " if card.source == "remote" else ""
     entry.rename(f"{card.where} ({of_remote}{identity.method}): ")
-    return Adopted(card, identity, entry)
+    return ReadCard(card, identity, entry)
 
 
 def _in_short(identity: Identity) -> Identity:
