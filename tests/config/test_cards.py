@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from holdfast import config
 from holdfast.config import CaptureMethod, Card, Config
+from holdfast.errors import ConfigError
 
 from .samples import HOST, JSON
 
@@ -170,6 +171,45 @@ def test_of_two_cards_that_capture_the_same_the_one_that_runs_is_added_to() -> N
         found = merged(cards, entry(priority=2))
         assert [(method.priority, method.frequency_hz) for method in found.methods] == [(2, 10.0)]
         assert (found.off_methods, found.problems) == ((), ())
+
+
+COPY = {"dir": "/data/copies", "max_bytes": 100_000}
+
+
+@pytest.mark.parametrize("folder", ["/data/copies/x", "/data/copies", "/data"])
+@pytest.mark.parametrize("hz", [10, 0])
+def test_a_cards_folder_that_overlaps_with_the_local_copy_costs_its_place_alone(folder: str, hz: float) -> None:
+    bad = card(capture_directory=folder, capture_frequency_hz=hz, disabled=not hz)
+    found = merged([bad, card(name="rdk:component:sensor/good")], local_copy=COPY)
+    methods = {method.name: method for method in (*found.methods, *found.off_methods)}
+    assert methods.keys() == {SENSOR, "rdk:component:sensor/good"}
+    assert (methods[SENSOR].capture_directory, found.capture_dirs) == ("", (found.capture_dir,))
+    assert found.local_copy is not None
+    assert found.problems == (
+        f"the component thermometer (Readings): capture_directory: {folder} and the local copy /data/copies must "
+        "not lie inside each other; its data is kept in capture_dir; name another folder",
+    )
+
+
+def test_a_cards_folder_in_the_local_copy_stays_out_of_it_where_an_entry_adds_to_the_card() -> None:
+    found = merged([card(capture_directory="/data/copies/x")], entry(priority=2), local_copy=COPY)
+    (method,) = found.methods
+    assert (method.capture_directory, method.priority) == ("", 2)
+    (problem,) = found.problems
+    assert problem.startswith("capture_methods[0], added to the component thermometer: capture_directory: /data")
+
+
+def test_a_cards_folder_that_an_entry_replaces_has_nothing_to_say() -> None:
+    cards = [card(capture_directory="/data/copies/x")]
+    for values in ({"capture_frequency_hz": 1}, {"capture_directory": "/data/own"}):
+        assert merged(cards, entry(**values), local_copy=COPY).problems == ()
+
+
+@pytest.mark.parametrize("cards", [[], [card()], [card(capture_directory="/data/copies/y")]])
+def test_the_services_own_folder_in_the_local_copy_is_refused_whatever_the_cards_say(cards: list[Card]) -> None:
+    for values in ({"capture_frequency_hz": 1}, {}):
+        with pytest.raises(ConfigError, match="must not lie inside each other"):
+            merged(cards, entry(capture_directory="/data/copies/x", **values), local_copy=COPY)
 
 
 RESOURCES = ["rdk:component:sensor/a", "rdk:component:camera/a"]

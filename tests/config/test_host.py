@@ -60,7 +60,7 @@ def test_a_path_of_which_it_can_not_be_known_what_it_means_is_a_problem_and_data
     assert found.local_copy is None
     named = [problem.partition(": ") for problem in found.problems]
     assert [attribute.partition(" ")[0].partition("[")[0] for attribute, _, _ in named] == [
-        "capture_dir", "capture_methods", "additional_sync_paths", "upload_roots", "local_copy.dir",
+        "capture_dir", "local_copy.dir", "capture_methods", "additional_sync_paths", "upload_roots",
     ]  # fmt: skip
     for _, _, said in named:
         assert said.startswith(f"{path!r}: ") and why in said and said.endswith("; write an absolute path")

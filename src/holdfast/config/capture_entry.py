@@ -11,6 +11,7 @@ from .attributes import CLOUD_SIDE, Attributes
 from .model import LEAST_HZ, MAX_IN_FLIGHT, MOST_HZ, MOST_MS, CaptureMethod, is_off, ordered
 from .space import priority
 
+CAPTURE_DIRECTORY = "capture_directory"
 _FREQUENCY = "capture_frequency_hz"
 _MEANING = "it is the number of readings a second"
 _IGNORED = ("type", "model")
@@ -66,7 +67,7 @@ def method_of(entry: Attributes, source: str = "service", without_frequency: str
         frequency_hz=_frequency_hz(entry, without_frequency),
         tags=entry.tags("tags"),
         timeout_s=entry.number("timeout_ms", 5000.0, least=1, most=MOST_MS) / 1000,
-        capture_directory=entry.path("capture_directory", "its data is kept in capture_dir", synced=True),
+        capture_directory=entry.path(CAPTURE_DIRECTORY, "its data is kept in capture_dir", synced=True),
         priority=priority(entry),
         max_in_flight=entry.whole("max_in_flight", 0, most=MAX_IN_FLIGHT),
         source=source,

@@ -5,7 +5,8 @@ frequency replaces the card. One without a frequency adds its other keys to the 
 switches the card off.
 
 An entry or a card that can't be used is left out and becomes a problem that names it. It never keeps the others
-from running.
+from running. Nor does a card make `parse` refuse the service: where the service's own folder would, as one in the
+local copy, a card's is replaced by the default.
 """
 
 from __future__ import annotations
@@ -16,10 +17,11 @@ from typing import Any
 
 from ..errors import ConfigError
 from .attributes import Attributes
-from .capture_entry import Identity, entry_of, identity_of, is_addition, method_of
-from .cards import LEFT_OUT, ReadCard, Cards
+from .capture_entry import CAPTURE_DIRECTORY, Identity, entry_of, identity_of, is_addition, method_of
+from .cards import LEFT_OUT, Cards, ReadCard
 from .host import Host
 from .model import CaptureMethod, Card, is_off
+from .space import CopySettings, overlaps
 
 CAPTURE_METHODS = "capture_methods"
 _ADDS_TO_NOTHING = (
@@ -42,14 +44,15 @@ class SettledCard:
 
 
 def capture_methods(
-    attributes: Attributes, cards: Sequence[Card] = ()
+    attributes: Attributes, cards: Sequence[Card] = (), local_copy: CopySettings | None = None
 ) -> tuple[tuple[CaptureMethod, ...], tuple[CaptureMethod, ...]]:
     """Returns what runs, and what is switched off; in both, the entries stand before the cards.
 
     Of two entries that capture the same, the first one runs, and so of two cards. What is switched off is left out
-    when one that runs captures the same. Raises ConfigError when the attribute is not a list.
+    when one that runs captures the same. No `capture_directory` of a card overlaps with `local_copy`. Raises
+    ConfigError when the attribute is not a list.
     """
-    merge = _merged(attributes, cards)
+    merge = _merged(attributes, cards, local_copy)
     merge.add_cards()
     return merge.on, merge.off
 
@@ -57,11 +60,11 @@ def capture_methods(
 def settled_cards(methods: Sequence[Any], cards: Sequence[Card]) -> list[SettledCard]:
     """Returns the cards that entries of `capture_methods` replace, add to or switch off."""
     attributes = Attributes({CAPTURE_METHODS: methods}, Host(""))
-    return list(_merged(attributes, cards).settled.values())
+    return list(_merged(attributes, cards, None).settled.values())
 
 
-def _merged(attributes: Attributes, cards: Sequence[Card]) -> _Merge:
-    merge = _Merge(attributes, cards)
+def _merged(attributes: Attributes, cards: Sequence[Card], local_copy: CopySettings | None) -> _Merge:
+    merge = _Merge(attributes, cards, local_copy)
     for index, values in enumerate(attributes.entries(CAPTURE_METHODS, "a list of capture methods")):
         merge.add_entry(index, values)
     return merge
@@ -70,8 +73,9 @@ def _merged(attributes: Attributes, cards: Sequence[Card]) -> _Merge:
 class _Merge:
     """What was found so far, by what it captures."""
 
-    def __init__(self, attributes: Attributes, cards: Sequence[Card]) -> None:
+    def __init__(self, attributes: Attributes, cards: Sequence[Card], local_copy: CopySettings | None) -> None:
         self._attributes = attributes
+        self._local_copy = local_copy
         self._problems = attributes.problems
         self._cards = Cards(attributes, cards)
         self.settled: dict[Identity, SettledCard] = {}
@@ -108,8 +112,10 @@ class _Merge:
             self._say_twice(where, card.identity)
             return
         if adds:
+            has_own_folder = entry.has(CAPTURE_DIRECTORY)
             entry = entry.added_to(card.entry, f"{where}, added to {card.card.where}: ")
             method = replace(method_of(entry, card.card.source), name=card.identity.name)
+            method = method if has_own_folder else self._beside_local_copy(entry, method)
         else:
             method = method_of(entry)
         runs = not is_off(method.frequency_hz)
@@ -121,10 +127,22 @@ class _Merge:
         for card in self._cards.all:
             if card.identity not in self.settled:
                 try:
-                    method = method_of(card.entry, card.card.source)
+                    method = self._beside_local_copy(card.entry, method_of(card.entry, card.card.source))
                     self._add(card.card.where, card.identity, card.entry, method)
                 except ConfigError as error:
                     self._problems.append(f"{error}; {LEFT_OUT}")
+
+    def _beside_local_copy(self, entry: Attributes, method: CaptureMethod) -> CaptureMethod:
+        """Returns the method with the default in place of a card's folder that overlaps with the local copy."""
+        copy, folder = self._local_copy, method.capture_directory
+        if copy is None or not folder or not overlaps(copy, folder):
+            return method
+        entry.add_problem(
+            CAPTURE_DIRECTORY,
+            f"{folder} and the local copy {copy.folder} must not lie inside each other; its data is kept in "
+            "capture_dir; name another folder",
+        )
+        return replace(method, capture_directory="")
 
     def _add(self, where: str, identity: Identity, entry: Attributes, method: CaptureMethod) -> bool:
         """Adds a method, and tells whether it counts: of two that run, the first does."""

@@ -52,7 +52,8 @@ def parse(attributes: Mapping[str, Any], host: Host, cards: Sequence[Card] = ())
     found = Attributes(attributes, host)
     capture_dir = _capture_dir(found, host)
     adopt = found.flag(ADOPT, default=True)
-    methods, off_methods = capture_methods(found, cards if adopt else ())
+    local_copy = copy_settings(found)
+    methods, off_methods = capture_methods(found, cards if adopt else (), local_copy)
     config = Config(
         capture_dir=capture_dir,
         tags=found.tags("tags"),
@@ -85,7 +86,7 @@ def parse(attributes: Mapping[str, Any], host: Host, cards: Sequence[Card] = ())
         allow_plaintext=found.flag("allow_plaintext"),
         mongo_capture_config=mongo_settings(found),
         limits=space_limits(found),
-        local_copy=copy_settings(found),
+        local_copy=local_copy,
         in_memory=found.choice("capture_store", ("disk", "memory")) == "memory",
         memory_dir=memory_dir(host, capture_dir),
         protected=host.protected,

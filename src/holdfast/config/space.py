@@ -115,10 +115,15 @@ def refuse_copy_in(settings: CopySettings, synced: tuple[str, ...]) -> None:
     limits what was not sent yet.
     """
     for folder in synced:
-        if is_in(settings.folder, folder) or is_in(folder, settings.folder):
+        if overlaps(settings, folder):
             raise ConfigError(
                 "local_copy.dir", f"{settings.folder} and the sync path {folder} must not lie inside each other"
             )
+
+
+def overlaps(settings: CopySettings, folder: str) -> bool:
+    """Tells whether the local copy and a folder lie inside each other."""
+    return is_in(settings.folder, folder) or is_in(folder, settings.folder)
 
 
 def memory_dir(host: Host, capture_dir: str) -> str:
