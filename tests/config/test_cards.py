@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from viam.proto.common import GetReadingsRequest
+from viam.utils import dict_to_struct, struct_to_dict
 
 from holdfast import config
-from holdfast.config import CaptureMethod, Card, Config
+from holdfast.config import MOST_LEVELS, CaptureMethod, Card, Config, ordered
 from holdfast.errors import ConfigError
 
 from .samples import HOST, JSON
@@ -131,6 +133,49 @@ def test_a_bad_card_names_the_component_and_costs_itself_alone(bad: Card, words:
     assert problem.endswith("; this is not captured, all else is")
 
 
+def nested(levels: int, make: Callable[[Any], Any]) -> Any:
+    """Returns this many lists or objects in each other."""
+    value: Any = 1
+    for _ in range(levels):
+        value = make(value)
+    return value
+
+
+def in_list(value: Any) -> Any:
+    return [value]
+
+
+def in_object(value: Any) -> Any:
+    return {"a": value}
+
+
+@pytest.mark.parametrize("make", [in_list, in_object])
+@pytest.mark.parametrize("levels", [33, 380, 100_000])
+@pytest.mark.parametrize("name", ["additional_params", "tags", "zz"])
+def test_a_card_with_too_many_objects_in_each_other_costs_itself_alone(
+    name: str, levels: int, make: Callable[[Any], Any]
+) -> None:
+    deep = card(**{name: nested(levels, make)})
+    found = merged([deep, card(name="rdk:component:sensor/good")], entry("listed", capture_frequency_hz=1))
+    assert [method.name for method in found.methods] == ["listed", "rdk:component:sensor/good"]
+    assert found.problems == (
+        f"the component thermometer: {name}: has more than 32 lists and objects in each other; this is not "
+        "captured, all else is",
+    )
+    listed = merged([], entry(capture_frequency_hz=1, **{name: nested(levels, make)}), READINGS)
+    assert [method.name for method in listed.methods] == [SENSOR]
+    (problem,) = listed.problems
+    assert problem.startswith(f"capture_methods[0].{name}: has more than 32 lists and objects in each other; this ")
+
+
+def test_what_a_call_can_carry_is_captured_with_objects_in_each_other() -> None:
+    params = nested(MOST_LEVELS, in_object)
+    found = merged([card(additional_params=params)])
+    assert (dict(found.methods[0].params), found.problems) == (dict(ordered(params)), ())
+    sent = GetReadingsRequest(name="thermometer", extra=dict_to_struct(params)).SerializeToString()
+    assert struct_to_dict(GetReadingsRequest.FromString(sent).extra) == params
+
+
 def test_what_is_wrong_with_a_part_of_a_card_names_the_component() -> None:
     (problem,) = merged([card(zz=1)]).problems
     assert problem.startswith("the component thermometer (Readings): zz: there is no such attribute")
@@ -207,9 +252,10 @@ def test_a_cards_folder_that_an_entry_replaces_has_nothing_to_say() -> None:
 
 @pytest.mark.parametrize("cards", [[], [card()], [card(capture_directory="/data/copies/y")]])
 def test_the_services_own_folder_in_the_local_copy_is_refused_whatever_the_cards_say(cards: list[Card]) -> None:
-    for values in ({"capture_frequency_hz": 1}, {}):
+    for hz in (1, None):
         with pytest.raises(ConfigError, match="must not lie inside each other"):
-            merged(cards, entry(capture_directory="/data/copies/x", **values), local_copy=COPY)
+            own = entry(capture_directory="/data/copies/x", capture_frequency_hz=hz)
+            merged(cards, own, local_copy=COPY)
 
 
 RESOURCES = ["rdk:component:sensor/a", "rdk:component:camera/a"]
@@ -301,3 +347,54 @@ def test_no_card_keeps_a_good_one_from_being_captured(bad: list[Any]) -> None:
     cards = [Card("component", "the component x", each) for each in bad if isinstance(each, dict)]
     found = merged([*cards, card(name="rdk:component:sensor/good")], entry("listed", capture_frequency_hz=1))
     assert {"listed", "rdk:component:sensor/good"} <= {method.name for method in found.methods}
+
+
+FOLDERS = st.sampled_from(
+    ["/data", "/data/copies", "/data/copies/x", "/data/own", "/", "~", "relative", "/a\0", ""]
+)
+ANY = JSON | FOLDERS | st.integers(-5, 5) | st.sampled_from([10**400, 33 * [0], nested(500, in_object), "\ud800"])
+METHOD = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.sampled_from(["a", *RESOURCES]) | ANY,
+        "method": st.just("Readings") | ANY,
+        "capture_frequency_hz": st.sampled_from([0, 1, 5.0]) | ANY,
+        "disabled": st.booleans() | ANY,
+        "capture_directory": FOLDERS | ANY,
+        **dict.fromkeys(("Priority", "tags", "timeout_ms", "max_in_flight", "additional_params", "zz"), ANY),
+    },
+)
+GOOD_METHOD = st.builds(
+    lambda name, folder, hz: {"name": name, "method": "Readings", "capture_directory": folder, **hz},
+    st.sampled_from(["a", *RESOURCES]),
+    FOLDERS,
+    st.sampled_from([{}, {"capture_frequency_hz": 1}, {"capture_frequency_hz": 0}, {"disabled": True}]),
+)
+SERVICE = st.fixed_dictionaries(
+    {},
+    optional={
+        "capture_dir": FOLDERS,
+        "local_copy": st.fixed_dictionaries({"dir": FOLDERS}) | ANY,
+        "capture_methods": st.lists(GOOD_METHOD | METHOD, max_size=3) | ANY,
+        "additional_sync_paths": st.lists(FOLDERS, max_size=2) | ANY,
+        "capture_store": st.sampled_from(["disk", "memory"]) | ANY,
+        "adopt_component_settings": st.booleans() | ANY,
+    },
+)
+SOURCES = st.sampled_from([("component", "the component a"), ("remote", "the remote far")])
+ANY_CARDS = st.lists(
+    st.builds(lambda source, values: Card(source[0], source[1], values), SOURCES, GOOD_METHOD | METHOD), max_size=4
+)
+
+
+@settings(max_examples=500, deadline=None)
+@given(SERVICE, ANY_CARDS)
+def test_no_card_makes_the_service_be_refused(service: dict[str, Any], cards: list[Card]) -> None:
+    def accepted(cards: Sequence[Card]) -> bool:
+        try:
+            config.parse(service, HOST, cards)
+        except ConfigError:
+            return False
+        return True
+
+    assert accepted(cards) or not accepted([])

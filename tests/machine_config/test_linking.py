@@ -23,6 +23,11 @@ def link(config: Json) -> LinkedMethods:
     return linked_methods(Machine(config))
 
 
+def deep(levels: int) -> Json:
+    """Returns a capture method with this many lists in each other."""
+    return {"name": "rdk:component:sensor/deep", **READINGS, "tags": json.loads("[" * levels + "]" * levels)}
+
+
 def captured(linked: LinkedMethods) -> list[Json]:
     """Returns the entries as JSON, with the full names of their resources."""
     return [{**entry.attributes, "name": entry.resource} for entry in linked.entries]
@@ -80,6 +85,10 @@ def test_a_remotes_list_of_several_resources_is_read_each_by_its_own_name() -> N
     ("method", "words"),
     [
         ("Readings", "'Readings' is left out, it is not a capture method"),
+        ("S" * 3_000_000, "SSS' is left out, it is not a capture method"),
+        ({"method": "Readings", "name": "S" * 3_000_000}, "SSS… in the remote far is left out: its name must be"),
+        (deep(380), "'tags': [[[...]]]} is left out, it has more than 32 lists and objects in each other"),
+        (deep(900), "'tags': [[[...]]]} is left out, it has more than 32 lists and objects in each other"),
         (
             {"method": "Readings", "name": "short"},
             "Readings of short in the remote far is left out: its name must be",
@@ -92,7 +101,7 @@ def test_what_can_not_be_carried_over_is_named_and_the_rest_is(method: object, w
     linked = link(machine(remotes=[{"name": "far", "service_configs": [service_config]}]))
     assert captured(linked) == [good]
     (text,) = said(linked, Level.PROBLEM)
-    assert words in text
+    assert words in text and len(text) < 500
 
 
 def test_resources_stand_in_the_order_of_the_config_and_those_of_remotes_behind_all_others() -> None:

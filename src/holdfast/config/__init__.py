@@ -15,7 +15,19 @@ from .capture_methods import CAPTURE_METHODS, SettledCard, settled_cards
 from .cloud_address import Endpoint, endpoint, joined
 from .former_folders import FormerFolder
 from .host import ConfiguredPath, Host
-from .model import LEAST_HZ, MOST_HZ, CaptureMethod, Card, Config, ControlSensorConfig, is_off, ordered, short_name
+from .model import (
+    LEAST_HZ,
+    MOST_HZ,
+    MOST_LEVELS,
+    CaptureMethod,
+    Card,
+    Config,
+    ControlSensorConfig,
+    is_off,
+    ordered,
+    short_name,
+    too_deep,
+)
 from .mongo import MongoSettings
 from .parse import ADDITIONAL_PATHS, ADOPT, parse
 from .protected import Protected
@@ -40,6 +52,7 @@ __all__ = [
     "LEAST_HZ",
     "MEMORY_LIMIT_BYTES",
     "MOST_HZ",
+    "MOST_LEVELS",
     "CaptureMethod",
     "Card",
     "Config",
@@ -61,4 +74,5 @@ __all__ = [
     "parse",
     "settled_cards",
     "short_name",
+    "too_deep",
 ]

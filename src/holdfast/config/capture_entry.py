@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from ..base.words import shown
+from ..base.words import MAX_SHOWN_CHARS, shortened, shown
 from ..errors import ConfigError
 from .attributes import CLOUD_SIDE, Attributes
-from .model import LEAST_HZ, MAX_IN_FLIGHT, MOST_HZ, MOST_MS, CaptureMethod, is_off, ordered
+from .model import LEAST_HZ, MAX_IN_FLIGHT, MOST_HZ, MOST_LEVELS, MOST_MS, CaptureMethod, is_off, ordered, too_deep
 from .space import priority
 
 CAPTURE_DIRECTORY = "capture_directory"
@@ -33,9 +33,18 @@ def entry_of(attributes: Attributes, where: str, values: object) -> Attributes:
     if not isinstance(values, Mapping):
         wanted = "an object with name, method and capture_frequency_hz"
         raise ConfigError(where, f"must be {wanted}, not {shown(values)}")
+    refuse_too_deep(f"{where}.", values)
     entry = attributes.child(values, f"{where}.")
     entry.rename(f"{where} ({entry.required('name')} {entry.required('method')}).")
     return entry
+
+
+def refuse_too_deep(prefix: str, values: Mapping[str, Any]) -> None:
+    """Raises ConfigError if a value has more than `MOST_LEVELS` lists and objects in each other."""
+    name = too_deep(values)
+    if name is not None:
+        name = shortened(name, MAX_SHOWN_CHARS)
+        raise ConfigError(f"{prefix}{name}", f"has more than {MOST_LEVELS} lists and objects in each other")
 
 
 def identity_of(entry: Attributes) -> Identity:

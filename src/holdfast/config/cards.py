@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from ..errors import ConfigError
 from .attributes import Attributes
-from .capture_entry import Identity, identity_of, runs
+from .capture_entry import Identity, identity_of, refuse_too_deep, runs
 from .model import Card, ordered, short_name
 
 LEFT_OUT = "this is not captured, all else is"
@@ -58,6 +58,7 @@ class Cards:
 
 
 def _read(attributes: Attributes, card: Card) -> ReadCard:
+    refuse_too_deep(f"{card.where}: ", card.values)
     entry = attributes.child(dict(ordered(card.values)), f"{card.where}: ")
     identity = identity_of(entry)
     of_remote = f"{identity.name} " if card.source == "remote" else ""

@@ -22,6 +22,9 @@ MOST_MS = 3_600_000.0
 """An hour: the longest flush interval, and the longest timeout of a call."""
 MAX_IN_FLIGHT = 100
 """viam-server answers at most this many calls to one resource at once."""
+MOST_LEVELS = 32
+"""How many lists and objects may be in each other in a value of a capture method. Deeper ones fit into no call:
+protobuf's readers stop at a hundred messages, and an object takes three."""
 SYNC_ORDERS = ("oldest_first", "newest_first")
 DEFAULT_CLOUD_ADDRESS = "https://app.viam.com:443"
 _SENSOR = "rdk:component:sensor"
@@ -146,6 +149,21 @@ class Config:
 def is_off(frequency_hz: float) -> bool:
     """Tells whether a frequency means that nothing is captured, by the builtin's threshold."""
     return frequency_hz <= _FREQUENCY_EPSILON_HZ
+
+
+def too_deep(values: Mapping[str, Any]) -> str | None:
+    """Returns the name of the first value that has more than `MOST_LEVELS` lists and objects in each other."""
+    return next((name for name, value in values.items() if _is_too_deep(value)), None)
+
+
+def _is_too_deep(value: Any) -> bool:
+    level = [value]
+    for _ in range(MOST_LEVELS + 1):
+        level = [each for each in level if isinstance(each, (Mapping, list, tuple))]
+        if not level:
+            return False
+        level = [inner for each in level for inner in (each.values() if isinstance(each, Mapping) else each)]
+    return True
 
 
 def short_name(name: str) -> str:

@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import is_off, ordered
+from ..base.words import MAX_SHOWN_CHARS, shortened, shown
+from ..config import MOST_LEVELS, is_off, ordered, too_deep
 from .finding import Finding, problem
 from .machine import Holder, Json, Machine
 
@@ -50,17 +51,22 @@ class MethodEntry:
         return {"name": name, **self.without_name}
 
     def __str__(self) -> str:
-        return f"{self.attributes.get('method')} of {self.resource}"
+        return named(self.attributes, self.resource)
+
+
+def named(method: Json, resource: object) -> str:
+    """Returns a capture method of a resource for people, within bounds."""
+    return " of ".join(shortened(str(part), MAX_SHOWN_CHARS) for part in (method.get("method"), resource))
 
 
 def method_entries(machine: Machine, methods: Iterable[Any]) -> list[MethodEntry]:
     """Returns the entries of the data manager's own list, which gives the short or the full name of each resource.
 
-    Items that are not objects are left out.
+    Items that are not objects are left out, and those with too many in each other.
     """
     entries = []
     for method in methods:
-        if isinstance(method, dict):
+        if not _why_unusable(method):
             name = str(method.get("name"))
             found = machine.resources_named(name)
             entries.append(MethodEntry(found[0].full_name if len(found) == 1 else name, method))
@@ -68,11 +74,18 @@ def method_entries(machine: Machine, methods: Iterable[Any]) -> list[MethodEntry
 
 
 def usable_methods(holder: Holder, methods: Iterable[Any], findings: list[Finding]) -> list[Json]:
-    """Returns the items of a list that are objects, and adds a finding for each other one."""
+    """Returns the items of a list that can be capture methods, and adds a finding for each other one."""
     usable = []
     for method in methods:
-        if isinstance(method, dict):
-            usable.append(method)
+        if why := _why_unusable(method):
+            findings.append(problem(f"{holder.title}: {shown(method)} is left out, {why}"))
         else:
-            findings.append(problem(f"{holder.title}: {method!r} is left out, it is not a capture method"))
+            usable.append(method)
     return usable
+
+
+def _why_unusable(method: Any) -> str:
+    """Returns what keeps an item of a list from being a capture method; empty if nothing does."""
+    if not isinstance(method, dict):
+        return "it is not a capture method"
+    return f"it has more than {MOST_LEVELS} lists and objects in each other" if too_deep(method) is not None else ""

@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from ..config import Card
-from .entries import MethodEntry, usable_methods
+from .entries import MethodEntry, named, usable_methods
 from .finding import Finding, note, problem
 from .machine import FullName, Holder, Json, Machine
 
@@ -116,7 +116,7 @@ def _entry_of_remote(machine: Machine, remote: Holder, method: Json, findings: l
     if name is None:
         findings.append(
             problem(
-                f"{method.get('method')} of {method.get('name')} in {remote.title} is left out: its name must be a "
+                f"{named(method, method.get('name'))} in {remote.title} is left out: its name must be a "
                 "full one, like rdk:component:sensor/thermometer"
             )
         )
