@@ -37,6 +37,7 @@ from holdfast.errors import ConfigError, HoldfastError, NotReadyError
 from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage import relocation
+from holdfast.storage.placement import placed
 from holdfast.sync.uploads.uploads import Labels
 
 from .data_manager import DataManager
@@ -138,7 +139,7 @@ class Process:
             return
         if alone.adopt_component_settings:
             await self._adoption.look()
-            await self._adoption.use_kept(alone.capture_dir)
+            await self._adoption.use_kept(placed(FileSystem(), alone).capture_dir)
 
     def parse(self, request: ComponentConfig) -> Config:
         """Returns the config on this host, with the capture settings of components. Raises ConfigError."""
@@ -185,7 +186,7 @@ class Process:
             await engine.store.tried()
             if engine.store.owned:
                 brought = [f"{each.method} of {each.name}" for each in applied.methods if each.source != "service"]
-                await self._adoption.keep(applied.capture_dir, brought)
+                await self._adoption.keep(engine.store.capture_dir, brought)
 
     async def _machine_file(self) -> MachineFile:
         return await locate(self._parent, self._viam_server, os.environ)

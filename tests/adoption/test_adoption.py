@@ -291,7 +291,7 @@ async def test_what_can_not_be_kept_is_a_problem_and_what_is_adopted_is_told_whe
     server.write(config())
     server.kept.parent.write_text("in the place of the folder")
     adoption = await adopted(server)
-    assert "are not known after a start" in what_of(adoption)
+    assert "is not known then" in what_of(adoption)
     assert "from now on" not in caplog.text
     server.kept.parent.unlink()
     for _ in range(2):
@@ -387,8 +387,8 @@ async def test_what_a_newer_version_kept_is_neither_used_nor_overwritten(server:
     assert json.loads(server.kept.read_text())["version"] == 2
 
 
-async def test_a_file_that_is_older_than_what_viam_server_runs_is_told_until_it_is_not(server: Server) -> None:
-    """viam-server replaces the file a moment before it tells the revision, so one look is not enough."""
+async def test_a_file_that_is_older_than_what_viam_server_was_given_is_told_until_it_is_not(server: Server) -> None:
+    """A change may come between the file and the revision, so one look is not enough."""
     server.write(config())
     adoption = await adopted(server)
     server.running = "r2"

@@ -29,7 +29,7 @@ _LOOK_TIMEOUT_S, _KEPT_TIMEOUT_S = 2.5, 1.0
 _PATIENCE_S = 2 * LOOK_S
 _STALE_PATIENCE_S = 300.0
 _MOST_NAMED = 500
-_WHAT = "capture settings of components, as set in Viam's app,"
+_WHAT = "capture settings of components"
 _DO = (
     "see to it that viam-server's folder (VIAM_HOME, else ~/.viam) is not full or read-only, and that the module "
     "runs as viam-server's user"
@@ -105,14 +105,16 @@ class Adoption:
         elif self._stale:
             yield Problem(
                 Kind.CONFIG,
-                f"{_WHAT} may be older than in the app: {self._stale}",
+                f"{_WHAT} may be older than in Viam's app: {self._stale}",
                 "see in viam-server's log whether a module can't be downloaded or this file can't be written",
                 key="stale cards",
                 patience_s=_STALE_PATIENCE_S,
             )
         if self._not_kept:
-            what = f"{self._not_kept}; {_WHAT} are not known after a start at which they can't be read"
-            yield Problem(Kind.STATE, what, key="cards that are not kept")
+            follows = (
+                "if viam-server's config can't be read at the next start, what components want captured is not"
+            )
+            yield Problem(Kind.STATE, f"{self._not_kept}; {follows} known then", key="cards that are not kept")
 
     async def look(self) -> None:
         """Reads what the machine file has now, within some seconds. Never raises: `adopted` says what went wrong,
@@ -135,7 +137,7 @@ class Adoption:
         """Looks for what changed without a new service, and whether the file has what viam-server was given. Never
         raises."""
         await self.look()
-        if self._content is None or not self._content.revision or self._unreadable:
+        if self._content is None or self._unreadable:
             return
         try:
             given = await asyncio.wait_for(self._given(), _LOOK_TIMEOUT_S)
@@ -146,8 +148,10 @@ class Adoption:
         differs = (self._content.revision, given)
         if not given or given == self._content.revision:
             differs = ("", "")
-        self._is_stale = bool(given) and differs == self._differs != ("", "")
+        was_stale, self._is_stale = self._is_stale, differs == self._differs != ("", "")
         self._differs = differs
+        if self._is_stale and not was_stale:
+            logger.warning("capture settings of components may be older than in Viam's app: %s", self._stale)
 
     async def use_kept(self, capture_dir: str) -> None:
         """Takes over what is kept in the capture folder, unless cards were read already. Never raises, and waits
@@ -174,7 +178,8 @@ class Adoption:
         except (StorageError, NewerStateError) as error:
             self._not_kept = str(error)
             logger.error(
-                "%s; capture settings of components are not known after a start at which they can't be read",
+                "%s; if viam-server's config can't be read at the next start, what components want captured is not "
+                "known then",
                 error,
                 extra=once(),
             )
@@ -195,9 +200,10 @@ class Adoption:
     def _stale(self) -> str:
         if not self._is_stale:
             return ""
+        of_file, given = self._differs
         return (
-            f"viam-server was given revision {self._differs[1]}, and {self._path} has {self._differs[0]}: it is "
-            "still downloading what that needs, or failed to, or can't write the file"
+            f"viam-server was given revision {given}, and {self._path} has {of_file or 'none'}: it is still "
+            "downloading what that needs, or failed to, or can't write the file"
         )
 
     async def _read(self) -> None:
