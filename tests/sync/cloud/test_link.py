@@ -29,6 +29,15 @@ async def test_it_comes_up(world: World) -> None:
     await world.link.admit_call(wait=False)
 
 
+async def test_the_first_attempt_is_no_problem_before_it_has_failed(world: World) -> None:
+    assert world.link.state is LinkState.CONNECTING and list(world.link.problems("")) == []
+    await world.link.ensure_usable()
+    world.link.judge_failure("a", NO_CONNECTION)
+    assert [problem.what for problem in world.link.problems("")] == [
+        "not connected to the cloud: UNAVAILABLE: reset; nothing is sent until this is over"
+    ]
+
+
 async def test_one_failing_unit_is_its_own_fault_and_a_second_one_is_the_clouds(world: World) -> None:
     await world.link.ensure_usable()
     assert world.link.judge_failure("a", UNAVAILABLE) is Verdict.RETRY

@@ -156,7 +156,7 @@ class Link:
         if self.state in _REMEDIES:
             what = f"{self.state.value}: {self.why}; nothing is sent until this is over"
             yield Problem(Kind.LINK, what, _REMEDIES[self.state], cost, self.state.value)
-        elif self.state is not LinkState.UP:
+        elif self.state not in (LinkState.UP, LinkState.CONNECTING):  # no attempt has failed while it is CONNECTING
             what = f"{self.explanation}; nothing is sent until this is over"
             yield Problem(Kind.LINK, what, "check the network (docs/troubleshooting.md)", cost, "down", _ENDS_S)
         for each in self._cloud.problems:  # of what the environment says of proxies and certificates
