@@ -197,10 +197,10 @@ async def test_what_a_limit_deletes_is_a_problem_with_the_number_of_readings(
     monkeypatch.setattr(limits, "DELETING_S", 3.0)
     with disks.tmpfs(tmp_path / "disk", MEBIBYTE) as disk:
         it = machine(disk.folder, disk_usage_deletion_threshold=0.6, capture_dir_deletion_threshold=0.3)
-        await eventually(lambda: of_the_disk(it, "that the cloud does not have is deleted"), timeout_s=40)
+        await eventually(lambda: of_the_disk(it, "that the cloud does not have was deleted"), timeout_s=40)
         status = it.status
-        (found,) = [each for each in status["problems"] if "is deleted" in each["what"]]
-        assert "the disk is" in found["what"]
+        (found,) = [each for each in status["problems"] if "was deleted" in each["what"]]
+        assert "the disk was" in found["what"]
         assert found["cost"].startswith(f"{status['space']['folders'][0]['deleted_readings']} readings in ")
         it.start(capture_disabled=True, disk_usage_deletion_threshold=1.0)
         await it_is_over(it)

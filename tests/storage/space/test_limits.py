@@ -487,12 +487,15 @@ async def test_each_file_that_a_limit_deletes_is_in_one_line_a_minute_and_in_the
         folder.limits.check()
     await folder.limits.close()
     gone = folder.space.deleted.files
-    said = [int(found) for found in re.findall(r"bytes are kept: (\d+) capture files", caplog.text)]
+    said = [int(found) for found in re.findall(r"bytes were kept: (\d+) capture files", caplog.text)]
     assert sum(said) == gone > 200 and len(said) <= 60 * 5 / limits_module.SAY_S + 2
     (problem,) = folder.limits.problems
     assert problem.cost == f"{gone * READINGS} readings in {gone} files deleted since the start"
-    assert problem.what.endswith("bytes are kept")
-    await folder.clock.advance(limits_module.DELETING_S)
+    assert problem.what.endswith("bytes were kept") and "raise capture_dir_limit_bytes" in problem.do
+    await folder.clock.advance(240)
+    (problem,) = folder.limits.problems
+    assert f"was deleted from {folder.space.root}, last 4 min ago: more than" in problem.what
+    await folder.clock.advance(limits_module.DELETING_S - 240)
     assert list(folder.limits.problems) == []
 
 

@@ -28,12 +28,14 @@ import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import rest_s
 from ...base.log_limit import once
 from ...base.problems import Kind, Problem
+from ...base.words import duration
 from ...config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ...errors import StorageError
 from ..quarantine.limit import QuarantineLimit
@@ -54,7 +56,7 @@ MAX_CHOSEN = 10_000
 SAY_S = 60.0
 """How often the log says at most what was deleted."""
 DELETING_S = 900.0
-"""For so long after a deletion it is taken to go on: thresholds are looked at seldom, and age limits in steps."""
+"""For so long after a deletion a person has to know of it, in the past tense."""
 _CLOSE_TIMEOUT_S = 2.0
 _AGE_STEP = 0.01  # of the limit: files need not go to the second
 _LEAST_AGE_STEP_S = 1.0
@@ -88,6 +90,13 @@ class Surroundings:
     """Returns the folders that are synced."""
 
 
+class WhyDeleted(NamedTuple):
+    """Which limit something was deleted for, in the past tense, and what helps."""
+
+    why: str
+    do: str
+
+
 class Limits:
     """Keeps the limits of one capture folder. The owner calls `run` and, after its end, `close`; these and
     `configure` belong to the event loop, `check` to a worker thread."""
@@ -111,7 +120,7 @@ class Limits:
         self._rules = Rules()
         self.deleted_at_s: float | None = None
         """When a limit last deleted files, on the monotonic clock."""
-        self._why_deleted = ""
+        self._why_deleted = WhyDeleted("", "")
         self._unsaid = Freed()
         """What was deleted and is in no line of the log yet."""
         self._said_s = -math.inf
@@ -137,11 +146,14 @@ class Limits:
     def problems(self) -> Iterator[Problem]:
         """What is short of room now. Safe to call on the event loop."""
         root, deleted_at_s, gone = self.space.root, self.deleted_at_s, self.space.deleted
-        if deleted_at_s is not None and self._clock.monotonic() - deleted_at_s < DELETING_S:
+        ago_s = math.inf if deleted_at_s is None else self._clock.monotonic() - deleted_at_s
+        if ago_s < DELETING_S:
+            why, do = self._why_deleted
             yield Problem(
                 Kind.DISK,
-                f"captured data that the cloud does not have is deleted from {root}: {self._why_deleted}",
-                "let the cloud have it, or allow more (docs/disks.md)",
+                "captured data that the cloud does not have was deleted from "
+                f"{root}, last {duration(ago_s)} ago: {why}",
+                f"{do} (docs/disks.md)",
                 f"{gone.readings} readings in {gone.files} files deleted since the start",
                 f"{root} deletion",
             )
@@ -234,7 +246,11 @@ class Limits:
             )  # fmt: skip
             return
         files = -(-census.files // limits.every_nth)
-        self._free(f"the disk is {usage.used_share:.0%} full", census, lambda amount: amount.files, files)
+        why = WhyDeleted(
+            f"the disk was {usage.used_share * 100:.0f} % full",
+            "connect the machine, free the disk of other data, or raise disk_usage_deletion_threshold",
+        )
+        self._free(why, census, lambda amount: amount.files, files)
 
     def _of_neighbours(self) -> int:
         """Returns the bytes that our other folders on this disk hold."""
@@ -249,7 +265,10 @@ class Limits:
         census = self._census()
         if census is not None and census.captured_bytes > most_bytes:
             wanted = census.captured_bytes - int(most_bytes * LOW_SHARE)
-            self._free(f"more than {most_bytes} bytes are kept", census, lambda amount: amount.bytes, wanted)
+            why = WhyDeleted(
+                f"more than {most_bytes} bytes were kept", "connect the machine, or raise capture_dir_limit_bytes"
+            )
+            self._free(why, census, lambda amount: amount.bytes, wanted)
 
     def _check_age(self, most_age_s: float) -> None:
         before_ns = self._wall_clock.time_ns() - int(most_age_s * 1e9)
@@ -267,7 +286,8 @@ class Limits:
                 oldest_ns = file.time_ns
         self._oldest_ns = oldest_ns
         self._listed(begin_s)
-        self._note(f"older than {most_age_s / 3600:g} hours", freed)
+        why = f"it was older than {most_age_s / 3600:g} hours"
+        self._note(WhyDeleted(why, "connect the machine, or raise capture_dir_limit_age_hours"), freed)
 
     def _may_exceed(self, most_bytes: int) -> bool:
         captured = self.space.captured_bytes
@@ -294,7 +314,7 @@ class Limits:
         """Returns the priority of the capture files in a folder. Safe to call from any thread."""
         return self._rules.priorities.get(os.path.relpath(folder, self.space.root), DEFAULT_PRIORITY)
 
-    def _free(self, why: str, census: Census, of: Callable[[Amount], int], wanted: int) -> None:
+    def _free(self, why: WhyDeleted, census: Census, of: Callable[[Amount], int], wanted: int) -> None:
         """Deletes until `wanted` is gone or nothing more may go. `of` says what is counted: files or bytes."""
         freed = Freed()
         for priority, amount in sorted(census.complete.items()):
@@ -334,7 +354,7 @@ class Limits:
         self.space.deleted.add(gone)
         return gone.files > 0
 
-    def _note(self, why: str, freed: Freed) -> None:
+    def _note(self, why: WhyDeleted, freed: Freed) -> None:
         if freed.files:
             self.deleted_at_s, self._why_deleted = self._clock.monotonic(), why
             self._unsaid.add(freed)
@@ -344,7 +364,7 @@ class Limits:
         freed, self._unsaid, self._said_s = self._unsaid, Freed(), self._clock.monotonic()
         logger.warning(
             "%s: %d capture files with %d readings that the cloud does not have were deleted from %s (%s)",
-            self._why_deleted, freed.files, freed.readings, self.space.root,
+            self._why_deleted.why, freed.files, freed.readings, self.space.root,
             (self._rules.limits.when_full or WhenFull.THIN).value,
         )  # fmt: skip
 
