@@ -18,7 +18,8 @@ from holdfast.storage.lock import FolderLock
 from module import durable
 from module.durable import Durable, Process
 from module.main import HoldfastModule
-from tests.module.test_durable import Thermometer, config, name_of
+from tests.module.test_durable import config, name_of
+from tests.test_manager import CountingClient
 from tests.waiting import eventually
 
 
@@ -42,6 +43,7 @@ class World:
         monkeypatch.setattr(durable, "locate", self._locate)
         monkeypatch.setattr(durable, "revision", self._revision)
         self.process = Process()
+        self.process._parent = CountingClient()
         monkeypatch.setattr(durable, "PROCESS", self.process)
 
     async def _locate(self, *arguments: object) -> MachineFile:
@@ -64,7 +66,7 @@ class World:
     async def start(self, *names: str, **attributes: Any) -> Durable:
         found = self.config(**attributes)
         await self.process.adopt(found)
-        return Durable.new(found, {name_of(name): Thermometer(name) for name in names})
+        return Durable.new(found, {name_of(name): None for name in names})
 
     @property
     def captured(self) -> dict[str, str]:
@@ -89,6 +91,22 @@ async def test_a_card_is_captured_and_one_that_changes_later_too(world: World) -
     await eventually(lambda: world.captured == {"a": "component"})
     world.write(card("a"), card("b"))
     await eventually(lambda: world.captured == {"a": "component", "b": "component"})
+    await world.process.end()
+
+
+async def test_a_change_of_a_priority_alone_is_taken_over_and_disturbs_no_collector(world: World) -> None:
+    """viam-server builds no new service for it, since its builtin knows no priorities."""
+    world.write(card("a"))
+    await world.start("a")
+    await eventually(lambda: world.captured == {"a": "component"})
+    manager = world.process.manager
+    assert manager.engine is not None
+    before = manager.engine.capture.running
+    world.write(card("a", priority=9))
+    await eventually(lambda: [each.priority for each in manager.config.methods] == [9] if manager.config else False)
+    assert manager.engine.capture.running[0].collector is before[0].collector
+    world.write(card("a"))  # back to what was there
+    await eventually(lambda: [each.priority for each in manager.config.methods] != [9] if manager.config else False)
     await world.process.end()
 
 
