@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 
 from holdfast.config.attributes import Attributes
@@ -35,6 +37,13 @@ def test_a_number_out_of_range_is_another_one_and_a_problem(
     attributes = Attributes({"a": value}, HOST)
     assert attributes.number("a", 7.0, least=5, most=10, nearest=nearest) == used
     assert attributes.problems == [said]
+
+
+@pytest.mark.parametrize("value", [10**400, -(10**400), math.inf, math.nan])
+def test_a_number_that_no_float_can_hold_is_an_error(value: float) -> None:
+    for read in (Attributes.number, Attributes.whole):
+        with pytest.raises(ConfigError, match=r"^a: must be a number, not "):
+            read(Attributes({"a": value}, HOST), "a", 7)
 
 
 def test_without_a_default_a_number_out_of_range_has_no_effect() -> None:

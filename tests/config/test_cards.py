@@ -352,7 +352,12 @@ def test_no_card_keeps_a_good_one_from_being_captured(bad: list[Any]) -> None:
 FOLDERS = st.sampled_from(
     ["/data", "/data/copies", "/data/copies/x", "/data/own", "/", "~", "relative", "/a\0", ""]
 )
-ANY = JSON | FOLDERS | st.integers(-5, 5) | st.sampled_from([10**400, 33 * [0], nested(500, in_object), "\ud800"])
+ANY = (
+    JSON
+    | FOLDERS
+    | st.integers(-5, 5)
+    | st.sampled_from([10**400, -(10**400), 33 * [0], nested(500, in_object), "\ud800"])
+)
 GOOD_METHOD = st.builds(
     lambda name, folder, hz: {"name": name, "method": "Readings", "capture_directory": folder, **hz},
     st.sampled_from(["a", *RESOURCES]),

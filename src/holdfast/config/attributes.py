@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import re
+import sys
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -181,7 +182,7 @@ class Attributes:
     def unbounded(self, name: str) -> float:
         """Returns any finite number ≥ 0; 0 if it is missing."""
         value = self._typed(name, (int, float), "a number")
-        if isinstance(value, bool) or not math.isfinite(value or 0.0):
+        if isinstance(value, bool) or not abs(value or 0.0) <= sys.float_info.max:
             raise self.error(name, f"must be a number, not {self._shown(value)}")
         if value is not None and value < 0:
             raise self.error(name, f"can't be negative, it is {value:g}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
@@ -95,7 +96,11 @@ def _frequency_hz(entry: Attributes, without: str) -> float:
         raise entry.error(_FREQUENCY, f"must be a number, not {shown(value)}")
     if value is None or is_off(value):
         if not disabled:
-            why, hint = ("is missing", without) if value is None else (f"it is {value:g}", _MEANING)
+            why, hint = (
+                ("is missing", without)
+                if value is None
+                else (f"it is {max(value, -sys.float_info.max):g}", _MEANING)
+            )
             entry.add_problem(_FREQUENCY, f"{why}, so this entry is not captured; {hint}")
         return 0.0
     frequency_hz = entry.number(_FREQUENCY, 0.0, least=LEAST_HZ, most=MOST_HZ)
