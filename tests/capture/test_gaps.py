@@ -110,6 +110,19 @@ async def test_what_is_missing_for_less_than_a_second_is_no_gap_and_is_counted(m
     assert running.collector.history.scattered == running.collector.errors > 250
 
 
+async def test_a_call_that_fails_late_makes_no_gap_of_a_time_that_has_readings(machine: Machine) -> None:
+    async def fails_late_once(number: int) -> None:
+        if number == 5:
+            await machine.clock.sleep(30.0)
+            raise BROKEN
+
+    running = machine.captures(Sensor(fails_late_once), hz=1.0, max_in_flight=4, timeout_s=60.0)
+    await machine.runs(60.0)
+    (gap,) = gaps(running)
+    assert gap.missing == {"error": 1} and (gap.lasts_s or 0.0) <= 1.0
+    assert running.collector.readings >= 58
+
+
 async def test_one_missing_reading_of_a_slow_collector_is_a_gap(machine: Machine) -> None:
     sensor = Broken(machine)
     running = machine.captures(sensor, hz=0.1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -173,16 +172,37 @@ async def test_no_memory_for_answers_is_what_a_deadline_waits_for(machine: Machi
 
 
 async def test_an_error_that_nobody_foresaw_is_a_cause_that_is_not_known(machine: Machine) -> None:
+    async def has_a_bug(number: int) -> None:
+        if number > 2:
+            raise KeyError("nobody foresaw this")
+
+    running = machine.captures(Sensor(has_a_bug), hz=10.0)
+    await machine.runs(70.0)
+    assert machine.shares(running) == {Cause.UNKNOWN: 1.0} and running.collector.errors == 0
+    assert "for a reason that is not known" in sentence(machine.shortfall(running))
+    (gap,) = running.collector.history.lasting()
+    assert gap.missing == {"unknown": running.totals().missing[Cause.UNKNOWN]}
+
+
+async def test_a_deadline_that_raises_what_nobody_foresaw_is_missed_for_a_cause_that_is_not_known(
+    machine: Machine, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def quick(number: int) -> None:
         return
 
     running = machine.captures(Sensor(quick), hz=10.0)
-    running.ticker.failed += 1
-    totals = running.totals()
-    assert totals.missing == {Cause.UNKNOWN: 1}
-    found = replace(machine.shortfall(running), totals=totals)
-    assert "for a reason that is not known" in sentence(found)
-    await asyncio.sleep(0)
+    await machine.runs(5.0)
+
+    def has_a_bug() -> None:
+        raise KeyError("nobody foresaw this")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(running.collector, "_hold_up", has_a_bug)
+        await machine.runs(10.0)
+    await machine.runs(2.0)
+    assert running.totals().missing == {Cause.UNKNOWN: running.missed} and 95 <= running.missed <= 105
+    (gap,) = running.collector.history.gaps
+    assert gap.missing == {"unknown": running.missed} and running.collector.history.scattered == 0
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -154,6 +155,9 @@ class Collector:
         self.history = history
         self.readings = 0
         self.errors = 0
+        """The calls that failed."""
+        self.unexpected_errors = 0
+        """The answers that were lost by an error in Holdfast."""
         self.filtered = 0
         self.unused: Counter[Cause] = Counter()
         """The deadlines that passed without a call, by what they waited for."""
@@ -164,6 +168,8 @@ class Collector:
         """How long after its deadline each call left."""
         self.call_times = RecentDurations()
         """How long each call took, whether it succeeded or not."""
+        self._filtered_s = -math.inf
+        """When a filter held back a reading last, on the monotonic clock."""
         self._longest_s = 0.0
         """The duration of the longest call since `take_longest_s`."""
         self._clock = clock
@@ -220,6 +226,10 @@ class Collector:
                 self._miss(self._held_up_by, waiting_s)
             self._start(due_s, self._clock.monotonic())
 
+    def fail(self, due_s: float) -> None:
+        """Counts the deadline `due_s`, for which `read` raised an error that nobody foresaw."""
+        self._miss(Cause.UNKNOWN, due_s)
+
     def _miss(self, cause: Cause, due_s: float, count: int = 1) -> None:
         """Counts deadlines that passed without a call, the first of them at `due_s`."""
         self.unused[cause] += count
@@ -268,7 +278,8 @@ class Collector:
         except ResourceCallError as error:
             self._failed(error, turn)
         except Exception as error:  # noqa: BLE001 - an unforeseen error costs this reading only
-            self._count_error(turn)
+            self.unexpected_errors += 1
+            self._lose(Cause.UNKNOWN, turn)
             self.last_error = Noted(unforeseen.in_words(error), self._clock.monotonic())
             unforeseen.note("a collector", error, f"a reading of {self.spec.resource} is missing")
         else:
@@ -313,18 +324,20 @@ class Collector:
         spec = self.spec
         return Question(spec.client, spec.method, spec.table.request(target), target, self._clock)
 
-    def _count_error(self, turn: Turn) -> None:
-        self.errors += 1
-        self.history.missed(Cause.ERROR, 1, turn.started_s)
+    def _lose(self, cause: Cause, turn: Turn) -> None:
+        """Notes that a call gave no reading: since its start, or since the last reading if that came later."""
+        self.history.missed(cause, 1, max(turn.started_s, self.last_reading_s or -math.inf, self._filtered_s))
 
     def _failed(self, error: ResourceCallError, turn: Turn) -> None:
         if error.kind is ResourceErrorKind.FILTERED:
             self.filtered += 1
+            self._filtered_s = self._clock.monotonic()
             self.history.came()
             if isinstance(self.spec.table, BinaryMethod):  # it may give each answer once: none is asked for twice
                 self._answer_bytes = max(self._answer_bytes, MAX_AT_ONCE_BYTES)
             return
-        self._count_error(turn)
+        self.errors += 1
+        self._lose(Cause.ERROR, turn)
         self.last_error = Noted(str(error), self._clock.monotonic())
         if self._may_warn() and self._is_news(self.last_error):
             logger.warning(

@@ -61,13 +61,14 @@ class RunningCollector:
 
     def totals(self) -> Totals:
         collector = self.collector
-        unused = {**collector.unused, Cause.ERROR: collector.errors, Cause.UNKNOWN: self.ticker.failed}
+        unknown = collector.unused[Cause.UNKNOWN] + collector.unexpected_errors
+        unused = {**collector.unused, Cause.ERROR: collector.errors, Cause.UNKNOWN: unknown}
         return Totals(collector.readings, collector.filtered, unused, self.appender.dropped.by_reason)
 
     @property
     def missed(self) -> int:
         """How many deadlines passed without a call."""
-        return self.collector.unused.total() + self.ticker.failed
+        return self.collector.unused.total()
 
     def take_longest_s(self) -> float:
         return self.collector.take_longest_s()
@@ -194,7 +195,7 @@ class Capture:
             spec, self._clock, sink, self._may_warn, occupancy, self.answers, self._conditions, history
         )
         large = isinstance(spec.table, BinaryMethod)
-        ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, large=large)
+        ticker = self._scheduler.add(spec.key, spec.method.interval_s, collector.read, collector.fail, large=large)
         logger.info("capturing %s of %s at %g Hz", spec.method.method, spec.method.name, spec.method.frequency_hz)
         window = RateWindow(spec.method.interval_s, self._clock.monotonic(), Totals())
         return RunningCollector(collector, ticker, appender, window)

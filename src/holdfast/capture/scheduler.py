@@ -41,22 +41,29 @@ Those with large answers do not, because their answers would all be in memory at
 Fire = Callable[[float, int], None]
 """Is called when a deadline has come, with its time on the grid and the monotonic clock, and with the number of
 deadlines that passed before it was called."""
+Fail = Callable[[float], None]
+"""Is called with a deadline for which `Fire` raised an error that nobody foresaw."""
+
+
+def _forget(due_s: float) -> None:
+    pass
 
 
 class Ticker:
     """The periodic deadlines of one collector."""
 
-    __slots__ = ("_count", "_fire", "_interval_s", "_start_s", "due_s", "failed", "slots", "stopped")
+    __slots__ = ("_count", "_fire", "_interval_s", "_start_s", "due_s", "fail", "slots", "stopped")
 
-    def __init__(self, fire: Fire, start_s: float, interval_s: float, slots: tuple[int, ...] = ()) -> None:
+    def __init__(
+        self, fire: Fire, start_s: float, interval_s: float, slots: tuple[int, ...] = (), fail: Fail = _forget
+    ) -> None:
         self._fire = fire
+        self.fail = fail
         self._start_s = start_s
         self._interval_s = interval_s
         self._count = 0
         self.slots = slots
         """The slots of a second in which it is due; empty if it shares its phase with others."""
-        self.failed = 0
-        """How many deadlines ended in an error that nobody foresaw."""
         self.stopped = False
         self.due_s = self._next_s(float("-inf"))
         """The next deadline, on the grid and the monotonic clock."""
@@ -93,8 +100,8 @@ class Scheduler:
         self._slots: Counter[int] = Counter()
         self._task: asyncio.Task[None] | None = None
 
-    def add(self, key: str, interval_s: float, fire: Fire, *, large: bool = False) -> Ticker:
-        """Starts a ticker.
+    def add(self, key: str, interval_s: float, fire: Fire, fail: Fail = _forget, *, large: bool = False) -> Ticker:
+        """Starts a ticker. A deadline that `fire` fails by an error that nobody foresaw is told to `fail`.
 
         Its place within a second follows from `key` if it is slower than `TOGETHER_HZ` or its answers are `large`.
         """
@@ -107,7 +114,7 @@ class Scheduler:
             slots = self._free_slots(key, interval_s)
             self._slots.update(slots)
             start = math.ceil(now / _SPREAD_S) * _SPREAD_S + slots[0] * SLOT_S
-        ticker = Ticker(fire, start, interval_s, slots)
+        ticker = Ticker(fire, start, interval_s, slots, fail)
         heapq.heappush(self._heap, (ticker.due_s, next(self._order), ticker))
         if self._heap[0][2] is ticker or self._task is None or self._task.done():
             self._restart()
@@ -162,11 +169,11 @@ class Scheduler:
             now = clock.monotonic()
             self._conditions.late_s += max(0.0, now - max(wanted, asleep))
             while heap and heap[0][0] <= now:
-                _, order, ticker = heapq.heappop(heap)
+                due_s, order, ticker = heapq.heappop(heap)
                 try:
                     ticker.tick(now)
                 except Exception as error:  # noqa: BLE001 - one collector never stops the others
-                    ticker.failed += 1
+                    ticker.fail(due_s)
                     unforeseen.note("a deadline of capture", error, "it is missed")
                 finally:
                     if not ticker.stopped:
