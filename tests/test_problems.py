@@ -16,6 +16,9 @@ from holdfast.base import clock, unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture import engine, resolve
+from holdfast.capture.causes import Cause
+from holdfast.capture.rates import Totals
+from holdfast.capture.shortfall import Load, Shortfall
 from holdfast.manager import Manager
 from holdfast.status import status
 from holdfast.steering import steering, user_settings
@@ -144,10 +147,11 @@ async def test_a_collector_that_falls_short_is_a_problem_with_what_is_missing(wo
     await world.served(5)
     assert world.manager.engine is not None
     (running,) = world.manager.engine.capture.running
-    running.is_slow, running.missing = True, 30
+    running.slow = Shortfall(0.0, Totals(570, 0, {Cause.ERROR: 30}), 60.0, 1, 0.1, Load())
     found = await begins(world, "capture", "1 of 1 collectors read less than they should: Readings of a")
-    assert found["cost"] == "30 readings missing in the last minute"
-    running.is_slow = False
+    assert found["cost"] == "30 readings missing in the last 60 s"
+    assert "of 600 readings that were due in the last 60 s, 30 are missing" in found["what"]
+    running.slow = None
     assert of(world, "capture") == []
 
 

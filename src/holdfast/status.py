@@ -23,7 +23,7 @@ from .capture.engine import RunningCollector
 from .capture.gap_view import described
 from .capture.methods import own_methods_of
 from .capture.resolve import not_captured
-from .capture.shortfall import Load, parts_of, sentence
+from .capture.shortfall import parts_of, sentence
 from .config import Config, WhenFull
 from .manager import Engine, Manager
 from .mongo import OFF
@@ -89,7 +89,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
         "gaps": [described(each.collector, gap) for each, gap in engine.capture.gaps.newest(MOST_GAPS)],
-        "collectors": [_collector(manager, readings, each, load) for each in _shown_of(engine.capture.running)],
+        "collectors": [_collector(manager, readings, each) for each in _shown_of(engine.capture.running)],
     }
     found["mongo"] = _mongo(manager, engine)
     found["steering"] = _steering(manager)
@@ -126,7 +126,7 @@ def _shown_of(running: Sequence[RunningCollector]) -> Sequence[RunningCollector]
     """Returns the first collectors, or those with problems and then the first, when there are too many."""
     if len(running) <= MOST_COLLECTORS:
         return running
-    return sorted(running, key=lambda each: not (each.collector.last_error or each.is_slow))[:MOST_COLLECTORS]
+    return sorted(running, key=lambda each: not (each.collector.last_error or each.slow))[:MOST_COLLECTORS]
 
 
 def _rss_bytes() -> int | None:
@@ -170,7 +170,7 @@ def _not_captured(manager: Manager, config: Config, not_shown: dict[str, int]) -
 
 
 def _collector(
-    manager: Manager, readings: Mapping[CollectorId, ReadingCounts], running: RunningCollector, load: Load
+    manager: Manager, readings: Mapping[CollectorId, ReadingCounts], running: RunningCollector
 ) -> dict[str, Any]:
     collector = running.collector
     spec = collector.spec
@@ -193,14 +193,15 @@ def _collector(
         "dropped": dict(counts.dropped),
         "last_reading_age_s": None if last is None else round(manager.clock.monotonic() - last, 3),
         **_last_error(manager.clock, collector.last_error),
-        **_rates(running, manager.clock.monotonic(), load),
+        **_rates(running, manager.clock),
     }
 
 
-def _rates(running: RunningCollector, now_s: float, load: Load) -> dict[str, Any]:
+def _rates(running: RunningCollector, clock: Clock) -> dict[str, Any]:
     collector, totals = running.collector, running.totals()
     share = running.window.until(totals).share
-    slow = running.shortfall(now_s, load) if running.is_slow else None
+    slow = running.slow
+    parts = parts_of(slow) if slow else []
     late_p50_ms, late_p99_ms = collector.lateness.percentiles_ms()
     call_p50_ms, call_p99_ms = collector.call_times.percentiles_ms()
     return {
@@ -218,9 +219,10 @@ def _rates(running: RunningCollector, now_s: float, load: Load) -> dict[str, Any
                 "readings": each.readings,
                 "do": each.do,
             }
-            for each in (parts_of(slow) if slow else ())
+            for each in parts
         ],
-        "bounded_why": sentence(slow) if slow else "",
+        "bounded_why": sentence(slow, parts) if slow else "",
+        "bounded_as_of_s": _ago_s(clock, slow.at_s) if slow else None,
     }
 
 

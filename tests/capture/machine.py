@@ -77,5 +77,5 @@ class Machine:
 
     def shares(self, running: RunningCollector) -> dict[Cause, float]:
         """The share of each cause in what was missing in the last minute."""
-        assert running.is_slow
+        assert running.slow
         return {part.cause: part.share for part in parts_of(self.shortfall(running))}

@@ -169,7 +169,7 @@ async def test_a_component_that_is_too_slow_is_warned_of_once_and_named(
     (warning,) = warnings(caplog)
     for part in ("Readings of lidar0", "(0 of 10 Hz", "waited for a call that ran long", "max_in_flight"):
         assert part in warning
-    assert running.is_slow
+    assert running.slow
     assert set(running.totals().missing) == {Cause.SLOW_CALL}
 
 
@@ -185,7 +185,7 @@ async def test_a_component_a_little_slower_than_the_interval_is_what_bounds_the_
     (running,) = setup.start(hz=10.0)
     await setup.clock.advance(120.0)
     assert reached_hz(running) == pytest.approx(1 / 0.112, rel=0.01), "one call follows the other"
-    assert running.is_slow
+    assert running.slow
     assert set(running.totals().missing) == {Cause.SLOW_CALL}
 
 
@@ -194,10 +194,10 @@ async def test_a_collector_that_recovers_is_slow_no_more(setup: Setup, caplog: p
     setup.client.outcome, good = BROKEN, setup.client.outcome
     with caplog.at_level(logging.INFO):
         await setup.clock.advance(120.0)
-        assert running.is_slow
+        assert running.slow
         setup.client.outcome = good
         await setup.clock.advance(70.0)
-    assert not running.is_slow
+    assert not running.slow
     assert "Readings of lidar0 reaches its 10 Hz again" in caplog.text
 
 
@@ -212,7 +212,7 @@ async def test_a_collector_at_the_border_stays_slow_and_is_told_of_once(
         for number in range(1000):
             setup.client.outcome = BROKEN if number % 100 >= 96 else good
             await setup.clock.advance(0.1)
-    assert running.is_slow
+    assert running.slow
     assert len(warnings(caplog)) == 1 and "reaches its" not in caplog.text
 
 
@@ -221,7 +221,7 @@ async def test_what_a_filter_holds_back_is_no_shortfall(setup: Setup) -> None:
     (running,) = setup.start(hz=10.0)
     await setup.clock.advance(120.0)
     assert running.collector.filtered > 1000
-    assert not running.is_slow and reached_hz(running) == 10.0
+    assert not running.slow and reached_hz(running) == 10.0
 
 
 async def test_one_warning_names_the_first_of_many(setup: Setup, caplog: pytest.LogCaptureFixture) -> None:
@@ -240,7 +240,7 @@ async def test_readings_that_the_disk_refuses_are_not_reached(setup: Setup) -> N
             await setup.clock.advance(1.0)
             await setup.writer.flush()
     assert reached_hz(running) < 1.0
-    assert running.is_slow
+    assert running.slow
     assert running.totals().missing == {Cause.DISK: running.collector.readings}
 
 
@@ -264,7 +264,7 @@ async def test_a_collector_that_reads_enough_is_not_warned_of(
             setup.client.outcome = BROKEN if number % 100 >= share * 100 else good
             await setup.clock.advance(0.1)
     assert warnings(caplog) == []
-    assert not running.is_slow
+    assert not running.slow
 
 
 async def test_nothing_is_looked_at_while_nothing_runs(setup: Setup) -> None:

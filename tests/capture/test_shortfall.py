@@ -171,6 +171,22 @@ async def test_no_memory_for_answers_is_what_a_deadline_waits_for(machine: Machi
     assert machine.shares(running) == {Cause.MEMORY: 1.0}
 
 
+@pytest.mark.parametrize(("hz", "window"), [(10.0, "60 s"), (0.05, "8 min")])
+async def test_all_that_a_problem_says_of_a_slow_collector_is_of_one_time(
+    machine: Machine, hz: float, window: str
+) -> None:
+    async def breaks(number: int) -> None:
+        if number > 3:
+            raise BROKEN
+
+    machine.captures(Sensor(breaks), hz=hz)
+    await machine.runs(903.0)  # three seconds after the last look
+    (problem,) = machine.capture.problems
+    missing = re.search(rf"due in the last {window}, (\d+) are missing", problem.what)
+    assert missing is not None
+    assert problem.cost == f"{missing[1]} readings missing in the last {window}"
+
+
 async def test_an_error_that_nobody_foresaw_is_a_cause_that_is_not_known(machine: Machine) -> None:
     async def has_a_bug(number: int) -> None:
         if number > 2:
@@ -223,7 +239,7 @@ def test_what_a_deadline_waited_for_is_told_from_the_lateness_of_the_loop(
     assert cause_of_wait(took_s, late_s, 0.1, max_in_flight, crowded=crowded) is cause
 
 
-FOUND = Shortfall(Totals(50, unused={Cause.LOOP: 50}), 60.0, 1, 0.3, Load(0.2, 0.3, 0.4), "last words")
+FOUND = Shortfall(0.0, Totals(50, unused={Cause.LOOP: 50}), 60.0, 1, 0.3, Load(0.2, 0.3, 0.4), "last words")
 
 
 @pytest.mark.parametrize(

@@ -22,7 +22,7 @@ from .gap_book import GapBook
 from .methods import BinaryMethod
 from .rates import RateWindow, Totals
 from .scheduler import Scheduler, Ticker
-from .shortfall import Load, Shortfall, sentence
+from .shortfall import Load, Shortfall, missing_of_all, sentence
 from .watch import Watch, cpu_seconds
 
 _NAMED = 3
@@ -40,10 +40,8 @@ class RunningCollector:
     ticker: Ticker
     appender: Appender
     window: RateWindow
-    is_slow: bool = False
-    """Set by `Watch`: whether the collector reads less than it should."""
-    missing: int = 0
-    """Set by `Watch`: how many readings are missing of those that were due in the window."""
+    slow: Shortfall | None = None
+    """Set by `Watch`: by what the collector reads less than it should, as of the last look; None if it does not."""
 
     @property
     def name(self) -> str:
@@ -77,6 +75,7 @@ class RunningCollector:
         """Returns the figures of the window, to say why the collector is slow."""
         collector, window = self.collector, self.window
         return Shortfall(
+            now_s,
             window.until(self.totals()),
             window.lasted_s(now_s),
             collector.max_in_flight,
@@ -120,14 +119,12 @@ class Capture:
     @property
     def problems(self) -> Iterator[Problem]:
         """Which collectors read less than they should, as of the last look at each, and which nothing at all."""
-        slow = [each for each in self._running.values() if each.is_slow]
+        slow = [(each.name, each.slow) for each in self._running.values() if each.slow]
         if slow:
-            now_s, load = self._clock.monotonic(), self.load
-            why = [f"{each.name}: {sentence(each.shortfall(now_s, load))}" for each in slow[:_NAMED]]
+            why = [f"{name}: {sentence(found)}" for name, found in slow[:_NAMED]]
             what = self._of_all("read less than they should", why, len(slow))
-            cost = f"{sum(each.missing for each in slow)} readings missing in the last minute"
-            yield Problem(Kind.CAPTURE, what, cost=cost, key="slow")
-        silent = [each for each in self._running.values() if each.has_only_failed and not each.is_slow]
+            yield Problem(Kind.CAPTURE, what, cost=missing_of_all([found for _, found in slow]), key="slow")
+        silent = [each for each in self._running.values() if each.has_only_failed and not each.slow]
         if silent:
             why = [f"{each.name}: {each.collector.last_error}" for each in silent[:_NAMED]]
             what = self._of_all("have read nothing yet", why, len(silent))

@@ -3,6 +3,7 @@ figures of a window."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..base.words import duration, size
@@ -29,8 +30,9 @@ class Load:
 
 @dataclass(frozen=True)
 class Shortfall:
-    """A collector's figures over its window, which lasted `window_s`."""
+    """A collector's figures over its window, which lasted `window_s` until `at_s` of the monotonic clock."""
 
+    at_s: float
     totals: Totals
     window_s: float
     max_in_flight: int
@@ -60,13 +62,24 @@ def parts_of(found: Shortfall) -> list[Part]:
     return [Part(cause, missing[cause], missing[cause] / total, *_WORDS[cause](found)) for cause in causes]
 
 
-def sentence(found: Shortfall) -> str:
-    """Returns all causes and their shares, as one sentence for users, and what helps against the largest."""
-    parts = parts_of(found)
+def sentence(found: Shortfall, parts: Sequence[Part] | None = None) -> str:
+    """Returns all causes and their shares, as one sentence for users, and what helps against the largest.
+
+    `parts` are those of `parts_of(found)`, if they are known already.
+    """
+    parts = parts_of(found) if parts is None else parts
     totals = found.totals
     said = ", ".join(f"{_percent(part.share)} {part.why}" for part in parts)
     missing = f"of {totals.due} readings that were due in the last {duration(found.window_s)}"
     return f"{missing}, {sum(totals.missing.values())} are missing: {said}; {parts[0].do}" if parts else ""
+
+
+def missing_of_all(found: Sequence[Shortfall]) -> str:
+    """Returns how many readings are missing in the windows of several collectors, for users."""
+    missing = sum(sum(each.totals.missing.values()) for each in found)
+    windows = {duration(each.window_s): each.window_s for each in found}
+    longest = max(windows, key=lambda window: windows[window])
+    return f"{missing} readings missing in {'up to ' if len(windows) > 1 else ''}the last {longest}"
 
 
 def _percent(share: float) -> str:

@@ -30,11 +30,10 @@ logger = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
-    """A running collector, as far as `Watch` looks at it and sets `is_slow` and `missing`."""
+    """A running collector, as far as `Watch` looks at it and sets `slow`."""
 
     window: RateWindow
-    is_slow: bool
-    missing: int
+    slow: Shortfall | None
 
     @property
     def name(self) -> str:
@@ -105,30 +104,29 @@ class Watch:
         now_s = self._clock.monotonic()
         self._sample()
         load = self.load()
-        fell: list[tuple[Watched, float]] = []
+        fell: list[tuple[Watched, float, Shortfall]] = []
         for watched in self._running():
             window = watched.window
             if not window.is_due(now_s):
                 continue
             totals = watched.totals()
             window.sample(now_s, totals, watched.take_longest_s())
-            within = window.until(totals)
-            share, watched.missing = within.share, sum(within.missing.values())
+            share = window.until(totals).share
             if share is None or not window.is_long_enough(now_s):
                 continue
-            was_slow, watched.is_slow = watched.is_slow, share < (_RECOVERED if watched.is_slow else ENOUGH)
-            if watched.is_slow and not was_slow:
-                fell.append((watched, share))
-            elif was_slow and not watched.is_slow:
+            was_slow = watched.slow is not None
+            watched.slow = None if share >= (_RECOVERED if was_slow else ENOUGH) else watched.shortfall(now_s, load)
+            if watched.slow is not None and not was_slow:
+                fell.append((watched, share, watched.slow))
+            elif was_slow and watched.slow is None:
                 logger.info("%s reaches its %g Hz again", watched.name, watched.hz)
         if fell and self._may_warn():
-            self._say(fell, now_s, load)
+            self._say(fell)
 
-    def _say(self, fell: list[tuple[Watched, float]], now_s: float, load: Load) -> None:
+    def _say(self, fell: list[tuple[Watched, float, Shortfall]]) -> None:
         said = [
-            f"{watched.name} ({watched.hz * share:.4g} of {watched.hz:g} Hz: "
-            f"{sentence(watched.shortfall(now_s, load))})"
-            for watched, share in fell[:_NAMED]
+            f"{watched.name} ({watched.hz * share:.4g} of {watched.hz:g} Hz: {sentence(found)})"
+            for watched, share, found in fell[:_NAMED]
         ]
         more = f" and {len(fell) - _NAMED} more, see bounded_why in the status" if len(fell) > _NAMED else ""
         logger.warning(
