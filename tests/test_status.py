@@ -115,6 +115,17 @@ async def test_of_too_many_collectors_the_status_shows_those_with_problems_first
         await eventually(lambda: found()["readings"]["captured"] >= 7)
 
 
+async def test_gaps_that_are_not_shown_are_counted(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(status_module, "MOST_GAPS", 2)
+    async with steered(tmp_path) as world:
+        names = [f"sensor-{number}" for number in range(5)]
+        world.client.broken.update(names)
+        methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 20} for name in names]
+        world.apply(*names, capture_methods=methods)
+        await eventually(lambda: status(world.manager)["not_shown"] == {"capture.gaps": 3})
+        assert len(status(world.manager)["capture"]["gaps"]) == 2
+
+
 async def test_what_else_could_be_captured_is_listed_as_of_when_the_machine_was_asked(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

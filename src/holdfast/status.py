@@ -77,6 +77,7 @@ def status(manager: Manager) -> dict[str, Any]:
     disk_errors = (store.writer.last_error for store in engine.stores.all)
     disk_error = max(filter(None, disk_errors), key=lambda error: error.at_s, default=None)
     engine.capture.gaps.look()
+    gaps, older = engine.capture.gaps.newest(MOST_GAPS)
     found["capture"] = {
         "enabled": not config.capture_disabled,
         "capture_dir": config.capture_dir,
@@ -88,7 +89,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "cpu_share": None if load.at_s is None else round(load.process, 3),
         "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
-        "gaps": [described(each.collector, gap) for each, gap in engine.capture.gaps.newest(MOST_GAPS)],
+        "gaps": [described(each.collector, gap) for each, gap in gaps],
         "collectors": [_collector(manager, readings, each) for each in _shown_of(engine.capture.running)],
     }
     found["mongo"] = _mongo(manager, engine)
@@ -96,6 +97,8 @@ def status(manager: Manager) -> dict[str, Any]:
     found["sync"] = _sync(manager, engine)
     found |= _ledger(engine, readings)
     found["space"] = _space(manager.clock, engine.stores.all, engine.stores.local_copy)
+    if older:
+        found[NOT_SHOWN]["capture.gaps"] = older
     for part, count in (("capture", len(engine.capture.running)), ("ledger", len(readings))):
         if count > MOST_COLLECTORS:
             found[NOT_SHOWN][f"{part}.collectors"] = count - MOST_COLLECTORS

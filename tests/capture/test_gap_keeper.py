@@ -188,7 +188,7 @@ async def test_what_the_config_no_longer_wants_after_a_restart_is_no_gap(clock: 
     next_life = Life(clock, tmp_path)
     next_life.book.explain(lambda collector: Absence.CONFIG)
     await next_life.runs(10.0)
-    assert next_life.book.newest(100) == []
+    assert next_life.book.newest(100) == ([], 0)
     await next_life.keeper.stop()
 
 

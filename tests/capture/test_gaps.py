@@ -361,8 +361,8 @@ def test_the_newest_gaps_of_each_collector_are_shown_before_older_ones_of_others
         for number in range(5 if name == "a" else 1):
             history.dropped(Drop(1000.0 + 100 * number, 1010.0 + 100 * number, 10))
         history.dropped(Drop(2000.0, 2001.0, 1))  # ends the one before
-    shown = book.newest(4)
-    assert len(shown) == 4
+    shown, left_out = book.newest(4)
+    assert (len(shown), left_out) == (4, 4)
     assert {history.collector[1] for history, _ in shown} == {"a", "b"}
     assert [gap.from_ns for _, gap in shown] == sorted((gap.from_ns for _, gap in shown), reverse=True)
 

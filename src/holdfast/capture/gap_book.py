@@ -87,11 +87,12 @@ class GapBook:
         """Whether anything has changed since the last call of `records`."""
         return any(history.changed for history in self._histories.values())
 
-    def newest(self, most: int) -> list[tuple[History, Gap]]:
-        """Returns up to `most` gaps, the newest first: those that last, then the newest of each collector, then the
-        others."""
+    def newest(self, most: int) -> tuple[list[tuple[History, Gap]], int]:
+        """Returns up to `most` gaps, the newest first, and how many more there are: those that last are taken
+        first, then the newest of each collector, then the others."""
         lasting = [(history, gap) for history in self._histories.values() for gap in history.lasting()]
         chosen = _newest(lasting, most)
+        count = len(lasting) + sum(len(history.gaps) for history in self._histories.values())
         rank = 1
         while len(chosen) < most:
             of_rank = [(each, each.gaps[-rank]) for each in self._histories.values() if len(each.gaps) >= rank]
@@ -99,12 +100,7 @@ class GapBook:
                 break
             chosen += _newest(of_rank, most - len(chosen))
             rank += 1
-        return sorted(chosen, key=_begin, reverse=True)
-
-    @property
-    def count(self) -> int:
-        """How many gaps are known that are over."""
-        return sum(len(history.gaps) for history in self._histories.values())
+        return sorted(chosen, key=_begin, reverse=True), count - len(chosen)
 
     def _add(self, history: History) -> History:
         self._histories[history.key] = history
