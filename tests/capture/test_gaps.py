@@ -195,6 +195,26 @@ async def test_readings_that_the_disk_refuses_are_a_gap_while_it_lasts_and_after
     assert lasting(running) == []
 
 
+async def test_what_is_dropped_while_a_collector_ends_is_in_the_gap_as_well(machine: Machine) -> None:
+    running = machine.captures(Broken(machine), hz=10.0)
+    history = running.collector.history
+    await machine.runs(5.0)
+    with machine.files.failing("create", "write", code=NO_SPACE):
+        for _ in range(10):
+            await machine.clock.advance(3.0)
+            machine.captures(Broken(machine), hz=10.0)  # of another client: the collector is made anew
+            await machine.capture.settled()
+        for _ in range(8):
+            await machine.clock.advance(1.0)
+            machine.capture.gaps.look()
+    await machine.writer.flush()
+    machine.capture.gaps.look()
+    dropped = machine.writer._ledger.readings()[running.collector.spec.collector_id].dropped
+    told = history.scattered + sum(gap.missed or 0 for gap in (*history.gaps, *history.lasting()))
+    assert told == sum(dropped.values()) > 300
+    assert len(machine.capture.gaps._dropped[history]) == 1, "those that have ended are forgotten"
+
+
 async def test_errors_and_a_full_disk_in_one_gap_are_told_apart(machine: Machine) -> None:
     async def fails_half_of_the_time(number: int) -> None:
         if number % 40 >= 20:

@@ -207,3 +207,5 @@ class Capture:
             by_writer.setdefault(running.collector.spec.writer, []).append(running.appender)
         releases = (writer.release(appenders) for writer, appenders in by_writer.items())
         await all_done("the end of collectors", *releases)
+        for running in ended:
+            self.gaps.ends(running.collector.history, running.appender.dropped)

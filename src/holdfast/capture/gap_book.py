@@ -33,7 +33,8 @@ class GapBook:
         self._clock = clock
         self._histories: dict[str, History] = {}
         self._records: dict[str, Record] = {}
-        self._dropped: dict[History, Dropped] = {}
+        self._dropped: dict[History, list[Dropped]] = {}
+        """What is dropped of each, by its appenders: one that ends may still drop readings beside its successor."""
         self._why: Why = lambda collector: Absence.NOT_RUNNING
         self._began_s = clock.monotonic()
 
@@ -44,8 +45,14 @@ class GapBook:
             history = self._add(History(self._clock, key, collector, hz))
         self._take_drops(history)
         history.starts(hz)
-        self._dropped[history] = dropped
+        self._dropped.setdefault(history, []).append(dropped)
         return history
+
+    def ends(self, history: History, dropped: Dropped) -> None:
+        """Takes note that nothing more comes to `dropped`."""
+        self._take_drops(history)
+        if dropped in self._dropped.get(history, ()):
+            self._dropped[history].remove(dropped)
 
     def explain(self, why: Why) -> None:
         """Says from now on by `why` why collectors do not run."""
@@ -114,10 +121,9 @@ class GapBook:
         return history
 
     def _take_drops(self, history: History) -> None:
-        dropped = self._dropped.get(history)
-        if dropped is not None:
-            for drop in dropped.take():
-                history.dropped(drop)
+        drops = [drop for dropped in self._dropped.get(history, ()) for drop in dropped.take()]
+        for drop in sorted(drops):
+            history.dropped(drop)
 
     def _away_until_began(self, away: Away | None, alive_ns: int) -> Away | None:
         """Returns the absence that lasted until this process began; None if the earlier one ended after that."""

@@ -135,7 +135,7 @@ class History:
             hole = None
         if hole is None:
             hole = self._dropping = _Hole(drop.from_s, Gap(self._wall_ns(drop.from_s)))
-        hole.until_s, hole.last_s = drop.to_s, drop.to_s - drop.from_s
+        hole.until_s, hole.last_s = max(hole.until_s, drop.to_s), drop.to_s - drop.from_s
         missing = hole.gap.missing
         missing[Cause.DISK.value] = missing.get(Cause.DISK.value, 0) + drop.readings
 
