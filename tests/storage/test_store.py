@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 
+from holdfast.base.at import Identity
 from holdfast.base.clock import SystemClock
-from holdfast.base.filesystem import FileSystem
+from holdfast.base.filesystem import FileSystem, occupied_bytes
+from holdfast.storage import recovery
 from holdfast.storage import store as store_module
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.store import Store
+from holdfast.storage.writing.disk_writer import Appender
 from tests.waiting import as_long_as_others_take, eventually
 
 from . import samples
@@ -85,6 +88,52 @@ async def test_closing_completes_the_files_and_frees_the_lock_for_good(tmp_path:
     assert len(samples.readings_under(tmp_path)) == 1
     assert not store.owned
     assert FolderLock(FileSystem(), str(tmp_path)).try_acquire()
+
+
+async def test_the_space_that_is_taken_up_is_right_while_files_are_written_and_over_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(recovery, "QUIET_S", 0.0)
+
+    def on_disk() -> int:
+        files = [path for path in tmp_path.rglob("rdk*/**/*") if path.is_file()]
+        return sum(occupied_bytes(path.stat().st_size) for path in files)
+
+    def append(appender: Appender) -> None:
+        for message in samples.messages(300):
+            appender.append(message)
+
+    store = a_store(tmp_path)
+    await eventually(lambda: store.recovered_all)
+    appender = store.writer.open(samples.metadata(), 1 << 20)
+    append(appender)
+    await store.writer.flush()
+    store.space.count(lambda _: 5)
+    append(appender)
+    await store.writer.flush()
+    assert store.space.captured_bytes == on_disk()
+    assert appender.file is not None
+    left = Path(appender.file.path).read_bytes()
+    await store.writer.complete()
+    assert store.space.captured_bytes == on_disk()
+    await store.close()
+    (path,) = samples.files_under(tmp_path, ".capture")
+    path.rename(path.with_suffix(".prog"))
+    path.with_suffix(".prog").write_bytes(left)  # as a kill leaves it
+
+    store = a_store(tmp_path)
+    store.space.count(lambda _: 5)
+    await eventually(lambda: store.recovered_all)
+    assert samples.files_under(tmp_path, ".capture") == [path]
+    assert store.space.captured_bytes == on_disk() > 8 * 4096
+    append(store.writer.open(samples.metadata("gps"), 1 << 20))
+    await store.writer.complete()
+    assert store.space.captured_bytes == on_disk()
+    for complete in samples.files_under(tmp_path, ".capture"):
+        status = complete.stat()
+        store.let_go(str(complete), Identity.of(status), status.st_size)
+    assert store.space.captured_bytes == on_disk() == 0
+    await store.close()
 
 
 async def test_without_the_lock_readings_are_kept_and_the_folder_is_not_ours(tmp_path: Path) -> None:

@@ -85,7 +85,7 @@ class Store:
         self.writer = DiskWriter(files, clock, self.ledger, capture_dir, flush_interval_s, fsync_interval_s)
         self.claims = Claims()
         """The files that sync or the limits are working on."""
-        self.space = SpaceUsage(files, clock, lambda: self.root, lambda: self.writer.finished_bytes)
+        self.space = SpaceUsage(files, clock, lambda: self.root, lambda: self.writer.written_bytes)
         self._surroundings = surroundings or Surroundings()
         self.limits = Limits(
             files,

@@ -66,8 +66,8 @@ class Folder:
         self.claims = Claims()
         self.ledger = Ledger(self.disk, str(root))
         self.ledger.attach(lambda: None)
-        self.finished_bytes = 0
-        self.space = SpaceUsage(self.disk, self.clock, lambda: str(root), lambda: self.finished_bytes)
+        self.written_bytes = 0
+        self.space = SpaceUsage(self.disk, self.clock, lambda: str(root), lambda: self.written_bytes)
         deletion = Deletion(self.disk, self.clock, self.ledger, self.claims)
         quarantine = QuarantineLimit(self.disk, self.clock, self.ledger, lambda: str(root))
         self.local_copy: LocalCopy | None = None
@@ -95,7 +95,7 @@ class Folder:
             path.write_bytes(samples.our_file(samples.metadata(name), samples.messages(READINGS)))
             paths.append(path)
             capture(self.ledger, READINGS, str(path.with_suffix(".prog")), (samples.API, name, "Readings"))
-            self.finished_bytes += BLOCK
+            self.written_bytes += BLOCK
         return paths
 
     def left(self, name: str = "lidar") -> list[Path]:
@@ -288,7 +288,7 @@ async def test_nothing_is_listed_while_no_limit_is_near(folder: Folder) -> None:
     listed = folder.disk.listed
     for _ in range(300):
         await folder.clock.advance(1)
-        folder.finished_bytes += BLOCK // 4
+        folder.written_bytes += BLOCK // 4
         folder.limits.check()
     assert folder.disk.listed == listed
     folder.fill(30)
@@ -408,7 +408,7 @@ async def test_the_status_knows_how_long_the_disk_lasts(folder: Folder) -> None:
     folder.configure()
     assert folder.space.lasts_s(None) is None
     folder.limits.check()
-    folder.finished_bytes = 30 * 1000
+    folder.written_bytes = 30 * 1000
     await folder.clock.advance(30)
     folder.limits.check()
     assert folder.space.growth_bytes_per_s == 1000
@@ -424,7 +424,7 @@ async def test_the_status_knows_how_long_the_disk_lasts(folder: Folder) -> None:
 async def test_of_a_disk_that_hangs_the_status_tells_the_age_of_its_figures_and_no_rate(folder: Folder) -> None:
     folder.configure()
     folder.limits.check()
-    folder.finished_bytes = 30 * 1000
+    folder.written_bytes = 30 * 1000
     await folder.clock.advance(30)
     folder.limits.check()
     measured_s = folder.clock.monotonic()
@@ -441,7 +441,7 @@ def test_what_is_known_of_space_follows_without_a_listing(folder: Folder) -> Non
     folder.fill(10)
     folder.space.count(lambda _: 5)
     listed = folder.disk.listed
-    folder.finished_bytes += 3 * BLOCK
+    folder.written_bytes += 3 * BLOCK
     folder.space.note_removed(5 * BLOCK)
     assert folder.space.captured_bytes == 8 * BLOCK
     assert folder.disk.listed == listed

@@ -11,6 +11,7 @@ import pytest
 from viam.proto.app.datasync import SensorData, SensorMetadata
 
 from holdfast.base.clock import SystemClock
+from holdfast.base.filesystem import occupied_bytes
 from holdfast.storage.capture_files import frames
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.ledger.ledger import Ledger
@@ -65,6 +66,33 @@ async def test_after_a_flush_everything_appended_is_in_the_file(writer: DiskWrit
     await writer.flush()
     assert samples.numbers_under(tmp_path, ".prog") == list(range(7))
     assert writer.pending_bytes == 0
+
+
+async def test_what_is_written_counts_while_its_file_is_still_in_progress(
+    writer: DiskWriter, files: FaultyFileSystem, tmp_path: Path
+) -> None:
+    def on_disk() -> int:
+        return sum(occupied_bytes(path.stat().st_size) for path in tmp_path.rglob("*") if path.is_file())
+
+    appender, other = open_lidar(writer, SMALL), writer.open(samples.metadata("gps"), SMALL)
+    for first in range(0, 1000, 250):
+        append(appender, 250, first)
+        append(other, 1)
+        await writer.flush()
+        assert writer.written_bytes == on_disk()
+    assert not samples.files_under(tmp_path, ".capture") and on_disk() > 8 * 4096
+    await writer.complete()
+    assert writer.written_bytes == on_disk()
+    append(appender, 20_000)
+    await writer.complete()
+    assert len(samples.files_under(tmp_path, ".capture")) > 4 and writer.written_bytes == on_disk()
+    before = writer.written_bytes
+    with files.failing("write", code=errno.ENOSPC, on=lambda path: files.tried("write").count(path) > 1):
+        for _ in range(3):
+            append(appender, 1)
+            await writer.flush()
+    await writer.complete()
+    assert writer.written_bytes == on_disk() == before, "what the disk refused was removed"
 
 
 async def test_a_collector_without_readings_makes_no_file(writer: DiskWriter, tmp_path: Path) -> None:

@@ -1,8 +1,8 @@
 """How much room a capture folder takes up and has left, known without listing it each time.
 
-A census says what the folder held. The files that capture finished since then are added, and those that sync or a
-limit removed are subtracted. The properties may be read on the event loop, and `note_removed` may be called from
-any thread; the rest belongs to the thread that checks the limits.
+A census says what the folder held. What capture wrote since then is added, to files in progress too, and the files
+that sync or a limit removed are subtracted. The properties may be read on the event loop, and `note_removed` may be
+called from any thread; the rest belongs to the thread that checks the limits.
 """
 
 from __future__ import annotations
@@ -30,10 +30,10 @@ class _Sample(NamedTuple):
 
 
 class SpaceUsage:
-    """The space that one capture folder takes up. `root` returns the folder; `finished_bytes` returns how much of
-    the disk the files take up that capture has finished since the start."""
+    """The space that one capture folder takes up. `root` returns the folder; `written_bytes` returns how much of
+    the disk the files took up that capture wrote since the start, those in progress included."""
 
-    def __init__(self, files: FileSystem, clock: Clock, root: Callable[[], str], finished_bytes: Callable[[], int]):
+    def __init__(self, files: FileSystem, clock: Clock, root: Callable[[], str], written_bytes: Callable[[], int]):
         self.usage: Usage | None = None
         """How full the file system was at the last check."""
         self.census: Census | None = None
@@ -45,7 +45,7 @@ class SpaceUsage:
         self._files = files
         self._clock = clock
         self._root = root
-        self._finished_bytes = finished_bytes
+        self._written_bytes = written_bytes
         self._lock = threading.Lock()
         self._removed_bytes = 0
         self._at_census_bytes = 0
@@ -69,11 +69,11 @@ class SpaceUsage:
             self._removed_bytes += occupied_bytes(size_bytes)
 
     def count(self, priority_of: Callable[[str], int]) -> Census:
-        """Takes a census. Files that are finished in the meantime are added to it, even if it has seen them; files
-        that go in the meantime are not subtracted."""
-        finished_bytes = self._finished_bytes()
+        """Takes a census. What is written in the meantime is added to it, even if it has seen that; files that go
+        in the meantime are not subtracted."""
+        written_bytes = self._written_bytes()
         census = take_census(self._files, self.root, priority_of)
-        self._at_census_bytes = finished_bytes - self._removed_bytes - self.deleted.bytes
+        self._at_census_bytes = written_bytes - self._removed_bytes - self.deleted.bytes
         self.census, self.counted_at_s = census, self._clock.monotonic()
         return census
 
@@ -112,4 +112,4 @@ class SpaceUsage:
 
     @property
     def _balance_bytes(self) -> int:
-        return self._finished_bytes() - self._removed_bytes - self.deleted.bytes
+        return self._written_bytes() - self._removed_bytes - self.deleted.bytes

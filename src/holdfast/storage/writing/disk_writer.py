@@ -84,6 +84,8 @@ class Appender:
         self.folder = folder
         self.max_bytes = max_bytes
         self.file: CaptureFile | None = None
+        self.noted_bytes = 0
+        """How much of the disk `file` takes up, as far as `DiskWriter.written_bytes` knows."""
         self.closed = False
         self.dropped = Dropped()
         self.refused_for = ""
@@ -149,8 +151,9 @@ class DiskWriter:
         self.completion = Completion(files, clock, ledger, capture_dir, fsync_interval_s)
         self.losses = Losses(clock, capture_dir, self._is_stuck)
         self._last_error: Noted | None = None
-        self.finished_bytes = 0
-        """How much of the disk all finished files took up together. Never falls."""
+        self.written_bytes = 0
+        """How much of the disk all files took up together that were written, those in progress included. Never
+        falls."""
         self._thread = SupervisedThread("holdfast-disk", "the disk thread", self._run)
 
     def configure(self, flush_interval_s: float, fsync_interval_s: float) -> None:
@@ -370,6 +373,7 @@ class DiskWriter:
         except Exception as error:  # noqa: BLE001 - a StorageError, or something unforeseen
             self._report(appender, error, len(frames) - done)
             self._finish_file(appender)
+        self._note_size(appender)
         self.completion.wrote()
 
     def _complete(self, appenders: Collection[Appender] | None) -> None:
@@ -391,10 +395,17 @@ class DiskWriter:
 
     def _finish_file(self, appender: Appender) -> None:
         if appender.file is not None:
+            self._note_size(appender)
             self.completion.hand(appender.collector, appender.file)
-            self.finished_bytes += occupied_bytes(appender.file.size_bytes)
             appender.finished.append(appender.file)
-            appender.file = None
+            appender.file, appender.noted_bytes = None, 0
+
+    def _note_size(self, appender: Appender) -> None:
+        """Adds what the file in progress has grown by. One without readings does not count: it is removed."""
+        if appender.file is not None and appender.file.readings > 0:
+            size_bytes = occupied_bytes(appender.file.size_bytes)
+            self.written_bytes += size_bytes - appender.noted_bytes
+            appender.noted_bytes = size_bytes
 
     def _report(self, appender: Appender, error: Exception, lost: int) -> None:
         cause = why_dropped(error)
