@@ -73,7 +73,7 @@ class Engine:
     def __init__(self, files: FileSystem, clock: Clock, uplink: Callable[[Stores], Uplink]) -> None:
         self.mongo = MongoCapture(files, clock)
         self.capture = Capture(clock, self.mongo.tee)
-        self.gaps = GapKeeper(files, clock, self.capture.gaps)
+        self.gap_keeper = GapKeeper(files, clock, self.capture.gaps)
         self.stores = Stores(files, clock, users=self)
         self.uplink = uplink(self.stores)
 
@@ -149,7 +149,7 @@ class Manager:
         engine.capture.unmute_warnings()
         engine.capture.configure(self._specs(to_run, config, resources))
         self._explain_absences(engine, config)
-        engine.gaps.place(config.capture_dir, lambda: engine.store.owned)
+        engine.gap_keeper.place(config.capture_dir, lambda: engine.store.owned)
         self._apply_sync(engine, config, resources)
         self._say(config)
         self.config, self.resources = config, resources
@@ -197,7 +197,7 @@ class Manager:
         await asyncio.wait(tasks, timeout=_END_S)
         await all_done("the end", engine.mongo.stop(), *(store.writer.close() for store in engine.stores.all))
         await end(tasks)
-        await engine.gaps.stop()
+        await engine.gap_keeper.stop()
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
         """Runs a manual sync of everything that is there now, or of the part that `select` names.
@@ -363,7 +363,7 @@ class Manager:
         if self.engine is not None:
             yield from self.engine.stores.problems
             yield from self.engine.capture.problems
-            yield from self.engine.gaps.problems
+            yield from self.engine.gap_keeper.problems
             yield from self.engine.uplink.problems
             yield from self.engine.mongo.problems
             if self._selector is not None and self._selector.problem and self.engine.uplink.rounds.asks:
