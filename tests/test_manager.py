@@ -20,6 +20,7 @@ from demo.cloud import LocalCloud
 from holdfast import manager as manager_module
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.capture import gap_file, gap_keeper
 from holdfast.capture.large_call import RoomForAnswer
 from holdfast.commands import COMMANDS, run_command
 from holdfast.config import Config, Host, parse
@@ -28,6 +29,7 @@ from holdfast.manager import Manager, Resources
 from holdfast.status import status
 from holdfast.storage import store
 from holdfast.storage.lock import FolderLock
+from holdfast.storage.space.limits import Limits
 from holdfast.storage.writing import disk_writer
 
 from .fakes import FaultyFileSystem
@@ -550,6 +552,51 @@ async def test_a_disk_that_stalls_holds_up_the_end_for_a_bounded_time_and_keeps_
     finally:
         files.resume_writes()
     await eventually(lambda: len(world.stored().get("a", ())) >= 20)
+
+
+async def test_a_disk_that_stalled_for_the_writers_is_not_waited_for_again(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_writer, "END_TIMEOUT_S", 0.1)
+    monkeypatch.setattr(gap_keeper, "_END_S", 1000.0)
+    resumed = threading.Event()
+    files = FaultyFileSystem()
+    world.manager = Manager(world.environment, files, SystemClock())
+    world.apply()
+    await world.served(20)
+    await eventually((world.folder / "capture" / ".holdfast" / "gaps.prog").exists)
+    monkeypatch.setattr(gap_file, "write", lambda *arguments: resumed.wait())
+    files.stall_writes()
+    try:
+        await asyncio.wait_for(world.manager.stop(), 60)
+    finally:
+        files.resume_writes()
+        resumed.set()
+
+
+async def test_what_deletes_ends_while_the_writers_wait_for_a_stalled_disk(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(disk_writer, "END_TIMEOUT_S", 1000.0)
+    closed = asyncio.Event()
+    close = Limits.close
+
+    async def noted(limits: Limits) -> None:
+        await close(limits)
+        closed.set()
+
+    monkeypatch.setattr(Limits, "close", noted)
+    files = FaultyFileSystem()
+    world.manager = Manager(world.environment, files, SystemClock())
+    world.apply()
+    await world.served(20)
+    files.stall_writes()
+    stopping = asyncio.create_task(world.manager.stop())
+    try:
+        await asyncio.wait_for(closed.wait(), 60)
+    finally:
+        files.resume_writes()
+        await stopping
 
 
 async def test_in_a_hurry_the_end_does_not_wait_long_for_uploads(

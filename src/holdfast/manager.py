@@ -195,9 +195,14 @@ class Manager:
         ends = self.steering.stop(), engine.capture.stop()
         tasks = [begin(each, "holdfast-end") for each in ends]
         await asyncio.wait(tasks, timeout=_END_S)
-        await all_done("the end", engine.mongo.stop(), *(store.writer.close() for store in engine.stores.all))
+        _, *complete = await all_done(
+            "the end", engine.mongo.stop(), *(store.complete() for store in engine.stores.all)
+        )
         await end(tasks)
-        await engine.gap_keeper.stop()
+        if all(complete):
+            await engine.gap_keeper.stop()
+        else:  # the disk was waited for long enough
+            engine.gap_keeper.give_up()
 
     async def sync(self, select: Select | None = None, report: SyncReport | None = None) -> SyncReport:
         """Runs a manual sync of everything that is there now, or of the part that `select` names.

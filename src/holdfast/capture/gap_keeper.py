@@ -74,6 +74,11 @@ class GapKeeper:
             self._book.look()
             await asyncio.wait([begin(self._write(), "holdfast-gaps-end")], timeout=_END_S)
 
+    def give_up(self) -> None:
+        """Ends like `stop`, and writes nothing, since the disk stalls. Waits for nothing."""
+        if self._task is not None:
+            self._task.cancel()
+
     async def _run(self) -> None:
         while True:
             self._book.look()

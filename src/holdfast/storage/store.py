@@ -277,11 +277,17 @@ class Store:
         if not all(map(self.writer.is_open, ours)):
             self._loop.call_soon_threadsafe(self._left_over.set)
 
+    async def complete(self) -> bool:
+        """Completes all files, and deletes nothing from now on; returns False when the disk prevented that. Safe to
+        call twice."""
+        complete, _ = await all_done("closing a folder", self.writer.close(), self.limits.close())
+        return bool(complete)
+
     async def close(self) -> bool:
         """Completes all files and frees the lock; returns False when the disk prevented that. Safe to call
         twice."""
         tasks = end((self._task, self._limits_task, self._losses_task))
-        _, complete, _ = await all_done("closing a folder", tasks, self.writer.close(), self.limits.close())
+        _, complete = await all_done("closing a folder", tasks, self.complete())
         self.writer.losses.close()
         self.waiting_for = self.waiting_for or "closed"
         self._tried.set()

@@ -171,16 +171,18 @@ class Limits:
             self._age_check_at_s = self._disk_check_at_s = -math.inf
 
     async def run(self) -> None:
-        """Checks every `CHECK_S`; never returns. When cancelled, a check may still be running: `close` waits for
+        """Checks every `CHECK_S` until `close`. When cancelled, a check may still be running: `close` waits for
         it."""
-        while True:
+        while not self._closing:
             self._running = asyncio.ensure_future(asyncio.to_thread(self.check))
             await asyncio.shield(self._running)
             await self._clock.sleep(CHECK_S)
 
     async def close(self) -> None:
-        """Stops deleting. Waits for a running check for `_CLOSE_TIMEOUT_S`; a stalled disk may delete its file
-        later."""
+        """Stops deleting. The first call waits for a running check for `_CLOSE_TIMEOUT_S`; a stalled disk may
+        delete its file later."""
+        if self._closing:
+            return
         self._closing = True
         if self._running is not None:
             await asyncio.wait([self._running], timeout=_CLOSE_TIMEOUT_S)
