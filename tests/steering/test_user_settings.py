@@ -13,6 +13,7 @@ import pytest
 from holdfast.base import tasks
 from holdfast.base.at import Identity
 from holdfast.base.filesystem import FileSystem
+from holdfast.errors import StorageError
 from holdfast.steering import settings_file, user_settings
 from holdfast.steering.settings_file import Setting
 from holdfast.steering.user_settings import UserSettings
@@ -110,6 +111,30 @@ async def test_a_disk_that_refuses_costs_the_persistence_alone_and_says_so(user:
     assert user.settings.is_paused("lidar") and "control.prog" in user.settings.problem
     await user.settings.set(Setting("radar"), persist=True)
     assert user.settings.problem == "" and user.stored() == ["lidar", "radar"]
+
+
+async def test_after_the_end_what_the_disk_refuses_is_not_written_again(
+    user: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The folder is free then, and another process may have it."""
+    with user.files.failing("replace", code=errno.ENOSPC):
+        await user.settings.set(Setting("lidar"), persist=True)
+    at_work, go_on = threading.Event(), threading.Event()
+
+    def refuse(*_: object) -> None:
+        at_work.set()
+        go_on.wait()
+        raise StorageError("replace", "control.prog", OSError(errno.ENOSPC, "No space left on device"))
+
+    monkeypatch.setattr(settings_file, "write", refuse)
+    await user.clock.advance(user_settings.AGAIN_S)
+    assert await asyncio.to_thread(at_work.wait, 60)
+    stopping = asyncio.create_task(user.settings.stop())
+    await user.clock.settle()
+    go_on.set()
+    await stopping
+    await user.clock.settle()
+    assert [each for each in asyncio.all_tasks() if each.get_name().startswith("holdfast-settings")] == []
 
 
 async def test_settings_move_with_the_capture_folder(user: User) -> None:

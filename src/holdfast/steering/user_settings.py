@@ -66,6 +66,7 @@ class UserSettings:
         self._timer: asyncio.Task[None] | None = None
         self._again: asyncio.Task[None] | None = None
         """Writes again what the disk did not take."""
+        self._stopped = False
 
     @property
     def active(self) -> list[ActiveSetting]:
@@ -93,6 +94,7 @@ class UserSettings:
         The first call reads the settings of an earlier process from there. A later one with another folder moves
         the file. Returns at once; tasks do the disk work.
         """
+        self._stopped = False
         before, self._capture_dir = self._capture_dir, capture_dir
         if not before:
             self._spawn(self._load(capture_dir))
@@ -139,10 +141,12 @@ class UserSettings:
         return True
 
     async def stop(self) -> None:
-        """Returns when all disk work is done. When cancelled, the disk work is done all the same.
+        """Returns when all disk work is done, and nothing is tried again. When cancelled, the disk work is done all
+        the same.
 
         The settings stay in memory and hold for a later `place`.
         """
+        self._stopped = True
         timers, self._again = (self._timer, self._again), None
         for task in timers:
             if task is not None:
@@ -218,7 +222,7 @@ class UserSettings:
     async def _save(self) -> None:
         async with self._saving:
             is_written = await self._write()
-        if not is_written and self._again is None:
+        if not is_written and self._again is None and not self._stopped:
             again = supervised("writing again what was set", self._save_again)
             self._again = begin(again, "holdfast-settings-again")
 
