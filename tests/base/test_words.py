@@ -11,7 +11,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from holdfast.base.words import all_escaped, closest, duration, escaped, json_escaped, shortened, shown, size, some
+from holdfast.base.words import (
+    all_escaped,
+    closest,
+    counted,
+    duration,
+    escaped,
+    json_escaped,
+    shortened,
+    shown,
+    size,
+    some,
+)
 
 FORGED = "a\n2026-11-29T00:00:00Z ERROR forged"
 STEERING = "\n\r\t\x1b\x7f\x85\x9b\u2028\u2029\u202e\u2066\u061c\udcff\ud800"
@@ -104,6 +115,10 @@ def test_of_many_names_few_are_compared_closely(monkeypatch: pytest.MonkeyPatch)
     names = [f"{number:03}-{'ab' * 20}" for number in range(1_000)]
     assert closest(f"0123-{'ab' * 20}", names) in names and len(compared) < 10
     assert closest("aa", ["b", "a", *names]) == "a"
+
+
+def test_a_number_of_things_in_words() -> None:
+    assert [counted(number, "reading") for number in (0, 1, 2)] == ["0 readings", "1 reading", "2 readings"]
 
 
 @pytest.mark.parametrize(

@@ -111,6 +111,11 @@ def some(names: Collection[str], most: int = 3) -> str:
     return f"{first} and {len(names) - most} more" if len(names) > most else first
 
 
+def counted(number: int, what: str) -> str:
+    """Returns a number of things, such as "1 reading" or "17 readings"; `what` is the name of one."""
+    return f"{number} {what}" if number == 1 else f"{number} {what}s"
+
+
 def size(size_bytes: float) -> str:
     """Returns a size in words, such as "17 bytes" or "3.1 MiB"."""
     if size_bytes < 1024:

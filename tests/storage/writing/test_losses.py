@@ -69,11 +69,11 @@ async def test_each_minute_has_its_number_and_the_end_the_whole(lines: Callable[
     assert begin.startswith(f"{FULL.why}; readings of a are dropped")
     await account.drop(FULL, "a", "b", seconds=100)
     first, second = lines()
-    assert "120 readings of a, b were dropped, and 120 since this began (no_space)" in first
-    assert "in the last 60 s 120 readings" in second and "240 since" in second
+    assert first.endswith("; dropped in the last 60 s: 120 readings of a, b; since this began: 120 (no_space)")
+    assert "in the last 60 s: 120 readings" in second and "began: 240" in second
     await account.wait(round(losses.QUIET_S) + 1)
     (end,) = lines()
-    assert end.endswith("in 2 min 260 readings of 2 collectors were dropped (no_space)")
+    assert end == "the disk takes readings again: no_space cost 260 readings of 2 collectors in 2 min"
     await account.wait(120)
     assert lines() == [] and account.losses.problems == []
 
@@ -118,6 +118,29 @@ async def test_each_reason_is_a_loss_of_its_own() -> None:
     assert ["chown" in problem.do for problem in account.losses.problems] == [False, True]
 
 
+async def test_the_disk_takes_readings_again_only_when_no_loss_is_left(lines: Callable[[], list[str]]) -> None:
+    account = Account()
+    account.stuck = {FULL.reason}
+    await account.drop(FULL, "lidar", seconds=5)
+    account.stuck = {DENIED.reason}
+    await account.drop(DENIED, "lidar", seconds=10)
+    *_, over = lines()
+    assert over == "no_space is over, which cost 5 readings of 1 collector in 4 s; still: no_permission"
+    account.stuck.clear()
+    await account.wait(round(losses.QUIET_S))
+    assert lines() == ["the disk takes readings again: no_permission cost 10 readings of 1 collector in 9 s"]
+
+
+async def test_losses_that_end_together_are_over_for_good(lines: Callable[[], list[str]]) -> None:
+    account = Account()
+    await account.drop(FULL, "a", seconds=1)
+    account.losses.note(DENIED, collector("a"), 1)
+    await account.clock.advance(losses.QUIET_S)
+    lines()
+    account.losses.look()
+    assert [line.partition(":")[0] for line in lines()] == ["the disk takes readings again"] * 2
+
+
 async def test_what_nobody_foresaw_is_a_loss_to_be_reported() -> None:
     assert why_dropped(ValueError("a mistake")) == (
         "unexpected_error",
@@ -133,7 +156,7 @@ async def test_at_the_end_what_is_in_no_line_yet_is_said(lines: Callable[[], lis
     account.losses.close()
     account.losses.close()
     (line,) = lines()
-    assert "5 readings of a were dropped" in line
+    assert ": 5 readings of a;" in line
 
 
 @pytest.mark.parametrize("ends", ["written", "released"])
@@ -151,7 +174,7 @@ async def test_a_collector_whose_last_reading_was_refused_is_a_problem_until_one
         await writer.flush()
         await clock.advance(1)
         writer.losses.look()
-        assert [problem.cost for problem in writer.losses.problems] == ["1 readings of 1 collectors dropped"]
+        assert [problem.cost for problem in writer.losses.problems] == ["1 reading of 1 collector dropped"]
     if ends == "written":
         append(seldom, 1, first=1)
         await writer.flush()
@@ -174,7 +197,7 @@ async def test_memory_that_is_full_is_a_problem_until_the_disk_has_caught_up(
     await clock.advance(600)
     writer.losses.look()
     (problem,) = writer.losses.problems
-    assert problem.cost == f"{dropped} readings of 1 collectors dropped" and "faster disk" in problem.do
+    assert problem.cost == f"{dropped} readings of 1 collector dropped" and "faster disk" in problem.do
     files.resume_writes()
     await writer.flush()
     writer.losses.look()

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.problems import Kind, Problem
-from ...base.words import duration, some
+from ...base.words import counted, duration, some
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
 
@@ -66,6 +66,11 @@ class _Loss:
         """The resources whose readings were dropped, in words."""
         return some(self.collectors.values())
 
+    @property
+    def cost(self) -> str:
+        """How many readings of how many collectors were dropped, in words."""
+        return f"{counted(self.readings, 'reading')} of {counted(len(self.collectors), 'collector')}"
+
 
 class Losses:
     """The losses of one capture folder. `is_stuck` says whether readings are still dropped for a reason, when some
@@ -105,7 +110,7 @@ class Losses:
                     Kind.DISK,
                     f"{loss.cause.why}; readings of {loss.names} are dropped until the disk takes them again",
                     loss.cause.do,
-                    f"{loss.readings} readings of {len(loss.collectors)} collectors dropped",
+                    f"{loss.cost} dropped",
                     f"{self._folder} {loss.cause.reason}",
                 )
                 for loss in self._losses.values()
@@ -120,10 +125,10 @@ class Losses:
     def look(self) -> None:
         """Ends what is over, and says what is due."""
         now_s = self._clock.monotonic()
+        quiet = [loss for loss in list(self._losses.values()) if now_s - loss.last_s >= QUIET_S]
+        self._end([loss for loss in quiet if not self._is_stuck(loss.cause.reason)], now_s)
         for loss in list(self._losses.values()):
-            if now_s - loss.last_s >= QUIET_S and not self._is_stuck(loss.cause.reason):
-                self._end(loss, now_s)
-            elif now_s - loss.said_s >= SAY_S and loss.unsaid:
+            if now_s - loss.said_s >= SAY_S and loss.unsaid:
                 self._say(loss, now_s)
 
     def close(self) -> None:
@@ -137,24 +142,25 @@ class Losses:
             unsaid, loss.unsaid = loss.unsaid, 0
             since_s, loss.said_s = now_s - loss.said_s, now_s
         logger.error(
-            "%s; in the last %s %d readings of %s were dropped, and %d since this began (%s)",
+            "%s; dropped in the last %s: %s of %s; since this began: %d (%s)",
             loss.cause.why,
             duration(since_s),
-            unsaid,
+            counted(unsaid, "reading"),
             loss.names,
             loss.readings,
             loss.cause.reason,
         )
 
-    def _end(self, loss: _Loss, now_s: float) -> None:
+    def _end(self, losses: list[_Loss], now_s: float) -> None:
+        """Ends `losses`, except for those in which a reading was dropped meanwhile."""
         with self._lock:
-            if now_s - loss.last_s < QUIET_S:  # one was dropped meanwhile
-                return
-            del self._losses[loss.cause.reason]
-        logger.warning(
-            "the disk takes readings again: in %s %d readings of %d collectors were dropped (%s)",
-            duration(loss.last_s - loss.began_s),
-            loss.readings,
-            len(loss.collectors),
-            loss.cause.reason,
-        )
+            over = [loss for loss in losses if now_s - loss.last_s >= QUIET_S]
+            for loss in over:
+                del self._losses[loss.cause.reason]
+            left = list(self._losses)
+        for loss in over:
+            cost, lasted, reason = loss.cost, duration(loss.last_s - loss.began_s), loss.cause.reason
+            if left:
+                logger.warning("%s is over, which cost %s in %s; still: %s", reason, cost, lasted, ", ".join(left))
+            else:
+                logger.warning("the disk takes readings again: %s cost %s in %s", reason, cost, lasted)
