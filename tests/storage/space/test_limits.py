@@ -507,3 +507,16 @@ def test_a_disk_that_does_not_say_how_full_it_is_is_a_problem_until_it_does(fold
     folder.configure(most_age_s=3600.0)
     folder.limits.check()
     assert list(folder.limits.problems) == []
+
+
+def test_limits_that_do_not_hold_are_a_problem_until_the_disk_was_looked_at_again(folder: Folder) -> None:
+    folder.configure(check_disk=True)
+    with folder.disk.failing("usage", code=errno.EIO):
+        for _ in range(100):
+            folder.limits.check()
+            (problem,) = folder.limits.problems
+            assert "do not hold until that works" in problem.what and "dmesg" in problem.do
+            asyncio.run(folder.clock.advance(1))
+    asyncio.run(folder.clock.advance(limits_module.DISK_CHECK_S))
+    folder.limits.check()
+    assert list(folder.limits.problems) == []

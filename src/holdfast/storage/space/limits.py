@@ -126,8 +126,8 @@ class Limits:
         self._said_s = -math.inf
         self._full_of_others = ""
         """That the disk is full of what is not ours, in words; empty if it is not."""
-        self._unknown: StorageError | None = None
-        """Why it is not known whether a limit is passed."""
+        self._failed: dict[str, StorageError] = {}
+        """The looks that failed when they were made last, each with why."""
         self._running: asyncio.Future[None] | None = None
         self._closing = False
         self._disk_check_at_s = self._age_check_at_s = self._list_at_s = self._recount_at_s = -math.inf
@@ -160,7 +160,7 @@ class Limits:
         yield from self.quarantine.problems
         if self._full_of_others:
             yield Problem(Kind.DISK, self._full_of_others, "free this disk", key=f"{root} full")
-        if (error := self._unknown) is not None:
+        for error in list(self._failed.values())[:1]:
             what = f"{error}; the limits of {root} do not hold until that works"
             yield Problem(Kind.DISK, what, error.remedy, key=f"{root} limits")
 
@@ -196,26 +196,36 @@ class Limits:
         """
         now_s = self._clock.monotonic()
         limits = self._rules.limits
-        try:
-            if now_s >= self._disk_check_at_s:
-                self._disk_check_at_s = now_s + DISK_CHECK_S
-                self._check_disk()
-                if (copy := self.surroundings.local_copy()) is not None:
-                    copy.tidy()
-            if limits.most_age_s is not None and now_s >= self._age_check_at_s:
-                self._check_age(limits.most_age_s)
-            if limits.most_bytes is not None and self._may_exceed(limits.most_bytes):
-                self._check_bytes(limits.most_bytes)
-            if self._rules.most_failed_bytes is not None:
-                self.quarantine.check(self._rules.most_failed_bytes)
-            self._unknown = None
-        except StorageError as error:
-            self._unknown = error
-            logger.warning("%s; the limits of %s are looked at later", error, self.space.root)
+        if now_s >= self._disk_check_at_s:
+            self._disk_check_at_s = now_s + DISK_CHECK_S
+            self._look("disk", self._check_disk)
+        if (most_age_s := limits.most_age_s) is not None and now_s >= self._age_check_at_s:
+            self._look("age", lambda: self._check_age(most_age_s))
+        if (most_bytes := limits.most_bytes) is not None and self._may_exceed(most_bytes):
+            self._look("bytes", lambda: self._check_bytes(most_bytes))
+        self._look("failed", self._check_failed)
         if self._unsaid.files and now_s - self._said_s >= SAY_S:
             self._say()
 
+    def _look(self, what: str, check: Callable[[], None]) -> None:
+        """Calls `check`, and notes whether that failed."""
+        try:
+            check()
+            self._failed.pop(what, None)
+        except StorageError as error:
+            self._failed[what] = error
+            logger.warning("%s; the limits of %s are looked at later", error, self.space.root)
+
     def _check_disk(self) -> None:
+        self._keep_thresholds()
+        if (copy := self.surroundings.local_copy()) is not None:
+            copy.tidy()
+
+    def _check_failed(self) -> None:
+        if self._rules.most_failed_bytes is not None:
+            self.quarantine.check(self._rules.most_failed_bytes)
+
+    def _keep_thresholds(self) -> None:
         usage = self._files.usage(self.space.root)
         self.space.note_usage(usage)
         limits = self._rules.limits
