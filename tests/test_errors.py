@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
+import os
 import pkgutil
 import re
 from collections.abc import Iterator
@@ -50,3 +52,24 @@ def test_the_tree_in_the_docstring_is_the_real_one() -> None:
 @pytest.mark.parametrize("error", [DamagedFileError, NewerStateError])
 def test_what_is_caught_as_a_disk_that_refuses_is_no_damaged_and_no_newer_file(error: type[HoldfastError]) -> None:
     assert not issubclass(error, StorageError)
+
+
+@pytest.mark.parametrize("code", [errno.EACCES, errno.EEXIST, errno.EINVAL, 0])
+def test_where_our_own_words_say_what_to_do_nothing_else_is_advised(code: int) -> None:
+    assert StorageError("open", "/data", OSError(code, "it is a symbolic link; remove it")).remedy == ""
+
+
+@pytest.mark.parametrize(
+    ("code", "remedy"),
+    [
+        (errno.EIO, "dmesg"),
+        (errno.ENOSPC, "free space"),
+        (errno.EACCES, "chown"),
+        (errno.ENOENT, "each part of the path"),
+        (errno.EEXIST, ""),
+        (errno.EBUSY, ""),
+    ],
+)
+def test_what_the_operating_system_refuses_has_the_remedy_that_helps(code: int, remedy: str) -> None:
+    found = StorageError("open", "/data", OSError(code, os.strerror(code))).remedy
+    assert remedy in found and bool(found) == bool(remedy)

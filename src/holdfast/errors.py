@@ -39,6 +39,7 @@ Messages hold names as they are. What shows a message escapes it (`base.words.es
 from __future__ import annotations
 
 import errno
+import os
 from enum import Enum
 
 
@@ -109,6 +110,7 @@ _REMEDIES = {
     "too_many_open_files": "raise LimitNOFILE in the unit of viam-server",
     "name_too_long": "set a capture_dir with a shorter path",
 }
+_REMEDY_OF_IO = "look what dmesg says of this disk; it may have to be replaced"
 
 
 class StorageError(FileError):
@@ -118,12 +120,12 @@ class StorageError(FileError):
         reason = cause.strerror or str(cause) or type(cause).__name__
         super().__init__(f"cannot {action} {path}: {reason}")
         self.path = path
-        self.reason = _REASONS.get(cause.errno or 0, "io_error")
-
-    @property
-    def remedy(self) -> str:
-        """What a person can do about it."""
-        return _REMEDIES.get(self.reason, "look what dmesg says of this disk; it may have to be replaced")
+        number = cause.errno or 0
+        self.reason = _REASONS.get(number, "io_error")
+        self.remedy = _REMEDY_OF_IO if number == errno.EIO else ""
+        """What a person can do about it. It is empty where the message says so, or where nothing is known."""
+        if reason == os.strerror(number):  # the operating system's words, not those of Holdfast
+            self.remedy = self.remedy or _REMEDIES.get(self.reason, "")
 
 
 class DamagedFileError(FileError):

@@ -89,7 +89,8 @@ class LocalCopy:
         try:
             root = self._files.real_path(self._root)
             if any(is_in(root, other) or is_in(other, root) for other in roots):
-                raise StorageError("keep", path, OSError(0, f"{self.settings.folder} leads into a sync path"))
+                why = f"{self.settings.folder} leads into a sync path; set another folder for the copy"
+                raise StorageError("keep", path, OSError(0, why))
             names.named_to_fit(
                 lambda most_chars: self._files.move(path, self._target(path, capture_dir, most_chars), identity)
             )
