@@ -191,8 +191,9 @@ async def test_a_folder_of_another_process_is_a_problem_until_it_is_free(
     world.new_process()
     world.apply()
     found = await begins(world, "state", f"process {os.getpid()} has ")
-    assert "capture goes on" in found["what"] and "end that process" in found["do"]
-    assert "capture goes on, sync waits" in caplog.text
+    assert "nothing is sent from there until it ends" in found["what"] and "end that process" in found["do"]
+    assert "sync waits until then" in caplog.text
+    assert "capture goes on" not in found["what"] + caplog.text, "the disk may be full, too"
     await first.stop()
     await ends(world, "state")
 

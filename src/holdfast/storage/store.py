@@ -121,7 +121,7 @@ class Store:
             what = f"{error}; nothing in {self.capture_dir} is sent until that works"
             yield Problem(Kind.DISK, what, error.remedy, key=f"{self.capture_dir} unusable")
         elif not self.owned and self._owner:
-            what = f"process {self._owner} has {self.capture_dir}; capture goes on, and nothing is sent from there"
+            what = f"process {self._owner} has {self.capture_dir}; nothing is sent from there until it ends"
             do = "end that process, unless it is a module that is just being replaced"
             yield Problem(Kind.STATE, what, do, key=f"{self.capture_dir} lock", patience_s=_PATIENCE_S)
         elif not self.owned:
@@ -214,7 +214,7 @@ class Store:
                     logger.warning("%s; see to it that no other one uses the folder", self.lock_problem)
                 return
             if self._unusable is None:
-                logger.warning("%s; capture goes on, sync waits", self.waiting_for)
+                logger.warning("%s; sync waits until then", self.waiting_for)
             else:
                 logger.warning("%s; sync waits until that works", self._unusable)
             await self._clock.sleep(_LOCK_POLL_S)
