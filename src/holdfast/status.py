@@ -369,7 +369,7 @@ def _ledger(engine: Engine, readings: Mapping[CollectorId, ReadingCounts]) -> di
         "readings": _counts(total),
         "files": vars(files),
         "ledger": {
-            "state": engine.store.ledger.state,
+            "state": engine.store.counts_state,
             "collectors": [
                 {"api": api, "resource": resource, "method": method, **_counts(counts)}
                 for (api, resource, method), counts in sorted(readings.items())[:MOST_COLLECTORS]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import os
 import threading
 from collections.abc import AsyncIterator
@@ -18,6 +19,7 @@ from holdfast.storage import store as store_module
 from holdfast.storage.lock import FolderLock
 from holdfast.storage.store import Store
 from holdfast.storage.writing.disk_writer import Appender
+from tests.fakes import FaultyFileSystem
 from tests.waiting import as_long_as_others_take, eventually
 
 from . import samples
@@ -142,7 +144,11 @@ async def test_without_the_lock_readings_are_kept_and_the_folder_is_not_ours(tmp
     store = a_store(tmp_path)
     await eventually(lambda: "has the lock" in store.waiting_for)
     await write(store)
-    assert not store.owned and "in memory" in store.ledger.state
+    assert not store.owned
+    assert (
+        store.counts_state
+        == f"in memory so far: waiting for process {os.getpid()}, which has the lock of {tmp_path}"
+    )
     other.release()
     await eventually(lambda: store.owned)
     await store.writer.complete()
@@ -152,6 +158,19 @@ async def test_without_the_lock_readings_are_kept_and_the_folder_is_not_ours(tmp
     (counts,) = again.ledger.readings().values()
     assert counts.captured == counts.in_files == 1
     await again.close()
+
+
+async def test_while_the_disk_refuses_the_folder_the_counts_are_in_memory_for_its_reason(tmp_path: Path) -> None:
+    files = FaultyFileSystem()
+    with files.failing("make_folder", code=errno.EROFS):
+        store = Store(files, SystemClock(), str(tmp_path), NEVER_S, NEVER_S)
+        await store.tried()
+        assert store.counts_state.startswith("in memory so far: ") and "lock" not in store.counts_state
+        assert os.strerror(errno.EROFS) in store.counts_state
+    await eventually(lambda: store.owned)
+    assert store.counts_state.startswith("kept in ")
+    await store.close()
+    assert store.counts_state.startswith("kept in ")
 
 
 async def test_a_store_has_been_tried_when_its_lock_was_given_or_refused(

@@ -105,6 +105,11 @@ class Store:
         self.limits.configure(rules)
 
     @property
+    def counts_state(self) -> str:
+        """Where the counts are kept, or why they are in memory until the folder is ours, in words."""
+        return self.ledger.state or f"in memory so far: {self.waiting_for}"
+
+    @property
     def lock_problem(self) -> str:
         """Whom the folder's lock can't keep out, and why; empty if there is nothing to say."""
         return self._lock.problem

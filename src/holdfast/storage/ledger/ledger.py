@@ -56,8 +56,8 @@ class Ledger:
     """
 
     def __init__(self, files: FileSystem, capture_dir: str) -> None:
-        self.state = "in memory, until the folder's lock is ours"
-        """Where the counts are kept, in words for the status."""
+        self.state = ""
+        """Where the counts are kept, in words for the status; empty until `attach`, while they are in memory."""
         self.problem: Problem | None = None
         """Why a restart would lose counts, although the folder is ours; None if it would not."""
         self._disk = files
