@@ -156,6 +156,13 @@ async def test_a_long_text_of_an_error_arrives_and_is_cut(client: GrpcioClient, 
     assert len(str(caught.value)) == MAX_ERROR_CHARS
 
 
+async def test_the_place_in_a_modules_code_is_cut_out_of_its_error(client: GrpcioClient) -> None:
+    said = "ValueError - no such pin - file_name='/a module/board.py' func_name='do' line_num=17 (at viam-server)"
+    with pytest.raises(ResourceCallError) as caught:
+        await client.stream(f"/{SERVICE}/Fail", said.encode(), 5, room(MIB))
+    assert str(caught.value) == "ValueError - no such pin (at viam-server)"
+
+
 async def test_a_filter_is_known_whatever_else_it_says(client: GrpcioClient) -> None:
     text = b"x" * 20_000 + b" no capture from filter module"
     with pytest.raises(ResourceCallError) as caught:

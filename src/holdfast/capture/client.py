@@ -30,6 +30,8 @@ MAX_ERROR_CHARS = 300
 _MAX_METADATA_BYTES = 1024 * 1024
 """A longer text of an error is lost; with gRPC's own limit of 8 KiB that would be the traceback of a module."""
 _CODES: Mapping[int, grpc.StatusCode] = {code.value[0]: code for code in grpc.StatusCode}
+_PLACE_IN_CODE = re.compile(r" - file_name=.{0,4096}? func_name=\S{0,1024} line_num=\w{1,20}", re.DOTALL)
+"""What Viam's Python SDK adds to the error of a module: a line of that module's code."""
 _TOO_LARGE = re.compile(r"Received message larger than max \((\d+) vs\. (\d+)\)")
 
 
@@ -174,7 +176,7 @@ def _error(code: grpc.StatusCode, details: str) -> ResourceCallError:
         kind = ResourceErrorKind.TIMEOUT
     else:
         kind = ResourceErrorKind.FAILED
-    return ResourceCallError(kind, shortened(details, MAX_ERROR_CHARS) or code.name)
+    return ResourceCallError(kind, shortened(_PLACE_IN_CODE.sub("", details), MAX_ERROR_CHARS) or code.name)
 
 
 def _refused_bytes(details: str, most_bytes: int) -> int:
