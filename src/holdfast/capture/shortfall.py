@@ -96,8 +96,7 @@ def _slow_call(found: Shortfall) -> tuple[str, str]:
 
 def _computer(found: Shortfall) -> tuple[str, str]:
     return (
-        f"waited for a call that ran long (up to {_short(found.longest_s)}) while the whole computer was busy "
-        f"({found.load.computer:.0%} on average)",
+        f"waited for a call that ran long (up to {_short(found.longest_s)}) while the whole computer was busy",
         "give the computer less to do, or lower the frequencies",
     )
 
