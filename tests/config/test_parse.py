@@ -330,3 +330,13 @@ def test_any_attributes_give_a_config_or_a_config_error(attributes: dict[str, An
         assert error.attribute in attributes
     else:
         assert os.path.isabs(found.capture_dir)
+
+
+@pytest.mark.parametrize(
+    "name", ["capture_frequency_hz", "Method", "additional_params", "timeout_ms", "max_in_flight"]
+)
+def test_what_belongs_in_an_entry_is_said_to_where_it_stands_at_the_top(name: str) -> None:
+    (problem,) = parsed(**{name: 1}).problems
+    assert problem == (
+        f"{name}: there is no such attribute, it has no effect; it belongs in an entry of capture_methods"
+    )

@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 from ..base.words import MAX_SHOWN_CHARS, closest, shortened, shown
@@ -231,12 +231,22 @@ class Attributes:
         """Makes names known that have no effect here and are not mistakes."""
         self._known.update(map(self._as_spelled, names))
 
-    def report_unknown(self) -> None:
-        """Adds a problem for each name that was neither read nor accepted. To be called after all that."""
+    @property
+    def known(self) -> frozenset[str]:
+        """The names that were read or accepted so far, each in lower case."""
+        return frozenset(name.lower() for name in self._known)
+
+    def report_unknown(self, elsewhere: Collection[str] = (), place: str = "") -> None:
+        """Adds a problem for each name that was neither read nor accepted. To be called after all that.
+
+        What is called like one of `elsewhere`, in lower case, belongs in `place`.
+        """
         for name in self._values:
             if name not in self._known:
                 close = closest(name, sorted(self._known))
                 hint = f"did you mean {close!r}?" if close else "remove it"
+                if name.lower() in elsewhere:
+                    hint = f"it belongs in {place}"
                 self.add_problem(
                     shortened(name, MAX_SHOWN_CHARS), f"there is no such attribute, it has no effect; {hint}"
                 )

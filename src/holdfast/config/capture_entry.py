@@ -89,6 +89,13 @@ def method_of(entry: Attributes, source: str = "service", without_frequency: str
     return method
 
 
+def names_in_entry(attributes: Attributes) -> frozenset[str]:
+    """Returns the names of what may stand in an entry and has an effect, each in lower case."""
+    entry = attributes.child({}, "")
+    method_of(entry)
+    return entry.known.difference(_IGNORED, _ONLY_CHECKED, CLOUD_SIDE)
+
+
 def _frequency_hz(entry: Attributes, without: str) -> float:
     """Returns the frequency, 0 if the entry is switched off. That is a problem if `disabled` does not say so."""
     value, disabled = entry.raw(_FREQUENCY), entry.flag("disabled")

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..errors import ConfigError
 from .attributes import CLOUD_SIDE, Attributes
+from .capture_entry import names_in_entry
 from .capture_methods import capture_methods
 from .cloud_address import endpoint
 from .former_folders import former_folders
@@ -95,7 +96,7 @@ def parse(attributes: Mapping[str, Any], host: Host, cards: Sequence[Card] = ())
         synced = (*config.capture_dirs, *config.additional_sync_paths, config.memory_dir)
         refuse_copy_in(config.local_copy, synced)
     found.accept(CLOUD_SIDE)
-    found.report_unknown()
+    found.report_unknown(names_in_entry(found), "an entry of capture_methods")
     return replace(
         config,
         paths=tuple(found.found_paths),
