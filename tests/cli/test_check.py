@@ -55,6 +55,16 @@ def test_what_the_machine_would_refuse_or_leave_out_is_found_in_every_shape(shap
     service["attributes"]["sync_interval_mins"] = -1
     (refused,) = texts(config, Level.ERROR)
     assert refused.startswith("sync_interval_mins: can't be negative")
+    assert texts(config, Level.PROBLEM)[:2] == found[:2], "a config that is refused has problems, too"
+
+
+def test_each_error_for_which_a_config_is_refused_is_found_with_the_problems_beside_it() -> None:
+    attributes = {"captur_dir": "/data", "Sync_interval_mins": "1", "local_copy": {"max_bytes": 1}}
+    copy, interval = sorted(texts(attributes, Level.ERROR))
+    assert "ync_interval_mins: must be a number" in interval and interval.endswith("captures and syncs nothing")
+    assert copy.startswith("local_copy.dir: is missing")
+    (problem,) = texts(attributes, Level.PROBLEM)
+    assert problem.startswith("captur_dir: there is no such attribute")
 
 
 @pytest.mark.parametrize(

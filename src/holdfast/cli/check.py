@@ -8,6 +8,7 @@ and sync are there.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 
 from ..base.filesystem import FileSystem
@@ -37,6 +38,9 @@ from ..machine_config import (
 from .network_findings import findings_on_network
 from .path_findings import findings_on_paths, findings_on_sync_paths
 from .shared_findings import findings_on_attributes, findings_on_dependencies, findings_on_fragments
+
+_BEFORE_INSIDE = re.compile(r"[.\[ ]")
+"""What follows the name of an attribute of the service, where an error names something inside it."""
 
 
 def check(config: Json, host: Host, environment: Mapping[str, str] | None = None) -> list[Finding]:
@@ -92,7 +96,7 @@ def _check_attributes(
     try:
         parsed = parse(attributes, host, cards)
     except ConfigError as refused:
-        return [error(f"{refused}; with this config the data manager captures and syncs nothing")], None
+        return _of_refused(attributes, host, cards, refused), None
     findings = [problem(text) for text in parsed.problems]
     findings += findings_on_paths(FileSystem(), parsed.paths) + findings_on_sync_paths(FileSystem(), parsed)
     findings += findings_on_network(parsed, environment)
@@ -101,6 +105,24 @@ def _check_attributes(
     if parsed.capture_disabled and parsed.methods:
         findings.append(note("capture_disabled: nothing is captured; what is on disk is still synced"))
     return findings, parsed
+
+
+def _of_refused(attributes: Json, host: Host, cards: Sequence[Card], refused: ConfigError) -> list[Finding]:
+    """Returns each error for which a config is refused, and then the problems of what is left of it."""
+    left, findings = dict(attributes), []
+    while True:
+        findings.append(error(f"{refused}; with this config the data manager captures and syncs nothing"))
+        blamed = _BEFORE_INSIDE.split(refused.attribute)[0].lower()
+        kept = {name: value for name, value in left.items() if name.lower() != blamed}
+        if len(kept) == len(left):
+            return findings
+        left = kept
+        try:
+            parsed = parse(left, host, cards)
+        except ConfigError as another:
+            refused = another
+        else:
+            return findings + [problem(text) for text in parsed.problems]
 
 
 def _module_env(machine: Machine) -> dict[str, str]:
