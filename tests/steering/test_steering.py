@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -137,7 +138,8 @@ async def test_a_command_goes_before_the_sensor_and_a_pause_before_both(world: S
     await world.command("pause", what="a")
     assert world.running == {}
     answer = await world.command("set_frequency", resource="a", method="Readings", hz=None)
-    assert (answer["new_hz"], answer["paused"]) == (0.0, ["a"])
+    assert (answer["old_hz"], answer["new_hz"]) == (20.0, 50.0), "a pause is no frequency"
+    assert answer["paused"] == status(world.manager)["paused"] == [{"what": "a", "until": "", "persist": False}]
     await world.command("resume", what="a")
     assert world.running == {"a": (50.0, ("hot",))}
 
@@ -147,7 +149,7 @@ async def test_a_pause_of_capture_holds_through_a_change_and_ends_with_its_time(
     world.apply()
     await world.served(3)
     answer = await world.command("pause", what=what, for_s=0.3)
-    assert world.running == {} and answer["paused"][0]["until"].endswith("Z")
+    assert world.running == {} and re.fullmatch(r".{19}\.\d{3}Z", answer["paused"][0]["until"])
     await world.manager.hand_over()
     world.apply(tags=["other"])
     assert world.running == {}

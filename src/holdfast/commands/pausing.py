@@ -13,7 +13,7 @@ from ..manager import Manager
 from ..status import paused
 from ..steering import CAPTURE, MAX_SETTINGS, SYNC, Setting
 from .command import Argument, Arguments, Command, flag, number, seconds, text
-from .resources import known_method, known_resources, running
+from .resources import known_method, known_resources, unpaused
 
 _WHAT = '"capture", "sync" (the scheduled one) or the name of a resource'
 _FOR = Argument("for_s", seconds, "for how many seconds; no end if left out")
@@ -42,7 +42,7 @@ async def _resume(manager: Manager, arguments: Arguments) -> dict[str, Any]:
 async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, Any]:
     method, hz = arguments["method"], arguments["hz"]
     known, resource = await known_method(manager, arguments["resource"], method)
-    before = running(manager, known, resource, method)
+    before = unpaused(manager, known, resource, method)
     if hz is None:
         await manager.steering.settings.clear((resource, method))
     else:
@@ -52,15 +52,13 @@ async def _set_frequency(manager: Manager, arguments: Arguments) -> dict[str, An
                 raise CommandError(f"{found.problem}; configure it in capture_methods")
         setting = Setting(resource, method, 0.0 if is_off(hz) else hz, for_s=arguments["for_s"])
         await _set(manager, setting, persist=arguments["persist"])
-    after = running(manager, known, resource, method)
+    after = unpaused(manager, known, resource, method)
     return {
         "resource": resource,
         "method": method,
         "old_hz": before.method.frequency_hz if before else 0.0,
         "new_hz": after.method.frequency_hz if after else 0.0,
-        "paused": [
-            each["what"] for each in paused(manager) if each["what"] in (CAPTURE, resource, short_name(resource))
-        ],
+        "paused": [each for each in paused(manager) if each["what"] in (CAPTURE, resource, short_name(resource))],
         "problem": manager.steering.settings.problem,
     }
 

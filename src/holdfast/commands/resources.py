@@ -7,7 +7,7 @@ resource has is the short one: so what was set by one is undone by the other.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 from ..base.words import shown
@@ -16,7 +16,7 @@ from ..capture.resolve import Resolution, full_names, resolve, several
 from ..config import CaptureMethod, Config, short_name
 from ..errors import CommandError
 from ..manager import Manager
-from ..steering import Wanted, effective, names_of
+from ..steering import Orders, Wanted, effective, names_of
 from .command import did_you_mean
 
 
@@ -115,6 +115,16 @@ async def known_method(manager: Manager, name: str, method: str) -> tuple[KnownR
 
 def running(manager: Manager, known: KnownResources, resource: str, method: str) -> Wanted | None:
     """Returns what of the pair is to run now, or the first of it; None while it is off or paused."""
-    wanted = effective(known.configured, known.config.tags, manager.steering.orders, known.apis)
+    return _by(manager.steering.orders, known, resource, method)
+
+
+def unpaused(manager: Manager, known: KnownResources, resource: str, method: str) -> Wanted | None:
+    """Returns what of the pair runs whenever nothing is paused, or the first of it; None while it is off."""
+    orders = replace(manager.steering.orders, paused=frozenset(), all_paused=False)
+    return _by(orders, known, resource, method)
+
+
+def _by(orders: Orders, known: KnownResources, resource: str, method: str) -> Wanted | None:
+    wanted = effective(known.configured, known.config.tags, orders, known.apis)
     found = (each for each in wanted if each.method.method == method and known.means(resource, each.method))
     return next(found, None)
