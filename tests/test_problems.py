@@ -27,7 +27,7 @@ from holdfast.sync.cloud import link
 from tests.fakes import START_NS
 
 from .acceptance import accept_something
-from .steered import GATE, Steered, steered
+from .steered import GATE, SENSOR, Steered, steered
 from .waiting import eventually
 
 SYNCED = {"sync_disabled": False}
@@ -140,6 +140,26 @@ async def test_resources_that_are_missing_or_never_read_are_problems_until_they_
     world.client.broken.clear()
     world.apply("a", "b", capture_methods=methods)
     await ends(world, "capture")
+
+
+async def test_a_name_with_a_typo_is_told_with_the_one_that_is_meant_before_what_costs_no_reading(
+    world: Steered,
+) -> None:
+    def about_names() -> list[dict[str, Any]]:
+        return [each for each in status(world.manager)["problems"] if each["kind"] in ("capture", "config")]
+
+    methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 100} for name in ("thermometr", "zzz")]
+    world.apply(capture_methods=methods[:1], tag=["a"])
+    await begins(world, "capture", "the machine does not have thermometr: nothing of it is captured")
+    world.client.listed = {"thermometer": SENSOR}
+    await world.manager.steering.resources.look_now()
+    found, tag = about_names()
+    assert found["do"].startswith("did you mean 'thermometer'? Else correct the name") and found["times"] == 1
+    assert tag["what"].startswith("tag: ")
+    world.apply(capture_methods=methods)
+    (found,) = about_names()
+    assert found["what"] == "the machine does not have thermometr, zzz: nothing of them is captured"
+    assert found["do"].startswith("did you mean 'thermometer' by 'thermometr'? Else ")
 
 
 async def test_a_collector_that_falls_short_is_a_problem_with_what_is_missing(world: Steered) -> None:

@@ -386,8 +386,10 @@ class Manager:
         return self.config is not None and self.config.adopt_component_settings
 
     def _note_config_problems(self, config: Config) -> None:
-        of_methods = () if config.capture_disabled else problems_of(self.resolutions)
-        self._config_problems = [*(Problem(Kind.CONFIG, each) for each in config.problems), *of_methods]
+        """Notes what is wrong with the config; what keeps a method from being captured comes first."""
+        names = self.steering.resources.known()
+        of_methods = () if config.capture_disabled else problems_of(self.resolutions, names)
+        self._config_problems = [*of_methods, *(Problem(Kind.CONFIG, each) for each in config.problems)]
 
     def _say(self, config: Config) -> None:
         """Logs what is wrong with a configuration, once for each change of it."""

@@ -10,6 +10,7 @@ from ..base.words import closest, some
 from ..config import CaptureMethod, short_name
 from .methods import TABLES, Method, lookup, methods_of, own_methods_of
 
+_HINTED = 3
 _APPEARS_S = 60.0
 """How long a resource may be missing before that is a problem: viam-server starts them one after the other."""
 
@@ -46,16 +47,31 @@ def resolve(methods: Iterable[CaptureMethod], resources: Mapping[str, Iterable[s
     return resolutions
 
 
-def problems_of(resolutions: Iterable[Resolution]) -> list[Problem]:
-    """Returns what keeps methods from being captured: what can't be, and what the machine does not have."""
+def problems_of(resolutions: Iterable[Resolution], names: Collection[str] = ()) -> list[Problem]:
+    """Returns what keeps methods from being captured: what can't be, and what the machine does not have.
+
+    `names` are the short names of what it has, as far as they are known.
+    """
     resolutions = list(resolutions)
     missing = sorted({found.method.name for found in resolutions if found.waiting})
     found = [Problem(Kind.CONFIG, each.problem) for each in resolutions if each.problem]
     if missing:
-        what = f"the machine does not have {some(missing)}: nothing of it is captured"
-        do = "correct the name, or see in the CONTROL tab why it is not there; it is captured when it appears"
+        of_it, it = ("it", "it is") if len(missing) == 1 else ("them", "they are")
+        what = f"the machine does not have {some(missing)}: nothing of {of_it} is captured"
+        do = f"correct the name, or see in the CONTROL tab why {it} not there; what appears is captured"
+        do = "".join(f"{hint} Else " for hint in [_meant(missing[:_HINTED], names)] if hint) + do
         found.append(Problem(Kind.CAPTURE, what, do, key="missing", patience_s=_APPEARS_S))
     return found
+
+
+def _meant(missing: Collection[str], names: Collection[str]) -> str:
+    """Returns which of `names` may be meant by those that are missing, as questions; "" if none resembles them."""
+    close = {name: closest(short_name(name), names) for name in missing}
+    return " ".join(
+        f"did you mean {found!r}?" if len(missing) == 1 else f"did you mean {found!r} by {name!r}?"
+        for name, found in close.items()
+        if found
+    )
 
 
 def possible_apis(method: CaptureMethod) -> list[str]:

@@ -35,7 +35,8 @@ Apis = Mapping[str, frozenset[str]]
 class MachineResources:
     """Finds resources that the dependencies do not tell. `stop` must be called.
 
-    `changed` is called when a resource that `find` looks for appears, goes, or has other APIs than before.
+    `changed` is called when a resource that `find` looks for appears, goes, or has other APIs than before. While
+    one is missing, it is also called when the machine lists other names: one of them may be what is meant.
     """
 
     def __init__(self, clock: Clock, changed: Callable[[], None]) -> None:
@@ -106,7 +107,10 @@ class MachineResources:
         if not listed:
             return
         before, self._listed, self.listed_s = self._listed, listed, self._clock.monotonic()
-        if any(before.get(name) != listed.get(name) for name in self._unsure):
+        is_one_missing = not self._unsure <= listed.keys()
+        if any(before.get(name) != listed.get(name) for name in self._unsure) or (
+            is_one_missing and before.keys() != listed.keys()
+        ):
             self._changed()
 
     def stop(self) -> None:
