@@ -29,7 +29,7 @@ from .manager import Engine, Manager
 from .mongo import OFF
 from .steering import ActiveSetting
 from .storage.ledger.counts import CollectorId, FileCounts, ReadingCounts
-from .storage.sequence_files import rfc3339
+from .storage.sequence_files import rfc3339_ms
 from .storage.space.local_copy import LocalCopy
 from .storage.store import Store
 from .sync.path_check import CheckedPath
@@ -41,7 +41,6 @@ MOST_COLLECTORS = 500
 MOST_PROBLEMS = MOST_GAPS = 100
 MOST_NOT_CAPTURED = 100
 _MOST_HELD_OPEN = 10
-_MS = 1_000_000
 
 
 def status(manager: Manager) -> dict[str, Any]:
@@ -117,7 +116,7 @@ def _problems(lasting: Sequence[Lasting]) -> list[dict[str, Any]]:
             "what": each.problem.what,
             "do": each.problem.do,
             "cost": each.problem.cost,
-            "since": rfc3339(each.since_ns - each.since_ns % _MS),
+            "since": rfc3339_ms(each.since_ns),
             "lasts_s": round(each.lasts_s, 1),
             "times": each.times,
         }
@@ -266,7 +265,7 @@ def _steering(manager: Manager) -> dict[str, Any]:
         "sequences": [
             {
                 "id": each.identity,
-                "since": rfc3339(each.sequence.start_ns),
+                "since": rfc3339_ms(each.sequence.start_ns),
                 "resources": [{"resource": name, "method": method} for name, method in each.sequence.resources],
                 "tags": list(each.sequence.tags),
                 "by": "sensor" if each.by_sensor else "command",
@@ -285,7 +284,7 @@ def paused(manager: Manager) -> list[dict[str, Any]]:
 
 def _time_of(active: ActiveSetting) -> dict[str, Any]:
     until_ns = active.setting.until_ns
-    return {"until": "" if until_ns is None else rfc3339(until_ns), "persist": active.persist}
+    return {"until": "" if until_ns is None else rfc3339_ms(until_ns), "persist": active.persist}
 
 
 def _sync(manager: Manager, engine: Engine) -> dict[str, Any]:

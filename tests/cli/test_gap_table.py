@@ -69,7 +69,7 @@ def test_people_get_a_table_in_the_order_of_time(folder: Path, capsys: pytest.Ca
 def test_a_program_gets_the_gaps_as_in_the_status(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["gaps", str(folder), "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
-    assert answer["as_of"] == "2023-11-14T22:15:00Z"
+    assert answer["as_of"] == "2023-11-14T22:15:00.000Z"
     assert answer["scattered"] == [
         {"resource": "lidar", "api": "rdk:component:sensor", "method": "Readings", "readings": 17}
     ]
@@ -77,8 +77,8 @@ def test_a_program_gets_the_gaps_as_in_the_status(folder: Path, capsys: pytest.C
         "resource": "lidar",
         "api": "rdk:component:sensor",
         "method": "Readings",
-        "from": "2023-11-14T22:13:20Z",
-        "to": "2023-11-14T22:13:22Z",
+        "from": "2023-11-14T22:13:20.000Z",
+        "to": "2023-11-14T22:13:22.000Z",
         "lasts_s": 2.0,
         "missed": 10,
         "why": [{"cause": "slow_call", "readings": 6}, {"cause": "error", "readings": 4}],

@@ -7,12 +7,11 @@ from dataclasses import replace
 from typing import Any
 
 from ..storage.ledger.counts import CollectorId
-from ..storage.sequence_files import rfc3339
+from ..storage.sequence_files import rfc3339_ms
 from .causes import Absence, Cause
 from .gap_file import Kept
 from .gaps import Gap, gap_of
 
-_MS = 1_000_000
 _NS = 1_000_000_000
 _WORDS = {
     Cause.SLOW_CALL.value: "a call ran long",
@@ -38,8 +37,8 @@ def described(collector: CollectorId, gap: Gap) -> dict[str, Any]:
         "resource": resource,
         "api": api,
         "method": method,
-        "from": rfc3339(gap.from_ns - gap.from_ns % _MS),
-        "to": None if gap.to_ns is None else rfc3339(gap.to_ns - gap.to_ns % _MS),
+        "from": rfc3339_ms(gap.from_ns),
+        "to": None if gap.to_ns is None else rfc3339_ms(gap.to_ns),
         "lasts_s": None if gap.lasts_s is None else round(gap.lasts_s, 1),
         "missed": gap.missed,
         "why": [{"cause": cause, "readings": count or None} for cause, count in _largest_first(gap)],

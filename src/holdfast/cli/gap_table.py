@@ -19,7 +19,7 @@ from ..capture.gaps import Gap
 from ..config import Host
 from ..errors import HoldfastError
 from ..storage.ledger.counts import CollectorId
-from ..storage.sequence_files import rfc3339
+from ..storage.sequence_files import rfc3339, rfc3339_ms
 
 _NS = 1_000_000_000
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
@@ -64,7 +64,7 @@ def kept_gaps(files: FileSystem, folder: str) -> Kept:
 def as_json(kept: Kept, since: int) -> dict[str, Any]:
     """Returns the whole answer as plain values; what is not known is left out."""
     answer = {
-        "as_of": rfc3339(kept.alive_ns),
+        "as_of": rfc3339_ms(kept.alive_ns),
         "gaps": [described(collector, gap) for collector, gap in _chosen(kept, since)],
         "scattered": [
             {"resource": resource, "api": api, "method": method, "readings": record.scattered}

@@ -11,7 +11,7 @@ from ..config import short_name
 from ..errors import CommandError
 from ..manager import Manager
 from ..steering import SequenceSpec
-from ..storage.sequence_files import rfc3339
+from ..storage.sequence_files import rfc3339_ms
 from .command import Argument, Arguments, Command, items, text, texts
 from .resources import known_resources
 
@@ -59,7 +59,7 @@ async def _stop(manager: Manager, arguments: Arguments) -> dict[str, Any]:
         known = f"open by command: {', '.join(ids)}" if ids else "none is open by command"
         raise CommandError(f"id: no sequence {shown(identity)} is open; {known}. A restart ends all of them")
     await sequences.settled()
-    return {"id": identity, "start": rfc3339(ended.start_ns), "end": rfc3339(ended.end_ns)}
+    return {"id": identity, "start": rfc3339_ms(ended.start_ns), "end": rfc3339_ms(ended.end_ns)}
 
 
 START_SEQUENCE = Command(

@@ -18,7 +18,7 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.tasks import begin, in_thread, supervised
 from ..errors import HoldfastError
-from ..storage.sequence_files import rfc3339
+from ..storage.sequence_files import rfc3339_ms
 from . import settings_file
 from .pair import Pair
 from .settings_file import MAX_SETTINGS, MAX_SETTINGS_CHARS, Setting, SettingKey
@@ -44,7 +44,7 @@ class ActiveSetting:
         """Returns what holds and until when, for the log."""
         what, method, until_ns = self.setting.what, self.setting.method, self.setting.until_ns
         holds = f"{method} of {what} is captured at {self.setting.hz:g} Hz" if method else f"{what} is paused"
-        until = "until a command ends it" if until_ns is None else f"until {rfc3339(until_ns)}"
+        until = "until a command ends it" if until_ns is None else f"until {rfc3339_ms(until_ns)}"
         return f"{holds} {until}, {'also' if self.persist else 'not'} after a restart"
 
 

@@ -33,6 +33,7 @@ MAX_FILES_BYTES = 64 * 1024 * 1024
 _TEMPORARY_EXTENSION = ".tmp"
 _LEFT = (layout.OPEN_SEQUENCE_EXTENSION, _TEMPORARY_EXTENSION)
 _NS = 1_000_000_000
+_MS = 1_000_000
 _TIME = re.compile(r"(\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d)(?:\.(\d+))?(Z|[+-]\d\d:\d\d)", re.ASCII)
 
 logger = logging.getLogger(__name__)
@@ -233,6 +234,13 @@ def rfc3339(time_ns: int) -> str:
     moment = datetime.fromtimestamp(seconds, timezone.utc).replace(tzinfo=None).isoformat()
     fraction = f".{nanoseconds:09d}".rstrip("0").rstrip(".")
     return f"{moment}{fraction}Z"
+
+
+def rfc3339_ms(time_ns: int) -> str:
+    """Returns a time in UTC as answers and the log have it, cut off to the millisecond, which always has three
+    digits: so the order of such texts is that of the times."""
+    whole, _, fraction = rfc3339(time_ns - time_ns % _MS)[:-1].partition(".")
+    return f"{whole}.{fraction:0<3}Z"
 
 
 def _time_ns(text: object) -> int:
