@@ -15,7 +15,7 @@ from holdfast.capture import gap_file
 from holdfast.capture.causes import Absence, Cause
 from holdfast.capture.gap_book import GapBook
 from holdfast.capture.gap_file import Kept, Record
-from holdfast.capture.gap_keeper import LOOK_S, WRITE_S, GapKeeper
+from holdfast.capture.gap_keeper import LOOK_S, RARELY_S, WRITE_S, GapKeeper
 from holdfast.capture.gaps import Away, Gap, History
 from holdfast.errors import DamagedFileError, NewerStateError
 from holdfast.storage.writing.dropped import Drop, Dropped
@@ -153,7 +153,7 @@ async def test_a_gap_that_lasts_when_the_process_is_killed_ends_with_it(clock: F
     await next_life.runs(5.0)
     failed, down = history.gaps
     assert failed.to_ns is not None and failed.lasts_s == pytest.approx(20.0, abs=2 * LOOK_S)
-    assert 200 - 10 * (WRITE_S + LOOK_S) <= (failed.missed or 0) <= 200
+    assert failed.missing == {"error": pytest.approx(200, abs=15)}, "of the last seconds that is computed"
     assert set(down.missing) == {"not_running"}
     await next_life.keeper.stop()
 
@@ -250,9 +250,31 @@ async def test_little_is_written_while_nothing_changes(clock: FakeClock, tmp_pat
     life.starts()
     await life.runs(60.0)
     assert len(files.tried("write")) <= 2
-    before = len(files.tried("write"))
-    await fails(life, 30)
-    assert len(files.tried("write")) - before <= 30 / WRITE_S + 1
+    before = len(files.tried("replace"))
+    await fails(life, 300)
+    assert 1 <= len(files.tried("replace")) - before <= 300 / RARELY_S + 1, "while a gap lasts"
+    life.history().came()
+    await life.runs(WRITE_S + 1)
+    kept = gap_file.read(FileSystem(), str(tmp_path))
+    assert kept is not None and kept.records[0].gaps[0].missing == {"error": 3000}, "its end is written soon"
+    await life.keeper.stop()
+
+
+async def test_little_is_written_of_a_sensor_that_fails_all_the_time_for_a_moment(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    files = FaultyFileSystem()
+    life = Life(clock, tmp_path, files)
+    history = life.starts()
+    await life.runs(60.0)
+    for readings in (1, 20):  # a reading now and then, and then one gap after the other
+        before = len(files.tried("replace"))
+        for _ in range(100):
+            history.missed(Cause.SLOW_CALL, readings, clock.monotonic())
+            await life.runs(2.0)
+            history.came()
+            await life.runs(1.0)
+        assert len(files.tried("replace")) - before <= 300 / RARELY_S + 5
     await life.keeper.stop()
 
 
@@ -419,6 +441,16 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     gap_file.note_alive(FileSystem(), str(tmp_path), 15_000_000_000)
     again = gap_file.read(FileSystem(), str(tmp_path))
     assert again is not None and again.alive_ns == 15_000_000_000
+
+
+def test_a_gap_that_lasts_is_read_as_of_when_the_process_was_last_alive(tmp_path: Path) -> None:
+    lasts = Record("k", ID, 10.0, 0, [Gap(1 * NS, {"loop": 2, "error": 8}, None, 1.0)], None)
+    gap_file.write(FileSystem(), str(tmp_path), [lasts], 2 * NS)
+    gap_file.note_alive(FileSystem(), str(tmp_path), 22 * NS)
+    kept = gap_file.read(FileSystem(), str(tmp_path))
+    assert kept is not None
+    (gap,) = kept.records[0].gaps
+    assert (gap.to_ns, gap.lasts_s, gap.missing) == (None, 21.0, {"loop": 2, "error": 208})
 
 
 def test_a_damaged_line_costs_one_collector(tmp_path: Path) -> None:

@@ -86,13 +86,18 @@ class GapBook:
         for history in self._histories.values():
             if history.changed or history.key not in self._records:
                 self._records[history.key] = _record(history)
-                history.changed = False
+                history.changed = history.turned = False
         return [self._records[key] for key in self._histories]
 
     @property
     def changed(self) -> bool:
         """Whether anything has changed since the last call of `records`."""
         return any(history.changed for history in self._histories.values())
+
+    @property
+    def turned(self) -> bool:
+        """Whether a gap or an absence has begun or ended since the last call of `records`."""
+        return any(history.turned for history in self._histories.values())
 
     def newest(self, most: int) -> tuple[list[tuple[History, Gap]], int]:
         """Returns up to `most` gaps, the newest first, and how many more there are: those that last are taken

@@ -51,7 +51,8 @@ class Record:
 
 @dataclass(frozen=True)
 class Kept:
-    """What an earlier process knew, and when it was last known to be alive."""
+    """What a process knew when it was last known to be alive. Of gaps that lasted then, what was missing since they
+    were written is computed."""
 
     records: list[Record]
     alive_ns: int
@@ -70,8 +71,13 @@ def read(files: FileSystem, capture_dir: str) -> Kept | None:
         if error.reason == "no_such_file":
             return None
         raise
-    records = [_record(row) for line in lines[1:] if (row := _parsed(line)) is not None]
-    return Kept([record for record in records if record is not None], alive_ns)
+    found = [_record(row) for line in lines[1:] if (row := _parsed(line)) is not None]
+    records = [record for record in found if record is not None]
+    for record in records:
+        for gap in record.gaps:
+            if gap.to_ns is None:
+                gap.last_until(alive_ns, record.hz)
+    return Kept(records, alive_ns)
 
 
 def _lines(files: FileSystem, path: str) -> list[bytes]:

@@ -1,9 +1,11 @@
 """Keeps the gaps of collectors on the disk, so that they outlast a restart, and a restart becomes a gap.
 
-Each second it says by the file's time that the process is alive; what has changed is written at most each
-`WRITE_S`. So SIGKILL costs the last seconds of a gap that lasts, and moves the beginning of the gap that it makes
-itself by a second at most. All that begins only when the capture folder is ours: until then, an earlier process
-may still write there.
+Each second it says by the file's time that the process is alive; a gap that lasts when the process is killed ends
+at that time. The file is written when a gap or an absence begins or ends: `WRITE_S` after it was written last,
+and up to `RARELY_S` if that goes on and on. What else changes is written each `RARELY_S`. So no sensor that is
+broken, or fails now and then, wears out flash, and SIGKILL moves the beginning of the gap that it makes itself by
+a second at most. All that begins only when the capture folder is ours: until then, an earlier process may still
+write there.
 
 `run` is a task of the engine, on the event loop; files are read and written on worker threads, one at a time.
 """
@@ -26,6 +28,7 @@ from .gap_book import GapBook
 
 LOOK_S = 1.0
 WRITE_S = 5.0
+RARELY_S = 60.0
 _END_S = 1.0
 
 logger = logging.getLogger(__name__)
@@ -48,6 +51,8 @@ class GapKeeper:
         self._has_file = False
         """Whether the file in `_capture_dir` is ours, as it was read or written there."""
         self._wrote_s = -math.inf
+        self._wait_s = WRITE_S
+        """How long after a write the next gap that begins or ends is written."""
         self._task: asyncio.Task[None] | None = None
 
     @property
@@ -89,12 +94,20 @@ class GapKeeper:
     async def _keep(self) -> None:
         if not self._is_read:
             await self._read()
-        is_due = self._clock.monotonic() - self._wrote_s >= WRITE_S or self._former
-        if self._is_read and (self._book.changed or self.problem) and is_due:
+        if self._is_read and self._is_due():
             await self._write()
         elif self._has_file:
             with suppress(StorageError):  # whoever removed it
                 await in_thread(gap_file.note_alive, self._files, self._capture_dir, self._clock.time_ns())
+
+    def _is_due(self) -> bool:
+        waited_s = self._clock.monotonic() - self._wrote_s
+        if self.problem or self._former:
+            return waited_s >= WRITE_S
+        if self._book.turned and waited_s >= self._wait_s:
+            self._wait_s = min(RARELY_S, 2 * self._wait_s) if waited_s < 2 * RARELY_S else WRITE_S
+            return True
+        return self._book.changed and waited_s >= RARELY_S
 
     async def _read(self) -> None:
         """Takes over what an earlier process wrote. What can't be read is not overwritten, unless it is damaged."""

@@ -46,6 +46,14 @@ class Gap:
         """How many readings are missing; None if it is not known."""
         return None if 0 in self.missing.values() else sum(self.missing.values())
 
+    def last_until(self, at_ns: int, hz: float) -> None:
+        """Makes a gap that lasts as long, and as much is missing in it, as when it lasts until `at_ns`."""
+        more_s = 0.0 if self.lasts_s is None else (at_ns - self.from_ns) / _NS - self.lasts_s
+        if self.lasts_s is not None and more_s > 0.0 and self.missing:
+            self.lasts_s += more_s
+            largest = max(self.missing, key=lambda cause: self.missing[cause])
+            self.missing[largest] += int(more_s * hz)
+
 
 @dataclass
 class Away:
@@ -73,6 +81,8 @@ class _Hole:
     """Of readings that are dropped, until when it is known."""
     last_s: float = 0.0
     """Of readings that are dropped, how long the last of these times was."""
+    is_noted: bool = False
+    """Whether it was noted that this is a gap."""
 
 
 class History:
@@ -87,6 +97,8 @@ class History:
         """The gaps that are over, the newest last."""
         self.changed = True
         """Whether there is something to write to the disk."""
+        self.turned = True
+        """Whether a gap or an absence began or ended among that."""
         self.away: Away | None = None
         """The absence that lasts; None while the collector runs."""
         self.started_s: float | None = None
@@ -145,7 +157,9 @@ class History:
         if hole is not None and self._clock.monotonic() - hole.until_s > max(_DROPPING_IS_OVER_S, 2 * hole.last_s):
             self._dropping = None
             self._close(hole, hole.until_s)
-        self.changed = self.changed or any(map(self._is_gap, (self._silence, self._dropping)))
+        for hole in (self._silence, self._dropping):
+            if hole is not None and self._is_gap(hole):
+                self.changed, self.turned, hole.is_noted = True, self.turned or not hole.is_noted, True
 
     def starts(self, hz: float) -> None:
         """Takes note that the collector runs from now on."""
@@ -154,14 +168,14 @@ class History:
         if away is not None:
             self._spend(away)
             self._end_absence(away, self._clock.time_ns(), self.hz)
-        self.hz, self.changed = hz, True
+        self.hz, self.changed, self.turned = hz, True, True
 
     def stops(self, why: Absence) -> None:
         """Takes note that the collector does not run from now on."""
         self.came()
         self._away_since_s, now_ns = self._clock.monotonic(), self._clock.time_ns()
         self.away = Away(now_ns, why, now_ns)
-        self.changed = True
+        self.changed = self.turned = True
 
     def explain(self, why: Absence) -> None:
         """Says why the collector does not run from now on."""
@@ -170,7 +184,7 @@ class History:
             self._spend(away)
             away.cause, away.since_ns = why, self._clock.time_ns()
             self._away_since_s = self._clock.monotonic()
-            self.changed = True
+            self.changed = self.turned = True
 
     def adopt(self, gaps: list[Gap], scattered: int, away: Away | None, began_s: float, hz: float) -> None:
         """Puts what an earlier process knew before what this one knows.
@@ -221,7 +235,7 @@ class History:
         from_ns, to_ns = min(last.from_ns, hole.gap.from_ns), self._wall_ns(self._ended_s)
         self.gaps.append(Gap(from_ns, dict(missing), to_ns, self._ended_s - self._began_s))
         self._between.clear()
-        self.changed = True
+        self.changed = self.turned = True
 
     def _end_absence(self, away: Away, to_ns: int, hz: float) -> None:
         gap = gap_of(away, hz)
@@ -234,7 +248,8 @@ class History:
         if len(self.gaps) > MOST_GAPS:
             oldest = self.gaps.popleft()
             self._scattered += sum(oldest.missing.get(cause.value, 0) for cause in Cause)
-        self._ended_s, self.changed = None, True
+        self._ended_s = None
+        self.changed = self.turned = True
         self._between.clear()
 
     def _scatter(self, missing: dict[str, int]) -> None:
