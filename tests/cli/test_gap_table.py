@@ -17,6 +17,7 @@ from holdfast.capture.gap_file import Record
 from holdfast.capture.gap_view import why_in_words
 from holdfast.capture.gaps import Away, Gap
 from holdfast.cli import main
+from holdfast.storage.lock import FolderLock
 
 NS = 1_000_000_000
 START_NS = 1_700_000_000 * NS
@@ -62,7 +63,7 @@ def test_people_get_a_table_in_the_order_of_time(folder: Path, capsys: pytest.Ca
     assert cells[1][2:] == ["not known", "not known", "Readings of lidar", "Holdfast was not running"]
     assert cells[2][1:4] == ["lasts", "40 s", "40"] and cells[2][-1] == "paused by command"
     assert "17 readings are missing besides" in rows[3]
-    assert "does not run; it was last alive at 2023-11-14T22:15:00Z" in rows[4]
+    assert rows[4].startswith("the record was last written at 2023-11-14T22:15:00Z")
     assert len(rows) == 5 and all(row.isprintable() for row in rows), "names steer no terminal"
 
 
@@ -102,6 +103,25 @@ def test_of_a_holdfast_that_runs_nothing_is_said_of_its_end(
     gap_file.write(FileSystem(), str(tmp_path), [], time.time_ns())
     assert main(["gaps", str(tmp_path)]) == 0
     assert capsys.readouterr().out == "no gaps\n"
+
+
+def test_whether_holdfast_runs_is_known_by_the_lock_of_the_folder(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def last_line() -> str:
+        assert main(["gaps", str(folder)]) == 0
+        return capsys.readouterr().out.splitlines()[-1]
+
+    assert last_line().endswith(": Holdfast does not run, or can't write it"), "it has no lock"
+    lock = FolderLock(FileSystem(), str(folder))
+    assert lock.try_acquire()
+    assert last_line().startswith(
+        f"Holdfast runs (process {os.getpid()}), and has not written the record since 2023-11-14T22:15:00Z, "
+    )
+    lock.release()
+    assert last_line().startswith("Holdfast does not run; it was last alive at 2023-11-14T22:15:00Z, ")
+    assert lock.try_acquire(), "it was looked at, not taken"
+    lock.release()
 
 
 def test_without_a_folder_it_is_viam_servers_default(

@@ -17,14 +17,15 @@ from ..capture.gap_file import Kept, read
 from ..capture.gap_view import all_kept, described, why_in_words
 from ..capture.gaps import Gap
 from ..config import Host
-from ..errors import HoldfastError
+from ..errors import HoldfastError, StorageError
 from ..storage.ledger.counts import CollectorId
+from ..storage.lock import FolderLock, is_taken
 from ..storage.sequence_files import rfc3339, rfc3339_ms
 
 _NS = 1_000_000_000
 _UNITS_S = {"s": 1, "min": 60, "h": 3600, "d": 86_400}
 _SILENT_S = 15.0
-"""A record that was not touched for so long is of a Holdfast that does not run."""
+"""A record that was not touched for so long is of a Holdfast that does not run, or can't write it."""
 _HEAD = ("from", "to", "lasted", "missing", "collector", "why")
 
 
@@ -76,8 +77,19 @@ def as_json(kept: Kept, since: int) -> dict[str, Any]:
     return known(answer)
 
 
-def as_lines(kept: Kept, since: int, now_ns: int) -> list[str]:
-    """Returns the answer for people: a table, and what it does not show."""
+def holder_of(files: FileSystem, folder: str) -> str | None:
+    """Returns the process that has a capture folder, by its lock: empty if none has it, None if that can't be
+    told."""
+    folder = os.path.abspath(folder)
+    try:
+        return FolderLock(files, folder).owner() if is_taken(files, folder) else ""
+    except StorageError:
+        return None
+
+
+def as_lines(kept: Kept, since: int, now_ns: int, holder: str | None) -> list[str]:
+    """Returns the answer for people: a table, and what it does not show. `holder` is the process that has the
+    folder, as `holder_of` returns it."""
     rows = [_row(collector, gap) for collector, gap in _chosen(kept, since)]
     lines = _table([_HEAD, *rows]) if rows else ["no gaps"]
     scattered = sum(record.scattered for record in kept.records)
@@ -85,11 +97,19 @@ def as_lines(kept: Kept, since: int, now_ns: int) -> list[str]:
         lines.append(f"{scattered} readings are missing besides, for less than a second each or in older gaps")
     silent_s = (now_ns - kept.alive_ns) / _NS
     if silent_s > _SILENT_S:
-        lines.append(
-            f"Holdfast does not run; it was last alive at {_second(kept.alive_ns)}, {duration(silent_s)} ago. That "
-            "becomes a gap when it runs again"
-        )
+        lines.append(_why_silent(f"{_second(kept.alive_ns)}, {duration(silent_s)} ago", holder))
     return lines
+
+
+def _why_silent(since: str, holder: str | None) -> str:
+    if holder is None:
+        return f"the record was last written at {since}: Holdfast does not run, or can't write it"
+    if holder:
+        return (
+            f"Holdfast runs (process {holder}), and has not written the record since {since}: its disk may be full "
+            "or read-only. The status has the newer gaps"
+        )
+    return f"Holdfast does not run; it was last alive at {since}. That becomes a gap when it runs again"
 
 
 def _chosen(kept: Kept, since: int) -> list[tuple[CollectorId, Gap]]:

@@ -25,7 +25,7 @@ from ..base.words import escaped, shown
 from ..errors import HoldfastError
 from ..machine_config import Finding, Json, UnreadableConfigError, is_fine
 from .check import check
-from .gap_table import as_json, as_lines, default_folder, kept_gaps, since_ns
+from .gap_table import as_json, as_lines, default_folder, holder_of, kept_gaps, since_ns
 from .path_findings import machines_host
 from .terminal import STDIN, print_json, print_lines, print_message, read_input
 from .to_builtin import convert_to_builtin
@@ -183,11 +183,12 @@ def _check(parsed: argparse.Namespace, config: Json) -> int:
 
 
 def _gaps(parsed: argparse.Namespace) -> int:
-    kept = kept_gaps(FileSystem(), parsed.folder or default_folder(os.environ))
+    files, folder = FileSystem(), parsed.folder or default_folder(os.environ)
+    kept = kept_gaps(files, folder)
     if parsed.json:
         print_json(as_json(kept, parsed.since))
     else:
-        print_lines(as_lines(kept, parsed.since, time.time_ns()))
+        print_lines(as_lines(kept, parsed.since, time.time_ns(), holder_of(files, folder)))
     return FINE
 
 

@@ -24,6 +24,12 @@ MAX_FAILURES = 10
 """How often the disk may fail before the lock is taken without the file system's part in it."""
 
 
+def is_taken(files: FileSystem, capture_dir: str) -> bool:
+    """Whether a process has the lock of this folder. Changes nothing. Raises StorageError when that can't be told,
+    as where there is no file for the lock."""
+    return files.is_being_written(layout.state_path(capture_dir, "lock"))
+
+
 class FolderLock:
     """The lock of one capture folder, which at most one process holds."""
 
