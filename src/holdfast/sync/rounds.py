@@ -94,6 +94,8 @@ class Rounds:
         self._delivery = delivery
         self._stores = stores
         self._settings = SyncSettings(disabled=True)
+        self._roots: frozenset[str] = frozenset()
+        """The capture folders at the last `configure`."""
         self._under_way = UnderWay()
         self._lanes = Lanes()
         self._listings = Listings()
@@ -167,10 +169,15 @@ class Rounds:
         waits for are cancelled."""
         self._paused = False
         self._resumed.set()
-        if settings != replace(self._settings, should_sync=settings.should_sync):
+        roots = frozenset(store.capture_dir for store in self._stores())
+        changed = settings != replace(self._settings, should_sync=settings.should_sync)
+        if changed:
             self._changed.set()
+        if changed or roots - self._roots:  # what lies in a new folder is not known yet
             self.backlog.configure(settings.min_age_s)
-        self._settings = settings
+        elif roots != self._roots:
+            self.backlog.look_soon()
+        self._settings, self._roots = settings, roots
         self._announced.order = self._order()
         self.additional.configure(settings.additional_paths, settings.protected)
         if settings.disabled:
