@@ -16,6 +16,7 @@ from holdfast.base.fitting import size_bytes
 from holdfast.errors import CommandError, NotReadyError
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.quarantine import listing
+from holdfast.sync.walk import backlog, listings
 from tests.acceptance import accept_something
 from tests.steered import Steered, left_alone, steered
 from tests.sync.conftest import API, metadata, reading, write_capture_file
@@ -106,6 +107,25 @@ async def test_what_was_refused_is_listed_with_its_cause_and_sent_again_once(wor
     assert (counts(world).delivered, counts(world).quarantined, counts(world).on_disk) == (3, 0, 0)
     assert world.cloud.files_count == 1 and (await world.command("failed", action="list"))["files"] == 0
     assert world.manager.engine is not None and world.manager.engine.store.ledger.files.quarantined == 0
+
+
+async def test_what_is_put_back_soon_counts_as_waiting(world: Steered, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(backlog, "LOOK_S", 3600.0)
+    monkeypatch.setattr(backlog, "MOST_VISITING", 0.5)
+    monkeypatch.setattr(listings, "MOST_LISTING", 0.5)
+    refusing(world, 2.0)
+    captured(world, 1.0, 2.0)
+    assert await sync_until_believed(world) == 1
+    world.apply("a", sync_disabled=True, capture_disabled=True)
+
+    def waiting() -> int | None:
+        assert world.manager.engine is not None
+        waiting = world.manager.engine.uplink.rounds.backlog.waiting
+        return None if waiting is None else waiting.files
+
+    await eventually(lambda: waiting() == 0)
+    assert (await world.command("failed", action="retry"))["files"] == 1
+    await eventually(lambda: waiting() == 1)
 
 
 async def test_after_a_restart_between_retry_and_sync_the_rest_and_only_that_is_sent(world: Steered) -> None:

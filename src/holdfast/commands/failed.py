@@ -128,6 +128,8 @@ async def _run(manager: Manager, report: _QuarantineReport) -> None:
             for result in await in_thread(remove, batch):
                 report.add(result)
     if report.files:
+        if manager.engine is not None:
+            manager.engine.uplink.rounds.backlog.look_soon()
         what = "put back, to be sent again" if report.action == _RETRY else "discarded by command"
         logger.warning("%d files in quarantine were %s; %d stay", report.files, what, report.kept.count)
 
