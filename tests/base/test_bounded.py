@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from holdfast.base.bounded import MAX_LISTED, MAX_LISTED_BYTES, Listed, Newest
+from holdfast.base.bounded import MAX_LISTED, MAX_LISTED_BYTES, Listed, Newest, NotTaken
 
 
 def test_the_oldest_entry_is_forgotten_and_one_that_is_set_again_is_new() -> None:
@@ -25,3 +25,10 @@ def test_a_list_names_as_many_of_the_first_as_fit() -> None:
     listed.add({"path": "short", "why": ""})
     assert listed.count == 81 and 20 < len(listed.first) < 40
     assert [each["path"] for each in listed.first] == [f"{number}" for number in range(len(listed.first))]
+
+
+def test_of_what_nobody_takes_the_last_is_kept_and_taken_once() -> None:
+    not_taken: NotTaken[int] = NotTaken(3)
+    for number in range(5):
+        not_taken.add(number)
+    assert (len(not_taken), not_taken.take(), not_taken.take()) == (3, [2, 3, 4], [])

@@ -16,15 +16,17 @@ from typing import Any
 import grpc
 import pytest
 
+from holdfast.base.clock import SystemClock
 from holdfast.config import SpaceLimits
 from holdfast.storage.layout import SKIPPED_FOLDERS, FileKind, kind_of
 from holdfast.storage.space.limits import Rules
+from holdfast.storage.store import Store
 from holdfast.sync.rounds import SyncSettings
 from holdfast.sync.walk import backlog, listings
 from tests.acceptance import accept_something
 from tests.waiting import eventually
 
-from .conftest import World, make_world, write_old_file
+from .conftest import World, make_world, metadata, reading, write_capture_file, write_old_file
 
 NOWHERE = "http://127.0.0.1:9"
 
@@ -168,6 +170,46 @@ async def test_a_file_that_capture_completes_counts_at_once(
         for folder in ("lidar", "new"):
             world.complete(world.capture_file("9999-b", [2], folder))
             assert world.pending == what_lies_there(world.folder)
+
+
+async def test_what_a_limit_deletes_no_longer_counts_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(backlog, "LOOK_S", 3600.0)
+    async with make_world(tmp_path, address=NOWHERE) as world:
+        world.rounds.configure(world.settings(disabled=True))
+        for number in range(20):
+            world.capture_file(f"9999-{number}", [number])
+        await eventually(lambda: world.pending == what_lies_there(world.folder) != (0, 0))
+        world.complete(world.capture_file("9999-20", [20]))  # and it is deleted before sync asks
+        world.store.configure(1.0, 5.0, Rules(SpaceLimits(most_bytes=1)))
+        await asyncio.to_thread(world.store.limits.check)
+        world.store.configure(1.0, 5.0, Rules())
+        assert what_lies_there(world.folder) == (0, 0)
+        assert world.pending == (0, 0)
+
+
+@pytest.mark.parametrize("where", [0, 1], ids=["capture_dir", "a component's capture_directory"])
+async def test_what_lies_in_a_new_capture_folder_is_not_known_until_it_was_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, where: int
+) -> None:
+    monkeypatch.setattr(backlog, "LOOK_S", 3600.0)
+    async with make_world(tmp_path, address=NOWHERE) as world:
+        world.rounds.configure(world.settings())
+        await eventually(lambda: world.pending == (0, 0))
+        other = tmp_path / "other"
+        for number in range(5):
+            write_capture_file(other / "lidar", f"{number}", [reading(number)], metadata())
+        new = Store(world.files, SystemClock(), str(other), 1.0, 5.0)
+        world.stores.insert(where, new)
+        world.rounds.configure(world.settings())
+        assert world.pending is None
+        await eventually(lambda: world.pending == what_lies_there(other))
+        world.stores.remove(new)
+        world.rounds.configure(world.settings())
+        assert world.pending == what_lies_there(other), "what is left is still known"
+        await eventually(lambda: world.pending == (0, 0))
+        await new.close()
 
 
 async def test_what_cannot_be_read_is_said_to_be_in_no_count(world: World) -> None:

@@ -1,11 +1,11 @@
-"""Two containers that stay small, whatever is put in: a dictionary that forgets, and a list that only counts.
+"""Containers that stay small: a dictionary and a queue that forget, and a list that only counts.
 
-Neither is safe to use from several threads at once.
+The queue is safe to use from any thread, the others from one at a time.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
@@ -31,6 +31,23 @@ class Newest(OrderedDict[K, V]):
         self.move_to_end(key)
         while len(self) > self._most:
             del self[next(iter(self))]
+
+
+class NotTaken(Generic[T]):
+    """What was added and not taken yet, oldest first: a hint, which keeps the last `most`."""
+
+    def __init__(self, most: int) -> None:
+        self._items: deque[T] = deque(maxlen=most)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+    def add(self, item: T) -> None:
+        self._items.append(item)
+
+    def take(self) -> list[T]:
+        """Returns what was added since the last call."""
+        return [self._items.popleft() for _ in range(len(self._items))]
 
 
 @dataclass(eq=False)

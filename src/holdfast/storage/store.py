@@ -25,7 +25,7 @@ from .ledger.ledger import Ledger
 from .lock import FolderLock
 from .quarantine.limit import QuarantineLimit
 from .recovery import Recovery
-from .space.deletion import Deletion
+from .space.deletion import DeletedFile, Deletion
 from .space.limits import CHECK_S, Limits, Rules, Surroundings
 from .space.usage import SpaceUsage
 from .writing.completion import CompletedFile
@@ -86,11 +86,12 @@ class Store:
         self.claims = Claims()
         """The files that sync or the limits are working on."""
         self.space = SpaceUsage(files, clock, lambda: self.root, lambda: self.writer.written_bytes)
+        self._deletion = Deletion(files, clock, self.ledger, self.claims)
         self._surroundings = surroundings or Surroundings()
         self.limits = Limits(
             files,
             clock,
-            Deletion(files, clock, self.ledger, self.claims),
+            self._deletion,
             self.space,
             QuarantineLimit(files, clock, self.ledger, lambda: self.root),
             self._surroundings,
@@ -180,6 +181,10 @@ class Store:
             file._replace(path=self.root + file.path[skipped:])
             for file in self.writer.completion.just_completed.take()
         ]
+
+    def take_just_deleted(self) -> list[DeletedFile]:
+        """Returns the files that a limit deleted since the last call: a hint, as the oldest may be missing."""
+        return self._deletion.just_deleted.take()
 
     def begin_round(self) -> int:
         """Notes that a walk of the folder begins; returns its number, for `found_empty`."""

@@ -21,7 +21,7 @@ from holdfast.storage.capture_files.frames import FrameEncoder
 from holdfast.storage.ledger.counts import ReadingCounts
 from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import Recovery
-from holdfast.storage.writing.completion import MAX_JUST_COMPLETED, CompletedFile, Completion, JustCompleted
+from holdfast.storage.writing.completion import Completion
 from tests.fakes import FaultyFileSystem
 
 from .. import samples
@@ -99,14 +99,6 @@ async def test_who_asks_hears_once_of_each_file_that_got_its_name(
     completed = [(file.path, file.size_bytes) for file in completion.just_completed.take()]
     assert completed == [(str(path), path.stat().st_size) for path in tmp_path.glob("*.capture")]
     assert completion.just_completed.take() == []
-
-
-def test_of_files_that_nobody_asks_for_the_last_are_known() -> None:
-    just_completed = JustCompleted()
-    for number in range(MAX_JUST_COMPLETED + 5):
-        just_completed.add(CompletedFile(str(number), 1, 0, 0.0))
-    named = [file.path for file in just_completed.take()]
-    assert named == [str(number) for number in range(5, MAX_JUST_COMPLETED + 5)]
 
 
 async def test_one_sync_serves_all_files_that_are_complete(

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from typing import NamedTuple
 
+from ...base.bounded import NotTaken
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.log_limit import once
@@ -23,6 +25,17 @@ from ..ledger.moves import Move, MoveKind
 from .census import Amount, StoredFile
 
 logger = logging.getLogger(__name__)
+
+
+MAX_JUST_DELETED = 10_000
+
+
+class DeletedFile(NamedTuple):
+    """A file that was deleted, and when, on the monotonic clock."""
+
+    path: str
+    size_bytes: int
+    at_s: float
 
 
 @dataclass
@@ -55,6 +68,7 @@ class Deletion:
         self._clock = clock
         self._ledger = ledger
         self._claims = claims
+        self.just_deleted: NotTaken[DeletedFile] = NotTaken(MAX_JUST_DELETED)
 
     def delete(self, file: StoredFile) -> Freed:
         """Deletes `file`, unless it is being sent, its header can't be read, or the disk refuses. None of these
@@ -84,5 +98,6 @@ class Deletion:
             file.path, Move(MoveKind.DELETED, collector_of(reader.metadata), lost, reader.checked)
         ):
             self._files.remove(file.path, reader.identity)
+        self.just_deleted.add(DeletedFile(file.path, reader.size_bytes, self._clock.monotonic()))
         self._ledger.forget_file(file.path)
         return Freed(1, file.size_bytes, lost, 1)

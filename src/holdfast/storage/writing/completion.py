@@ -15,13 +15,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import NamedTuple, Protocol
 
 from ...base import unforeseen
+from ...base.bounded import NotTaken
 from ...base.clock import Clock
 from ...base.filesystem import FileSystem
 from ...base.intervals import LONGEST_WAIT_S, due_s
@@ -72,24 +72,6 @@ class CompletedFile(NamedTuple):
     at_s: float
 
 
-class JustCompleted:
-    """The files that were completed, oldest first: a hint, which keeps the last `MAX_JUST_COMPLETED`. Safe to use
-    from any thread."""
-
-    def __init__(self) -> None:
-        self._files: deque[CompletedFile] = deque(maxlen=MAX_JUST_COMPLETED)
-
-    def __len__(self) -> int:
-        return len(self._files)
-
-    def add(self, file: CompletedFile) -> None:
-        self._files.append(file)
-
-    def take(self) -> list[CompletedFile]:
-        """Returns the files that were added since the last call."""
-        return [self._files.popleft() for _ in range(len(self._files))]
-
-
 class Completion:
     """Completes the finished files of one capture folder. Its thread runs from the construction on; `stop` must be
     called. `tried_again` and `settled` belong to the event loop, the rest to any thread."""
@@ -113,7 +95,7 @@ class Completion:
         """Why the last sync failed."""
         self._not_named: StorageError | None = None
         """Why the disk refused the last file that it did not give its name."""
-        self.just_completed = JustCompleted()
+        self.just_completed: NotTaken[CompletedFile] = NotTaken(MAX_JUST_COMPLETED)
         """The files that got their final names."""
         self._condition = threading.Condition()
         self._handed: list[_Finished] = []

@@ -2,7 +2,7 @@
 
 Rounds find out how much waits when they look for what to send. While there is none for `LOOK_S`, as without a link,
 while sync is disabled or paused, and in a long round, a walk that only counts takes its place. Between walks the
-number follows what capture completes and what sync sends.
+number follows what capture completes, what sync sends and what a limit deletes.
 
 Cost: such a walk takes at most `MOST_VISITING` of the time, without the listings, which have shares of their own
 (`Listings`). It is given up when a round begins, which needs the disk more.
@@ -33,7 +33,8 @@ MOST_VISITING = 0.002
 class Backlog:
     """Knows how much waits. The caller runs `run`.
 
-    `paths` returns all sync paths, `take_over` adds to `listings` what capture completed since it was last called.
+    `paths` returns all sync paths, `take_over` changes `listings` by what capture completed and
+    limits deleted since it was last called.
     """
 
     def __init__(

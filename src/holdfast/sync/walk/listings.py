@@ -19,8 +19,8 @@ more files to send than wait for a retry this is `MOST_LISTING_TO_SEND`. The fol
 many, change all the time, and have nothing that is not known without a listing: unless they are large, they take
 `MOST_LISTING` together, in the same walks. All others that have changed take as much again, and share it evenly.
 
-The listings change between walks as well: files that sync sent are subtracted, and files that capture completed are
-added.
+The listings change between walks as well: files that sync sent or a limit deleted are subtracted, and files that
+capture completed are added.
 
 Bounds: `MAX_FOLDERS` folders are remembered, and `MAX_INNER` folders inside them. The folders beyond these bounds
 share one `MOST_LISTING`: between listings, walks leave all of them out, and what they hold counts as it was found.
@@ -176,8 +176,8 @@ class Waiting:
 class Listings:
     """The listings of all folders, and of the sync paths that are files.
 
-    Walks may overlap. The walks' methods are for worker threads; `waiting`, `note_departed`, `note_arrived` and
-    `clear` are for the event loop.
+    Walks may overlap. The walks' methods are for worker threads; `waiting`, `clear` and what notes something
+    are for the event loop.
     """
 
     def __init__(self) -> None:
@@ -307,9 +307,15 @@ class Listings:
     def note_departed(self, path: str, files: int, size_bytes: int) -> None:
         """Subtracts files that no longer wait, of the folder in which `path` lies."""
         with self._lock:
+            self._subtract(*self._of(path), files, size_bytes)
+
+    def note_deleted(self, path: str, size_bytes: int, at_s: float) -> None:
+        """Subtracts a file that a limit deleted at `at_s`, on the monotonic clock, unless its folder was listed
+        since."""
+        with self._lock:
             known, place = self._of(path)
-            files, size_bytes = min(files, known.files), min(size_bytes, known.size_bytes)
-            self._change(known, place, -files, -size_bytes)
+            if known.begun_s <= at_s:
+                self._subtract(known, place, 1, size_bytes)
 
     def note_arrived(self, path: str, size_bytes: int, at_ns: int, at_s: float) -> None:
         """Adds a complete capture file, unless its folder was listed since the file got its name, which was at
@@ -333,6 +339,9 @@ class Listings:
             if known is not None:
                 return known, place
         return self._others, None
+
+    def _subtract(self, known: Listing, place: str | None, files: int, size_bytes: int) -> None:
+        self._change(known, place, -min(files, known.files), -min(size_bytes, known.size_bytes))
 
     def _change(self, known: Listing, place: str | None, files: int, size_bytes: int) -> None:
         known.files += files

@@ -49,13 +49,17 @@ class AnnouncedFiles:
         self._add(self._retries.due())
 
     def take_over(self) -> None:
-        """Takes over the files that the stores have completed since the last call, and counts them."""
+        """Takes over the files that the stores have completed since the last call, and counts them; and subtracts
+        those that a limit has deleted."""
         for store in self._stores():
+            deleted = store.take_just_deleted()  # first: what was deleted was completed before
             if store.has_just_completed:
                 completed = store.take_just_completed()
                 for file in completed:
                     self._listings.note_arrived(file.path, file.size_bytes, file.at_ns, file.at_s)
                 self._add(file.path for file in completed)
+            for gone in deleted:
+                self._listings.note_deleted(gone.path, gone.size_bytes, gone.at_s)
 
     def has(self, above: int) -> bool:
         """Returns whether there may be announced files with a priority above `above`, after `take_over`."""
