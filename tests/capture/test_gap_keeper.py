@@ -244,6 +244,65 @@ async def test_a_clock_that_is_set_right_after_the_start_is_believed(clock: Fake
     await next_life.keeper.stop()
 
 
+@pytest.mark.parametrize("hz", [10.0, 0.01])
+async def test_a_clock_that_is_set_soon_after_the_start_tells_how_long_the_computer_was_off(
+    clock: FakeClock, tmp_path: Path, hz: float
+) -> None:
+    """A computer without a battery for its clock goes on where it stood; 0.01 Hz has no gap until then."""
+    life = Life(clock, tmp_path)
+    life.book.starts("lidar", ID, hz, Dropped())
+    await life.runs(200.0)
+    life.history().stops(Absence.NOT_RUNNING)
+    await life.keeper.stop()
+    off_ns = clock.time_ns()
+    await clock.advance(25.0)
+    next_life = Life(clock, tmp_path)
+    next_life.book.starts("lidar", ID, hz, Dropped())
+    history = next_life.history()
+    await next_life.runs(10.0)
+    assert len(history.gaps) == (1 if hz > 1.0 else 0)
+    clock.step_wall(3 * 86_400.0)
+    await next_life.runs(60.0)
+    for _ in range(2):  # a clock that is set later was not wrong since the start
+        (gap,) = history.gaps
+        assert gap.lasts_s == pytest.approx(3 * 86_400 + 25, abs=2.0)
+        assert gap.missing == {"not_running": pytest.approx((3 * 86_400 + 25) * hz, abs=20)}
+        assert gap.from_ns == pytest.approx(off_ns, abs=2 * NS)
+        assert gap.to_ns == pytest.approx(off_ns + (3 * 86_400 + 25) * NS, abs=2 * NS)
+        await next_life.runs(600.0)
+        clock.step_wall(86_400.0)
+        await next_life.runs(10.0)
+    kept = gap_file.read(FileSystem(), str(tmp_path))
+    assert kept is not None and [each.lasts_s for each in kept.records[0].gaps] == [gap.lasts_s]
+    await next_life.keeper.stop()
+
+
+async def test_a_pause_before_the_start_is_longer_by_what_the_clock_was_slow(
+    clock: FakeClock, tmp_path: Path
+) -> None:
+    life = Life(clock, tmp_path)
+    life.starts()
+    life.why = Absence.PAUSED
+    life.history().stops(Absence.PAUSED)
+    await life.runs(10.0)
+    await life.is_killed()
+    await clock.advance(10.0)
+    next_life = Life(clock, tmp_path)
+    next_life.book.explain(lambda collector: Absence.PAUSED)
+    await next_life.runs(10.0)
+    clock.step_wall(1000.0)
+    await next_life.runs(10.0)
+    (gap,) = next_life.history().lasting()
+    assert gap.missing == {"paused": pytest.approx(300, abs=25), "not_running": pytest.approx(10_100, abs=25)}
+    await next_life.is_killed()
+    last_life = Life(clock, tmp_path)
+    last_life.book.explain(lambda collector: Absence.PAUSED)
+    await last_life.runs(5.0)
+    (gap,) = last_life.history().lasting()
+    assert gap.lasts_s == pytest.approx(1045.0, abs=5.0)
+    await last_life.keeper.stop()
+
+
 async def test_little_is_written_while_nothing_changes(clock: FakeClock, tmp_path: Path) -> None:
     files = FaultyFileSystem()
     life = Life(clock, tmp_path, files)

@@ -19,6 +19,9 @@ from .gaps import Away, Gap, History
 
 MAX_COLLECTORS = 1000
 _SLACK_NS = 1_000_000_000
+_STEP_S = 2.0
+_CLOCK_IS_SET_S = 600.0
+"""For so long after its start a process believes that a clock that is set forward was slow when it started."""
 _NS = 1_000_000_000
 _ABSENCES = frozenset(each.value for each in Absence)
 
@@ -37,6 +40,7 @@ class GapBook:
         """What is dropped of each, by its appenders: one that ends may still drop readings beside its successor."""
         self._why: Why = lambda collector: Absence.NOT_RUNNING
         self._began_s = clock.monotonic()
+        self._offset_s = self._offset()
 
     def starts(self, key: str, collector: CollectorId, hz: float, dropped: Dropped) -> History:
         """Returns the history of a collector that begins to run. `dropped` are its readings that are dropped."""
@@ -62,13 +66,16 @@ class GapBook:
                 history.explain(why(history.collector))
 
     def look(self) -> None:
-        """Takes note of the readings that were dropped, and of what is over. To be called each second."""
+        """Takes note of the readings that were dropped, of what is over, and of a clock that was set. To be called
+        each second."""
+        self._follow_clock()
         for history in self._histories.values():
             self._take_drops(history)
             history.look()
 
     def adopt(self, kept: Kept) -> None:
         """Takes over what an earlier process knew, which was last alive at `kept.alive_ns`."""
+        self._offset_s = self._offset()
         for record in kept.records:
             history = self._histories.get(record.key)
             if history is None:
@@ -129,6 +136,18 @@ class GapBook:
         drops = [drop for dropped in self._dropped.get(history, ()) for drop in dropped.take()]
         for drop in sorted(drops):
             history.dropped(drop)
+
+    def _offset(self) -> float:
+        return self._clock.time_ns() / _NS - self._clock.monotonic()
+
+    def _follow_clock(self) -> None:
+        """Lengthens the time before this process when the clock is set forward soon after the start: a computer whose
+        clock stands without power knows only then how long it was off."""
+        before_s, self._offset_s = self._offset_s, self._offset()
+        step_s = self._offset_s - before_s
+        if step_s > _STEP_S and self._clock.monotonic() - self._began_s < _CLOCK_IS_SET_S:
+            for history in self._histories.values():
+                history.lengthen(step_s)
 
     def _away_until_began(self, away: Away | None, alive_ns: int) -> Away | None:
         """Returns the absence that lasted until this process began; None if the earlier one ended after that."""

@@ -85,6 +85,16 @@ class _Hole:
     """Whether it was noted that this is a gap."""
 
 
+@dataclass
+class _Before:
+    """The absence before this process, with the frequency until then, and when it ended, on the monotonic clock;
+    None while it lasts."""
+
+    away: Away
+    hz: float
+    ended_s: float | None
+
+
 class History:
     """The gaps of one collector, which outlives it."""
 
@@ -115,6 +125,7 @@ class History:
         self._between: Counter[str] = Counter()
         """What is scattered since then."""
         self._away_since_s = 0.0
+        self._before: _Before | None = None
 
     @property
     def scattered(self) -> int:
@@ -168,6 +179,8 @@ class History:
         if away is not None:
             self._spend(away)
             self._end_absence(away, self._clock.time_ns(), self.hz)
+            if self._before is not None and self._before.away is away:
+                self._before.ended_s = self.started_s
         self.hz, self.changed, self.turned = hz, True, True
 
     def stops(self, why: Absence) -> None:
@@ -192,6 +205,7 @@ class History:
         `away` is the absence that lasted until this process began, at `began_s`; `hz` is the frequency until then.
         """
         own, self.gaps = self.gaps, deque()
+        self._before = None if away is None else _Before(away, hz, self.started_s)
         self._scattered += scattered
         for gap in gaps:
             self._append(gap)
@@ -202,6 +216,24 @@ class History:
             self.away, self._away_since_s = away, began_s
         for gap in own:
             self._append(gap)
+
+    def lengthen(self, by_s: float) -> None:
+        """Makes the time before this process longer, in which nothing ran: the clock was slow by so much."""
+        before = self._before
+        if before is None or not before.away.is_known:
+            return
+        away, not_running = before.away, Absence.NOT_RUNNING.value
+        away.seconds[not_running] = away.seconds.get(not_running, 0.0) + by_s
+        self.changed = self.turned = True
+        if before.ended_s is None:
+            away.since_ns += round(by_s * _NS)
+            return
+        gap = gap_of(away, before.hz)
+        if gap is not None:
+            gap.to_ns = self._wall_ns(before.ended_s)
+            found = [each for each in self.gaps if each.from_ns != gap.from_ns]
+            found.insert(sum(each.from_ns < gap.from_ns for each in found), gap)
+            self.gaps = deque(found)
 
     def lasting(self) -> list[Gap]:
         """Returns the gaps that last now."""
