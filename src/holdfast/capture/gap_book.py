@@ -141,8 +141,8 @@ class GapBook:
         return self._clock.time_ns() / _NS - self._clock.monotonic()
 
     def _follow_clock(self) -> None:
-        """Lengthens the time before this process when the clock is set forward soon after the start: a computer whose
-        clock stands without power knows only then how long it was off."""
+        """Lengthens the time before this process when the clock is set forward soon after the start: a computer
+        whose clock stands without power knows only then how long it was off."""
         before_s, self._offset_s = self._offset_s, self._offset()
         step_s = self._offset_s - before_s
         if step_s > _STEP_S and self._clock.monotonic() - self._began_s < _CLOCK_IS_SET_S:
