@@ -14,10 +14,10 @@ from hypothesis import strategies as st
 from holdfast.base.words import (
     all_escaped,
     closest,
-    counted,
     duration,
     escaped,
     json_escaped,
+    number_of,
     shortened,
     shown,
     size,
@@ -118,7 +118,7 @@ def test_of_many_names_few_are_compared_closely(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_number_of_things_in_words() -> None:
-    assert [counted(number, "reading") for number in (0, 1, 2)] == ["0 readings", "1 reading", "2 readings"]
+    assert [number_of(number, "reading") for number in (0, 1, 2)] == ["0 readings", "1 reading", "2 readings"]
 
 
 @pytest.mark.parametrize(

@@ -111,7 +111,7 @@ def some(names: Collection[str], most: int = 3) -> str:
     return f"{first} and {len(names) - most} more" if len(names) > most else first
 
 
-def counted(number: int, what: str) -> str:
+def number_of(number: int, what: str) -> str:
     """Returns a number of things, such as "1 reading" or "17 readings"; `what` is the name of one."""
     return f"{number} {what}" if number == 1 else f"{number} {what}s"
 

@@ -20,7 +20,7 @@ from typing import NamedTuple
 from ...base import unforeseen
 from ...base.clock import Clock
 from ...base.problems import Kind, Problem
-from ...base.words import counted, duration, some
+from ...base.words import duration, number_of, some
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
 
@@ -69,7 +69,7 @@ class _Loss:
     @property
     def cost(self) -> str:
         """How many readings of how many collectors were dropped, in words."""
-        return f"{counted(self.readings, 'reading')} of {counted(len(self.collectors), 'collector')}"
+        return f"{number_of(self.readings, 'reading')} of {number_of(len(self.collectors), 'collector')}"
 
 
 class Losses:
@@ -145,7 +145,7 @@ class Losses:
             "%s; dropped in the last %s: %s of %s; since this began: %d (%s)",
             loss.cause.why,
             duration(since_s),
-            counted(unsaid, "reading"),
+            number_of(unsaid, "reading"),
             loss.names,
             loss.readings,
             loss.cause.reason,
