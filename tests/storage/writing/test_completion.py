@@ -23,6 +23,7 @@ from holdfast.storage.ledger.ledger import Ledger
 from holdfast.storage.recovery import Recovery
 from holdfast.storage.writing.completion import Completion
 from tests.fakes import FaultyFileSystem
+from tests.waiting import eventually
 
 from .. import samples
 
@@ -329,3 +330,33 @@ async def test_a_sync_that_failed_in_a_way_that_nobody_foresaw_is_made_again(
     completion.configure(0.01)
     completion.wrote()
     assert await asyncio.to_thread(files.synced.wait, JOIN_S)
+
+
+async def test_a_sync_that_failed_is_a_problem_until_one_succeeds_though_nothing_is_written_any_more(
+    files: Watched, tmp_path: Path
+) -> None:
+    completion = make(files, tmp_path, 0.05)
+    with files.failing("sync", code=errno.EIO):
+        completion.wrote()
+        await eventually(lambda: list(completion.problems))
+    await eventually(lambda: not list(completion.problems))
+    assert completion.stop(JOIN_S)
+
+
+async def test_a_file_that_the_disk_refuses_to_name_is_one_problem_while_it_is_tried_again(
+    files: Watched, tmp_path: Path
+) -> None:
+    completion = make(files, tmp_path, NEVER_S)
+    with files.failing("rename", code=errno.EIO):
+        completion.hand(LIDAR, a_file(files, tmp_path))
+        await completion.settled()
+        files.go_on.clear()
+        files.synced.clear()
+        again = asyncio.create_task(completion.settled())
+        assert await asyncio.to_thread(files.synced.wait, JOIN_S)
+        assert [problem.cost for problem in completion.problems] == ["1 file waiting"]
+        files.go_on.set()
+        await again
+    await completion.settled()
+    assert list(completion.problems) == []
+    assert completion.stop(JOIN_S)

@@ -29,6 +29,7 @@ from ...base.log_limit import once
 from ...base.noted import Noted
 from ...base.problems import Kind, Problem
 from ...base.threads import SupervisedThread
+from ...base.words import number_of
 from ...errors import StorageError
 from ..ledger.counts import CollectorId
 from ..ledger.ledger import Ledger
@@ -61,6 +62,8 @@ class _Finished:
     file: FinishedFile
     counted: bool
     ours: bool
+    is_refused: bool = False
+    """Whether the disk has refused to give it its name."""
 
 
 class CompletedFile(NamedTuple):
@@ -113,10 +116,11 @@ class Completion:
     @property
     def problems(self) -> Iterator[Problem]:
         """What the disk refuses now. Safe to call from any thread."""
-        error, files = self._not_named, len(self._stranded)
+        error, files = self._not_named, sum(each.is_refused for each in set(self._waiting()))
         if error is not None and files:
-            what = f"{error}; {files} finished files are not sent before the disk gives them their names"
-            yield Problem(Kind.DISK, what, error.remedy, f"{files} files wait", f"{self._capture_dir} names")
+            what = f"{error}; finished files are not sent before the disk gives them their names"
+            cost = f"{number_of(files, 'file')} waiting"
+            yield Problem(Kind.DISK, what, error.remedy, cost, f"{self._capture_dir} names")
         if (error := self._not_synced) is not None:
             what = f"{error}; a power cut now may cost what was captured since the last good sync of the disk"
             yield Problem(Kind.DISK, what, error.remedy, key=f"{self._capture_dir} sync")
@@ -255,6 +259,7 @@ class Completion:
                 error,
                 extra=once(f"{self._capture_dir} {error.reason}"),
             )
+            self.wrote()  # so that it is tried again
         except Exception:
             self.wrote()
             raise
@@ -299,7 +304,7 @@ class Completion:
                     "%s: another program or a person removed it; its %d readings are lost", error, file.readings
                 )
                 return
-            self._not_named = error
+            self._not_named, finished.is_refused = error, True
             self._strand(finished)
             logger.error(
                 "%s; it is tried again, at the latest by the recovery at the next start",
