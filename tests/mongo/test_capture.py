@@ -31,10 +31,10 @@ class Rig:
     def __init__(self, folder: Path, server: MongoServer) -> None:
         self.mongo = MongoCapture(FileSystem(), SystemClock(), server.connect)
         self.taken = 0
-        self._folder = folder
+        self.folder = folder
 
     def configure(self, settings: MongoSettings | None = HERE, folder: str = "capture") -> None:
-        self.mongo.configure(settings, SpoolPlace(str(self._folder / folder), 0.01, lambda: True, lambda: None))
+        self.mongo.configure(settings, SpoolPlace(str(self.folder / folder), 0.01, lambda: True, lambda: None))
 
     async def take(self, count: int) -> None:
         """Takes readings and returns when they are on the disk."""
@@ -211,4 +211,19 @@ async def test_readings_that_mongodb_does_not_get_are_a_problem_while_more_are_d
     (problem,) = rig.mongo.problems
     assert problem.cost == "readings dropped: 3 (refused)" and "it is not wanted" in problem.what
     monkeypatch.setattr(capture_module, "_DROPPING_S", 0.0)
+    assert list(rig.mongo.problems) == []
+
+
+async def test_a_folder_that_goes_is_no_reading_that_is_dropped(
+    rig: Rig, server: MongoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    server.refuses = lambda document: True
+    for folder, count in (("one", 3), ("two", 2)):
+        rig.configure(folder=folder)
+        await rig.take(count)
+        await rig.all_done()
+    assert [problem.cost for problem in rig.mongo.problems] == ["readings dropped: 5 (refused)"]
+    monkeypatch.setattr(capture_module, "_DROPPING_S", 0.2)
+    await eventually(lambda: not list(rig.mongo.problems))
+    await rig.mongo.release(str(rig.folder / "one"))
     assert list(rig.mongo.problems) == []

@@ -164,9 +164,10 @@ class MongoCapture:
             what = f"MongoDB: {report.state}: {report.why}; readings for it wait on the disk"
             patience_s = _ENDS_S if report.state == MongoErrorKind.NO_CONNECTION.value else 0.0
             yield Problem(Kind.MONGO, what, _REMEDIES[report.state], waits, report.state, patience_s)
-        dropped = report.counts.dropped
-        if sum(dropped.values()) != self._dropped:
-            self._dropped, self._dropped_at_s = sum(dropped.values()), now_s
+        dropped, before = report.counts.dropped, self._dropped
+        self._dropped = sum(dropped.values())
+        if self._dropped > before:  # there are fewer when a former folder is drained
+            self._dropped_at_s = now_s
         if self._dropped and now_s - self._dropped_at_s < _DROPPING_S:
             reasons = ", ".join(f"{count} ({reason})" for reason, count in dropped.items())
             what = f"readings for MongoDB are dropped ({report.last_error or report.why}); the cloud gets them"
