@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,7 @@ import pytest
 from holdfast.base import clock, unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.filesystem import FileSystem
+from holdfast.base.problems import Kind, Problem
 from holdfast.capture import engine, resolve
 from holdfast.capture.causes import Cause
 from holdfast.capture.rates import Totals
@@ -22,6 +23,7 @@ from holdfast.capture.shortfall import Load, Shortfall
 from holdfast.manager import Manager
 from holdfast.status import status
 from holdfast.steering import steering, user_settings
+from holdfast.storage.stores import Stores
 from holdfast.sync import quarantine_count
 from holdfast.sync.cloud import link
 from tests.fakes import START_NS
@@ -279,3 +281,21 @@ async def test_a_pause_is_a_line_of_the_log_and_after_a_restart_too_and_the_stat
     assert line.levelno == logging.WARNING and "sync is paused" in line.getMessage()
     await world.command("resume", what="sync")
     assert "ended by command: sync is paused" in caplog.text and status(world.manager)["paused"] == []
+
+
+async def test_a_part_that_fails_to_say_what_is_wrong_with_it_costs_no_other_problem_and_no_beginning(
+    world: Steered, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.apply()
+    unforeseen.note("a part of this test", ValueError("a mistake"), "it goes on")
+    since = (await begins(world, "bug", "a part of this test"))["since"]
+
+    def fail(stores: Stores) -> Iterator[Problem]:
+        yield Problem(Kind.DISK, "what it says before it fails")
+        raise ValueError("a mistake")
+
+    monkeypatch.setattr(Stores, "problems", property(fail))
+    found = await begins(world, "bug", "what is wrong with the disk failed unexpectedly")
+    assert found["do"] and of(world, "disk")
+    assert (await begins(world, "bug", "a part of this test"))["since"] == since
+    monkeypatch.setattr(unforeseen, "RECENT_S", 0.0)

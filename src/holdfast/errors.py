@@ -46,6 +46,9 @@ from enum import Enum
 class HoldfastError(Exception):
     """The root. The message says what happened, to what, and what happens next."""
 
+    remedy: str = ""
+    """What a person can do about it. It is empty where the message says so, or where nothing is known."""
+
 
 class ConfigError(HoldfastError):
     """An attribute of the config that can't be used. `attribute` is its full name.
@@ -123,7 +126,6 @@ class StorageError(FileError):
         number = cause.errno or 0
         self.reason = _REASONS.get(number, "io_error")
         self.remedy = _REMEDY_OF_IO if number == errno.EIO else ""
-        """What a person can do about it. It is empty where the message says so, or where nothing is known."""
         if reason == os.strerror(number):  # the operating system's words, not those of Holdfast
             self.remedy = self.remedy or _REMEDIES.get(self.reason, "")
 

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -364,22 +364,37 @@ class Manager:
         await self.stop()
 
     def _wrong_now(self) -> Iterator[Problem]:
-        """Yields what is wrong now; what may cost readings comes first. This takes well below a millisecond."""
-        if self.engine is not None:
-            yield from self.engine.stores.problems
-            yield from self.engine.capture.problems
-            yield from self.engine.gap_keeper.problems
-            yield from self.engine.uplink.problems
-            yield from self.engine.mongo.problems
-            if self._selector is not None and self._selector.problem and self.engine.uplink.rounds.asks:
-                yield Problem(Kind.STEERING, f"{self._selector.problem}; nothing is sent by itself", key="selector")
-        yield from self.steering.problems
-        if self.adoption is not None and self._adopts:
-            yield from self.adoption.problems
-        yield from self._config_problems
+        """Yields what is wrong now; what may cost readings comes first. This takes well below a millisecond. A part
+        that fails to say what is wrong with it costs its own problems only."""
+        for what, problems_of_part in self._parts():
+            try:
+                yield from problems_of_part()
+            except Exception as error:  # noqa: BLE001 - the other parts' problems are told all the same
+                unforeseen.note(f"what is wrong with {what}", error, "the other problems are told all the same")
+        yield from unforeseen.problems(self.clock.monotonic())
+
+    def _parts(self) -> Iterator[tuple[str, Callable[[], Iterable[Problem]]]]:
+        """Yields each part of the program with a function that returns what is wrong with it."""
+        if (engine := self.engine) is not None:
+            yield "the disk", lambda: engine.stores.problems
+            yield "capture", lambda: engine.capture.problems
+            yield "the record of gaps", lambda: engine.gap_keeper.problems
+            yield "sync", lambda: engine.uplink.problems
+            yield "MongoDB", lambda: engine.mongo.problems
+            yield "the selective sync sensor", lambda: self._problems_of_selector(engine)
+        yield "steering", lambda: self.steering.problems
+        if (adoption := self.adoption) is not None and self._adopts:
+            yield "adoption", lambda: adoption.problems
+        yield "the config", lambda: self._config_problems
+        yield "the clock", self._problems_of_clock
+
+    def _problems_of_selector(self, engine: Engine) -> Iterator[Problem]:
+        if self._selector is not None and self._selector.problem and engine.uplink.rounds.asks:
+            yield Problem(Kind.STEERING, f"{self._selector.problem}; nothing is sent by itself", key="selector")
+
+    def _problems_of_clock(self) -> Iterator[Problem]:
         if why := why_wrong(self.clock.time_ns()):
             yield Problem(Kind.CLOCK, why, "set the clock", key="clock")
-        yield from unforeseen.problems(self.clock.monotonic())
 
     @property
     def _adopts(self) -> bool:
