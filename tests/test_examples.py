@@ -31,7 +31,7 @@ from .machine_config.configs import of_holdfast
 
 ROOT = Path(__file__).parent.parent
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md")])
-NOT_OURS = {"git", "python3", "cd", "cp", "viam", "echo", "update-ca-certificates"}
+NOT_OURS = {"git", "/opt/holdfast/.venv/bin/python", "cd", "cp", "viam", "echo", "update-ca-certificates"}
 """What a shell example may call besides our own."""
 
 

@@ -18,6 +18,7 @@ from .test_convert import collectors_that_read
 from .viam_server import ViamServer
 
 ROOT = RUN.parent.parent
+STATUS = '{"command": "status"}'
 
 
 @pytest.mark.parametrize("document", ["README.md", "docs/getting-started.md"])
@@ -51,8 +52,8 @@ async def test_the_program_of_docs_commands_sends_a_command_on_the_machine_itsel
     file = tmp_path / "command.py"
     file.write_text(program)
 
-    async def run(command: dict[str, Any], temporary: Path) -> subprocess.CompletedProcess[str]:
-        words = [sys.executable, str(file), SERVICE, json.dumps(command)]
+    async def run(command: str, temporary: Path, name: str = SERVICE) -> subprocess.CompletedProcess[str]:
+        words = [sys.executable, str(file), name, command]
         environment = {"TMPDIR": str(temporary)}
         return await asyncio.to_thread(
             subprocess.run, words, env=environment, capture_output=True, text=True, timeout=60
@@ -64,8 +65,18 @@ async def test_the_program_of_docs_commands_sends_a_command_on_the_machine_itsel
         await machine.start_again()
         temporary = machine.server.parent_socket.parent.parent
         assert len(list(temporary.glob("viam-module-*/parent.sock"))) == 2, "one is left behind by the kill"
-        found = await run({"command": "status"}, temporary)
+        found = await run(STATUS, temporary)
         assert found.returncode == 0, found.stderr
-        assert json.loads(found.stdout)["running"] is True
-        nowhere = await run({"command": "status"}, tmp_path)
-        assert nowhere.returncode == 1 and nowhere.stderr.startswith("no socket of viam-server")
+        answer = json.loads(found.stdout)
+        assert answer["running"] is True and list(answer) == sorted(answer)
+        for command, name, words in (
+            ('{"command": "status"', SERVICE, "the command is not usable JSON: "),
+            ('"status"', SERVICE, "the command is not usable JSON: "),
+            ('{"command": "statsu"}', SERVICE, "'statsu'"),
+            (STATUS, "nobody", "nobody"),
+        ):
+            refused = await run(command, temporary, name)
+            assert refused.returncode == 1 and words in refused.stderr
+            assert "Traceback" not in refused.stderr
+        nowhere = await run(STATUS, tmp_path)
+        assert nowhere.returncode == 1 and nowhere.stderr.startswith(f"no socket of viam-server in {tmp_path}: ")
