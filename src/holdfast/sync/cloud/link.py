@@ -49,7 +49,8 @@ class LinkState(Enum):
 
 _REMEDIES = {
     LinkState.LOGIN_REFUSED: "give the machine a valid API key in the app (docs/troubleshooting.md)",
-    LinkState.NO_CREDENTIALS: "give the machine an API key in the app; viam-server then restarts the module",
+    LinkState.NO_CREDENTIALS: "give the machine an API key in the app, or with a local config put VIAM_API_KEY_ID, "
+    "VIAM_API_KEY and VIAM_MACHINE_PART_ID into env of the module; viam-server then restarts the module",
     LinkState.ALL_REFUSED: "see what answers in the cloud's place, such as a captive portal or a proxy",
 }
 """What a person can do about a state that does not end by itself."""
