@@ -37,7 +37,8 @@ from .sync.retries import Held
 from .sync.walk.listings import Waiting
 
 MOST_COLLECTORS = 500
-"""So many collectors are told of, which takes some 20 ms of the event loop. Their sums are of all."""
+"""So many collectors are told of, which takes some 20 ms of the event loop, or 26 if all of them fall short. Their
+sums are of all."""
 MOST_PROBLEMS = MOST_GAPS = 100
 MOST_NOT_CAPTURED = 100
 _MOST_HELD_OPEN = 10

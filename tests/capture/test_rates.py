@@ -93,7 +93,7 @@ def test_percentiles_are_those_of_the_last_calls() -> None:
         recent.add(9.0)
     for number in range(RECENT_CALLS):
         recent.add(number / 1000)
-    assert recent.percentiles_ms() == (127.0, 252.0)
+    assert recent.percentiles_ms() == (63.0, 126.0)
 
 
 def test_a_window_forgets_what_is_older_than_a_minute() -> None:

@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from .causes import Cause
 
-RECENT_CALLS = 256
+RECENT_CALLS = 128
 WINDOW_S = 60.0
 SAMPLE_S = 5.0
 _SAMPLES = round(WINDOW_S / SAMPLE_S) + 1
