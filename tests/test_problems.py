@@ -137,8 +137,14 @@ async def test_resources_that_are_missing_or_never_read_are_problems_until_they_
     methods = [{"name": name, "method": "Readings", "capture_frequency_hz": 100} for name in ("a", "b")]
     world.apply("a", capture_methods=methods)
     missing = await begins(world, "capture", "the machine does not have b: nothing of it is captured")
-    silent = await begins(world, "capture", "have read nothing yet: Readings of a: a is out of order")
+    silent = await begins(world, "capture", "Readings of a has read nothing yet: a is out of order")
     assert "appears" in missing["do"] and silent["cost"].endswith("calls failed")
+    assert silent["do"] == "fix the resource"
+    running = world.manager.engine.capture.running[0]  # type: ignore[union-attr]
+    running.slow = Shortfall(0.0, Totals(0, 0, {Cause.ERROR: 30}), 60.0, 1, 0.1, Load())
+    now_slow = await begins(world, "capture", "Readings of a has read nothing yet")
+    assert (now_slow["times"], now_slow["since"]) == (1, silent["since"]), "it is one problem all the time"
+    running.slow = None
     world.client.broken.clear()
     world.apply("a", "b", capture_methods=methods)
     await ends(world, "capture")
@@ -169,10 +175,16 @@ async def test_a_collector_that_falls_short_is_a_problem_with_what_is_missing(wo
     await world.served(5)
     assert world.manager.engine is not None
     (running,) = world.manager.engine.capture.running
-    running.slow = Shortfall(0.0, Totals(570, 0, {Cause.ERROR: 30}), 60.0, 1, 0.1, Load())
-    found = await begins(world, "capture", "1 of 1 collectors read less than they should: Readings of a")
-    assert found["cost"] == "30 readings missing in the last 60 s"
-    assert "of 600 readings that were due in the last 60 s, 30 are missing" in found["what"]
+    missing = {Cause.ERROR: 26, Cause.UNKNOWN: 3, Cause.SLOW_CALL: 1}
+    running.slow = Shortfall(0.0, Totals(570, 0, missing), 60.0, 1, 0.1, Load(), "no echo")
+    running.slow_since_s = world.manager.clock.monotonic() - 40
+    (found,) = of(world, "capture")
+    assert (
+        found["what"] == "Readings of a reads less than it should: 87 % are calls that failed (the last: no echo), "
+        "10 % are missing for a reason that is not known"
+    )
+    assert (found["do"], found["cost"]) == ("fix the resource", "30 of 600 readings missing in the last 60 s")
+    assert 40 <= found["lasts_s"] < 100
     running.slow = None
     assert of(world, "capture") == []
 

@@ -62,6 +62,15 @@ async def test_what_often_ends_by_itself_is_told_when_it_has_lasted_and_counted_
     assert (lasting.times, lasting.lasts_s) == (2, 300)
 
 
+async def test_a_problem_whose_beginning_is_known_began_then() -> None:
+    parts = Parts()
+    await parts.clock.advance(100)
+    for ago_s in (40, 10):  # what is said later of its beginning changes nothing
+        parts.wrong = [Problem(Kind.CAPTURE, "it is slow", began_s=parts.clock.monotonic() - ago_s)]
+        (lasting,) = parts.list.look()
+    assert (lasting.times, lasting.lasts_s, lasting.since_ns) == (1, 40, START_NS + 60 * _NS)
+
+
 async def test_a_clock_that_is_set_moves_the_beginning_and_not_how_long_it_lasts() -> None:
     parts = Parts(wrong=[Problem(Kind.CLOCK, "it is 2023")])
     parts.list.look()

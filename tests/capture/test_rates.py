@@ -11,8 +11,8 @@ import pytest
 
 from holdfast.base.filesystem import FileSystem
 from holdfast.capture.causes import Cause
-from holdfast.capture.engine import Capture, RunningCollector
-from holdfast.capture.rates import RECENT_CALLS, RateWindow, RecentDurations, Totals
+from holdfast.capture.engine import MOST_TOLD, Capture, RunningCollector
+from holdfast.capture.rates import RECENT_CALLS, SAMPLE_S, RateWindow, RecentDurations, Totals
 from holdfast.capture.shortfall import Load
 from holdfast.capture.watch import ENOUGH, cpu_seconds
 from holdfast.errors import ResourceCallError, ResourceErrorKind
@@ -231,6 +231,22 @@ async def test_one_warning_names_the_first_of_many(setup: Setup, caplog: pytest.
         await setup.clock.advance(180.0)
     (warning,) = warnings(caplog)
     assert "and 47 more" in warning
+
+
+async def test_each_collector_that_falls_short_is_a_problem_since_its_first_missing_reading(setup: Setup) -> None:
+    setup.start(22, hz=1.0)
+    await setup.clock.advance(120.0)
+    assert list(setup.capture.problems) == []
+    setup.client.outcome, began_s = BROKEN, setup.clock.monotonic()
+    await setup.clock.advance(30.0)
+    *own, rest = setup.capture.problems
+    assert len({problem.key for problem in own}) == len(own) == MOST_TOLD
+    assert own[0].what.startswith("Readings of lidar0 reads less than it should: 100 % are calls that failed")
+    assert rest.what == "beside these, 2 of 22 collectors read less than they should: " + ", ".join(
+        f"Readings of lidar{number}" for number in (20, 21)
+    )
+    for problem in (*own, rest):
+        assert problem.began_s == pytest.approx(began_s, abs=SAMPLE_S)
 
 
 async def test_readings_that_the_disk_refuses_are_not_reached(setup: Setup) -> None:

@@ -182,9 +182,11 @@ async def test_all_that_a_problem_says_of_a_slow_collector_is_of_one_time(
     machine.captures(Sensor(breaks), hz=hz)
     await machine.runs(903.0)  # three seconds after the last look
     (problem,) = machine.capture.problems
-    missing = re.search(rf"due in the last {window}, (\d+) are missing", problem.what)
+    (running,) = machine.capture.running
+    assert running.slow is not None
+    missing = re.search(rf"of (\d+) readings that were due in the last {window}, (\d+)", sentence(running.slow))
     assert missing is not None
-    assert problem.cost == f"{missing[1]} readings missing in the last {window}"
+    assert problem.cost == f"{missing[2]} of {missing[1]} readings missing in the last {window}"
 
 
 async def test_an_error_that_nobody_foresaw_is_a_cause_that_is_not_known(machine: Machine) -> None:

@@ -60,6 +60,8 @@ class Problem(NamedTuple):
     """What stays the same while the problem lasts. It is empty where `what` does."""
     patience_s: float = 0.0
     """Nobody has to know of the problem before it has lasted so long, since it often ends by itself."""
+    began_s: float | None = None
+    """When it began, on the monotonic clock, if the part knows; else it begins when it is first named."""
 
 
 @dataclass
@@ -100,7 +102,8 @@ class Problems:
             lasting = before.get(key) or self._lasting.get(key)
             if lasting is None:
                 self._times[key] = self._times.get(key, 0) + 1
-                lasting = Lasting(problem, self._times[key], now_s, now_ns)
+                began_s = now_s if problem.began_s is None else problem.began_s
+                lasting = Lasting(problem, self._times[key], began_s, now_ns - round((now_s - began_s) * _NS))
             lasting.problem, lasting.lasts_s = problem, now_s - lasting.began_s
             since_ns = now_ns - round(lasting.lasts_s * _NS)
             if abs(since_ns - lasting.since_ns) > _CLOCK_WAS_SET_NS:

@@ -14,6 +14,7 @@ from weakref import WeakValueDictionary
 from ..base.clock import Clock
 from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, supervised
+from ..base.words import number_of, some
 from ..storage.writing.disk_writer import Appender, DiskWriter
 from .answers import Answers
 from .causes import Absence, Cause, Conditions
@@ -22,10 +23,11 @@ from .gap_book import GapBook
 from .methods import BinaryMethod
 from .rates import RateWindow, Totals
 from .scheduler import Scheduler, Ticker
-from .shortfall import Load, Shortfall, missing_of_all, sentence
+from .shortfall import Load, Shortfall, largest_in_words, missing_in_words, parts_of
 from .watch import Watch, cpu_seconds
 
-_NAMED = 3
+MOST_TOLD = 20
+"""So many collectors that read less than they should are a problem each; the others are one together."""
 _STARTS_S = 15.0
 """How long a resource may fail after the start before that is a problem."""
 
@@ -42,6 +44,8 @@ class RunningCollector:
     window: RateWindow
     slow: Shortfall | None = None
     """Set by `Watch`: by what the collector reads less than it should, as of the last look; None if it does not."""
+    slow_since_s: float = 0.0
+    """Set by `Watch`: when the first reading was missing since the collector is slow, on the monotonic clock."""
 
     @property
     def name(self) -> str:
@@ -56,6 +60,24 @@ class RunningCollector:
         """Whether all calls since the start have failed."""
         collector = self.collector
         return bool(collector.errors) and not collector.readings and not collector.filtered
+
+    @property
+    def problem(self) -> Problem | None:
+        """What is wrong now, if anything is: it reads less than it should, or has read nothing yet.
+
+        Its key is the same for both, so that it is one problem for as long as it lasts.
+        """
+        key, slow, errors = self.collector.spec.key, self.slow, self.collector.errors
+        began_s, patience_s = (self.slow_since_s, 0.0) if slow else (None, _STARTS_S)
+        if self.has_only_failed:
+            what = f"{self.name} has read nothing yet: {self.collector.last_error}"
+            cost = f"{number_of(errors, 'call')} failed"
+            return Problem(Kind.CAPTURE, what, "fix the resource", cost, key, patience_s, began_s)
+        if slow is None:
+            return None
+        parts = parts_of(slow)
+        what = f"{self.name} reads less than it should: {largest_in_words(parts)}"
+        return Problem(Kind.CAPTURE, what, parts[0].do, missing_in_words(slow), key, patience_s, began_s)
 
     def totals(self) -> Totals:
         collector = self.collector
@@ -119,21 +141,22 @@ class Capture:
     @property
     def problems(self) -> Iterator[Problem]:
         """Which collectors read less than they should, as of the last look at each, and which nothing at all."""
-        slow = [(each.name, each.slow) for each in self._running.values() if each.slow]
-        if slow:
-            why = [f"{name}: {sentence(found)}" for name, found in slow[:_NAMED]]
-            what = self._of_all("read less than they should", why, len(slow))
-            yield Problem(Kind.CAPTURE, what, cost=missing_of_all([found for _, found in slow]), key="slow")
-        silent = [each for each in self._running.values() if each.has_only_failed and not each.slow]
-        if silent:
-            why = [f"{each.name}: {each.collector.last_error}" for each in silent[:_NAMED]]
-            what = self._of_all("have read nothing yet", why, len(silent))
-            cost = f"{sum(each.collector.errors for each in silent)} calls failed"
-            yield Problem(Kind.CAPTURE, what, "fix these resources", cost, "silent", _STARTS_S)
-
-    def _of_all(self, do: str, why: list[str], count: int) -> str:
-        more = f"; and {count - len(why)} more" if count > len(why) else ""
-        return f"{count} of {len(self._running)} collectors {do}: {'; '.join(why)}{more}"
+        bad = [each for each in self._running.values() if each.slow or each.has_only_failed]
+        yield from filter(None, (each.problem for each in bad[:MOST_TOLD]))
+        if more := bad[MOST_TOLD:]:
+            slow = [each for each in more if each.slow]
+            names = some([each.name for each in more])
+            all_of = number_of(len(self._running), "collector")
+            lost = number_of(sum(each.slow.totals.missed for each in slow if each.slow), "reading")
+            yield Problem(
+                Kind.CAPTURE,
+                f"beside these, {len(more)} of {all_of} read less than they should: {names}",
+                "see bounded_why and last_error of the collectors in the status",
+                f"{lost} missing in their windows" if slow else "",
+                "more",
+                0.0 if slow else _STARTS_S,
+                min((each.slow_since_s for each in slow), default=None),
+            )
 
     def configure(self, specs: Iterable[CollectorSpec]) -> None:
         """Starts and stops collectors so that exactly those of `specs` run. Returns at once.

@@ -77,6 +77,11 @@ class Totals:
         return {**{cause: count for cause, count in self.unused.items() if count}, **lost}
 
     @property
+    def missed(self) -> int:
+        """How many readings are missing."""
+        return sum(self.unused.values()) + self.lost
+
+    @property
     def share(self) -> float | None:
         """The share of what was due that was read and kept, 0 to 1; None if nothing was due.
 
@@ -119,6 +124,16 @@ class RateWindow:
     def until(self, totals: Totals) -> Totals:
         """Returns what has happened within the window, up to `totals`."""
         return totals - self._samples[0].totals
+
+    @property
+    def missing_since_s(self) -> float:
+        """When the first of the missing readings was missing, to the sample before it, on the monotonic clock."""
+        missed_before, at_s = self._samples[0].totals.missed, self._samples[0].at_s
+        for sample in self._samples:
+            if sample.totals.missed > missed_before:
+                break
+            at_s = sample.at_s
+        return at_s
 
     @property
     def longest_s(self) -> float:

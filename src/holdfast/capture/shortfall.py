@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..base.words import duration, size
+from ..base.words import duration, number_of, size
 from .answer_memory import MAX_BYTES
 from .causes import Cause
 from .collector import MAX_CALLS_TO_A_RESOURCE
@@ -74,12 +74,17 @@ def sentence(found: Shortfall, parts: Sequence[Part] | None = None) -> str:
     return f"{missing}, {sum(totals.missing.values())} are missing: {said}; {parts[0].do}" if parts else ""
 
 
-def missing_of_all(found: Sequence[Shortfall]) -> str:
-    """Returns how many readings are missing in the windows of several collectors, for users."""
-    missing = sum(sum(each.totals.missing.values()) for each in found)
-    windows = {duration(each.window_s): each.window_s for each in found}
-    longest = max(windows, key=lambda window: windows[window])
-    return f"{missing} readings missing in {'up to ' if len(windows) > 1 else ''}the last {longest}"
+def largest_in_words(parts: Sequence[Part]) -> str:
+    """Returns the largest cause for users, and the others that have a tenth or more, with their shares."""
+    return ", ".join(
+        f"{_percent(part.share)} {part.why}" for part in parts if part is parts[0] or part.share >= 0.1
+    )
+
+
+def missing_in_words(found: Shortfall) -> str:
+    """Returns how many readings are missing, for users."""
+    totals = found.totals
+    return f"{totals.missed} of {number_of(totals.due, 'reading')} missing in the last {duration(found.window_s)}"
 
 
 def _percent(share: float) -> str:

@@ -30,10 +30,11 @@ logger = logging.getLogger(__name__)
 
 
 class Watched(Protocol):
-    """A running collector, as far as `Watch` looks at it and sets `slow`."""
+    """A running collector, as far as `Watch` looks at it and sets `slow` and `slow_since_s`."""
 
     window: RateWindow
     slow: Shortfall | None
+    slow_since_s: float
 
     @property
     def name(self) -> str:
@@ -117,6 +118,7 @@ class Watch:
             was_slow = watched.slow is not None
             watched.slow = None if share >= (_RECOVERED if was_slow else ENOUGH) else watched.shortfall(now_s, load)
             if watched.slow is not None and not was_slow:
+                watched.slow_since_s = window.missing_since_s
                 fell.append((watched, share, watched.slow))
             elif was_slow and watched.slow is None:
                 logger.info("%s reaches its %g Hz again", watched.name, watched.hz)
