@@ -346,6 +346,7 @@ async def test_a_disk_that_takes_nothing_is_said_and_is_over_when_it_is(
     with files.failing("write", code=NO_SPACE):
         await life.runs(20.0)
         assert "No space left" in life.keeper.problem
+        assert "free space" in life.keeper.problems[0].do
     assert len([r for r in caplog.records if "remembered only until the next restart" in r.message]) == 1
     history.missed(Cause.ERROR, 10, clock.monotonic())
     history.came()

@@ -109,6 +109,7 @@ async def test_a_disk_that_refuses_costs_the_persistence_alone_and_says_so(user:
     with user.files.failing("replace", code=errno.ENOSPC):
         await user.settings.set(Setting("lidar"), persist=True)
     assert user.settings.is_paused("lidar") and "control.prog" in user.settings.problem
+    assert "free space" in user.settings.remedy
     await user.settings.set(Setting("radar"), persist=True)
     assert user.settings.problem == "" and user.stored() == ["lidar", "radar"]
 

@@ -40,6 +40,7 @@ class GapKeeper:
     def __init__(self, files: FileSystem, clock: Clock, book: GapBook) -> None:
         self.problem = ""
         """Why the gaps would not outlast a restart; empty if they would."""
+        self._remedy = ""
         self._files = files
         self._clock = clock
         self._book = book
@@ -58,7 +59,10 @@ class GapKeeper:
     @property
     def problems(self) -> list[Problem]:
         """Why the gaps would not outlast a restart."""
-        return [Problem(Kind.STATE, f"the record of gaps: {self.problem}", key="gaps")] if self.problem else []
+        if not self.problem:
+            return []
+        what = f"the record of gaps: {self.problem}; gaps are remembered only until the next restart"
+        return [Problem(Kind.STATE, what, self._remedy, key="gaps")]
 
     def place(self, capture_dir: str, owned: Callable[[], bool]) -> None:
         """Makes `capture_dir` the folder of the file; `owned` tells whether it is ours."""
@@ -119,7 +123,7 @@ class GapKeeper:
             with suppress(StorageError):
                 await in_thread(gap_file.put_aside, self._files, self._capture_dir)
         except HoldfastError as error:
-            self._say(str(error))
+            self._say(error)
             return
         self._is_read = self._has_file = True
         if kept is not None:
@@ -134,11 +138,11 @@ class GapKeeper:
                 await in_thread(gap_file.remove, self._files, folder)
         except HoldfastError as error:
             self._former = [*former, *self._former]
-            self._say(str(error))
+            self._say(error)
             return
         self.problem, self._has_file = "", True
 
-    def _say(self, problem: str) -> None:
-        if problem != self.problem:
-            logger.error("%s; gaps in what is captured are remembered only until the next restart", problem)
-        self.problem = problem
+    def _say(self, error: HoldfastError) -> None:
+        if str(error) != self.problem:
+            logger.error("%s; gaps in what is captured are remembered only until the next restart", error)
+        self.problem, self._remedy = str(error), error.remedy

@@ -79,7 +79,8 @@ class Steering:
         elif self._is_sensor_missing:
             yield Problem(Kind.STEERING, self._why_no_sensor, "correct its name", patience_s=_PATIENCE_S)
         if self.settings.problem:
-            yield Problem(Kind.STATE, f"settings made by command: {self.settings.problem}", key="settings")
+            what = f"settings made by command: {self.settings.problem}"
+            yield Problem(Kind.STATE, what, self.settings.remedy, key="settings")
 
     def configure(self, config: Config, apis: Apis, client: UnaryClient | None, owned: Callable[[], bool]) -> None:
         """Makes `config` hold, which a service brought.

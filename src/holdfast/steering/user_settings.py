@@ -56,6 +56,8 @@ class UserSettings:
         """Whether capture may start: the file is read, can't be read, or took longer than `LOAD_TIMEOUT_S`."""
         self.problem = ""
         """Why settings do not persist, or are not read yet, in words; empty when all is well."""
+        self.remedy = ""
+        """What to do about `problem`; empty where that says it, or where nothing is known."""
         self._files = files
         self._clock = clock
         self._changed = changed
@@ -165,7 +167,8 @@ class UserSettings:
             reading = asyncio.ensure_future(asyncio.to_thread(settings_file.read, self._files, capture_dir))
             await asyncio.wait([reading], timeout=LOAD_TIMEOUT_S)
             if not reading.done():
-                self.problem = "the disk is slow: the settings made by command are not read yet"
+                self.problem = "the disk is slow: they are not read yet"
+                self.remedy = "see whether its disk works"
                 logger.warning("the disk is slow: capture starts before the settings made by command are read")
                 self.loaded = True
                 self._changed()
@@ -174,10 +177,10 @@ class UserSettings:
                     self._adopt(setting)
                 self.problem = ""
             except HoldfastError as error:
-                self.problem = str(error)
+                self.problem, self.remedy = str(error), error.remedy
                 logger.error("%s; earlier settings made by command do not apply", error)
             except Exception as error:  # noqa: BLE001 - capture waits for `loaded`
-                self.problem = unforeseen.in_words(error)
+                self.problem, self.remedy = unforeseen.in_words(error), unforeseen.REMEDY
                 unforeseen.note("reading what was set by command", error, "earlier settings do not apply")
         self.loaded = True
         self._report_change()
@@ -253,7 +256,7 @@ class UserSettings:
         try:
             await in_thread(settings_file.write, self._files, self._capture_dir, settings)
         except HoldfastError as error:
-            self.problem = str(error)
+            self.problem, self.remedy = str(error), error.remedy
             logger.error("%s; settings made by command last only until the next restart", error)
             return False
         self.problem = ""
