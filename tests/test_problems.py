@@ -124,8 +124,8 @@ async def test_files_that_the_cloud_refuses_are_a_problem_until_they_are_discard
     uplink = world.manager.engine.uplink
     await eventually(lambda: "INVALID_ARGUMENT" in (uplink.delivery.last_error or ""))
     await accept_something(uplink.link)
-    found = await begins(world, "sync", "1 files (2.0 KiB) can't be delivered")
-    assert "failed" in found["do"] and found["cost"] == "1 files not delivered"
+    found = await begins(world, "sync", "can't be delivered is in failed/: 1 file (2.0 KiB)")
+    assert "failed" in found["do"] and found["cost"] == "1 file not delivered"
     await world.command("failed", action="discard", all=True)
     await ends(world, "sync")
 

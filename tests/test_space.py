@@ -313,7 +313,7 @@ async def test_a_copy_that_fails_holds_up_no_delivery(world: World) -> None:
     await eventually(lambda: len(world.delivered) > 5)
     await eventually(lambda: status(world.manager)["space"]["local_copy"]["not_kept"] > 0)
     copy = world.manager.engine.stores.local_copy  # type: ignore[union-attr]
-    assert isinstance(copy, LocalCopy) and copy.problem is not None and copy.problem.cost.endswith("files not kept")
+    assert isinstance(copy, LocalCopy) and copy.problem is not None and copy.problem.cost.endswith(" not kept")
     assert any("deleted without a copy" in each for each in problems_in(status(world.manager), "disk"))
     os.unlink(world.folder / "kept")
     await eventually(lambda: not problems_in(status(world.manager), "disk"))

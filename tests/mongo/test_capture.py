@@ -192,7 +192,7 @@ async def test_what_keeps_readings_from_mongodb_is_a_problem_until_they_go_there
     await eventually(lambda: list(rig.mongo.problems))
     (problem,) = rig.mongo.problems
     assert problem.what == "MongoDB: login refused: wrong password; readings for it wait on the disk"
-    assert "password" in problem.do and problem.cost == "5 readings wait" and problem.patience_s == 0
+    assert "password" in problem.do and problem.cost == "5 readings waiting" and problem.patience_s == 0
     server.fault = NO_CONNECTION
     await eventually(lambda: "no connection" in next(rig.mongo.problems).what)
     assert next(rig.mongo.problems).patience_s > 60, "this often ends by itself"

@@ -47,15 +47,15 @@ async def test_a_line_tells_what_went_by_sync_path(rig: Rig, caplog: pytest.LogC
     await rig.clock.advance(OFTEN_S)
     assert caplog.messages == [
         "sync, in the last 60 s: /capture: 3 files (3.0 KiB); "
-        "/data: 0 files (0 bytes), 1 not accepted yet, 1 to failed/; 0 files (0 bytes) remain to be sent"
+        "/data: 0 files (0 bytes), 1 not accepted yet, 1 to failed/; still to be sent: 0 files (0 bytes)"
     ]
 
 
 @pytest.mark.parametrize(
     ("waiting", "left_s", "said"),
     [
-        (Waiting(17, 2048, 0, 0, 0, 0.0), 90.0, "17 files (2.0 KiB) remain to be sent, 90 s at this rate"),
-        (Waiting(17, 2048, 0, 0, 0, 0.0), None, "17 files (2.0 KiB) remain to be sent"),
+        (Waiting(17, 2048, 0, 0, 0, 0.0), 90.0, "still to be sent: 17 files (2.0 KiB), 90 s at this rate"),
+        (Waiting(17, 2048, 0, 0, 0, 0.0), None, "still to be sent: 17 files (2.0 KiB)"),
         (None, None, "not all sync paths are looked at yet"),
     ],
     ids=["it moves", "nothing moves", "not known"],
@@ -102,7 +102,7 @@ async def test_a_path_with_links_in_it_stands_as_it_is_configured(
     task = asyncio.create_task(rig.summary.run())
     rig.add(str(tmp_path / "real" / "a"))
     await rig.clock.advance(OFTEN_S)
-    assert f": {tmp_path}/link: 1 files" in caplog.messages[0]
+    assert f": {tmp_path}/link: 1 file (" in caplog.messages[0]
     task.cancel()
 
 

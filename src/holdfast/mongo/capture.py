@@ -21,6 +21,7 @@ from ..base.filesystem import Buffer, FileSystem
 from ..base.noted import Noted
 from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, in_thread
+from ..base.words import number_of
 from ..config import MongoSettings
 from ..storage.ledger.counts import CollectorId
 from ..storage.writing.sink import Sink
@@ -159,7 +160,7 @@ class MongoCapture:
         if not self._writers:
             return
         report, now_s = self.report(), self._clock.monotonic()
-        waits = f"{report.waiting.readings} readings wait" if report.waiting.readings else ""
+        waits = f"{number_of(report.waiting.readings, 'reading')} waiting" if report.waiting.readings else ""
         if report.state in _REMEDIES:
             what = f"MongoDB: {report.state}: {report.why}; readings for it wait on the disk"
             patience_s = _ENDS_S if report.state == MongoErrorKind.NO_CONNECTION.value else 0.0

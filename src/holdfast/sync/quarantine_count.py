@@ -14,7 +14,7 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.intervals import rest_s
 from ..base.problems import Kind, Problem
-from ..base.words import size
+from ..base.words import number_of, size
 from ..errors import StorageError
 from ..storage.ledger.ledger import Ledger
 from ..storage.quarantine.listing import quarantined_files
@@ -69,10 +69,11 @@ class QuarantineCount:
         """That something is in quarantine."""
         if self.files:
             readings = sum(ledger.quarantined for _, ledger in self._folders())
-            what = f"{self.files} files ({size(self.bytes or 0)}) can't be delivered and are in failed/"
-            held = f" with {readings} readings" if readings else ""
+            files = number_of(self.files, "file")
+            what = f"what can't be delivered is in failed/: {files} ({size(self.bytes or 0)})"
+            held = f" with {number_of(readings, 'reading')}" if readings else ""
             do = 'list them with the command "failed", which says why, and retry or discard them'
-            yield Problem(Kind.SYNC, what, do, f"{self.files} files{held} not delivered", "failed")
+            yield Problem(Kind.SYNC, what, do, f"{files}{held} not delivered", "failed")
 
     def _changes(self) -> object:
         """Returns something that differs once anything was put into quarantine, or taken out."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from ..base.clock import Clock
 from ..base.filesystem import FileSystem
-from ..base.words import duration, size
+from ..base.words import duration, number_of, size
 from .found import Outcome
 from .walk.listings import Waiting
 
@@ -38,7 +38,10 @@ class _PathTotals:
     def __str__(self) -> str:
         bad = [(self.failed, "not accepted yet"), (self.quarantined, "to failed/")]
         return ", ".join(
-            [f"{self.files} files ({size(self.bytes)})", *(f"{count} {what}" for count, what in bad if count)]
+            [
+                f"{number_of(self.files, 'file')} ({size(self.bytes)})",
+                *(f"{count} {what}" for count, what in bad if count),
+            ]
         )
 
 
@@ -103,7 +106,7 @@ class Summary:
         waiting, left_s = self._waiting(), self._time_left_s()
         left = "not all sync paths are looked at yet"
         if waiting is not None:
-            left = f"{waiting.files} files ({size(waiting.bytes)}) remain to be sent"
+            left = f"still to be sent: {number_of(waiting.files, 'file')} ({size(waiting.bytes)})"
         if left_s:
             left += f", {duration(left_s)} at this rate"
         logger.info("sync, in the last %s: %s; %s", duration(seconds), "; ".join(paths), left)

@@ -12,7 +12,7 @@ from ..base.clock import Clock
 from ..base.filesystem import FileSystem
 from ..base.problems import Kind, Problem
 from ..base.tasks import all_done, begin, end, supervised
-from ..base.words import size
+from ..base.words import number_of, size
 from ..storage.store import Store
 from .cloud.cloud import Cloud, CloudSettings
 from .cloud.link import Link
@@ -82,12 +82,14 @@ class Uplink:
         retrying = self.delivery.retrying
         if not self.rounds.is_disabled:
             waiting = None if self.link.up else self.rounds.backlog.waiting
-            waits = f"{waiting.files} files ({size(waiting.bytes)}) wait" if waiting and waiting.files else ""
+            waits = ""
+            if waiting and waiting.files:
+                waits = f"{number_of(waiting.files, 'file')} ({size(waiting.bytes)}) waiting"
             yield from self.link.problems(waits)
         if retrying and self.link.usable:
-            what = f"{retrying} files were not accepted, and are tried again (last: {self.delivery.last_error})"
+            what = f"files that were not accepted are tried again (last: {self.delivery.last_error})"
             do = "see what the log says of them"
-            yield Problem(Kind.SYNC, what, do, f"{retrying} files wait", "retrying", _TRIED_AGAIN_S)
+            yield Problem(Kind.SYNC, what, do, f"{number_of(retrying, 'file')} waiting", "retrying", _TRIED_AGAIN_S)
         yield from self.quarantined.problems
         for each in self.rounds.additional.problems:
             yield Problem(Kind.CONFIG, each)

@@ -20,6 +20,7 @@ from ...base.filesystem import FileSystem, occupied_bytes
 from ...base.intervals import rest_s
 from ...base.log_limit import once
 from ...base.problems import Kind, Problem
+from ...base.words import number_of
 from ...errors import StorageError
 from .. import layout
 from ..ledger.ledger import Ledger
@@ -69,7 +70,7 @@ class QuarantineLimit:
                 Kind.DISK,
                 f"more can't be delivered than is kept in memory: the oldest of it is deleted from {self._root()}",
                 'the command "failed" says why it can\'t be delivered',
-                f"{readings} readings in {files} files deleted since the start",
+                f"{number_of(readings, 'reading')} in {number_of(files, 'file')} deleted since the start",
                 f"{self._root()} quarantine",
             )
 

@@ -35,7 +35,7 @@ from ...base.filesystem import FileSystem
 from ...base.intervals import rest_s
 from ...base.log_limit import once
 from ...base.problems import Kind, Problem
-from ...base.words import duration
+from ...base.words import duration, number_of
 from ...config import DEFAULT_PRIORITY, SpaceLimits, WhenFull
 from ...errors import StorageError
 from ..quarantine.limit import QuarantineLimit
@@ -154,7 +154,7 @@ class Limits:
                 "captured data that the cloud does not have was deleted from "
                 f"{root}, last {duration(ago_s)} ago: {why}",
                 f"{do} (docs/disks.md)",
-                f"{gone.readings} readings in {gone.files} files deleted since the start",
+                f"{number_of(gone.readings, 'reading')} in {number_of(gone.files, 'file')} deleted since the start",
                 f"{root} deletion",
             )
         yield from self.quarantine.problems

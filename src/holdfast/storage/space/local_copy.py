@@ -23,6 +23,7 @@ from ...base.filesystem import EntryKind, FileSystem, is_in, occupied_bytes
 from ...base.log_limit import once
 from ...base.noted import Noted
 from ...base.problems import Kind, Problem
+from ...base.words import number_of
 from ...config import CopySettings
 from ...errors import StorageError
 from .. import names
@@ -74,7 +75,7 @@ class LocalCopy:
         if (refusal := self.refusal) is None:
             return None
         what = f"{refusal}; delivered files are deleted without a copy until that works"
-        return Problem(Kind.DISK, what, refusal.remedy, f"{self.failed} files not kept", self._root)
+        return Problem(Kind.DISK, what, refusal.remedy, f"{number_of(self.failed, 'file')} not kept", self._root)
 
     def keep(
         self, path: str, identity: Identity | None, size_bytes: int, capture_dir: str, roots: Iterable[str]
