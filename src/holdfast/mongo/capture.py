@@ -26,7 +26,7 @@ from ..config import MongoSettings
 from ..storage.ledger.counts import CollectorId
 from ..storage.writing.sink import Sink
 from .segments import SpoolCounts
-from .spool import Spool, Waiting
+from .spool import InSpool, Spool
 from .target import Connect, MongoErrorKind, MongoTarget
 from .writer import MongoWriter
 
@@ -56,7 +56,7 @@ def _connect(settings: MongoSettings) -> MongoTarget:
     return MongoClient(settings)
 
 
-_NOTHING = Waiting(0, 0, None)
+_NOTHING = InSpool(0, 0, None)
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class MongoReport:
     """When the state was seen, on the monotonic clock: at the last attempt to write. None before the first."""
     adopted: bool = False
     """Whether what earlier runs left is counted, and with it all that waits."""
-    waiting: Waiting = _NOTHING
+    waiting: InSpool = _NOTHING
     counts: SpoolCounts = field(default_factory=SpoolCounts)
 
 
@@ -146,7 +146,7 @@ class MongoCapture:
             active.last_error or active.spool.last_error,
             active.tried_s,
             all(each.adopted for each in writers),
-            Waiting(
+            InSpool(
                 counts.waiting,  # not as counted by hand: so it agrees with the others while threads change them
                 sum(each.size_bytes for each in waiting),
                 min((each.oldest_ns for each in waiting if each.oldest_ns is not None), default=None),

@@ -55,7 +55,7 @@ class _Pending(NamedTuple):
     message: bytes
 
 
-class Waiting(NamedTuple):
+class InSpool(NamedTuple):
     """What is in the spool, in memory and on the disk, and not done."""
 
     readings: int
@@ -119,13 +119,13 @@ class Spool:
             self._flush_interval_s = flush_interval_s
             self._changed.notify()
 
-    def waiting(self) -> Waiting:
+    def waiting(self) -> InSpool:
         """Returns what waits now. Touches no disk. May be called from any thread."""
         readings, size_bytes, oldest_ns = self._segments.waiting()
         with self._changed:
             if oldest_ns is None and self._pending:
                 oldest_ns = self._pending[0].time_ns
-            return Waiting(readings + self._pending_count, size_bytes + self._pending_bytes, oldest_ns)
+            return InSpool(readings + self._pending_count, size_bytes + self._pending_bytes, oldest_ns)
 
     def append(self, origin: CollectorId, message: bytes) -> None:
         """Takes one reading, a serialized `SensorData`. Never waits for the disk and never raises."""
