@@ -45,7 +45,12 @@ async def test_a_pause_and_a_full_disk_are_told_with_their_numbers_and_are_gone_
             await disk.free()
             await machine.command(command="resume", what="sync")
             status = await machine.until_status(
-                lambda status: not status["problems"] and not status["paused"], "all is well again", timeout_s=60
+                lambda status: (
+                    not status["paused"]
+                    and ["were dropped until" in each["what"] for each in status["problems"]] == [True]
+                ),
+                "all is well again",
+                timeout_s=60,
             )
             dropped = sum(status["readings"]["dropped"].values())
             await until(lambda: len(machine.of("counting")) >= 200, "the readings arrive again")

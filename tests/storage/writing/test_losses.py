@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from holdfast.base.problems import Kind
+from holdfast.base.words import number_of
 from holdfast.errors import StorageError
 from holdfast.storage.ledger.counts import CollectorId
 from holdfast.storage.ledger.ledger import Ledger
@@ -74,8 +75,22 @@ async def test_each_minute_has_its_number_and_the_end_the_whole(lines: Callable[
     await account.wait(round(losses.QUIET_S) + 1)
     (end,) = lines()
     assert end == "the disk takes readings again: no_space cost 260 readings of 2 collectors in 2 min"
-    await account.wait(120)
+    (problem,) = account.losses.problems
+    assert problem.what == f"{FULL.why}; readings of a, b were dropped until 7 s ago"
+    await account.wait(round(losses.HELD_S))
     assert lines() == [] and account.losses.problems == []
+
+
+async def test_a_loss_that_comes_again_and_again_is_one_problem_with_all_that_it_cost() -> None:
+    account = Account()
+    for number in range(1, 5):
+        await account.drop(FULL, "a" if number % 2 else "b", seconds=10)
+        (now,) = account.losses.problems
+        await account.wait(60)
+        (over,) = account.losses.problems
+        assert (now.key, now.cost) == (over.key, over.cost)
+        assert over.cost == f"{number * 10} readings of {number_of(min(number, 2), 'collector')} dropped"
+        assert "are dropped" in now.what and "were dropped until 61 s ago" in over.what
 
 
 async def test_while_it_lasts_it_is_a_problem_with_its_cost_and_what_to_do() -> None:
@@ -108,7 +123,7 @@ async def test_a_collector_that_seldom_reads_is_stuck_until_it_writes_again(line
     assert account.losses.problems and len(lines()) == 2, "nothing is said of minutes in which nothing was dropped"
     account.stuck.clear()
     await account.wait(1)
-    assert account.losses.problems == [] and len(lines()) == 1
+    assert "were dropped until 10 min ago" in account.losses.problems[0].what and len(lines()) == 1
 
 
 async def test_each_reason_is_a_loss_of_its_own() -> None:
@@ -181,7 +196,7 @@ async def test_a_collector_whose_last_reading_was_refused_is_a_problem_until_one
     else:
         await writer.release([seldom])
     writer.losses.look()
-    assert writer.losses.problems == []
+    assert ["were dropped until" in problem.what for problem in writer.losses.problems] == [True]
     await writer.close()
 
 
@@ -201,5 +216,5 @@ async def test_memory_that_is_full_is_a_problem_until_the_disk_has_caught_up(
     files.resume_writes()
     await writer.flush()
     writer.losses.look()
-    assert writer.losses.problems == []
+    assert ["were dropped until" in problem.what for problem in writer.losses.problems] == [True]
     await writer.close()

@@ -6,7 +6,7 @@ again is one loss. The log has a line when a loss begins, one every `SAY_S` with
 one, and one with the whole number when it is over.
 
 `note` may be called from any thread and never waits for the disk; the rest belongs to the event loop. Bounds: one
-loss for each of the few reasons, and the names of `MAX_NAMED` collectors in each.
+loss for each of the few reasons and one that is over, and the names of `MAX_NAMED` collectors in each.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import NamedTuple
 
 from ...base import unforeseen
@@ -27,6 +27,8 @@ from ..ledger.counts import CollectorId
 LOOK_S = 1.0
 SAY_S = 60.0
 QUIET_S = 5.0
+HELD_S = 900.0
+"""For so long after its end a loss is a problem, in the past tense. One that begins anew meanwhile is the same."""
 MAX_NAMED = 2_000
 
 logger = logging.getLogger(__name__)
@@ -60,6 +62,8 @@ class _Loss:
     """How many of them are in no line of the log yet."""
     collectors: dict[CollectorId, str] = field(default_factory=dict)
     """Those whose readings were dropped, each with its resource; the first ones first."""
+    earlier: _Loss | None = None
+    """What was dropped before for this reason, if that ended less than `HELD_S` ago."""
 
     @property
     def names(self) -> str:
@@ -70,6 +74,14 @@ class _Loss:
     def cost(self) -> str:
         """How many readings of how many collectors were dropped, in words."""
         return f"{number_of(self.readings, 'reading')} of {number_of(len(self.collectors), 'collector')}"
+
+    def with_earlier(self) -> _Loss:
+        """Returns this loss with what it cost earlier: what a person has to know of the reason."""
+        before = self.earlier
+        if before is None:
+            return self
+        readings, collectors = before.readings + self.readings, {**before.collectors, **self.collectors}
+        return replace(self, readings=readings, collectors=collectors, earlier=None)
 
 
 class Losses:
@@ -82,13 +94,16 @@ class Losses:
         self._is_stuck = is_stuck
         self._lock = threading.Lock()
         self._losses: dict[str, _Loss] = {}
+        self._over: dict[str, _Loss] = {}
+        """Those that ended less than `HELD_S` ago, with what they cost earlier."""
 
     def note(self, cause: WhyDropped, collector: CollectorId, readings: int) -> None:
         """Notes that readings of a collector were dropped."""
         now_s = self._clock.monotonic()
         with self._lock:
             before = self._losses.get(cause.reason)
-            loss = self._losses[cause.reason] = before or _Loss(cause, now_s, now_s)
+            loss = before or _Loss(cause, now_s, now_s, earlier=self._over.pop(cause.reason, None))
+            self._losses[cause.reason] = loss
             loss.cause, loss.last_s = cause, now_s
             loss.readings += readings
             loss.unsaid += readings
@@ -103,18 +118,24 @@ class Losses:
 
     @property
     def problems(self) -> list[Problem]:
-        """What keeps readings from the disk now."""
+        """What keeps readings from the disk now, or did a short while ago."""
+        now_s = self._clock.monotonic()
         with self._lock:
-            return [
-                Problem(
-                    Kind.DISK,
-                    f"{loss.cause.why}; readings of {loss.names} are dropped until the disk takes them again",
-                    loss.cause.do,
-                    f"{loss.cost} dropped",
-                    f"{self._folder} {loss.cause.reason}",
-                )
-                for loss in self._losses.values()
-            ]
+            lasting = [loss.with_earlier() for loss in self._losses.values()]
+            over = list(self._over.values())
+        return [
+            *(self._problem(each, "are dropped until the disk takes them again") for each in lasting),
+            *(self._problem(each, f"were dropped until {duration(now_s - each.last_s)} ago") for each in over),
+        ]
+
+    def _problem(self, loss: _Loss, what: str) -> Problem:
+        return Problem(
+            Kind.DISK,
+            f"{loss.cause.why}; readings of {loss.names} {what}",
+            loss.cause.do,
+            f"{loss.cost} dropped",
+            f"{self._folder} {loss.cause.reason}",
+        )
 
     async def run(self) -> None:
         """Looks every `LOOK_S` whether a loss is over or a line is due. Runs until it is cancelled."""
@@ -123,8 +144,10 @@ class Losses:
             self.look()
 
     def look(self) -> None:
-        """Ends what is over, and says what is due."""
+        """Ends what is over, forgets what is over for long, and says what is due."""
         now_s = self._clock.monotonic()
+        with self._lock:
+            self._over = {reason: each for reason, each in self._over.items() if now_s - each.last_s < HELD_S}
         quiet = [loss for loss in list(self._losses.values()) if now_s - loss.last_s >= QUIET_S]
         self._end([loss for loss in quiet if not self._is_stuck(loss.cause.reason)], now_s)
         for loss in list(self._losses.values()):
@@ -156,7 +179,7 @@ class Losses:
         with self._lock:
             over = [loss for loss in losses if now_s - loss.last_s >= QUIET_S]
             for loss in over:
-                del self._losses[loss.cause.reason]
+                self._over[loss.cause.reason] = self._losses.pop(loss.cause.reason).with_earlier()
             left = list(self._losses)
         for loss in over:
             cost, lasted, reason = loss.cost, duration(loss.last_s - loss.began_s), loss.cause.reason
