@@ -25,7 +25,6 @@ from hypothesis import strategies as st
 from demo.cloud import LocalCloud
 from demo.link import Link
 from holdfast import manager as manager_module
-from holdfast.base import unforeseen
 from holdfast.base.clock import SystemClock
 from holdfast.base.presentable import presentable
 from holdfast.commands import run_command
@@ -272,5 +271,4 @@ def test_the_sums_of_a_status_agree_whatever_happens(monkeypatch: pytest.MonkeyP
     with monkeypatch.context() as patch:
         patch.setattr(manager_module, "MongoCapture", partial(MongoCapture, connect=mongo.connect))
         patch.setattr(writer, "RETRY_MOST_S", 0.05)
-        patch.setattr(unforeseen, "_found", {})  # what other tests of this process left
         asyncio.run(play(steps, mongo))
