@@ -12,7 +12,7 @@ import pytest
 from holdfast.capture.causes import Cause, cause_of_wait
 from holdfast.capture.collector import MAX_CALLS_TO_A_RESOURCE
 from holdfast.capture.rates import Totals
-from holdfast.capture.shortfall import Load, Shortfall, parts_of, sentence
+from holdfast.capture.shortfall import Load, Shortfall, missing_in_words, parts_of, sentence
 
 from .machine import BROKEN, NO_SPACE, Machine, Sensor
 
@@ -266,3 +266,9 @@ def test_each_cause_has_its_words(cause: Cause) -> None:
 
 def test_a_window_without_a_shortfall_has_no_sentence() -> None:
     assert sentence(replace(FOUND, totals=Totals(50))) == ""
+
+
+def test_no_more_readings_are_told_as_missing_than_were_due() -> None:
+    """A reading that came just before the window may be dropped within it."""
+    totals = Totals(answered=120, dropped={"no_space": 121})
+    assert missing_in_words(replace(FOUND, totals=totals)).startswith("120 of 120 readings missing")

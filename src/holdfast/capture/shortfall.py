@@ -84,7 +84,8 @@ def largest_in_words(parts: Sequence[Part]) -> str:
 def missing_in_words(found: Shortfall) -> str:
     """Returns how many readings are missing, for users."""
     totals = found.totals
-    return f"{totals.missed} of {number_of(totals.due, 'reading')} missing in the last {duration(found.window_s)}"
+    missing = min(totals.missed, totals.due)  # one that came just before may be dropped within the window
+    return f"{missing} of {number_of(totals.due, 'reading')} missing in the last {duration(found.window_s)}"
 
 
 def _percent(share: float) -> str:
