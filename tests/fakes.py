@@ -181,9 +181,9 @@ class FaultyFileSystem(FileSystem):
         self._check("stat", path)
         return super().stat(path)
 
-    def read_own(self, path: str) -> bytes:
+    def read_own(self, path: str, most_bytes: int | None = None) -> bytes:
         self._check("read", path)
-        return super().read_own(path)
+        return super().read_own(path, most_bytes)
 
     def replace(self, path: str, data: bytes) -> None:
         self._check("replace", path)

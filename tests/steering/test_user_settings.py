@@ -230,13 +230,13 @@ class Hanging(User):
         super().__init__(folder)
         settings_file.write(FileSystem(), str(folder / "one"), [Setting("lidar")])
         self.go_on = threading.Event()
-        stat = self.files.stat
+        read_own = self.files.read_own
 
-        def hanging(path: str) -> object:
+        def hanging(path: str, most_bytes: int | None = None) -> bytes:
             self.go_on.wait(20)
-            return stat(path)
+            return read_own(path, most_bytes)
 
-        self.files.stat = hanging  # type: ignore[assignment,method-assign]
+        self.files.read_own = hanging  # type: ignore[method-assign]
 
 
 @pytest.fixture

@@ -41,7 +41,7 @@ def read(files: FileSystem, capture_dir: str) -> Kept | None:
     """
     path = layout.state_path(capture_dir, NAME)
     try:
-        document = json.loads(files.read_whole(files.open_own(path), path, MAX_BYTES))
+        document = json.loads(files.read_own(path, MAX_BYTES))
         version = json_values.whole_number(document["version"])
         if version > VERSION:
             raise NewerStateError(path, version, VERSION)

@@ -377,11 +377,11 @@ class FileSystem:
         with At("read", path) as at:
             return at.status()
 
-    def read_own(self, path: str) -> bytes:
+    def read_own(self, path: str, most_bytes: int | None = None) -> bytes:
         """Returns the whole content of a file that this user made. Raises StorageError for one that another may
-        have made or changed."""
+        have made or changed, and ValueError if it has more than `most_bytes`, of which no more is read."""
         with At("read", path) as at, open(at.open_own(os.O_RDONLY), "rb") as file:
-            return file.read()
+            return file.read() if most_bytes is None else _within(file.read(most_bytes + 1), most_bytes)
 
     def set_time(self, path: str, time_ns: int) -> None:
         """Sets the modification time of a file that this user made. Raises StorageError for one that another may
@@ -494,9 +494,7 @@ class FileSystem:
             content = self.read_at(descriptor, path, 0, most_bytes + 1)
         finally:
             self.close(descriptor, path)
-        if len(content) > most_bytes:
-            raise ValueError("it is too large")
-        return content
+        return _within(content, most_bytes)
 
     def shortened(self, path: str) -> StorageError:
         """Returns the error for a file that ends too early."""
@@ -517,6 +515,12 @@ class FileSystem:
                     kind = _kind_of(entry)
                     status = _status_of(entry) if with_status and kind is EntryKind.FILE else None
                     yield Entry(os.path.join(path, entry.name), entry.name, kind, status)
+
+
+def _within(content: bytes, most_bytes: int) -> bytes:
+    if len(content) > most_bytes:
+        raise ValueError("it is too large")
+    return content
 
 
 @contextmanager

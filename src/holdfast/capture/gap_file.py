@@ -82,9 +82,10 @@ def read(files: FileSystem, capture_dir: str) -> Kept | None:
 
 def _lines(files: FileSystem, path: str) -> list[bytes]:
     """Returns the lines of a file of this version. Raises as `read` does."""
-    if files.stat(path).st_size > _MAX_BYTES:
-        raise DamagedFileError(f"{path} is too large")
-    lines = files.read_own(path).splitlines()
+    try:
+        lines = files.read_own(path, _MAX_BYTES).splitlines()
+    except ValueError as error:
+        raise DamagedFileError(f"{path} is too large") from error
     version = (_parsed(lines[0]) or {}).get("version") if lines else None
     if isinstance(version, int) and version > VERSION:
         raise NewerStateError(path, version, VERSION)

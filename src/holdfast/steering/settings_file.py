@@ -65,9 +65,7 @@ def read(files: FileSystem, capture_dir: str) -> list[Setting]:
     """
     path = layout.state_path(capture_dir, "control")
     try:
-        if files.stat(path).st_size > _MAX_BYTES:
-            raise ValueError("it is too large")
-        document = json.loads(files.read_own(path))
+        document = json.loads(files.read_own(path, _MAX_BYTES))
         version, rows = document["version"], document["settings"]
         if not isinstance(version, int) or not isinstance(rows, list):
             raise ValueError("it is no object with a version and settings")

@@ -311,7 +311,7 @@ def test_a_sidecar_that_can_not_be_read_now_is_not_taken_for_another_users(tmp_p
     refused = Refused(tmp_path)
     files = FaultyFileSystem()
     with (
-        files.failing("open_own", "stat", code=code, on=lambda path: path.endswith(layout.CAUSE_EXTENSION)),
+        files.failing("read", "stat", code=code, on=lambda path: path.endswith(layout.CAUSE_EXTENSION)),
         pytest.raises(StorageError),
     ):
         read_sidecar(files, str(refused.failed))

@@ -82,7 +82,7 @@ def read_sidecar(files: FileSystem, failed: str) -> Sidecar:
     """
     path = layout.cause_path(failed)
     try:
-        return _parsed(json.loads(files.read_whole(files.open_own(path), path, MAX_SIDECAR_BYTES)))
+        return _parsed(json.loads(files.read_own(path, MAX_SIDECAR_BYTES)))
     except StorageError as error:
         if error.reason == "no_such_file":
             return Sidecar(foreign=True)
