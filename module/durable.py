@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
@@ -133,13 +134,14 @@ class Process:
     async def adopt(self, request: ComponentConfig) -> None:
         """Reads the capture settings of components, for a `parse` that follows. Takes less than five seconds, and
         never raises."""
-        try:
-            alone = config.parse(plain(request.attributes.fields), self.host)
-        except ConfigError:  # `Durable` raises it
+        attributes = plain(request.attributes.fields)
+        if not config.adopts(attributes):
             return
-        if alone.adopt_component_settings:
-            await self._adoption.look()
-            await self._adoption.use_kept(placed(FileSystem(), alone).capture_dir)
+        await self._adoption.look()
+        if self._adoption.adopted.read_ns is None:
+            with suppress(ConfigError):  # `Durable` raises it
+                placed_alone = placed(FileSystem(), config.parse(attributes, self.host))
+                await self._adoption.use_kept(placed_alone.capture_dir)
 
     def parse(self, request: ComponentConfig) -> Config:
         """Returns the config on this host, with the capture settings of components. Raises ConfigError."""

@@ -29,7 +29,7 @@ from .model import (
     too_deep,
 )
 from .mongo import MongoSettings
-from .parse import ADDITIONAL_PATHS, ADOPT, parse
+from .parse import ADDITIONAL_PATHS, ADOPT, adopts, parse
 from .protected import Protected
 from .space import (
     DEFAULT_PRIORITY,
@@ -67,6 +67,7 @@ __all__ = [
     "SettledCard",
     "SpaceLimits",
     "WhenFull",
+    "adopts",
     "endpoint",
     "is_off",
     "joined",

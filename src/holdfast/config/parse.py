@@ -105,6 +105,12 @@ def parse(attributes: Mapping[str, Any], host: Host, cards: Sequence[Card] = ())
     )
 
 
+def adopts(attributes: Mapping[str, Any]) -> bool:
+    """Tells whether a service with these attributes captures what components say, too. It does where the attribute
+    can't be used, which `parse` refuses."""
+    return Attributes(attributes, Host()).raw(ADOPT) is not False
+
+
 def _sync_interval_mins(attributes: Attributes) -> float:
     """Returns the interval. Below the minimum it is the default, as in the builtin."""
     name, least, most = "sync_interval_mins", _LEAST_SYNC_INTERVAL_MINS, _MOST_SYNC_INTERVAL_MINS

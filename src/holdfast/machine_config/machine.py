@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import Any
 
-from ..config import ADOPT, CAPTURE_METHODS
+from ..config import CAPTURE_METHODS, adopts
 from ..errors import RequestError
 from . import spelling
 
@@ -185,7 +185,7 @@ class Resource(Holder):
     @property
     def adopts(self) -> bool:
         """Whether Holdfast, as this service, captures what components say too."""
-        return self.attributes.get(ADOPT) is not False
+        return adopts(self.attributes)
 
     def attributes_to_change(self) -> Json:
         """Returns its attributes as part of the config, which gets an empty object if they are missing."""
