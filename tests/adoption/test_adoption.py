@@ -96,11 +96,17 @@ def what_of(adoption: Adoption) -> str:
     return problem.what if problem is not None else ""
 
 
-async def adopted(server: Server) -> Adoption:
-    """An adoption of a start: it reads, takes over what is kept, and keeps."""
+async def started(server: Server) -> Adoption:
+    """An adoption of a start: it reads, and takes over what is kept if it can't."""
     adoption = server.adoption()
     await adoption.look()
     await adoption.use_kept(server.capture_dir)
+    return adoption
+
+
+async def adopted(server: Server) -> Adoption:
+    """An adoption of a start: it reads, takes over what is kept, and keeps."""
+    adoption = await started(server)
     await adoption.keep(server.capture_dir, ["Readings of eye"])
     return adoption
 
@@ -215,9 +221,7 @@ async def test_a_local_file_that_only_names_the_cloud_means_no_empty_config(serv
     await adopted(server)
     server.write({"cloud": {"id": PART, "secret": SECRET}})
     server.part_id = ""
-    adoption = server.adoption()
-    await adoption.look()
-    await adoption.use_kept(server.capture_dir)
+    adoption = await started(server)
     assert frequencies(adoption) == [5.0]
     assert "says that the cloud has the config" in what_of(adoption) and SECRET not in what_of(adoption)
 
@@ -227,9 +231,7 @@ async def test_what_another_machine_kept_goes_as_soon_as_the_machine_is_known(se
     await adopted(server)
     server.path.unlink()
     server.unknown = "viam-server does not tell"
-    adoption = server.adoption()
-    await adoption.look()
-    await adoption.use_kept(server.capture_dir)
+    adoption = await started(server)
     assert frequencies(adoption) == [5.0]
     server.unknown, server.part_id = "", "part-2"
     await adoption.look()
@@ -276,9 +278,7 @@ async def test_a_disk_that_hangs_does_not_hold_up_a_validation(
 
     monkeypatch.setattr(adopted_file, "read", hangs)
     monkeypatch.setattr("holdfast.adoption.adoption._KEPT_TIMEOUT_S", 0.01)
-    adoption = server.adoption()
-    await adoption.look()
-    await adoption.use_kept(server.capture_dir)
+    adoption = await started(server)
     assert adoption.cards == ()
     go_on.set()
     await eventually(lambda: frequencies(adoption) == [5.0])
@@ -346,9 +346,7 @@ async def test_what_another_machine_adopted_is_not_used(server: Server) -> None:
     await adopted(server)
     server.path.unlink()
     server.part_id = "part-2"
-    adoption = server.adoption()
-    await adoption.look()
-    await adoption.use_kept(server.capture_dir)
+    adoption = await started(server)
     assert adoption.cards == ()
 
 
@@ -401,6 +399,17 @@ async def test_a_file_that_is_older_than_what_viam_server_was_given_is_told_unti
     server.write(config(9.0, revision="r2"))
     await adoption.look_again()
     assert problem_of(adoption) is None and frequencies(adoption) == [9.0]
+
+
+async def test_viam_server_is_asked_for_no_revision_of_a_local_config(server: Server) -> None:
+    async def never() -> str:
+        raise AssertionError("it was asked")
+
+    server.write({"components": config()["components"]})
+    server.part_id = ""
+    adoption = Adoption(FileSystem(), FakeClock(), server.locate, never)
+    await adoption.look_again()
+    assert frequencies(adoption) == [5.0] and problem_of(adoption) is None
 
 
 async def test_a_viam_server_that_does_not_answer_holds_nothing_up(

@@ -77,6 +77,7 @@ class Adoption:
         self._locate = locate
         self._given = given
         self._path = self._machine = self._revision = ""
+        self._is_of_cloud = False
         self._read_ns: int | None = None
         self._content: Content | None = None
         self._unreadable = ""
@@ -137,7 +138,7 @@ class Adoption:
         """Looks for what changed without a new service, and whether the file has what viam-server was given. Never
         raises."""
         await self.look()
-        if self._content is None or self._unreadable:
+        if self._content is None or self._unreadable or not self._is_of_cloud:  # a local config has no revision
             return
         try:
             given = await asyncio.wait_for(self._given(), _LOOK_TIMEOUT_S)
@@ -208,8 +209,8 @@ class Adoption:
 
     async def _read(self) -> None:
         file = await self._locate()
-        self._path = file.path
-        if file.part_id:
+        self._path, self._is_of_cloud = file.path, bool(file.part_id)
+        if self._is_of_cloud:
             self._expect(file.machine)
         try:
             content = await in_thread(machine_file.read, self._files, file, self._content)
