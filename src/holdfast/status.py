@@ -84,8 +84,7 @@ def status(manager: Manager) -> dict[str, Any]:
         "adopted": _adopted(manager, config),
         "waiting_for": sorted({r.method.name for r in manager.resolutions if r.waiting}),
         "buffered_bytes": sum(store.writer.pending_bytes for store in engine.stores.all),
-        "last_disk_error": disk_error or "",
-        "last_disk_error_age_s": None if disk_error is None else _ago_s(manager.clock, disk_error.at_s),
+        **_last_error(manager.clock, disk_error, "last_disk_error"),
         "cpu_share": None if load.at_s is None else round(load.process, 3),
         "cpu_as_of_s": _ago_s(manager.clock, load.at_s),
         "not_captured": _not_captured(manager, config, found[NOT_SHOWN]),
@@ -105,9 +104,9 @@ def status(manager: Manager) -> dict[str, Any]:
     return found
 
 
-def _last_error(clock: Clock, error: Noted | None) -> dict[str, Any]:
+def _last_error(clock: Clock, error: Noted | None, name: str = "last_error") -> dict[str, Any]:
     """Returns a part's last error and its age, which is unknown without one."""
-    return {"last_error": error or "", "last_error_age_s": None if error is None else _ago_s(clock, error.at_s)}
+    return {name: error or "", f"{name}_age_s": _ago_s(clock, error.at_s if error else None)}
 
 
 def _problems(lasting: Sequence[Lasting]) -> list[dict[str, Any]]:
@@ -342,7 +341,7 @@ def _pending(clock: Clock, waiting: Waiting | None, others: Sequence[CheckedPath
     return {
         "pending_files": waiting and waiting.files,
         "pending_bytes": waiting and waiting.bytes,
-        "pending_as_of_s": waiting and round(clock.monotonic() - waiting.as_of_s, 1),
+        "pending_as_of_s": waiting and _ago_s(clock, waiting.as_of_s),
         "oldest_age_s": waiting and _age_s(clock, waiting.oldest_ns),
         "recent_files": waiting and waiting.recent,
         "unreadable": waiting and waiting.unreadable + sum(not each.is_readable for each in others),
