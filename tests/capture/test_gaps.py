@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import random
-from collections.abc import AsyncIterator
-from pathlib import Path
 
 import pytest
 
@@ -20,14 +18,6 @@ from .machine import BROKEN, NO_SPACE, Machine, Sensor
 
 NS = 1_000_000_000
 FILTERED = ResourceCallError(ResourceErrorKind.FILTERED, "nothing to capture")
-
-
-@pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    machine = Machine(tmp_path)
-    yield machine
-    await machine.capture.stop()
-    await machine.writer.close()
 
 
 class Broken(Sensor):

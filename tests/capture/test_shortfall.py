@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 
@@ -15,14 +13,6 @@ from holdfast.capture.rates import Totals
 from holdfast.capture.shortfall import Load, Shortfall, missing_in_words, parts_of, sentence
 
 from .machine import BROKEN, NO_SPACE, Machine, Sensor
-
-
-@pytest.fixture
-async def machine(tmp_path: Path) -> AsyncIterator[Machine]:
-    machine = Machine(tmp_path)
-    yield machine
-    await machine.capture.stop()
-    await machine.writer.close()
 
 
 async def test_a_sensor_that_fails_and_stalls_is_told_by_both_with_their_shares(machine: Machine) -> None:
